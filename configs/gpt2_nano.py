@@ -1,0 +1,40 @@
+"""A GPT-2 of 1 M parameters on the source files of Python's own standard library.
+
+    python -m pretrain_jax.main --config=configs/gpt2_nano.py
+
+Needs no download, no account and no GPU.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    return ConfigDict(
+        dict(
+            seed=0,
+            data=dict(source="stdlib", seq_len=128),
+            tokenizer=dict(name="byte_bpe"),
+            objective=dict(name="causal_lm"),
+            model=dict(
+                name="gpt",
+                vocab_size=2048,
+                layers=4,
+                width=128,
+                heads=4,
+                feed_forward=512,
+                max_length=128,
+                unroll=4,
+            ),
+            optimizer=dict(
+                name="adamw",
+                learning_rate=3e-3,
+                schedule="cosine",
+                warmup_steps=100,
+                b2=0.95,
+                weight_decay=0.1,
+            ),
+            train=dict(steps=2000, batch_size=16),
+            checkpoint=dict(every=500),
+            eval=dict(every=500, tokens=65536),
+        )
+    )

@@ -1,0 +1,115 @@
+"""What all commands share: a closed command line, and errors that end in an exit code.
+
+    --config=FILE[:argument]   --config.section.key=value   and each command's own few options
+
+An unknown option, a wrong value and a stray argument end here with exit code 64 and the nearest
+names. Values may follow after "=" or as the next word.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+from pretrain_jax import registry
+from pretrain_jax.errors import ConfigError, UserError
+from pretrain_jax.parallel import host_memory
+
+
+@dataclass(frozen=True)
+class Line:
+    """A parsed command line."""
+
+    config: str
+    """FILE or FILE:argument; empty when not given."""
+    overrides: tuple[tuple[str, str], ...]
+    """Pairs of a dotted key and its text, in the order they were written."""
+    flags: Mapping[str, str]
+    """The command's own options."""
+
+
+def parse(
+    argv: Sequence[str],
+    flags: Mapping[str, str],
+    choices: Mapping[str, Sequence[str]] | None = None,
+    switches: Sequence[str] = (),
+    takes_config: bool = True,
+) -> Line:
+    """Reads a command line. Raises ConfigError.
+
+    flags: the command's own options with their defaults; choices: what some of them must be one
+    of; switches: options without a value, "1" when present.
+
+    >>> parse(["--config=a.py", "--config.train.steps", "5"], {"workdir": ""}).overrides
+    (('train.steps', '5'),)
+    """
+    known = [*flags, *switches, *(["config", "config.KEY"] if takes_config else [])]
+    values = {**flags, **dict.fromkeys(switches, "")}
+    config, overrides = "", []
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--"):
+            raise ConfigError(
+                f"every argument is an option that begins with --; received {word!r}. "
+                f"Options are {', '.join('--' + name for name in known)}"
+            )
+        name, equals, value = word[2:].partition("=")
+        is_key = takes_config and (name == "config" or name.startswith("config."))
+        if not is_key and name not in values:
+            near = registry.nearest(name, known)
+            options = ", ".join("--" + option for option in known)
+            raise ConfigError(f"unknown option --{name}{near}; options are {options}")
+        if name in switches:
+            value = "1"
+        elif not equals:
+            if not words:
+                raise ConfigError(f"--{name} needs a value: --{name}=VALUE")
+            value = words.pop(0)
+        if name == "config":
+            config = value
+        elif is_key:
+            overrides.append((name.removeprefix("config."), value))
+        else:
+            values[name] = value
+    for name, allowed in (choices or {}).items():
+        registry.check_name(values[name], allowed, f"--{name}")
+    if takes_config and not config:
+        raise ConfigError("--config must name a file, such as --config=configs/gpt2_nano.py")
+    return Line(config, tuple(overrides), values)
+
+
+def default_workdir(line: Line) -> str:
+    """runs/<name of the config file>."""
+    return str(Path("runs") / Path(line.config.partition(":")[0]).stem)
+
+
+def run(main: Callable[[list[str]], int], usage: str | None) -> int:
+    """Runs a command: prints errors for people without a traceback, returns the exit code."""
+    logging.use_absl_handler()
+    logging.set_verbosity(logging.INFO)
+    logging.set_stderrthreshold("info")
+    argv = sys.argv[1:]
+    if {"--help", "-h"} & set(argv):
+        print(usage)
+        return 0
+    host_memory.keep()
+    try:
+        return main(argv)
+    except UserError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+
+
+def number(line: Line, name: str, kind: Callable[[str], Any]) -> Any:
+    """An option as a number. Raises ConfigError."""
+    try:
+        return kind(line.flags[name])
+    except ValueError:
+        raise ConfigError(
+            f"--{name} must be a number of type {getattr(kind, '__name__', kind)}; "
+            f"received {line.flags[name]!r}"
+        ) from None

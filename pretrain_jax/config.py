@@ -1,0 +1,243 @@
+"""Reading a configuration: a file, then the command line, then the builders' own defaults.
+
+A config is read in two passes, so that `--config.objective.name=masked_lm
+--config.objective.rate=0.3` works although the file names another objective:
+
+1. the file is loaded and overrides of names are applied (`*.name`, `optimizer.schedule`);
+2. every section is filled with the keyword defaults of what it names, and the other overrides are
+   applied.
+
+The keys of a section are the keyword-only parameters of the functions that it is handed to, and
+nothing else: an unknown key, a missing one and a value of the wrong type end here.
+"""
+
+import ast
+import importlib.util
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+from ml_collections import ConfigDict
+
+from pretrain_jax import registry
+from pretrain_jax.errors import ConfigError, InputMissing
+from pretrain_jax.optim import optimizers, schedules
+from pretrain_jax.parallel import mesh
+from pretrain_jax.registry import REQUIRED, Option
+from pretrain_jax.train import compose
+from pretrain_jax.train.checkpoint import Checkpoints
+
+NAME = Option(str, REQUIRED)
+CHOICES = (
+    ("tokenizer", "name"),
+    ("objective", "name"),
+    ("model", "name"),
+    ("optimizer", "name"),
+    ("optimizer", "schedule"),
+)
+TOP = {"seed": Option(int, 0), "init_from": Option(str, "")}
+
+
+def read(path: str, overrides: Sequence[tuple[str, str]] = ()) -> ConfigDict:
+    """The resolved, locked config of `FILE` or `FILE:argument`.
+
+    overrides: pairs of a dotted key and its text, ("train.steps", "100"). Raises ConfigError, or
+    InputMissing for a file that is not there.
+    """
+    config = load(path)
+    for key, _ in overrides:
+        check_key(key)
+    renamed = set()
+    for key, text in overrides:
+        section, _, name = key.partition(".")
+        if (section, name) in CHOICES:
+            config.setdefault(section, {})[name] = text
+            renamed.add(section)
+    filled = {name: fill_option(name, config.get(name, REQUIRED), TOP[name]) for name in TOP}
+    for section in SECTIONS:
+        given = config.get(section, {})
+        if not isinstance(given, Mapping):
+            raise ConfigError(f"config.{section} is a section; received {given!r}")
+        filled[section] = fill(section, dict(given), section in renamed, overrides)
+    for key, text in overrides:
+        section, _, name = key.partition(".")
+        if section in TOP:
+            filled[section] = parse(key, text, TOP[section].type)
+        elif (section, name) not in CHOICES:
+            options = section_options(section, filled[section])
+            if name not in options:
+                raise unknown_key(key, options)
+            filled[section][name] = parse(key, text, options[name].type)
+    unknown = set(config) - set(filled)
+    if unknown:
+        raise unknown_key(sorted(unknown)[0], filled)
+    return ConfigDict(filled).lock()
+
+
+def load(path: str) -> dict[str, Any]:
+    """What the file's get_config([argument]) returns, as plain dicts."""
+    file, _, argument = path.partition(":")
+    if not Path(file).is_file():
+        folder = Path(file).parent if Path(file).parent.is_dir() else Path("configs")
+        known = [str(p) for p in sorted(folder.glob("*.py"))]
+        raise InputMissing(
+            f"--config names a Python file; {file!r} is none{registry.nearest(file, known)}"
+        )
+    spec = importlib.util.spec_from_file_location("config", file)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"--config names a Python file, which ends in .py; received {file!r}")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config(*([argument] if argument else []))
+    except Exception as error:
+        raise ConfigError(
+            f"{file} must define get_config(), or get_config(argument) when it is called as "
+            f"{file}:argument; it ended with {type(error).__name__}: {error}"
+        ) from error
+    return config.to_dict() if isinstance(config, ConfigDict) else dict(config)
+
+
+def section_options(section: str, chosen: Mapping[str, Any]) -> dict[str, Option]:
+    """The keys of a section, given the names chosen in it."""
+    return SECTIONS[section](chosen)
+
+
+def _tokenizer(chosen: Mapping[str, Any]) -> dict[str, Option]:
+    module = registry.load("text", chosen["name"], "tokenizer.name")
+    found = registry.options(module.load, module.train)
+    found.pop("vocab_size")  # model.vocab_size
+    return {"name": NAME, "path": Option(str, ""), **found}
+
+
+def _objective(chosen: Mapping[str, Any]) -> dict[str, Option]:
+    module = registry.load("objectives", chosen["name"], "objective.name")
+    return {"name": NAME, **registry.options(module.build)}
+
+
+def _model(chosen: Mapping[str, Any]) -> dict[str, Option]:
+    module = registry.load("models", chosen["name"], "model.name")
+    return {"name": NAME, **registry.options(module.build, compose.execution)}
+
+
+def _optimizer(chosen: Mapping[str, Any]) -> dict[str, Option]:
+    optimizer = registry.pick(optimizers.OPTIMIZERS, chosen["name"], "optimizer.name")
+    schedule = registry.pick(schedules.SCHEDULES, chosen["schedule"], "optimizer.schedule")
+    found = registry.options(
+        schedules.build_schedule, schedule, compose.clipping, optimizers.build_optimizer, optimizer
+    )
+    return {"name": NAME, "schedule": NAME, **found}
+
+
+SECTIONS: dict[str, typing.Callable[[Mapping[str, Any]], dict[str, Option]]] = {
+    "data": lambda _: registry.options(compose.DataOptions),
+    "tokenizer": _tokenizer,
+    "objective": _objective,
+    "model": _model,
+    "optimizer": _optimizer,
+    "mesh": lambda _: registry.options(mesh.build),
+    "train": lambda _: registry.options(compose.TrainOptions),
+    "checkpoint": lambda _: registry.options(Checkpoints),
+    "eval": lambda _: registry.options(compose.EvalOptions),
+}
+
+
+def fill(
+    section: str, given: dict[str, Any], renamed: bool, overrides: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
+    """A section with the defaults of what it names, and its own values checked against their types.
+
+    Where the command line chose another name than the file, keys that belonged to the file's
+    choice are left out, and the log says so.
+    """
+    for _, name in (choice for choice in CHOICES if choice[0] == section):
+        if name not in given:
+            raise ConfigError(f"config.{section}.{name} must be set; the file does not name it")
+    options = section_options(section, given)
+    written = {key for key, _ in overrides}
+    values = {}
+    for key in given:
+        if key in options:
+            continue
+        if not renamed:
+            raise unknown_key(f"{section}.{key}", options)
+        logging.warning("config.%s.%s of the file is left out: %r has no such option",
+                        section, key, given["name"])  # fmt: skip
+    for key, option in options.items():
+        if f"{section}.{key}" in written and key not in given and option.default is REQUIRED:
+            values[key] = None  # the command line gives it in the second pass
+        else:
+            values[key] = fill_option(f"{section}.{key}", given.get(key, REQUIRED), option)
+    return values
+
+
+def fill_option(key: str, value: Any, option: Option) -> Any:
+    """The value, or the option's default, checked against the option's type."""
+    if value is REQUIRED:
+        value = option.default
+    if value is REQUIRED:
+        raise ConfigError(f"config.{key} must be set; it has no default")
+    return checked(key, value, option.type)
+
+
+def checked(key: str, value: Any, wanted: Any) -> Any:
+    """The value as `wanted`: an int is a float, a list is a tuple; all else must fit."""
+    origin = typing.get_origin(wanted)
+    if origin in (types.UnionType, typing.Union):
+        accepted = typing.get_args(wanted)
+        if isinstance(value, accepted):
+            return value
+        wanted = accepted[0]
+    kind = origin or wanted
+    if kind is tuple and isinstance(value, list | tuple):
+        return tuple(value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    if not fits:
+        raise ConfigError(
+            f"config.{key} must be of type {kind.__name__}; received {value!r}, "
+            f"of type {type(value).__name__}"
+        )
+    return value
+
+
+def parse(key: str, text: str, wanted: Any) -> Any:
+    """The text of an override as a value: 1e-3, 1_000, True, (1, 2), or a string as it stands."""
+    kind = typing.get_origin(wanted) or wanted
+    if kind is str:
+        return text
+    if kind is bool and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        value = text
+    return checked(key, value, wanted)
+
+
+def check_key(key: str) -> None:
+    """Raises ConfigError for an override that names no section, or a section as a whole."""
+    section, _, name = key.partition(".")
+    known = [*SECTIONS, *TOP]
+    if section not in known:
+        raise unknown_key(section, known)
+    if (section in TOP) == bool(name):
+        raise ConfigError(
+            f"--config.{key} must name one key of a section, as --config.train.steps=100 does"
+        )
+
+
+def unknown_key(key: str, known: typing.Iterable[str]) -> ConfigError:
+    """An error that names the nearest keys, of the same section where the key has one."""
+    section, dot, name = key.rpartition(".")
+    near = registry.nearest(name, known)
+    listed = ", ".join(sorted(known))
+    return ConfigError(
+        f"unknown key config.{key}{near}; known keys{dot and f' of {section}'} are {listed}"
+    )

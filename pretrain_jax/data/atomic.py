@@ -1,0 +1,50 @@
+"""Folders that are complete or absent, also when two processes make the same one at once."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from pretrain_jax.errors import ConfigError
+
+
+def ensure(folder: Path, whole: Callable[[Path], bool], build: Callable[[Path], None]) -> None:
+    """Makes sure that `folder` exists and that `whole(folder)` holds.
+
+    `build` writes into a folder beside it, which is renamed when it is complete. One process
+    builds, the others wait; the lock goes with the process that holds it, so one that was killed
+    leaves nothing behind but a folder that the next one clears away.
+    """
+    if whole(folder):
+        return
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = open(folder.with_name(folder.name + ".lock"), "w")  # noqa: SIM115
+    except OSError as error:
+        raise ConfigError(
+            f"data.cache_dir must be writable; {folder.parent} is not: {error.strerror}. "
+            "Name another folder with data.cache_dir"
+        ) from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if whole(folder):
+            return
+        building = folder.with_name(folder.name + ".building")
+        for leftover in (building, folder):
+            shutil.rmtree(leftover, ignore_errors=True)
+        building.mkdir()
+        build(building)
+        for path in [*building.iterdir(), building]:
+            flush(path)
+        building.rename(folder)
+        flush(folder.parent)
+
+
+def flush(path: Path) -> None:
+    """Has the disk keep what was written, so that a rename never outlives the data it names."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

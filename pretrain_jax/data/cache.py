@@ -1,0 +1,183 @@
+"""Token ids of one half of a corpus: made once, then memory-mapped.
+
+A cache is a folder named by everything that its ids depend on, with tokens.bin (uint16, or uint32
+above 65,536 ids), offsets.npy (int64 [N+1], where each document starts) and note.json. It holds
+the ids of plain text; special ids are added when examples are made.
+"""
+
+import collections
+import hashlib
+import json
+import logging
+import os
+from array import array
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from pretrain_jax.data import atomic
+from pretrain_jax.data.corpus import PIECE, Corpus
+from pretrain_jax.errors import DataError
+from pretrain_jax.text import Tokenizer
+
+CODE_VERSION = 1
+"""To be raised with any change to this package that changes the ids of a corpus."""
+DEFAULT_FOLDER = "~/.cache/pretrain_jax"
+log = logging.getLogger(__name__)
+
+
+class TokenCache:
+    """Memory-mapped tokens of N documents.
+
+    tokens       uint16 or uint32 [T]
+    offsets      int64 [N+1]; document i is tokens[offsets[i] : offsets[i + 1]]
+    text_bytes   UTF-8 bytes that the tokens stand for
+    split        how the half was held out, "hash" or "tail"
+    fingerprint  hex digest of everything that the ids depend on
+    """
+
+    def __init__(self, folder: Path):
+        note = json.loads((folder / "note.json").read_text())
+        self.folder = folder
+        self.fingerprint: str = note["fingerprint"]
+        self.split: str = note["split"]
+        self.text_bytes: int = note["text_bytes"]
+        mapped = np.memmap(folder / "tokens.bin", note["dtype"], mode="r")
+        self.tokens = mapped.view(np.ndarray)  # slices of a memmap are slow to make
+        self.offsets = np.load(folder / "offsets.npy", mmap_mode="r").view(np.ndarray)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, document: int) -> np.ndarray:
+        return self.tokens[self.offsets[document] : self.offsets[document + 1]]
+
+    def __reduce__(self):
+        """A worker process opens the files itself."""
+        return TokenCache, (self.folder,)
+
+
+def token_cache(
+    corpus: Corpus,
+    half: str,
+    tokenizer: Tokenizer,
+    cache_dir: str | Path | None = None,
+    *,
+    workers: int | None = None,
+) -> TokenCache:
+    """The tokens of "train" or "valid", from the cache when exactly this text was tokenized before.
+
+    Otherwise tokenizes in `workers` threads (default: one for each core) with a progress bar, in
+    memory that depends neither on the corpus nor on the length of its documents.
+
+    Raises DataError for text that cannot be read and for a half without a token.
+    """
+    parts = {
+        "version": CODE_VERSION,
+        "corpus": corpus.fingerprint,
+        "policy": corpus.policy,
+        "half": half,
+        "tokenizer": tokenizer.fingerprint,
+        "piece": PIECE,
+    }
+    fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    parent = Path(cache_dir or DEFAULT_FOLDER).expanduser()
+    folder = parent / f"tokens-{half}-{fingerprint[:32]}"
+    note = {"fingerprint": fingerprint, "made from": parts}
+    build = partial(
+        write, corpus=corpus, half=half, tokenizer=tokenizer, note=note, workers=workers
+    )
+    atomic.ensure(folder, partial(whole, fingerprint=fingerprint), build)
+    cache = TokenCache(folder)
+    log.info("%s %s: %d documents, %d tokens", corpus.name, half, len(cache), len(cache.tokens))
+    return cache
+
+
+def whole(folder: Path, fingerprint: str) -> bool:
+    """Whether the folder holds the cache of this fingerprint, with files of the noted sizes."""
+    try:
+        note = json.loads((folder / "note.json").read_text())
+        sizes = {name: (folder / name).stat().st_size for name in note["files"]}
+    except OSError:
+        return False
+    except (ValueError, KeyError, TypeError):
+        sizes, note = None, {}
+    if sizes is not None and (sizes, note["fingerprint"]) == (note["files"], fingerprint):
+        return True
+    log.warning("%s is damaged (not of the size it was written with) and is made anew", folder)
+    return False
+
+
+def write(
+    folder: Path,
+    *,
+    corpus: Corpus,
+    half: str,
+    tokenizer: Tokenizer,
+    note: dict,
+    workers: int | None,
+) -> None:
+    """Tokenizes one half of the corpus into `folder`."""
+    dtype = np.dtype(np.uint16 if tokenizer.size <= 1 << 16 else np.uint32)
+    lengths = array("q")
+    bar = tqdm(
+        total=corpus.bytes(half), unit="B", unit_scale=True, desc=f"tokenizing {half}", disable=None
+    )
+    with bar, open(folder / "tokens.bin", "wb") as file:
+        for document, ids, size in encoded(corpus.documents(half), tokenizer, workers):
+            if ids.size and not 0 <= ids.min() <= ids.max() < tokenizer.size:
+                raise ValueError(f"a tokenizer of {tokenizer.size} ids gave the id {ids.max()}")
+            file.write(ids.astype(dtype).data)
+            lengths.extend([0] * (document + 1 - len(lengths)))
+            lengths[document] += len(ids)
+            bar.update(size)
+    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    if not offsets[-1]:
+        raise DataError(
+            f"the {half} half of {corpus.name} must give at least one token; the tokenizer makes "
+            "none of its text. Use another tokenizer, or add text"
+        )
+    np.save(folder / "offsets.npy", offsets)
+    note |= {"dtype": dtype.name, "split": corpus.split, "text_bytes": corpus.bytes(half)}
+    note["files"] = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    (folder / "note.json").write_text(json.dumps(note, indent=2))
+
+
+def encoded(
+    documents: Iterator[Iterator[str]], tokenizer: Tokenizer, workers: int | None
+) -> Iterator[tuple[int, np.ndarray, int]]:
+    """(document, ids, UTF-8 bytes) of each piece, in order.
+
+    Tokenizers release the GIL. Only so many pieces are under way that all threads are busy.
+    """
+    workers = workers or os.cpu_count() or 1
+    waiting: collections.deque[Future] = collections.deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for group in groups(documents):
+            waiting.append(pool.submit(encode, group, tokenizer))
+            if len(waiting) > 2 * workers:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+
+
+def encode(group: list[tuple[int, str]], tokenizer: Tokenizer) -> list[tuple[int, np.ndarray, int]]:
+    return [(i, np.asarray(tokenizer.encode(text)), len(text.encode())) for i, text in group]
+
+
+def groups(documents: Iterator[Iterator[str]]) -> Iterator[list[tuple[int, str]]]:
+    """Pieces with their document's number, in groups that are worth a thread's while."""
+    group, size = [], 0
+    for number, pieces in enumerate(documents):
+        for piece in pieces:
+            group.append((number, piece))
+            size += len(piece)
+            if size >= PIECE:
+                yield group
+                group, size = [], 0
+    if group:
+        yield group

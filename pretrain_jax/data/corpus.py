@@ -1,0 +1,220 @@
+"""Which documents there are, which of them are held out, and their text in bounded pieces."""
+
+import codecs
+import hashlib
+import itertools
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from operator import methodcaller
+
+import numpy as np
+
+from pretrain_jax import registry
+from pretrain_jax.data import sources
+from pretrain_jax.data.sources import Document, Shard, Source
+from pretrain_jax.errors import DataError
+
+SPLITS = ("train", "valid")
+POLICIES = ("auto", "hash", "tail")
+HELD_OUT = 20  # by hash, one document in 20 is for validation
+FEW = 100  # "auto" takes the tail of every document when there are fewer documents than this
+PIECE = 1 << 18  # characters of a document that are in memory and tokenized at once
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Table:
+    """What one reading of a shard finds out about its N documents."""
+
+    sizes: np.ndarray
+    """int64 [N]: UTF-8 bytes."""
+    hashes: np.ndarray
+    """uint64 [N]: of the content, so that equal documents fall into the same split."""
+    cuts: np.ndarray
+    """int64 [N]: bytes before the tail, which is a tenth of the document, in whole characters."""
+
+
+class Corpus:
+    """The documents of a source and their split into "train" and "valid".
+
+    Nothing is read before it is needed: `fingerprint` hashes the source's bytes, everything else
+    first reads all documents once (checking that they are UTF-8).
+    """
+
+    def __init__(self, source: Source, *, name: str, split: str = "auto"):
+        self.name = name
+        self.source = source
+        self.policy = split
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Over the bytes of the source in their order; where the files lie does not matter."""
+        joined = hashlib.sha256(
+            "\n".join(in_threads(methodcaller("digest"), self.source.shards)).encode()
+        )
+        return f"{self.source.label}-{joined.hexdigest()}"
+
+    @cached_property
+    def tables(self) -> list[Table]:
+        tables = in_threads(survey, self.source.shards)
+        if not any(table.sizes.any() for table in tables):
+            raise DataError(
+                f"data.source must hold text; {self.name} has {len(self.source.shards)} file(s) "
+                "and not one byte of text in them"
+            )
+        return tables
+
+    @cached_property
+    def split(self) -> str:
+        """How validation text is held out: "hash" (whole documents) or "tail" (of each)."""
+        chosen = self.policy
+        if chosen == "auto":
+            documents = sum(np.count_nonzero(table.sizes) for table in self.tables)
+            halves = [sum(part.sum() for part in self.sizes(half, "hash")) for half in SPLITS]
+            chosen = "hash" if documents >= FEW and all(halves) else "tail"
+        for half in SPLITS:
+            if not sum(part.sum() for part in self.sizes(half, chosen)):
+                raise DataError(
+                    f"neither half of data.split may be empty; splitting {self.name} by {chosen} "
+                    f"leaves nothing in {half}. Add text, or use data.split=auto"
+                )
+        how = f"1 document in {HELD_OUT}" if chosen == "hash" else "the last tenth of each document"
+        log.info("%s: validation text is %s (data.split=%s)", self.name, how, chosen)
+        return chosen
+
+    def sizes(self, half: str, split: str) -> list[np.ndarray]:
+        """For each shard, int64 [N]: bytes of each document that belong to `half`."""
+        if split == "tail":
+            return [t.cuts if half == "train" else t.sizes - t.cuts for t in self.tables]
+        return [t.sizes * ((t.hashes % HELD_OUT == 0) == (half == "valid")) for t in self.tables]
+
+    def bytes(self, half: str) -> int:
+        """UTF-8 bytes of text in "train" or "valid"."""
+        return int(sum(part.sum() for part in self.sizes(half, self.split)))
+
+    def count(self, half: str) -> int:
+        """Documents in "train" or "valid" that have any text there."""
+        return int(sum(np.count_nonzero(part) for part in self.sizes(half, self.split)))
+
+    def documents(self, half: str) -> Iterator[Iterator[str]]:
+        """Every document of "train" or "valid" as an iterator of pieces; see `pieces`.
+
+        A document's pieces must be taken before the next document is.
+        """
+        parts = self.sizes(half, self.split)
+        for shard, table, sizes in zip(self.source.shards, self.tables, parts, strict=True):
+            starts = table.cuts if (half, self.split) == ("valid", "tail") else np.zeros_like(sizes)
+            for document, start, size in zip(shard.documents(), starts, sizes, strict=True):
+                if size:
+                    yield pieces(decode(document, int(start), int(size)))
+
+    def texts(self, half: str) -> Iterator[str]:
+        """The text of "train" or "valid" in pieces, for training a tokenizer."""
+        return itertools.chain.from_iterable(self.documents(half))
+
+
+def open_corpus(source: str, *, split: str = "auto", text_key: str = "text") -> Corpus:
+    """The corpus that `data.source` names; see `sources` for how sources are written.
+
+    `split` holds out whole documents by a hash of their content ("hash", 1 in 20), or the last
+    tenth of each document ("tail": for a single ASCII file of n bytes, what follows int(0.9 * n));
+    "auto" is "tail" under 100 documents. `text_key` is the field of a record that holds its text.
+
+    Raises ConfigError, InputMissing; on reading, DataError.
+    """
+    registry.check_name(split, POLICIES, "data.split")
+    return Corpus(sources.open_source(source, text_key=text_key), name=source, split=split)
+
+
+def in_threads(function, items):
+    """`function` of each item, in order. Hashing, decompressing and reading release the GIL."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(function, items))
+
+
+def survey(shard: Shard) -> Table:
+    """Reads a shard once and checks that all of it is UTF-8."""
+    sizes, hashes, cuts = [], [], []
+    for document in shard.documents():
+        digest, size = hashlib.blake2b(digest_size=8), 0
+        for text in decode(document):
+            data = text.encode()
+            digest.update(data)
+            size += len(data)
+        sizes.append(size)
+        hashes.append(int.from_bytes(digest.digest(), "little"))
+        cuts.append(character_start(document, int(0.9 * size)))
+    return Table(np.array(sizes, np.int64), np.array(hashes, np.uint64), np.array(cuts, np.int64))
+
+
+def character_start(document: Document, at: int) -> int:
+    """The first byte of the character that byte `at` of the document belongs to."""
+    start = max(at - 3, 0)
+    window = next(document.chunks(start), b"")[: at - start + 1]
+    while window and window[-1] & 0xC0 == 0x80:
+        window, at = window[:-1], at - 1
+    return at
+
+
+def decode(document: Document, start: int = 0, size: int | None = None) -> Iterator[str]:
+    """Text of the document's bytes from `start`, `size` of them or all.
+
+    Raises DataError naming the first byte that is not UTF-8.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    at, left = start, size
+    # The empty chunk at the end makes the decoder say when the text ends inside a character.
+    for chunk in itertools.chain(document.chunks(start), [b""]):
+        waiting = len(decoder.getstate()[0])
+        chunk = chunk if left is None else chunk[:left]
+        try:
+            text = decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            byte = at - waiting + error.start
+            raise DataError(
+                f"text must be valid UTF-8; {document.name} is not at byte {byte} "
+                f"(0x{error.object[error.start]:02x}). Convert the file to UTF-8, for example "
+                "with iconv -f latin1 -t utf-8, or leave it out of data.source"
+            ) from error
+        at += len(chunk)
+        left = None if left is None else left - len(chunk)
+        yield text
+        if left == 0:
+            break
+
+
+def pieces(texts: Iterable[str], limit: int = PIECE) -> Iterator[str]:
+    """The same text in pieces of at most `limit` characters, cut where tokenizers do not look.
+
+    A cut after a newline between two characters that are not white space leaves the ids of
+    GPT-2's pattern, WordPiece and SentencePiece as they would be without it; so does a cut before
+    a single space between two such characters, which is taken in a line longer than a piece. Only
+    a run of `limit` characters without either is cut anywhere.
+
+    >>> list(pieces(["one two\\nthree", " four"], limit=10))
+    ['one two\\n', 'three four']
+    """
+    held = ""
+    for text in texts:
+        held += text
+        while len(held) > limit:
+            cut = best_cut(held, limit)
+            yield held[:cut]
+            held = held[cut:]
+    if held:
+        yield held
+
+
+def best_cut(text: str, limit: int) -> int:
+    """Where to cut text that is longer than `limit`: 1 .. limit."""
+    for mark, after in (("\n", 1), (" ", 0)):
+        at = text.rfind(mark, 1, limit)
+        while at > 0:
+            if not text[at - 1].isspace() and not text[at + 1].isspace():
+                return at + after
+            at = text.rfind(mark, 1, at)
+    return limit

@@ -1,0 +1,58 @@
+"""A permutation of 0 .. size - 1 for each key, read at any place without making the whole.
+
+A generalised Feistel network (Black and Rogaway 2002, "Ciphers with arbitrary finite domains")
+over pairs (left, right) below a side of about sqrt(size); values that fall outside are sent
+through again until they come out inside (cycle walking), which takes two turns in the worst case
+on average, and one where size is large.
+"""
+
+import functools
+import hashlib
+
+import numpy as np
+
+ROUNDS = 6
+
+
+def permute(indices: np.ndarray, size: int, *key: int) -> np.ndarray:
+    """int64, as `indices`: where the permutation `key` of `size` things sends each index.
+
+    >>> sorted(permute(np.arange(7), 7, 42).tolist())
+    [0, 1, 2, 3, 4, 5, 6]
+    """
+    values = np.array(indices, np.int64)
+    if values.size and not 0 <= values.min() <= values.max() < size:
+        raise ValueError(f"indices must be in 0 .. {size - 1}; received {values}")
+    side = max(isqrt_up(size), 1)
+    keys = round_keys(size, key)
+    outside = np.ones(values.shape, np.bool_)
+    while outside.any():
+        values[outside] = network(values[outside], side, keys)
+        outside = values >= size
+    return values
+
+
+def isqrt_up(size: int) -> int:
+    """The smallest side with side * side >= size."""
+    return int(np.ceil(np.sqrt(size))) if size < 1 << 50 else int(np.sqrt(size)) + 2
+
+
+@functools.lru_cache(maxsize=64)
+def round_keys(size: int, key: tuple[int, ...]) -> tuple[np.uint64, ...]:
+    digest = hashlib.blake2b(repr((size, *key)).encode(), digest_size=8 * ROUNDS).digest()
+    return tuple(np.frombuffer(digest, "<u8"))
+
+
+def network(values: np.ndarray, side: int, keys: tuple[np.uint64, ...]) -> np.ndarray:
+    left, right = np.divmod(values, side)
+    for key in keys:
+        left, right = right, (left + mix(right.astype(np.uint64) ^ key, side)) % side
+    return left * side + right
+
+
+def mix(x: np.ndarray, side: int) -> np.ndarray:
+    """SplitMix64's finaliser (Steele, Lea and Flood 2014), brought below `side`."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    x = x ^ (x >> np.uint64(31))
+    return (x % np.uint64(side)).astype(np.int64)

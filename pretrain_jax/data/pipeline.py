@@ -1,0 +1,243 @@
+"""Rows as batches. The order of the data is a pure function of (seed, row number).
+
+Row r of a stream belongs to one member of the mixture; it is that member's n-th row, which is the
+row `permute(n % R, R, seed, epoch)` of its plan of R rows, in epoch n // R. Nothing is remembered
+between rows, so hosts, worker processes, prefetching and restarts cannot change the order.
+"""
+
+import itertools
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import grain
+import numpy as np
+from absl import flags
+
+from pretrain_jax.data.arrange import Chunks
+from pretrain_jax.data.order import permute
+from pretrain_jax.data.pack import pack
+from pretrain_jax.data.plan import Rows, planned_rows
+
+EVAL_SEED = 0
+ENDLESS = 1 << 40
+Batch = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member of a mixture: a plan over raw examples, and what makes an example of each.
+
+    corrupt   corrupt({"tokens": raw int32 [n]}, rng, vocab) -> fields; pure
+    vocab     the tokenizer, handed to `corrupt`
+    rate      rows of this member, relative to the others'
+    """
+
+    examples: Chunks
+    rows: Rows
+    corrupt: Callable[..., Mapping[str, np.ndarray]]
+    vocab: Any
+    rate: float = 1.0
+
+    @classmethod
+    def planned(
+        cls,
+        examples: Chunks,
+        *,
+        lengths: Callable[[Any], Mapping[str, Any]],
+        budgets: Mapping[str, int],
+        corrupt: Callable[..., Mapping[str, np.ndarray]],
+        vocab: Any,
+        rate: float = 1.0,
+    ) -> "Member":
+        """A member with its plan made, or read from beside the token cache.
+
+        lengths   upper bounds of each axis for raw examples of n tokens; n is an array
+        budgets   length of each axis in a row
+        """
+        bounds = lengths(examples.length)
+        axes = sorted(bounds)
+        needs = [np.broadcast_to(bounds[axis], len(examples)) for axis in axes]
+        parent = examples.cache.folder.parent
+        rows = planned_rows(parent, np.stack(needs, 1), np.array([budgets[a] for a in axes]))
+        return cls(examples, rows, corrupt, vocab, rate)
+
+    def row(self, number: int, place: int, seed: int, name: int) -> list[Mapping[str, np.ndarray]]:
+        """The examples of row `place` of the plan, in the epoch of the member's row `number`."""
+        epoch = number // len(self.rows)
+        key = np.array([seed % (1 << 64), epoch << 16 | name], np.uint64)
+        made = []
+        for k in self.rows[place]:
+            made.append(self.corrupt({"tokens": self.examples[k]}, noise(key, k), self.vocab))
+        return made
+
+
+def noise(key: np.ndarray, example: int) -> np.random.Generator:
+    """The draws of one example; Philox counts, so its state is set, not computed (7 us)."""
+    counter = np.array([0, example, 0, 0], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=counter))
+
+
+@dataclass(frozen=True)
+class Stream:
+    """An endless sequence of rows that can be read at any place.
+
+    fields            what every member's `corrupt` writes
+    budgets           length of each axis of a row
+    cross_documents   each row is one text: attention and positions run across its examples
+    """
+
+    members: Sequence[Member]
+    fields: Sequence[str]
+    budgets: Mapping[str, int]
+    cross_documents: bool = False
+    shares: list[int] = field(init=False)
+
+    def __post_init__(self):
+        rates = [member.rate for member in self.members]
+        if not rates or min(rates) <= 0:
+            raise ValueError(f"a stream needs members with positive rates; received {rates}")
+        shares = [int(r / sum(rates[i:]) * (1 << 32)) for i, r in enumerate(rates)]
+        object.__setattr__(self, "shares", shares)
+
+    def __len__(self) -> int:
+        """Rows until a member comes to its second epoch."""
+        total = sum(member.rate for member in self.members)
+        return min(int(len(m.rows) * (total / m.rate)) for m in self.members)
+
+    def member_of(self, row: int) -> tuple[int, int]:
+        """(m, n): row `row` of the stream is the n-th row of member m.
+
+        After any number of rows each member has had its share of them to within one row for each
+        member before it: member 0 takes the rows where floor(row * share + 1/2) steps up, the
+        others share out the rest in the same way.
+        """
+        for m, share in enumerate(self.shares):
+            before, after = ((r * share + (1 << 31)) >> 32 for r in (row, row + 1))
+            if after > before:
+                return m, before
+            row -= before
+        raise AssertionError("the last member's share is the whole")
+
+    def batch(self, numbers: Sequence[int], seed: int) -> Batch:
+        """The rows with these numbers, packed: arrays [B, ...]. A number below 0 is padding."""
+        owners = [self.member_of(number) if number >= 0 else None for number in numbers]
+        rows: list[list] = [[] for _ in numbers]
+        for m, member in enumerate(self.members):
+            mine = [(i, owner[1]) for i, owner in enumerate(owners) if owner and owner[0] == m]
+            for i, number, place in places(mine, len(member.rows), seed, m):
+                rows[i] = member.row(number, place, seed, m)
+        return pack(
+            rows,
+            fields=self.fields,
+            budgets=self.budgets,
+            cross_documents=self.cross_documents,
+        )
+
+
+def places(
+    mine: list[tuple[int, int]], size: int, seed: int, name: int
+) -> Iterator[tuple[int, int, int]]:
+    """(i, number, row of the plan) for each (i, number); the epochs of a batch are few."""
+    for epoch, group in itertools.groupby(mine, lambda pair: pair[1] // size):
+        at, numbers = zip(*group, strict=True)
+        found = permute(np.array(numbers) - epoch * size, size, seed, epoch, name)
+        yield from zip(at, numbers, found.tolist(), strict=True)
+
+
+def batches(
+    stream: Stream,
+    *,
+    seed: int,
+    batch_size: int,
+    first_row: int = 0,
+    host_index: int = 0,
+    host_count: int = 1,
+    workers: int = 0,
+    prefetch: int = 4,
+) -> Generator[Batch, None, None]:
+    """Endless batches of `batch_size` rows over all hosts; this host's slice of each.
+
+    Row i of the global batch of step s is row first_row + s * batch_size + i of the stream, and
+    host h of H holds rows h * B / H .. (h + 1) * B / H of it. Rows are made ahead in a thread, or
+    in `workers` processes. The iterator's own state need never be saved: to go on after step s,
+    start with first_row + s * batch_size. Close it (`contextlib.closing`) to end its processes.
+
+    Raises ValueError when batch_size is not a multiple of host_count.
+    """
+    own = share(batch_size, host_count)
+    start = first_row + host_index * own
+
+    def load(step: int) -> Batch:
+        first = start + step * batch_size
+        return stream.batch(range(first, first + own), seed)
+
+    return carried(load, ENDLESS, workers, prefetch)
+
+
+def share(batch_size: int, host_count: int) -> int:
+    """Rows of a batch for each host."""
+    if batch_size % host_count:
+        raise ValueError(f"{batch_size} rows cannot be shared by {host_count} hosts")
+    return batch_size // host_count
+
+
+def eval_rows(stream: Stream, tokens_wanted: int, special: np.ndarray) -> int:
+    """How many rows of `eval_batches` hold at least so many predicted text tokens.
+
+    At most one epoch. special: bool [V], ids that are not text.
+    """
+    found = 0
+    for first in range(0, len(stream), 64):
+        batch = stream.batch(range(first, min(first + 64, len(stream))), EVAL_SEED)
+        text = (batch["weights"] > 0) & ~special[batch["targets"]]
+        totals = found + np.cumsum(text.sum(1))
+        if totals[-1] >= tokens_wanted:
+            return first + int(np.searchsorted(totals, tokens_wanted)) + 1
+        found = int(totals[-1])
+    return len(stream)
+
+
+def eval_batches(
+    stream: Stream,
+    *,
+    rows: int,
+    batch_size: int,
+    host_index: int = 0,
+    host_count: int = 1,
+    workers: int = 0,
+    prefetch: int = 4,
+) -> Generator[Batch, None, None]:
+    """The first `rows` rows of a fixed order with fixed noise; the last batch is padded.
+
+    The same rows and the same noise at each call, whatever the batch size and the hosts.
+    """
+    own = share(batch_size, host_count)
+
+    def load(step: int) -> Batch:
+        first = step * batch_size + host_index * own
+        numbers = [row if row < rows else -1 for row in range(first, first + own)]
+        return stream.batch(numbers, EVAL_SEED)
+
+    return carried(load, -(-rows // batch_size), workers, prefetch)
+
+
+def carried(
+    load: Callable[[int], Batch], steps: int, workers: int, prefetch: int
+) -> Generator[Batch, None, None]:
+    """load(0), load(1), ... made ahead by Grain, in order; closing it ends its processes."""
+    data = grain.MapDataset.range(steps).map(load)
+    made = data.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=prefetch))
+    if workers:
+        if not flags.FLAGS.is_parsed():  # Grain's processes read flags, which only a command parses
+            flags.FLAGS.mark_as_parsed()
+        made = made.mp_prefetch(
+            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=prefetch)
+        )
+    iterator = iter(made)
+    try:
+        for batch in iterator:
+            # What comes from a process lies in memory shared with it, which is wanted back.
+            yield {name: np.array(a) for name, a in batch.items()} if workers else batch
+    finally:
+        iterator.close()

@@ -1,0 +1,70 @@
+"""`stdlib`: the Python standard library's own source, about 10 MB of text on every machine.
+
+Tests and the packages that not every installation has (idlelib, tkinter ...) are left out, so
+that two installations of one Python version hold the same text. Files that are not valid UTF-8
+are skipped and counted: the corpus is not the user's to mend.
+"""
+
+import hashlib
+import logging
+import os
+import platform
+import sysconfig
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+from pretrain_jax.data.sources import Document, Shard, Source
+from pretrain_jax.errors import InputMissing
+
+TAKES_NAME = ""
+LEFT_OUT = {
+    *("site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3", "distutils"),
+    *("tkinter", "ensurepip", "__pycache__"),
+}
+log = logging.getLogger(__name__)
+
+
+class Library(Shard):
+    """Every .py file below `root` that is valid UTF-8, in the order of relative paths."""
+
+    def __init__(self, root: Path):
+        self.name = str(root)
+        self.root = root
+
+    @cached_property
+    def files(self) -> list[tuple[str, bytes]]:
+        found, skipped = [], []
+        for folder, folders, names in os.walk(self.root):
+            folders[:] = [f for f in folders if f not in LEFT_OUT]
+            for path in (Path(folder, name) for name in names if name.endswith(".py")):
+                data = path.read_bytes()
+                try:
+                    data.decode()
+                    found.append((path.relative_to(self.root).as_posix(), data))
+                except UnicodeDecodeError:
+                    skipped.append(path)
+        if skipped:
+            log.info("stdlib: left out %d files that are not valid UTF-8", len(skipped))
+        return sorted(found)
+
+    def digest(self) -> str:
+        joined = hashlib.sha256()
+        for name, data in self.files:
+            joined.update(f"{name}\0{len(data)}\0".encode() + data)
+        return joined.hexdigest()
+
+    def documents(self) -> Iterator[Document]:
+        return (Document.of(name, data) for name, data in self.files)
+
+
+def find(name: str, *, text_key: str) -> Source:
+    """The standard library of the running Python; `text_key` has no meaning here."""
+    del name, text_key
+    shard = Library(Path(sysconfig.get_paths()["stdlib"]))
+    if not shard.files:
+        raise InputMissing(
+            f"data.source 'stdlib' needs the library's .py files; found none in {shard.root}. "
+            "This Python was installed without them: use another, or data.source=text:GLOB"
+        )
+    return Source(f"stdlib-{platform.python_version()}", [shard])

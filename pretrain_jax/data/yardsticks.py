@@ -1,0 +1,111 @@
+"""Baselines that make a loss mean something: how well counting alone predicts the same tokens.
+
+All give nats a predicted text token. With V ids, N counted tokens of which T are different:
+
+    uniform   P(w)     = 1 / V
+    unigram   P(w)     = (c(w) + T / V) / (N + T)
+    bigram    P(w | h) = (c(h, w) + T(h) P(w)) / (c(h) + T(h))        P(w) where h was never seen
+
+T(h) is the number of different tokens seen after h: interpolated Witten-Bell smoothing (Chen and
+Goodman 1999, "An empirical study of smoothing techniques for language modeling", section 2.4).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from pretrain_jax import registry
+from pretrain_jax.data.cache import TokenCache
+
+COUNTED = 10_000_000
+"""Tokens at the start of the training half that are counted."""
+
+
+class Counts:
+    """Sparse counts of single tokens and of pairs over a vocabulary of V ids.
+
+    unigram   float64 [V]: P(w)
+    """
+
+    def __init__(
+        self, sequence: np.ndarray, starts: np.ndarray, begin: int | None, vocab_size: int
+    ):
+        """sequence: int [T], documents one after the other; starts: where each begins."""
+        self.vocab_size = vocab_size
+        heard = np.bincount(
+            sequence[sequence != begin] if begin is not None else sequence, minlength=vocab_size
+        )
+        types = np.count_nonzero(heard)
+        self.unigram = (heard + types / vocab_size) / (heard.sum() + types)
+        codes = sequence[:-1].astype(np.int64) * vocab_size + sequence[1:]
+        inside = np.ones(len(codes), np.bool_)
+        inside[starts[1:] - 1] = False
+        pairs, pair_counts = np.unique(codes[inside], return_counts=True)
+        self.after = np.bincount(pairs // vocab_size, pair_counts, vocab_size)
+        self.types_after = np.bincount(pairs // vocab_size, minlength=vocab_size)
+        # One more pair than there can be, so that every search ends inside the array.
+        self.pairs = np.append(pairs, vocab_size**2)
+        self.pair_counts = np.append(pair_counts, 0)
+
+    def bigram(self, context: np.ndarray, token: np.ndarray) -> np.ndarray:
+        """float64 [n]: P(token | context) for int arrays [n]."""
+        codes = context.astype(np.int64) * self.vocab_size + token
+        at = np.searchsorted(self.pairs, codes)
+        seen = np.where(self.pairs[at] == codes, self.pair_counts[at], 0)
+        types, total = self.types_after[context], self.after[context]
+        weight = np.where(total > 0, total + types, 1)
+        smoothed = (seen + types * self.unigram[token]) / weight
+        return np.where(total > 0, smoothed, self.unigram[token])
+
+
+def count(
+    cache: TokenCache, *, vocab_size: int, begin: int | None, end: int | None, limit: int = COUNTED
+) -> Counts:
+    """Counts over the first `limit` tokens of a cache, each document between its begin and end."""
+    documents = min(int(np.searchsorted(cache.offsets, limit)), len(cache))
+    sizes = np.diff(np.minimum(cache.offsets[: documents + 1], limit))
+    added = (begin is not None) + (end is not None)
+    starts = np.concatenate([[0], np.cumsum(sizes + added)])
+    whole = np.empty(starts[-1], np.int32)
+    text = np.ones(len(whole), np.bool_)
+    for token, places in ((begin, starts[:-1]), (end, starts[1:] - 1)):
+        if token is not None:
+            whole[places] = token
+            text[places] = False
+    whole[text] = cache.tokens[: sizes.sum()]
+    return Counts(whole, starts[:-1], begin, vocab_size)
+
+
+def score(
+    names: Sequence[str],
+    *,
+    counts: Counts,
+    batches: Iterable[Mapping[str, np.ndarray]],
+    special: np.ndarray,
+) -> dict[str, float]:
+    """Nats a predicted text token of each baseline, on exactly the targets of `batches`.
+
+    names     of "uniform", "unigram", "bigram"; "bigram" reads the context from `tokens`, so it
+              is for objectives whose targets [B, L] are the tokens that come next
+    special   bool [V]: targets that are not text and do not count; nor do those of weight 0
+
+    Raises ValueError when there is no such target.
+    """
+    sums, tokens = dict.fromkeys(names, 0.0), 0
+    chances = {
+        "uniform": lambda context, target: np.full(len(target), 1 / counts.vocab_size),
+        "unigram": lambda context, target: counts.unigram[target],
+        "bigram": counts.bigram,
+    }
+    for batch in batches:
+        kept = (batch["weights"] > 0) & ~special[batch["targets"]]
+        target = batch["targets"][kept]
+        context = batch["tokens"][kept] if "bigram" in names else target
+        tokens += len(target)
+        for name in names:
+            sums[name] -= float(
+                np.log(registry.pick(chances, name, "yardstick")(context, target)).sum()
+            )
+    if not tokens:
+        raise ValueError("the batches hold no predicted text token")
+    return {name: total / tokens for name, total in sums.items()}

@@ -1,0 +1,63 @@
+"""Errors for people. Each carries the exit code that the command ends with.
+
+A message states the invariant, what was received and the likely fix:
+
+>>> raise ConfigError("train.batch_size must be a multiple of mesh.data x mesh.fsdp; "
+...                   "received 6 on a mesh of 4; the nearest batch sizes are 4 and 8")
+Traceback (most recent call last):
+pretrain_jax.errors.ConfigError: train.batch_size must be a multiple ...
+"""
+
+
+class UserError(Exception):
+    """Something the user can mend. Commands print the message alone, without a traceback."""
+
+    exit_code = 64
+
+
+class ConfigError(UserError):
+    """A bad configuration or a bad command line."""
+
+    exit_code = 64
+
+
+class DataError(UserError):
+    """The data is there but cannot be used: invalid UTF-8, malformed JSON, an empty corpus."""
+
+    exit_code = 65
+
+
+class InputMissing(UserError):
+    """A file, a glob or a data set that does not exist."""
+
+    exit_code = 66
+
+
+class WorkdirMismatch(UserError):
+    """The workdir belongs to another configuration, or its data is no longer the same."""
+
+    exit_code = 78
+
+
+class NonFinite(UserError):
+    """The loss or a gradient is NaN or infinite; the state of the step before is kept."""
+
+    exit_code = 81
+
+
+class WorkdirInUse(UserError):
+    """Another process trains in this workdir."""
+
+    exit_code = 82
+
+
+class Interrupted(UserError):
+    """Stopped by a signal after saving: the same command goes on from here."""
+
+    exit_code = 75
+
+
+class UnwritableWorkdir(UserError):
+    """The workdir cannot be written to."""
+
+    exit_code = 74

@@ -1,0 +1,93 @@
+"""Multi-head attention (Vaswani et al. 2017): scores and softmax in float32."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from pretrain_jax.layers.axes import constrain, named
+from pretrain_jax.layers.context import Context
+from pretrain_jax.layers.makers import Maker
+from pretrain_jax.layers.positions import rotate, shift_distances
+
+
+class SelfAttention(nn.Module):
+    """x [B, L, D] -> [B, L, D].
+
+    `scale` multiplies q . k: 1/sqrt(K) nearly everywhere, 1 in T5. `dropout` acts on the
+    attention probabilities. Rotary positions and position biases come with the context.
+    """
+
+    heads: int
+    head_width: int
+    scale: float
+    dense: Maker
+    dense_out: Maker
+    dropout: Maker
+
+    @nn.compact
+    def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+        q, k, v = (self.project_in(x, name) for name in ("query", "key", "value"))
+        q, k, bias = self.place(q, k, context)
+        drop = self.dropout(name="dropout", deterministic=not context.train)
+        y = attend(q * self.scale, k, v, context.mask.dense(), bias, drop)
+        return self.project_out(y, x.shape[-1])
+
+    def place(self, q: jax.Array, k: jax.Array, context: Context) -> tuple[Any, Any, Any]:
+        """Queries and keys [B, L, H, K] with positions in them, and what is added to the scores."""
+        if context.rotation is not None:
+            q, k = rotate(q, *context.rotation), rotate(k, *context.rotation)
+        return q, k, context.bias
+
+    def project_in(self, x: jax.Array, name: str, **more: Any) -> jax.Array:
+        """[B, L, D] -> [B, L, H, K]."""
+        outputs, axes = (self.heads, self.head_width), ("width", "heads", "head_width")
+        y = self.dense(inputs=x.shape[-1:], outputs=outputs, axes=axes, name=name, **more)(x)
+        return constrain(y, "batch", "length", "heads", "head_width")
+
+    def project_out(self, y: jax.Array, width: int) -> jax.Array:
+        """[B, L, H, K] -> [B, L, D]."""
+        inputs, axes = (self.heads, self.head_width), ("heads", "head_width", "width")
+        return self.dense_out(inputs=inputs, outputs=(width,), axes=axes, name="out")(y)
+
+
+def attend(
+    q_BLHK: jax.Array,
+    k_BMHK: jax.Array,
+    v_BMHK: jax.Array,
+    mask_B1LM: jax.Array,
+    bias_HLM: jax.Array | None = None,
+    drop: Any = lambda p: p,
+) -> jax.Array:
+    """softmax(q k' + bias, where mask) v: [B, L, H, K]; q is already scaled.
+
+    Masked probabilities are exactly 0, so a packed row gives each of its examples what it would
+    get alone.
+    """
+    scores = jnp.einsum("blhk,bmhk->bhlm", q_BLHK, k_BMHK, preferred_element_type=jnp.float32)
+    if bias_HLM is not None:
+        scores = scores + bias_HLM
+    scores = jnp.where(mask_B1LM, scores, -jnp.inf)
+    probabilities = drop(jax.nn.softmax(scores, axis=-1).astype(v_BMHK.dtype))
+    return jnp.einsum("bhlm,bmhk->blhk", probabilities, v_BMHK)
+
+
+class RelativeAttention(SelfAttention):
+    """Self attention with Transformer-XL's relative positions (Dai et al. 2019, section 3.3).
+
+    score(i, j) = scale x ((q_i + u) . k_j + (q_i + v) . W r_(i-j)), with vectors u, v [H, K] and
+    a projection W [D, H, K] of the distances' sinusoids in every layer. Causal attention alone:
+    a distance is never negative. Gopher and Chinchilla use it.
+    """
+
+    def place(self, q: jax.Array, k: jax.Array, context: Context) -> tuple[Any, Any, Any]:
+        if context.distances is None:
+            raise ValueError("RelativeAttention reads context.distances; add layers.Distances")
+        shape, axes = (self.heads, self.head_width), ("heads", "head_width")
+        zeros = named(nn.initializers.zeros, *axes)
+        content = self.param("content_bias", zeros, shape).astype(q.dtype)
+        position = self.param("position_bias", zeros, shape).astype(q.dtype)
+        r_DHK = self.project_in(context.distances[None], "distances", bias=False)[0]
+        by_distance = jnp.einsum("blhk,dhk->bhld", (q + position) * self.scale, r_DHK)
+        return q + content, k, shift_distances(by_distance)

@@ -1,0 +1,20 @@
+"""What every layer of a stack shares: computed once for the stack, passed to all its layers."""
+
+import jax
+from flax import struct
+
+from pretrain_jax.layers.masks import Mask
+
+
+@struct.dataclass
+class Context:
+    """One small pytree; a sub-layer reads what it needs."""
+
+    mask: Mask
+    train: bool = struct.field(pytree_node=False)
+    rotation: tuple[jax.Array, jax.Array] | None = None
+    """cos and sin, float32 [B, L, K], of rotary positions."""
+    bias: jax.Array | None = None
+    """float32 [H, L, L], added to the attention scores (T5's relative buckets)."""
+    distances: jax.Array | None = None
+    """float32 [L, D]: Transformer-XL's sinusoid of each distance 0 .. L - 1."""

@@ -1,0 +1,97 @@
+"""Token embeddings, and the read-out back to the vocabulary."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from pretrain_jax.layers.axes import constrain, named
+
+VOCABULARY_MULTIPLE = 128
+"""Rows of the vocabulary matrices are padded to this, for the hardware and for the mesh."""
+
+
+def padded_size(vocab_size: int) -> int:
+    """The next multiple of 128: 50257 -> 50304."""
+    return -(-vocab_size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
+
+
+def padded_rows(init: Any, rows: int) -> Any:
+    """`init` for the true rows, zeros below: the padding takes no part in anything."""
+
+    def initialise(key, shape, dtype=jnp.float32):
+        true = init(key, (rows, *shape[1:]), dtype)
+        return jnp.pad(true, ((0, shape[0] - rows), *((0, 0) for _ in shape[1:])))
+
+    return initialise
+
+
+@struct.dataclass
+class Readout:
+    """How hidden states [.., D] become logits [.., V]; losses.py multiplies, chunk by chunk."""
+
+    table: jax.Array
+    """[V padded, D], of which the first `vocab_size` rows count."""
+    bias: jax.Array | None
+    scale: float = struct.field(pytree_node=False)
+    vocab_size: int = struct.field(pytree_node=False)
+
+
+class Embedding(nn.Module):
+    """tokens, positions int32 [B, L] -> [B, L, D]: token rows plus learned positions, if any."""
+
+    vocab_size: int
+    width: int
+    table_init: Any
+    max_length: int = 0
+    """Rows of the position table; 0 = no learned positions."""
+    position_init: Any = None
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+    def setup(self):
+        self.drop = nn.Dropout(self.dropout)
+        rows = padded_size(self.vocab_size)
+        init = named(padded_rows(self.table_init, self.vocab_size), "vocabulary", "width")
+        self.tokens = self.param("tokens", init, (rows, self.width), jnp.float32)
+        if self.max_length:
+            init = named(self.position_init, "positions", "width")
+            shape = (self.max_length, self.width)
+            self.positions = self.param("positions", init, shape, jnp.float32)
+
+    def __call__(self, tokens: jax.Array, positions: jax.Array, train: bool) -> jax.Array:
+        x = look_up(self.tokens, tokens, "vocabulary", self.dtype)
+        if self.max_length:
+            x = x + look_up(self.positions, positions, "positions", self.dtype)
+        return constrain(self.drop(x, deterministic=not train), "batch", "length", "hidden")
+
+    def readout(self) -> Readout:
+        """The same table, read backwards (Press and Wolf 2017)."""
+        return Readout(self.tokens, None, 1.0, self.vocab_size)
+
+
+def look_up(table: jax.Array, rows: jax.Array, axis: str, dtype: Any) -> jax.Array:
+    """Rows of a table whose first axis is called `axis`: [V, D], int [B, L] -> [B, L, D].
+
+    The table is brought together along its width first: the rows that come out are split by batch
+    and not by width, and without this the compiler would copy all of them everywhere.
+    """
+    whole = constrain(table.astype(dtype), axis, "hidden")
+    return constrain(jnp.take(whole, rows, axis=0), "batch", "length", "hidden")
+
+
+class Output(nn.Module):
+    """A read-out with a matrix of its own (LLaMA, T5 1.1)."""
+
+    vocab_size: int
+    width: int
+    table_init: Any
+
+    @nn.compact
+    def __call__(self) -> Readout:
+        init = named(padded_rows(self.table_init, self.vocab_size), "vocabulary", "width")
+        shape = (padded_size(self.vocab_size), self.width)
+        table = self.param("table", init, shape, jnp.float32)
+        return Readout(table, None, 1.0, self.vocab_size)

@@ -1,0 +1,45 @@
+"""Which positions a position may look at.
+
+A mask stays structured until attention needs it, so that a fused kernel can take the structure;
+`dense` gives the array. Two documents of three and two tokens in one causal row of five:
+
+    segments = [1, 1, 1, 2, 2]      dense = 1 0 0 0 0
+                                            1 1 0 0 0
+                                            1 1 1 0 0
+                                            0 0 0 1 0
+                                            0 0 0 1 1
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+
+@struct.dataclass
+class Mask:
+    """Self attention over one stream.
+
+    attention: "causal" (no later position), "prefix" (causal, but every position of the prefix
+    is in view of its own segment) or "full".
+    """
+
+    segments: jax.Array
+    """int32 [B, L]; positions of different segments never see one another; 0 = padding."""
+    prefix: jax.Array | None
+    """bool [B, L], for attention = "prefix" alone."""
+    attention: str = struct.field(pytree_node=False)
+
+    def dense(self) -> jax.Array:
+        """bool [B, 1, L, L]: query i (third axis) may look at key j (fourth axis).
+
+        Padding looks at padding, so that no row is empty and softmax never divides by zero.
+        """
+        same = self.segments[:, :, None] == self.segments[:, None, :]
+        if self.attention == "full":
+            return same[:, None]
+        length = self.segments.shape[1]
+        order = jnp.arange(length)
+        seen = order[:, None] >= order[None, :]
+        if self.prefix is not None:
+            seen = seen[None] | self.prefix[:, None, :]
+        return (same & seen)[:, None]

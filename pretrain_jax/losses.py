@@ -1,0 +1,70 @@
+"""Losses as sums with their weights, never means: means of means are wrong as soon as padding
+differs between microbatches or devices."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+MAX_LOGITS = 1 << 28
+"""Logits alive at once (1 GiB in float32); longer batches go through the read-out in chunks."""
+
+
+def token_nll(output: Any, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Negative log likelihood in nats, unreduced, and log Z of the softmax, both float32.
+
+    output: hidden [B, P, D] with a read-out; targets int32 [B, P]. Returns ([B, P], [B, P]). The
+    logits are float32 whatever the compute dtype; rows of the vocabulary beyond the true size
+    have probability 0. The [B, P, V] logits never exist as a whole when they are large: they are
+    made, used and made again in the backward pass, a slice of P at a time.
+    """
+    hidden, readout = output.hidden, output.readout
+    rows, length = targets.shape
+    chunks = -(-rows * length * readout.table.shape[0] // MAX_LOGITS)
+    while length % chunks:
+        chunks += 1
+    if chunks == 1:
+        return _nll(hidden, readout, targets)
+
+    def split(x):
+        return jnp.moveaxis(x.reshape(rows, chunks, length // chunks, *x.shape[2:]), 1, 0)
+
+    body = jax.checkpoint(lambda part: _nll(part[0], readout, part[1]))
+    nll, log_z = jax.lax.map(body, (split(hidden), split(targets)))
+    return tuple(jnp.moveaxis(x, 0, 1).reshape(rows, length) for x in (nll, log_z))
+
+
+def _nll(hidden: jax.Array, readout: Any, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
+    logits = read_out(hidden.reshape(-1, hidden.shape[-1]), readout)
+    columns = jnp.arange(logits.shape[-1])
+    log_z = jax.nn.logsumexp(logits, axis=-1)
+    # A masked sum instead of a gather: its gradient is no scatter, and a vocabulary that is split
+    # over a mesh needs no exchange of logits.
+    of_target = jnp.sum(jnp.where(columns == targets.reshape(-1, 1), logits, 0.0), axis=-1)
+    return (log_z - of_target).reshape(targets.shape), log_z.reshape(targets.shape)
+
+
+def read_out(hidden: jax.Array, readout: Any) -> jax.Array:
+    """Logits float32 [N, V padded] of hidden states [N, D]; -inf beyond the true vocabulary."""
+    table = readout.table.astype(hidden.dtype)
+    logits = jnp.matmul(hidden * readout.scale, table.T, preferred_element_type=jnp.float32)
+    if readout.bias is not None:
+        logits = logits + readout.bias
+    return jnp.where(jnp.arange(logits.shape[-1]) < readout.vocab_size, logits, -jnp.inf)
+
+
+def token_loss(
+    apply: Callable[..., Any], params: Any, batch: dict[str, jax.Array], rng: Any, train: bool
+) -> dict[str, tuple[jax.Array, jax.Array]]:
+    """Weighted cross entropy, and z-loss (log Z)^2, which keeps the logits from drifting.
+
+    The z-loss takes part with the coefficient `train.z_loss` (PaLM section 5, 1e-4).
+    """
+    nll, log_z = token_nll(apply(params, batch, rng, train), batch["targets"])
+    weights = batch["weights"]
+    total = jnp.sum(weights)
+    return {
+        "loss": (jnp.sum(nll * weights), total),
+        "z_loss": (jnp.sum(jnp.square(log_z) * weights), total),
+    }

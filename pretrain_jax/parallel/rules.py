@@ -1,0 +1,128 @@
+"""The rule table: over which mesh axes each logical axis is split.
+
+Models name their axes (layers/axes.py) and know no mesh. Adding a mesh axis edits this table and
+no model. Nothing is dropped in silence: an axis without a rule, one mesh axis used twice in an
+array and a size that does not divide are errors before anything is compiled.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from pretrain_jax.errors import ConfigError
+
+RULES: dict[str, tuple[str, ...]] = {
+    # parameters
+    "layers": (),
+    "width": ("fsdp",),
+    "heads": ("tensor",),
+    "head_width": (),
+    "feed_forward": ("tensor",),
+    "vocabulary": ("tensor",),
+    "positions": (),
+    "buckets": (),
+    # activations
+    "batch": ("data", "fsdp"),
+    "length": (),
+    "hidden": (),
+}
+
+
+def spec(
+    axes: tuple[str | None, ...], rules: Mapping[str, tuple[str, ...]] = RULES
+) -> PartitionSpec:
+    """("width", "heads", "head_width") -> PartitionSpec("fsdp", "tensor", None)."""
+    used: dict[str, str] = {}
+    entries: list[Any] = []
+    for axis in axes:
+        if axis is not None and axis not in rules:
+            raise ConfigError(
+                f"every logical axis needs a rule in parallel/rules.py; {axis!r} of {axes} has none"
+            )
+        mesh_axes = rules[axis] if axis is not None else ()
+        for mesh_axis in mesh_axes:
+            if mesh_axis in used:
+                raise ConfigError(
+                    f"an array can be split over a mesh axis once; {axes} uses {mesh_axis!r} for "
+                    f"both {used[mesh_axis]!r} and {axis!r}: change a rule in parallel/rules.py"
+                )
+            used[mesh_axis] = str(axis)
+        entries.append(None if not mesh_axes else mesh_axes if len(mesh_axes) > 1 else mesh_axes[0])
+    return PartitionSpec(*entries)
+
+
+def shardings(boxed: Any, mesh: Mesh) -> Any:
+    """NamedShardings for a tree of flax Partitioned boxes (of arrays or of their shapes).
+
+    Raises ConfigError for the first axis that does not divide, naming every parameter that has it
+    and the sizes of the mesh axis that do.
+    """
+    is_box = lambda x: isinstance(x, nn.Partitioned)  # noqa: E731
+    leaves = jax.tree_util.tree_leaves_with_path(boxed, is_leaf=is_box)
+    for path, box in leaves:
+        _check_divides(jax.tree_util.keystr(path, simple=True, separator="/"), box, mesh)
+    return jax.tree.map(
+        lambda box: NamedSharding(mesh, spec(tuple(box.names))), boxed, is_leaf=is_box
+    )
+
+
+def _check_divides(name: str, box: nn.Partitioned, mesh: Mesh) -> None:
+    for axis, size in zip(box.names, box.value.shape, strict=True):
+        mesh_axes = RULES.get(axis, ()) if axis else ()
+        split = 1
+        for mesh_axis in mesh_axes:
+            split *= mesh.shape[mesh_axis]
+        if size % split == 0:
+            continue
+        mesh_axis = mesh_axes[0]
+        legal = [n for n in range(1, size + 1) if size % n == 0]
+        near = sorted(sorted(legal, key=lambda n: abs(n - split))[:3])
+        raise ConfigError(
+            f"the {axis} axis of {name} has {size} entries and must divide over "
+            f"mesh.{mesh_axis}; received mesh.{mesh_axis}={split}. The nearest sizes that divide "
+            f"are {', '.join(map(str, near))}"
+        )
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The whole array on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Rows of a batch over the batch axes: [B, ...]."""
+    return NamedSharding(mesh, spec(("batch",)))
+
+
+def batch_ways(mesh: Mesh) -> int:
+    """Into how many parts a batch is split."""
+    ways = 1
+    for axis in RULES["batch"]:
+        ways *= mesh.shape[axis]
+    return ways
+
+
+def check_batch(batch_size: int, accumulate: int, mesh: Mesh, key: str) -> None:
+    """Raises ConfigError unless a batch divides into microbatches and those over the mesh."""
+    ways = batch_ways(mesh)
+    unit = ways * accumulate
+    if batch_size % unit == 0:
+        return
+    below, above = batch_size // unit * unit, (batch_size // unit + 1) * unit
+    near = f"{below} or {above}" if below else f"{above}"
+    raise ConfigError(
+        f"{key} must be a multiple of mesh.data x mesh.fsdp x train.accumulate = "
+        f"{ways} x {accumulate}; received {batch_size}. The nearest legal batch is {near}"
+    )
+
+
+def place(mesh: Mesh) -> Any:
+    """For layers.axes.placing: constrains an activation to the table's sharding."""
+
+    def constrain(x: jax.Array, axes: tuple[str, ...]) -> jax.Array:
+        return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec(axes)))
+
+    return constrain

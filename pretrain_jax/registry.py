@@ -1,0 +1,87 @@
+"""Names in a config are the names of files: `objective.name = "causal_lm"` is objectives/causal_lm.py.
+
+Adding a file to a folder adds a name; nothing else is edited. A name that comes from a file on
+disk can only select among these modules, never import anything else.
+"""
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from pretrain_jax.errors import ConfigError
+
+
+def names(folder: str) -> list[str]:
+    """The names a config may use for a folder of the package.
+
+    >>> "causal_lm" in names("objectives")
+    True
+    """
+    package = importlib.import_module(f"pretrain_jax.{folder}")
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+
+
+def load(folder: str, name: str, key: str) -> ModuleType:
+    """The module `name` of `folder`; `key` is the config key that named it, for the error."""
+    check_name(name, names(folder), key)
+    return importlib.import_module(f"pretrain_jax.{folder}.{name}")
+
+
+def pick(choices: Mapping[str, Any], name: str, key: str) -> Any:
+    """The value called `name` in a table of choices; `key` is the config key that named it."""
+    check_name(name, choices, key)
+    return choices[name]
+
+
+def check_name(name: str, known: Iterable[str], key: str) -> None:
+    """Raises ConfigError when `name` is not among `known`, listing the nearest ones first."""
+    known = list(known)
+    if name in known:
+        return
+    raise ConfigError(
+        f"{key} must be one of {', '.join(sorted(known))}; received {name!r}{nearest(name, known)}"
+    )
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """'; did you mean ...?', or nothing when no known name is close.
+
+    >>> nearest("learning_rat", ["learning_rate", "steps"])
+    '; did you mean learning_rate?'
+    """
+    close = difflib.get_close_matches(str(name), list(known), n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+REQUIRED = inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class Option:
+    """One keyword-only parameter of a builder: its type, and its default or REQUIRED."""
+
+    type: Any
+    default: Any
+
+
+def options(*builders: Callable[..., Any]) -> dict[str, Option]:
+    """The keyword-only parameters of builders.
+
+    These are the keys of a config section: a function's own signature is the only place that
+    says what it needs.
+
+    >>> def build(*, width: int, layers: int = 2): ...
+    >>> options(build)["layers"]
+    Option(type=<class 'int'>, default=2)
+    """
+    found: dict[str, Option] = {}
+    for builder in builders:
+        for parameter in inspect.signature(builder, eval_str=True).parameters.values():
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+                found[parameter.name] = Option(parameter.annotation, parameter.default)
+    return found

@@ -1,0 +1,193 @@
+"""SentencePiece: a .model file, unigram or BPE, as T5, ALBERT and LLaMA use it.
+
+A word starts at a piece that begins with "▁" (U+2581), which stands for a space, or with a line
+end or a tab. Control pieces (<s>, [MASK], <extra_id_0> ...) never come out of `encode`, whatever a
+document spells.
+"""
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import sentencepiece
+from etils import epath
+from google.protobuf.message import DecodeError
+from sentencepiece import sentencepiece_model_pb2
+
+from pretrain_jax.errors import ConfigError, DataError
+from pretrain_jax.text import Tokenizer, digest, read, sentinel_ids, take, well_formed
+
+FILE = "sentencepiece.model"
+KINDS = ("unigram", "bpe")
+WHITESPACE = ("\u2581", "\t", "\r", "<0x09>", "<0x0A>", "<0x0B>", "<0x0C>", "<0x0D>")
+TRAIN_CHARACTERS = 10_000_000
+"""Training reads this much of the corpus: it runs on one thread, so that it always repeats."""
+LONGEST_LINE = 4000
+"""Characters; longer lines are cut for training (the library would leave them out)."""
+
+ModelProto = sentencepiece_model_pb2.ModelProto  # pyright: ignore[reportAttributeAccessIssue]
+Piece = ModelProto.SentencePiece
+
+
+class SentencePiece(Tokenizer):
+    """Ids of the model, then `sentinels` more unless the model has its own.
+
+    T5's spiece.model has 32000 pieces; with 100 sentinels <extra_id_0> is 32099, <extra_id_99>
+    32000, as in T5.
+    """
+
+    def __init__(self, model: Any, sentinels: int):
+        spellings = [piece.piece for piece in model.pieces]
+        own = _own_sentinels(spellings)
+        _make_control(model, own)
+        serialized = model.SerializeToString(deterministic=True)
+        self._processor = sentencepiece.SentencePieceProcessor(model_proto=serialized)
+        appended = 0 if own else sentinels
+        self.size = len(spellings) + appended
+        self.sentinels = own or sentinel_ids(self.size, appended)
+        control = {
+            piece.piece: i for i, piece in enumerate(model.pieces) if piece.type == Piece.CONTROL
+        }
+        self.pad, self.unk, self.bos, self.eos = (
+            None if i < 0 else i
+            for i in (
+                self._processor.pad_id(),
+                self._processor.unk_id(),
+                self._processor.bos_id(),
+                self._processor.eos_id(),
+            )
+        )
+        self.mask, self.cls, self.sep = (
+            control.get(f"[{name}]", control.get(f"<{name.lower()}>"))
+            for name in ("MASK", "CLS", "SEP")
+        )
+        self._spellings = spellings + [f"<extra_id_{i}>" for i in reversed(range(appended))]
+        self._special = np.array([s in control for s in spellings] + [True] * appended)
+        self.fingerprint = digest("sentencepiece", serialized.hex(), appended)
+
+    def encode(self, text: str) -> np.ndarray:
+        return self._processor.encode(well_formed(text), return_type="numpy")
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        ids = np.asarray(ids, np.int64)
+        return self._processor.decode(ids[~self._special[ids]].tolist())
+
+    def spell(self, token: int) -> str:
+        return self._spellings[token]
+
+    @property
+    def special(self) -> np.ndarray:
+        return self._special.copy()
+
+    @property
+    def word_starts(self) -> np.ndarray:
+        return self._special | np.array([s.startswith(WHITESPACE) for s in self._spellings])
+
+
+def load(
+    path: epath.PathLike,
+    *,
+    kind: str = "unigram",
+    character_coverage: float = 0.9995,
+    lossless: bool = True,
+    sentinels: int = 0,
+) -> SentencePiece:
+    """Reads a .model. `sentinels` ids are appended where the model has none of its own.
+
+    `kind`, `character_coverage` and `lossless` speak of training; a model knows its own.
+    """
+    del kind, character_coverage, lossless
+    content = read(path, FILE)
+    model = ModelProto()
+    try:
+        model.ParseFromString(content)
+        if not (model.pieces and model.HasField("trainer_spec")):
+            raise ValueError("it is cut short")
+        tokenizer = SentencePiece(model, sentinels)
+    except (DecodeError, RuntimeError, ValueError) as error:
+        raise DataError(f"{path} must be a SentencePiece model; {error}") from error
+    if len(tokenizer.sentinels) < sentinels:
+        raise ConfigError(
+            f"{path} has {len(tokenizer.sentinels)} sentinels of its own; received "
+            f"tokenizer.sentinels={sentinels}; ask for no more than it has"
+        )
+    return tokenizer
+
+
+def train(
+    texts: Iterable[str],
+    directory: epath.PathLike,
+    *,
+    vocab_size: int,
+    kind: str = "unigram",
+    character_coverage: float = 0.9995,
+    lossless: bool = True,
+    sentinels: int = 0,
+) -> None:
+    """Learns a unigram or BPE model; the same texts give the same file, in any process.
+
+    character_coverage: share of the corpus' characters that get a piece of their own.
+    lossless: a text comes back from `decode`: no normalization, white space kept, a character
+        without a piece written as bytes (LLaMA's way); only "▁" itself comes back as a space.
+        Otherwise T5's way: NFKC, runs of white space as one space, other characters as <unk>.
+
+    Ids: <pad> 0, </s> 1, <unk> 2 as in T5, <s> 3, [MASK] 4, [CLS] 5, [SEP] 6, then the pieces.
+    """
+    if kind not in KINDS:
+        raise ConfigError(f"tokenizer.kind must be one of {', '.join(KINDS)}; received {kind!r}")
+    lines = list(_lines(take(texts, TRAIN_CHARACTERS)))
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(lines),
+            model_writer=model,
+            model_type=kind,
+            vocab_size=vocab_size - sentinels,
+            hard_vocab_limit=False,
+            character_coverage=character_coverage,
+            byte_fallback=lossless,
+            normalization_rule_name="identity" if lossless else "nmt_nfkc",
+            remove_extra_whitespaces=not lossless,
+            allow_whitespace_only_pieces=lossless,
+            max_sentence_length=4 * LONGEST_LINE,
+            control_symbols=["[MASK]", "[CLS]", "[SEP]"],
+            pad_id=0,
+            eos_id=1,
+            unk_id=2,
+            bos_id=3,
+            num_threads=1,  # the unigram model's sums differ with the number of threads
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise ConfigError(
+            f"SentencePiece could not train {vocab_size - sentinels} pieces (model.vocab_size - "
+            f"tokenizer.sentinels) on this corpus: {error}"
+        ) from error
+    (epath.Path(directory) / FILE).write_bytes(model.getvalue())
+
+
+def _lines(texts: Iterable[str]) -> Iterator[str]:
+    """Lines of the texts without the characters that would make the library skip a line."""
+    for text in texts:
+        for line in text.replace("\0", "").split("\n"):
+            for begin in range(0, len(line), LONGEST_LINE):
+                yield line[begin : begin + LONGEST_LINE]
+
+
+def _own_sentinels(spellings: Sequence[str]) -> tuple[int, ...]:
+    """Ids of <extra_id_0>, <extra_id_1> ... as far as the model has them."""
+    ids = {spelling: i for i, spelling in enumerate(spellings)}
+    own = []
+    while (i := ids.get(f"<extra_id_{len(own)}>")) is not None:
+        own.append(i)
+    return tuple(own)
+
+
+def _make_control(model: Any, sentinels: Iterable[int]) -> None:
+    """Special pieces that a model finds in documents ("user defined") become control pieces."""
+    names = {f"[{name}]" for name in ("MASK", "CLS", "SEP")} | {"<mask>", "<cls>", "<sep>"}
+    sentinels = set(sentinels)
+    for i, piece in enumerate(model.pieces):
+        if piece.type == Piece.USER_DEFINED and (i in sentinels or piece.piece in names):
+            piece.type = Piece.CONTROL

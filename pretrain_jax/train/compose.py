@@ -1,0 +1,381 @@
+"""The composition root: the only place that reads a config and hands its values to builders.
+
+Two halves meet here. `Design` is what can be known without data and without allocating anything:
+objective, model, optimizer, mesh, shapes and shardings (`describe` needs no more). `open_data` is
+the host half: corpora, tokenizer, streams of rows.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding
+
+from pretrain_jax import optim, registry
+from pretrain_jax.batch import FIELDS
+from pretrain_jax.data import pack
+from pretrain_jax.errors import ConfigError
+from pretrain_jax.layers.axes import placing
+from pretrain_jax.layers.stacks import REMAT, Execution
+from pretrain_jax.objectives import Objective
+from pretrain_jax.optim import optimizers, schedules
+from pretrain_jax.parallel import mesh as meshes
+from pretrain_jax.parallel import rules
+from pretrain_jax.train.step import Program, TrainState
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """The section `data`."""
+
+    source: str = "stdlib"
+    """"stdlib", "text:GLOB" or "tfds:NAME"."""
+    mixture: tuple = ()
+    """((source, objective, rate), ...) instead of `source`; rates are shares of rows."""
+    seq_len: int
+    """Tokens in a row of the predicting stream."""
+    split: str = "auto"
+    """How validation text is held out: "hash" of documents, "tail" of each, or "auto"."""
+    text_key: str = "text"
+    """The field of a record that holds its text."""
+    cross_documents: bool = False
+    """Whether attention and positions run on across the documents packed into a row."""
+    cache_dir: str = ""
+    """Where token caches live on this host; empty = ~/.cache/pretrain_jax."""
+    workers: int = 0
+    """Processes that make rows; 0 = a thread."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """The section `train`."""
+
+    steps: int
+    batch_size: int
+    """Rows of an update, over all hosts and microbatches."""
+    accumulate: int = 1
+    """Microbatches that an update is computed in, one after another, to save memory."""
+    phases: tuple = ()
+    """((from_step, {"seq_len": ..., "batch_size": ...}), ...): what changes during the run."""
+    dtype: str = "auto"
+    """Of matrix products: "float32", "bfloat16", or "auto" = bfloat16 on accelerators."""
+    z_loss: float = 0.0
+    """Coefficient of (log Z)^2; 1e-4 in PaLM and T5X."""
+    deterministic: bool = False
+    """Whether a GPU must repeat bit for bit (CPU and TPU always do)."""
+    log_every: int = 10
+    """Steps between lines of metrics."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalOptions:
+    """The section `eval`."""
+
+    every: int = 1000
+    """Steps between evaluations; there is always one at the end. 0 = at the end alone."""
+    tokens: int = 65536
+    """Predicted text tokens to score."""
+    sample_tokens: int = 128
+    """Length of the sampled continuation at each evaluation; 0 = none."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Steps first .. last - 1 of a run have rows of `seq_len` and batches of `batch_size`."""
+
+    first: int
+    last: int
+    seq_len: int
+    batch_size: int
+
+
+def phases(data: DataOptions, train: TrainOptions) -> list[Phase]:
+    """The phases of a run, in order: one when `train.phases` is empty.
+
+    BERT's, 90 % of a million steps at length 128, is
+    ((0, {"seq_len": 128}), (900_000, {"seq_len": 512})).
+    """
+    starts = [(0, {})] if not train.phases or train.phases[0][0] != 0 else []
+    entries = [*starts, *((int(first), dict(changes)) for first, changes in train.phases)]
+    found: list[Phase] = []
+    seq_len, batch_size = data.seq_len, train.batch_size
+    for number, (first, changes) in enumerate(entries):
+        unknown = set(changes) - {"seq_len", "batch_size"}
+        if unknown or (number and first <= entries[number - 1][0]):
+            raise ConfigError(
+                "train.phases is a list of (from_step, changes) with ascending steps, and only "
+                f"seq_len and batch_size can change; received {train.phases}"
+            )
+        seq_len = int(changes.get("seq_len", seq_len))
+        batch_size = int(changes.get("batch_size", batch_size))
+        last = entries[number + 1][0] if number + 1 < len(entries) else train.steps
+        found.append(Phase(first, max(min(last, train.steps), first), seq_len, batch_size))
+    return found
+
+
+def execution(*, unroll: int = 1, remat: str = "none") -> dict[str, Any]:
+    """The keys of the section `model` that belong to no architecture.
+
+    unroll: layers in one turn of the loop over layers: faster steps for longer compilation.
+    remat: "none", "dots" or "full", what the backward pass computes again to save memory.
+    """
+    registry.check_name(remat, REMAT, "model.remat")
+    if unroll < 1:
+        raise ConfigError(f"model.unroll must be at least 1; received {unroll}")
+    return {"unroll": unroll, "remat": remat}
+
+
+def clipping(*, clip_norm: float = 1.0) -> float:
+    """The global norm that gradients are clipped to; 0 = no clipping."""
+    return clip_norm
+
+
+def own(section: Mapping[str, Any], *builders: Callable[..., Any]) -> dict[str, Any]:
+    """The values of a section that these builders take."""
+    return {key: section[key] for key in registry.options(*builders)}
+
+
+def fix_schedule(config: Any, stored: Mapping[str, Any] | None = None) -> Any:
+    """The config with `optimizer.decay_steps` fixed: 0 stands for the length of the first run.
+
+    stored: the config that the workdir already belongs to, whose decay a resumed run keeps, so
+    that a longer `train.steps` does not bend the past.
+    """
+    section = config.optimizer
+    steps = section.decay_steps or (stored or {}).get("optimizer", {}).get("decay_steps", 0)
+    fixed = config.copy_and_resolve_references()
+    with fixed.unlocked():
+        fixed.optimizer.decay_steps = schedules.resolve_decay_steps(
+            decay_steps=steps, warmup_steps=section.warmup_steps, train_steps=config.train.steps
+        )
+    return fixed
+
+
+@dataclass(frozen=True)
+class Design:
+    """Everything a config says that needs no data: built lazily, nothing allocated."""
+
+    config: Any
+    """The resolved config."""
+    devices: tuple[jax.Device, ...]
+
+    @cached_property
+    def data(self) -> DataOptions:
+        return DataOptions(**self.config.data)
+
+    @cached_property
+    def train(self) -> TrainOptions:
+        return TrainOptions(**self.config.train)
+
+    @cached_property
+    def eval(self) -> EvalOptions:
+        return EvalOptions(**self.config.eval)
+
+    @cached_property
+    def phases(self) -> list[Phase]:
+        return phases(self.data, self.train)
+
+    @cached_property
+    def objective(self) -> Objective:
+        section = self.config.objective
+        module = registry.load("objectives", section.name, "objective.name")
+        return module.build(**own(section, module.build))
+
+    @cached_property
+    def mesh(self) -> Mesh:
+        return meshes.build(self.devices, **self.config.mesh)
+
+    @cached_property
+    def dtype(self) -> Any:
+        name = self.train.dtype
+        if name == "auto":
+            name = "float32" if self.devices[0].platform == "cpu" else "bfloat16"
+        return registry.pick(DTYPES, name, "train.dtype")
+
+    @cached_property
+    def model(self) -> nn.Module:
+        section = self.config.model
+        module = registry.load("models", section.name, "model.name")
+        self._check_shape(section)
+        self._check_match(module)
+        how = Execution(
+            self.objective.attention, self.dtype, **execution(**own(section, execution))
+        )
+        return module.build(how, **own(section, module.build))
+
+    def _check_shape(self, section: Any) -> None:
+        """The numbers of the section `model` that can be wrong for every architecture."""
+        for key in ("vocab_size", "layers", "width", "heads", "feed_forward", "max_length"):
+            if section.get(key, 1) < 1:
+                raise ConfigError(f"model.{key} must be at least 1; received {section[key]}")
+        width, heads = section.width, section.heads
+        if not section.get("head_width") and width % heads:
+            near = [n for n in range(1, width + 1) if width % n == 0]
+            near = sorted(near, key=lambda n: abs(n - heads))[:2]
+            raise ConfigError(
+                f"model.width must be a multiple of model.heads; received width={width}, "
+                f"heads={heads}. The nearest numbers of heads are {min(near)} and {max(near)}"
+            )
+        longest = max(phase.seq_len for phase in self.phases)
+        table = section.get("max_length", longest)
+        if longest > table:
+            raise ConfigError(
+                f"a sequence must fit the position table: data.seq_len (and every seq_len in "
+                f"train.phases) is at most model.max_length; received {longest} and {table}. "
+                f"Set model.max_length={longest} or data.seq_len={table}"
+            )
+
+    def _check_match(self, module: Any) -> None:
+        """Objective and architecture, compared once: the attention, then the fields."""
+        what = (
+            f"objective.name={self.config.objective.name} and model.name={self.config.model.name}"
+        )
+        if self.objective.attention not in module.ATTENTION:
+            raise ConfigError(
+                f"{what} do not fit: the objective needs {self.objective.attention} attention, "
+                f"the model has {' or '.join(module.ATTENTION)}"
+            )
+        answers = {"targets", "weights", "labels", "label_weights", "example_at"}
+        reads = {"tokens", "segments", "positions", *module.FIELDS}
+        unread = sorted(set(self.objective.fields) - answers - reads)
+        if unread:
+            raise ConfigError(
+                f"{what} do not fit: the objective writes {', '.join(unread)}, which the model "
+                "does not read"
+            )
+
+    @cached_property
+    def schedule(self) -> schedules.Schedule:
+        section = self.config.optimizer
+        named = registry.pick(schedules.SCHEDULES, section.schedule, "optimizer.schedule")
+        return schedules.build_schedule(
+            section.schedule, **own(section, schedules.build_schedule, named)
+        )
+
+    @cached_property
+    def optimizer(self) -> Any:
+        section = self.config.optimizer
+        named = registry.pick(optimizers.OPTIMIZERS, section.name, "optimizer.name")
+        axes = jax.tree.map(lambda box: box.names, self.boxed_params, is_leaf=is_box)
+        return optimizers.build_optimizer(
+            section.name, self.schedule, axes, **own(section, optimizers.build_optimizer, named)
+        )
+
+    @cached_property
+    def program(self) -> Program:
+        coefficients = dict(self.objective.coefficients)
+        if self.train.z_loss:
+            coefficients["z_loss"] = self.train.z_loss
+        return Program(
+            apply=self.apply,
+            loss=self.objective.loss,
+            coefficients=coefficients,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            clip_norm=clipping(**own(self.config.optimizer, clipping)),
+            accumulate=self.train.accumulate,
+            seed=self.config.seed,
+        )
+
+    def apply(self, params: Any, batch: Any, rng: jax.Array, train: bool) -> Any:
+        """The model as a function of parameters, with activations placed on the mesh."""
+        with placing(rules.place(self.mesh)):
+            return self.model.apply({"params": params}, batch, train, rngs={"dropout": rng})
+
+    # --- shapes -----------------------------------------------------------------------------
+
+    def budgets(self, seq_len: int) -> dict[str, int]:
+        """Length of each axis of a row."""
+        bounds = self.objective.lengths(self.objective.raw_length(seq_len))
+        return {axis: int(bound) for axis, bound in bounds.items()}
+
+    def batch_shapes(self, batch_size: int, seq_len: int) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes and dtypes of the fields of a batch, made by `corrupt` and by the packer."""
+        budgets = self.budgets(seq_len)
+        axes = pack.axes_of(self.objective.fields)
+        axes |= {
+            name: axis
+            for axis in axes.values()
+            if axis in pack.PLACES
+            for name in pack.PLACES[axis]
+        }
+        return {
+            name: jax.ShapeDtypeStruct((batch_size, budgets[axis]), FIELDS[name].dtype)
+            for name, axis in sorted(axes.items())
+        }
+
+    def check(self) -> None:
+        """Raises ConfigError for whatever can be known to be wrong before data and compilation."""
+        self.check_batches()
+        _ = self.program, self.state_shardings  # building them checks them
+
+    def check_batches(self) -> None:
+        """Raises ConfigError unless the batch of every phase divides over microbatches and mesh."""
+        if self.train.accumulate < 1:
+            raise ConfigError(
+                f"train.accumulate must be at least 1; received {self.train.accumulate}"
+            )
+        for phase in self.phases:
+            rules.check_batch(
+                phase.batch_size, self.train.accumulate, self.mesh, "train.batch_size"
+            )
+
+    def init_params(self, seed: int) -> Any:
+        """Parameters in boxes with the names of their axes; traced, or under jit."""
+        shapes = self.batch_shapes(1, self.data.seq_len)
+        batch = {name: jnp.zeros(s.shape, s.dtype) for name, s in shapes.items()}
+        return self.model.init(jax.random.key(seed), batch, False)["params"]
+
+    @cached_property
+    def boxed_params(self) -> Any:
+        """Shapes of the parameters, in boxes."""
+        return jax.eval_shape(lambda: self.init_params(0))
+
+    @cached_property
+    def param_shapes(self) -> Any:
+        return nn.meta.unbox(self.boxed_params)
+
+    @cached_property
+    def state_shardings(self) -> TrainState:
+        """Where every leaf of the state lives; raises ConfigError where an axis does not divide."""
+        params = rules.shardings(self.boxed_params, self.mesh)
+        whole = rules.replicated(self.mesh)
+        opt_shapes = jax.eval_shape(self.optimizer.init, self.param_shapes)
+        opt_state = optim.like_params(opt_shapes, self.param_shapes, params, whole)
+        return TrainState(step=whole, params=params, opt_state=opt_state)
+
+    @cached_property
+    def abstract_state(self) -> TrainState:
+        """Shapes with shardings: what a checkpoint is restored onto."""
+        shapes = jax.eval_shape(self._fresh_state)
+        return jax.tree.map(
+            lambda shape, sharding: jax.ShapeDtypeStruct(
+                shape.shape, shape.dtype, sharding=sharding
+            ),
+            shapes,
+            self.state_shardings,
+        )
+
+    def _fresh_state(self) -> TrainState:
+        params = nn.meta.unbox(self.init_params(self.config.seed))
+        opt_state = self.optimizer.init(params)
+        return TrainState(step=jnp.zeros((), jnp.int32), params=params, opt_state=opt_state)
+
+    def init_state(self) -> TrainState:
+        """The state before the first update, every array made on the devices that hold it."""
+        return jax.jit(self._fresh_state, out_shardings=self.state_shardings)()
+
+    @cached_property
+    def batch_sharding(self) -> NamedSharding:
+        return rules.batch_sharding(self.mesh)
+
+
+def is_box(x: Any) -> bool:
+    """Whether a leaf of a tree is a parameter in its box."""
+    return isinstance(x, nn.Partitioned)

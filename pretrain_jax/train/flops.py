@@ -1,0 +1,75 @@
+"""Floating-point operations of a model, counted from its jaxpr.
+
+Counted are matrix products, 2 m n k each, times the trips of the loops they stand in. Training is
+three forward passes' worth: the backward pass multiplies twice as often, and nothing is credited
+for recomputation, dropout or the optimizer. Attention counts in full, masked or not (PaLM,
+appendix B); the padding of the vocabulary does not count.
+"""
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from pretrain_jax.layers.embeddings import padded_size
+from pretrain_jax.train.compose import Design
+
+
+@lru_cache(maxsize=8)
+def per_token(design: Design) -> float:
+    """Training FLOPs for each token of the predicting stream, at `data.seq_len`.
+
+    GPT-2 124M at length 1,024: 6 x 124.4 M - 6 x 786 k (positions) + 12 x 12 x 768 x 1024
+    = 855 M.
+    """
+    seq_len = design.data.seq_len
+    shapes = design.batch_shapes(1, seq_len)
+
+    def forward(params, batch):
+        return design.objective.loss(
+            lambda p, b, rng, train: design.plain_model.apply({"params": p}, b, train),
+            params,
+            batch,
+            jax.random.key(0),
+            False,
+        )
+
+    counted = count(jax.make_jaxpr(forward)(design.param_shapes, shapes).jaxpr)
+    predictions = math.prod(shapes["targets"].shape)
+    section = design.config.model
+    padding = padded_size(section.vocab_size) - section.vocab_size
+    counted -= 2 * predictions * section.width * padding
+    return 3 * counted / seq_len
+
+
+def count(jaxpr: Any) -> float:
+    """Operations of the matrix products of a jaxpr, loops multiplied by their trips.
+
+    >>> count(jax.make_jaxpr(jnp.dot)(jnp.ones((2, 3)), jnp.ones((3, 4))).jaxpr)
+    48.0
+    """
+    total = 0.0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            ((contracted, _), _) = equation.params["dimension_numbers"]
+            left = equation.invars[0].aval.shape
+            inner = math.prod(left[axis] for axis in contracted)
+            total += 2.0 * math.prod(equation.outvars[0].aval.shape) * inner
+        trips = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
+        total += trips * sum(count(inner) for inner in _inner(equation.params))
+    return total
+
+
+def _inner(params: Any) -> list[Any]:
+    """The jaxprs among an equation's parameters."""
+    found = []
+    for value in jax.tree.leaves(
+        params, is_leaf=lambda x: hasattr(x, "eqns") or hasattr(x, "jaxpr")
+    ):
+        if hasattr(value, "jaxpr"):
+            found.append(value.jaxpr)
+        elif hasattr(value, "eqns"):
+            found.append(value)
+    return found

@@ -1,0 +1,313 @@
+"""The training loop: dispatch this step, then read the numbers of the step before.
+
+Nothing that can be switched on or off here (evaluation, saving, logging) changes a training bit.
+"""
+
+import contextlib
+import json
+import math
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import logging
+from etils import epath
+
+from pretrain_jax.errors import InputMissing, Interrupted, NonFinite, WorkdirMismatch
+from pretrain_jax.parallel import chips, rules
+from pretrain_jax.train import flops, sample, workdir
+from pretrain_jax.train.checkpoint import Checkpoints
+from pretrain_jax.train.compose import Design, Phase, fix_schedule
+from pretrain_jax.train.feed import Feed
+from pretrain_jax.train.metrics import Progress, Throughput, Writer
+from pretrain_jax.train.step import TrainState, eval_step, train_step
+
+
+def train(config: Any, directory: str) -> None:
+    """Trains to `train.steps` in a workdir, going on from its last checkpoint.
+
+    Raises errors for people before anything is compiled; Interrupted after a signal, saved.
+    """
+    with workdir.claim(directory) as path:
+        stored = workdir.read_config(path)
+        config = fix_schedule(config, stored)
+        plain = config.to_dict()
+        if stored is not None:
+            workdir.compare_configs(stored, plain)
+        design = Design(config, tuple(jax.devices()))
+        design.check()
+        feed = Feed.open(design, path)
+        workdir.write_config(path, plain)
+        with Checkpoints(path / "checkpoints", **config.checkpoint) as checkpoints:
+            step, state = start(design, feed, checkpoints)
+            with (
+                Writer(path, step) as writer,
+                Progress(design.train.steps, step) as progress,
+                Signals() as signals,
+            ):
+                Loop(design, feed, checkpoints, writer, progress, signals).run(state, step)
+
+
+def evaluate(config: Any, directory: str) -> None:
+    """Evaluates the last checkpoint of a workdir and prints the line; writes nothing."""
+    path = epath.Path(directory)
+    stored = workdir.read_config(path)
+    if stored is None:
+        raise InputMissing(f"--mode=eval needs a workdir that a run has begun in; {path} has none")
+    config = fix_schedule(config, stored)
+    workdir.compare_configs(stored, config.to_dict())
+    design = Design(config, tuple(jax.devices()))
+    design.check()
+    feed = Feed.open(design, path)
+    with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
+        if checkpoints.latest() is None:
+            raise InputMissing(f"--mode=eval needs a checkpoint; {path}/checkpoints has none")
+        step, state = start(design, feed, checkpoints)
+    function = jax.jit(partial(eval_step, program=design.program))
+    special = jnp.asarray(feed.tokenizer.special)
+    values = evaluation(design, feed, state.params, function, special)
+    print(json.dumps({"step": step, **values}))
+
+
+def start(design: Design, feed: Feed, checkpoints: Checkpoints) -> tuple[int, TrainState]:
+    """The state of the last checkpoint, or a fresh one (from `init_from`, where it is set)."""
+    step = checkpoints.latest()
+    if step is None:
+        state = design.init_state()
+        if design.config.init_from:
+            state = state.replace(params=params_of(design, design.config.init_from))
+        return 0, state
+    stored = checkpoints.read_json(step, "data")["fingerprints"]
+    if stored != feed.fingerprints:
+        raise WorkdirMismatch(
+            "a run goes on only with the data it began with; the checkpoint has "
+            f"{stored}, the corpus and tokenizer here are {feed.fingerprints}. Restore the "
+            "data, or start in another --workdir (with --config.init_from to keep the parameters)"
+        )
+    logging.info("going on from step %d", step)
+    return step, checkpoints.restore(step, design.abstract_state)
+
+
+def params_of(design: Design, source: str) -> Any:
+    """The parameters of another run's last checkpoint."""
+    with Checkpoints(epath.Path(source) / "checkpoints", read_only=True) as checkpoints:
+        step = checkpoints.latest()
+        if step is None:
+            raise WorkdirMismatch(
+                f"init_from must be a workdir with a checkpoint; {source} has none"
+            )
+        wanted = {"params": design.abstract_state.params}
+        return checkpoints.restore(step, wanted, partial=True)["params"]
+
+
+class Signals:
+    """Notes SIGTERM and SIGINT instead of dying of them; a second one is no different."""
+
+    def __init__(self):
+        self.received: signal.Signals | None = None
+
+    def __enter__(self) -> "Signals":
+        note = lambda number, frame: setattr(self, "received", signal.Signals(number))  # noqa: E731
+        self._before = {s: signal.signal(s, note) for s in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+@dataclass
+class Loop:
+    """What the loop works with; `run` is the loop."""
+
+    design: Design
+    feed: Feed
+    checkpoints: Checkpoints
+    writer: Writer
+    progress: Progress
+    signals: Signals
+
+    def __post_init__(self):
+        self.train = self.design.train
+        self.step_function = jax.jit(train_step, static_argnums=2, donate_argnums=0)
+        self.eval_function = jax.jit(partial(eval_step, program=self.design.program))
+        self.special = jnp.asarray(self.feed.tokenizer.special)
+        self.throughput = Throughput()
+        self.saved = -1
+
+    def run(self, state: TrainState, step: int) -> None:
+        """From `step` updates done to `train.steps`."""
+        pending: tuple[int, Any] | None = None
+        first = step
+        for phase, batches in self.phases(step):
+            for _ in range(max(step, phase.first), phase.last):
+                if self.signals.received:
+                    break
+                batch = self.on_devices(next(batches))
+                with self.throughput.aside() if step <= first + 1 else contextlib.nullcontext():
+                    state, metrics = self.step_function(state, batch, self.design.program)
+                    if step <= first + 1:  # compilation, and the first step's page faults
+                        jax.block_until_ready(metrics)
+                step += 1
+                self.report(pending)
+                pending = (step, metrics)
+                if self.pause_due(step):
+                    self.report(pending)
+                    pending = None
+                    with self.throughput.aside():
+                        self.pause(state, step)
+        self.report(pending)
+        self.finish(state, step)
+
+    def phases(self, step: int) -> Iterator[tuple[Phase, Iterator[Any]]]:
+        """The phases that are left, each with its batches."""
+        for phase in self.design.phases:
+            if phase.last > step:
+                begin = max(step, phase.first)
+                yield phase, iter(self.feed.batches(phase, begin))
+
+    def pause_due(self, step: int) -> bool:
+        every = self.design.eval.every
+        return self.checkpoints.due(step) or bool(every and step % every == 0)
+
+    def pause(self, state: TrainState, step: int) -> None:
+        """Between two steps: save, then evaluate, each when it is due."""
+        if self.checkpoints.due(step):
+            self.save(state, step)
+        every = self.design.eval.every
+        if every and step % every == 0:
+            self.evaluate(state, step)
+
+    def finish(self, state: TrainState, step: int) -> None:
+        """The end of a run, or a stop: the last state is always committed."""
+        self.save(state, step)
+        self.checkpoints.wait()
+        if self.signals.received and step < self.train.steps:
+            raise Interrupted(
+                f"stopped by {self.signals.received.name} and saved at step {step} of "
+                f"{self.train.steps}; start the same command again to go on"
+            )
+        every = self.design.eval.every
+        if not (every and step and step % every == 0):
+            self.evaluate(state, step)
+
+    def save(self, state: TrainState, step: int) -> None:
+        data = {
+            "seed": self.design.config.seed,
+            "step": step,
+            "fingerprints": self.feed.fingerprints,
+        }
+        self.checkpoints.save(step, state, data, self.design.config.to_dict(), force=True)
+
+    def on_devices(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+        """This process's rows as its part of global arrays."""
+        sharding = self.design.batch_sharding
+        return {
+            name: jax.make_array_from_process_local_data(sharding, rows)
+            for name, rows in batch.items()
+        }
+
+    def report(self, pending: tuple[int, Any] | None) -> None:
+        """Reads the numbers of a step that is done: stops on NaN, writes a line when it is due."""
+        if pending is None:
+            return
+        step, metrics = pending
+        values = {name: value.item() for name, value in jax.device_get(metrics).items()}
+        if not values["finite"]:
+            raise NonFinite(
+                f"loss and gradients must be finite; update {step} had loss {values['loss']} and "
+                f"gradient norm {values['grad_norm']}. Its step was not taken. Lower "
+                "optimizer.learning_rate, lengthen optimizer.warmup_steps or set train.z_loss=1e-4 "
+                "and start again from the last checkpoint in a new --workdir"
+            )
+        self.throughput.count(int(values["tokens"]))
+        if step % self.train.log_every and step != self.train.steps:
+            self.progress.update(step)
+            return
+        rate = self.throughput.read()
+        mfu = self.mfu(rate)
+        line = {f"train/{name}": values[name] for name in ("loss", "grad_norm", "learning_rate")}
+        extra = set(self.design.program.coefficients) - {"loss"}
+        line |= {f"train/{name}": values[name] for name in sorted(extra)}
+        self.writer.write(step, {**line, "tokens_per_second": rate, "mfu": mfu})
+        self.progress.update(step, loss=values["loss"], tokens_per_second=rate, mfu=mfu)
+
+    def mfu(self, tokens_per_second: float | None) -> float | None:
+        """Share of the chips' peak; None where the peak of this device is not known."""
+        peak = chips.peak_flops(self.design.devices[0].device_kind, self.design.dtype)
+        if tokens_per_second is None or peak is None:
+            return None
+        flops_per_token = flops.per_token(self.design)
+        return tokens_per_second * flops_per_token / (peak * len(self.design.devices))
+
+    def evaluate(self, state: TrainState, step: int) -> None:
+        """Writes the line of an evaluation, draws loss.png, samples a continuation."""
+        values = evaluation(self.design, self.feed, state.params, self.eval_function, self.special)
+        self.writer.write(step, values)
+        self.progress.say(summary(step, values))
+        self.writer.draw()
+        if self.design.eval.sample_tokens and self.design.objective.attention == "causal":
+            self.writer.sample(step, continuation(self.design, self.feed, state.params, step))
+
+
+def evaluation(
+    design: Design, feed: Feed, params: Any, eval_function: Any, special: jax.Array
+) -> dict[str, float | None]:
+    """Held-out loss, perplexity and bits a byte, beside the yardsticks on the same tokens."""
+    totals: dict[str, list[float]] = {}
+    sharding = design.batch_sharding
+    for rows in feed.eval_batches():
+        batch = {
+            name: jax.make_array_from_process_local_data(sharding, field)
+            for name, field in rows.items()
+        }
+        for term, pair in jax.device_get(eval_function(params, batch, special)).items():
+            found = totals.setdefault(term, [0.0, 0.0])
+            for place, number in enumerate(pair):
+                found[place] += float(number)
+    means = {term: total / weight for term, (total, weight) in totals.items() if weight}
+    loss = means["text"]
+    per_byte = feed.tokens_per_byte
+    return {
+        "valid/loss": loss,
+        "valid/objective": sum(c * means[t] for t, c in design.program.coefficients.items()),
+        "valid/perplexity": math.exp(min(loss, 700.0)),
+        "valid/bits_per_byte": None if per_byte is None else loss / math.log(2) * per_byte,
+        "valid/tokens": totals["text"][1],
+        **feed.yardsticks,
+    }
+
+
+def continuation(design: Design, feed: Feed, params: Any, step: int) -> str:
+    """A held-out prompt and what the model makes of it, marked apart."""
+    prompt = feed.prompt()
+    made = sample.continuation(
+        params,
+        design.program,
+        prompt,
+        design.eval.sample_tokens,
+        window=design.data.seq_len,
+        rows=rules.batch_ways(design.mesh),
+        seed=step,
+    )
+    return f"{feed.tokenizer.decode(prompt)}>>>{feed.tokenizer.decode(made)}"
+
+
+def summary(step: int, values: dict[str, float | None]) -> str:
+    """One line for the terminal: the loss beside what counting alone would reach."""
+    sticks = [
+        f"{name.removeprefix('yardstick/')} {value:.3f}"
+        for name, value in values.items()
+        if name.startswith("yardstick/") and value is not None
+    ]
+    per_byte = values["valid/bits_per_byte"]
+    bits = "" if per_byte is None else f", {per_byte:.3f} bits a byte"
+    return (
+        f"step {step}: valid loss {values['valid/loss']:.4f}, perplexity "
+        f"{values['valid/perplexity']:.1f}{bits} ({', '.join(sticks)})"
+    )

@@ -1,0 +1,154 @@
+"""One update, and one evaluation: pure functions of state and batch.
+
+    train_step(state, batch, program) -> (state, metrics)
+
+Everything that is not an array (the model, the objective, the optimizer) is one frozen `Program`,
+a static argument. The random numbers of update n derive from (seed, n) alone, so nothing but the
+state needs to be saved to go on with the same bits.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from pretrain_jax import losses, optim
+
+Batch = dict[str, jax.Array]
+Sums = dict[str, tuple[jax.Array, jax.Array]]
+
+
+@struct.dataclass
+class TrainState:
+    """What a checkpoint holds; donated to every step."""
+
+    step: jax.Array
+    """int32 scalar: updates done."""
+    params: Any
+    opt_state: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """What a step does, as opposed to what it does it to."""
+
+    apply: Callable[..., Any]
+    """apply(params, batch, rng, train) -> model output."""
+    loss: Callable[..., Sums]
+    """The objective's device half: sums and weights by term."""
+    coefficients: Mapping[str, float]
+    """The objective minimised is the sum of coefficient x sum / weight over these terms."""
+    optimizer: optax.GradientTransformation
+    schedule: Callable[[jax.Array], jax.Array]
+    clip_norm: float
+    accumulate: int
+    seed: int
+
+
+def train_step(
+    state: TrainState, batch: Batch, program: Program
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """One update on a batch of [B, ...] fields. The old state is kept when a number is not finite.
+
+    metrics, float32 scalars: loss (nats a predicted token), the other terms by name, objective
+    (what was minimised), grad_norm (before clipping), learning_rate, tokens (real ones, not
+    padding), finite (1 or 0).
+    """
+    rng = jax.random.fold_in(jax.random.key(program.seed), state.step)
+    sums, grads = gradients(state.params, batch, rng, program)
+    means = {term: mean(*pair) for term, pair in sums.items()}
+    objective = sum(c * means[term] for term, c in program.coefficients.items())
+    norm = optax.global_norm(grads)
+    clipped = optim.clip_by_norm(grads, norm, program.clip_norm)
+    updates, opt_state = program.optimizer.update(clipped, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    finite = jnp.isfinite(objective) & jnp.isfinite(norm)
+    new = TrainState(step=state.step + 1, params=params, opt_state=opt_state)
+    state_after = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
+    metrics = {
+        **means,
+        "objective": objective,
+        "grad_norm": norm,
+        "learning_rate": program.schedule(state.step),
+        "tokens": jnp.sum(batch["segments"] > 0).astype(jnp.float32),
+        "finite": finite.astype(jnp.float32),
+    }
+    return state_after, metrics
+
+
+def mean(total: jax.Array, weight: jax.Array) -> jax.Array:
+    """total / weight; 0 where nothing was predicted at all."""
+    return total / jnp.where(weight > 0, weight, 1.0)
+
+
+def gradients(params: Any, batch: Batch, rng: jax.Array, program: Program) -> tuple[Sums, Any]:
+    """Sums by term over the whole batch, and the gradient of the objective.
+
+    With `accumulate` microbatches their sums are added before anything is divided, so that the
+    result is that of the whole batch however unevenly the padding falls.
+    """
+
+    def objective(params, part, rng, totals):
+        sums = program.loss(program.apply, params, part, rng, True)
+        totals = {term: weight for term, (_, weight) in sums.items()} if totals is None else totals
+        value = sum(
+            c * mean(sums[term][0], totals[term]) for term, c in program.coefficients.items()
+        )
+        return value, {term: sums[term] for term in program.coefficients}
+
+    grad = jax.grad(objective, has_aux=True)
+    if program.accumulate == 1:
+        grads, sums = grad(params, batch, rng, None)
+        return sums, grads
+
+    parts = jax.tree.map(lambda x: microbatches(x, program.accumulate), batch)
+    numbers = jnp.arange(program.accumulate)
+    # Weights depend on the batch alone; of this first pass the compiler keeps nothing else.
+    weigh = lambda part: {  # noqa: E731
+        term: weight
+        for term, (_, weight) in program.loss(program.apply, params, part, rng, True).items()
+    }
+    totals = jax.tree.map(lambda w: jnp.sum(w, axis=0), jax.lax.map(weigh, parts))
+
+    def add(carry, part_and_number):
+        part, number = part_and_number
+        grads, sums = grad(params, part, jax.random.fold_in(rng, number), totals)
+        return jax.tree.map(jnp.add, carry, (sums, grads)), None
+
+    zeros = jax.tree.map(
+        lambda x: jnp.zeros(x.shape, x.dtype),
+        jax.eval_shape(
+            lambda: grad(params, jax.tree.map(lambda x: x[0], parts), rng, totals)[::-1]
+        ),
+    )
+    (sums, grads), _ = jax.lax.scan(add, zeros, (parts, numbers))
+    return sums, grads
+
+
+def microbatches(x: jax.Array, count: int) -> jax.Array:
+    """[B, ...] -> [count, B / count, ...]; microbatch i takes the rows i, i + count, ...
+
+    Strided, because rows lie in contiguous blocks on the devices: every device then keeps a share
+    of every microbatch and no row travels.
+    """
+    return jnp.moveaxis(x.reshape(x.shape[0] // count, count, *x.shape[1:]), 1, 0)
+
+
+def eval_step(
+    params: Any, batch: Batch, special: jax.Array, program: Program
+) -> dict[str, tuple[jax.Array, jax.Array]]:
+    """Sums of one evaluation batch: the objective's terms, and "text".
+
+    "text" is the negative log likelihood of the predicted text tokens and their number: targets
+    with a weight that are not `special` (bool [V]).
+    """
+    rng = jax.random.key(program.seed)
+    sums = program.loss(program.apply, params, batch, rng, False)
+    nll, _ = losses.token_nll(program.apply(params, batch, rng, False), batch["targets"])
+    text = (batch["weights"] > 0) & ~special[batch["targets"]]
+    zero = jnp.zeros((), nll.dtype)
+    return {**sums, "text": (jnp.sum(jnp.where(text, nll, zero)), jnp.sum(text).astype(nll.dtype))}

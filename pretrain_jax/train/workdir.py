@@ -1,0 +1,167 @@
+"""The workdir of a run: who may write to it, and which configuration it belongs to."""
+
+import contextlib
+import errno
+import fcntl
+import fnmatch
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from etils import epath
+
+from pretrain_jax.errors import DataError, UnwritableWorkdir, WorkdirInUse, WorkdirMismatch
+
+FREE = ("train.steps", "mesh.*", "checkpoint.*", "eval.*", "data.cache_dir", "data.workers")
+LOCK = "run.lock"
+CONFIG = "config.json"
+ABSENT = "(absent)"
+
+
+@contextlib.contextmanager
+def claim(workdir: epath.PathLike) -> Iterator[epath.Path]:
+    """Creates the workdir, proves that it can be written to, and holds it for this process alone.
+
+    Raises UnwritableWorkdir or WorkdirInUse at once, before any data is read. In a group of
+    processes only process 0 claims.
+
+    On a file system the claim is a POSIX lock on `run.lock`: the kernel releases it however the
+    process ends, kill -9 included, and no forked child inherits it. The file stays; what it says
+    (host, pid, start) is for the message alone. On gs://, which has no lock that a killed process
+    would release, nothing is held: there the scheduler must run one job for each workdir.
+
+    >>> with claim("runs/xl") as workdir:
+    ...     write_config(workdir, config)
+    """
+    path = epath.Path(workdir)
+    _probe(path)
+    if "://" in os.fspath(path):
+        yield path
+        return
+    lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        _lock(lock, path)
+        owner = {"host": socket.gethostname(), "pid": os.getpid(), "start": _now()}
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, json.dumps(owner).encode(), 0)
+        yield path
+    finally:
+        os.close(lock)
+
+
+def compare_configs(
+    stored: dict[str, Any], now: dict[str, Any], free: tuple[str, ...] = FREE
+) -> None:
+    """Raises WorkdirMismatch when a key outside `free` differs, naming each with both values.
+
+    Keys are dotted, `free` holds patterns of them ("mesh.*"). Values are compared as JSON has
+    them: tuples equal lists, 1 equals 1.0, floats must be equal to the last bit.
+
+    >>> compare_configs({"train": {"steps": 10}, "seed": 0}, {"train": {"steps": 20}, "seed": 1})
+    Traceback (most recent call last):
+    pretrain_jax.errors.WorkdirMismatch: ...
+      seed: stored 0, now 1
+    ...
+    """
+    before, after = _flat(stored), _flat(now)
+    differing = [
+        f"  {key}: stored {before.get(key, ABSENT)}, now {after.get(key, ABSENT)}"
+        for key in sorted(before.keys() | after.keys())
+        if not _same(before.get(key, ABSENT), after.get(key, ABSENT))
+        and not any(fnmatch.fnmatchcase(key, pattern) for pattern in free)
+    ]
+    if differing:
+        raise WorkdirMismatch(
+            "a run goes on only with the configuration it began with, but "
+            + ("1 key differs" if len(differing) == 1 else f"{len(differing)} keys differ")
+            + ":\n"
+            + "\n".join(differing)
+            + "\nstart in another --workdir, or undo the change; free to change: "
+            + ", ".join(free)
+        )
+
+
+def write_config(workdir: epath.PathLike, config: dict[str, Any]) -> None:
+    """Writes the resolved config to config.json, sorted; whole or not at all."""
+    path = epath.Path(workdir) / CONFIG
+    beside = path.parent / f"{CONFIG}.tmp"
+    beside.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    beside.replace(path)
+
+
+def read_config(workdir: epath.PathLike) -> dict[str, Any] | None:
+    """The config that `write_config` left, or None where no run has begun."""
+    path = epath.Path(workdir) / CONFIG
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise DataError(
+            f"{path} must be the JSON that a run wrote; {error}; restore it from the part `config` "
+            "of a checkpoint, or start in another --workdir"
+        ) from error
+
+
+def _probe(path: epath.Path) -> None:
+    # Any failure counts: on remote storage the library behind epath has its own exceptions.
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".probe-{socket.gethostname()}-{os.getpid()}"
+        probe.write_text("can this be written?")
+        probe.unlink()
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or str(error) or repr(error)
+        raise UnwritableWorkdir(
+            f"the workdir must be a directory that can be written to; {path}: {reason}; "
+            "choose another --workdir, free some space or mend its permissions"
+        ) from error
+
+
+def _lock(lock: int, path: epath.Path) -> None:
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EAGAIN):
+            raise UnwritableWorkdir(
+                f"the workdir must be on a file system with locks; {path}: {error.strerror}; "
+                "choose another --workdir, or mount it with locks (Lustre: -o flock)"
+            ) from error
+        raise WorkdirInUse(
+            f"one process trains in a workdir; {path} is held by {_owner(lock)}; wait for it, "
+            "end it, or choose another --workdir"
+        ) from error
+
+
+def _owner(lock: int) -> str:
+    try:
+        owner = json.loads(os.pread(lock, 4096, 0))
+        return f"process {owner['pid']} on {owner['host']} since {owner['start']}"
+    except (ValueError, KeyError, TypeError):
+        return "a process that is just starting"
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = json.dumps(value, sort_keys=True)
+    return flat
+
+
+def _same(one: str, other: str) -> bool:
+    if one == other:
+        return True
+    # 1 and 1.0 are one number; true and 1 are not (bool is an int in Python only).
+    values = [json.loads(text) if text != ABSENT else None for text in (one, other)]
+    numbers = all(type(value) in (int, float) for value in values)
+    return numbers and values[0] == values[1]

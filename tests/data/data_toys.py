@@ -1,0 +1,82 @@
+"""A tokenizer of bytes and a causal `corrupt`, so that the data path is tested on its own."""
+
+import hashlib
+import json
+
+import numpy as np
+
+from pretrain_jax.data.arrange import Chunks
+from pretrain_jax.data.cache import TokenCache, token_cache
+from pretrain_jax.data.corpus import open_corpus
+from pretrain_jax.data.pipeline import Member, Stream
+from pretrain_jax.text import Tokenizer
+
+FIELDS = ("tokens", "targets", "weights")
+
+
+class ByteTokenizer(Tokenizer):
+    """Ids 0 .. 255 are bytes, 256 begins a document and 257 ends it."""
+
+    size = 258
+    bos, eos = 256, 257
+
+    def __init__(self, shift: int = 0):
+        self.shift = shift
+        self.fingerprint = hashlib.sha256(f"bytes {shift}".encode()).hexdigest()
+
+    def encode(self, text):
+        data = np.frombuffer(text.encode(), np.uint8).astype(np.int32)
+        return (data + self.shift) % 256
+
+    def decode(self, ids):
+        kept = [(int(i) - self.shift) % 256 for i in ids if i < 256]
+        return bytes(kept).decode(errors="replace")
+
+    def spell(self, token):
+        return str(token)
+
+    @property
+    def word_starts(self):
+        return np.ones(self.size, np.bool_)
+
+
+def causal(example, rng, vocab):
+    raw = example["tokens"]
+    weights = np.ones(len(raw) - 1, np.float32)
+    return {"tokens": raw[:-1], "targets": raw[1:], "weights": weights}
+
+
+def causal_lengths(n):
+    return {"L": n - 1}
+
+
+def causal_stream(source, folder, *, seq_len=32, split="auto", **options):
+    """A stream of one member over the training half of `source`, and its token cache."""
+    tokenizer = ByteTokenizer()
+    cache = token_cache(open_corpus(source, split=split), "train", tokenizer, folder)
+    return Stream([member(cache, seq_len)], FIELDS, {"L": seq_len}, **options), cache
+
+
+def member(cache, seq_len, corrupt=causal, rate=1.0):
+    examples = Chunks(cache, raw_length=seq_len + 1, overlap=1, begin=256, end=257)
+    return Member.planned(
+        examples,
+        lengths=causal_lengths,
+        budgets={"L": seq_len},
+        corrupt=corrupt,
+        vocab=ByteTokenizer(),
+        rate=rate,
+    )
+
+
+def cache_of(tokens, offsets):
+    """A cache of given tokens that lies on no disk."""
+    cache = TokenCache.__new__(TokenCache)
+    cache.tokens = np.asarray(tokens, np.uint16)
+    cache.offsets = np.asarray(offsets, np.int64)
+    return cache
+
+
+def write_lines(path, texts, key="text"):
+    path.write_text("".join(json.dumps({key: text}) + "\n" for text in texts))
+    return f"text:{path}"

@@ -1,0 +1,57 @@
+"""Raw examples cover every token as promised."""
+
+import pickle
+
+import numpy as np
+import pytest
+from data_toys import ByteTokenizer, cache_of, write_lines
+
+from pretrain_jax.data.arrange import Chunks
+from pretrain_jax.data.cache import token_cache
+from pretrain_jax.data.corpus import open_corpus
+
+
+def counted(sizes):
+    """Tokens 10, 11, 12 ... so that each stands for its own place."""
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    return cache_of(np.arange(10, 10 + offsets[-1]), offsets)
+
+
+def test_the_example_of_the_docstring():
+    chunks = Chunks(counted([5, 1]), raw_length=4, overlap=1, begin=1, end=2)
+    assert [chunks[k].tolist() for k in range(len(chunks))] == [
+        [1, 10, 11, 12],
+        [12, 13, 14, 2],
+        [1, 15, 2],
+    ]
+    assert chunks.document.tolist() == [0, 0, 1] and chunks.length.tolist() == [4, 4, 3]
+
+
+@pytest.mark.parametrize("begin", [None, 1])
+@pytest.mark.parametrize("end", [None, 2])
+@pytest.mark.parametrize(("raw_length", "overlap"), [(2, 1), (5, 1), (5, 0), (7, 3), (100, 1)])
+def test_every_token_is_predicted_exactly_once(begin, end, raw_length, overlap):
+    sizes = [0, 1, 2, 3, 4, 5, 6, 0, 13, 40]
+    cache = counted(sizes)
+    chunks = Chunks(cache, raw_length=raw_length, overlap=overlap, begin=begin, end=end)
+    predicted = [[] for _ in sizes]
+    for k in range(len(chunks)):
+        example = chunks[k]
+        assert example.dtype == np.int32 and overlap < len(example) <= raw_length
+        assert len(example) == chunks.length[k]
+        predicted[chunks.document[k]].extend(example[overlap:].tolist())
+    for document, found in enumerate(predicted):
+        text = cache.tokens[cache.offsets[document] : cache.offsets[document + 1]].tolist()
+        whole = [1] * (begin is not None) + text + [2] * (end is not None)
+        assert found == whole[overlap:]
+
+
+def test_a_pickled_copy_reads_the_same_files(tmp_path):
+    source = write_lines(tmp_path / "a.jsonl", [f"document {i}" * 9 for i in range(120)])
+    cache = token_cache(open_corpus(source), "train", ByteTokenizer(), tmp_path)
+    chunks = Chunks(cache, raw_length=33, overlap=1, begin=256, end=257)
+    data = pickle.dumps(chunks)
+    assert len(data) < 1000  # a worker process is sent names of files, not tokens
+    copy = pickle.loads(data)
+    for k in range(len(chunks)):
+        np.testing.assert_array_equal(copy[k], chunks[k])

@@ -1,0 +1,95 @@
+"""Baselines by hand on a toy corpus, and as probabilities."""
+
+import numpy as np
+import pytest
+from data_toys import cache_of
+
+from pretrain_jax.data.yardsticks import count, score
+
+A, B, C, BEGIN, END = range(5)
+
+
+def counts_of(tokens=(A, B, A, A, C), offsets=(0, 3, 5), **options):
+    cache = cache_of(tokens, offsets)
+    return count(cache, vocab_size=5, **({"begin": BEGIN, "end": END} | options))
+
+
+def test_the_formulas_by_hand():
+    # begin a b a end, begin a c end: a 3, b 1, c 1, end 2, in all 7 of 4 types.
+    counts = counts_of()
+    unigram = np.array([3, 1, 1, 0, 2]) / 11 + 4 / 5 / 11
+    np.testing.assert_allclose(counts.unigram, unigram)
+    # After a: b, end, c, once each. After b: a. After begin: a, twice.
+    for context, token, seen, total, types in [
+        (A, B, 1, 3, 3),
+        (A, A, 0, 3, 3),
+        (B, A, 1, 1, 1),
+        (BEGIN, A, 2, 2, 1),
+        (BEGIN, C, 0, 2, 1),
+        (C, END, 1, 1, 1),
+    ]:
+        expected = (seen + types * unigram[token]) / (total + types)
+        found = counts.bigram(np.array([context]), np.array([token]))
+        np.testing.assert_allclose(found, expected)
+    # Nothing was ever seen after an end, not even the begin of the next document.
+    np.testing.assert_allclose(counts.bigram(np.full(5, END), np.arange(5)), unigram)
+
+
+@pytest.mark.parametrize("options", [{}, {"begin": None}, {"end": None}, {"limit": 2}])
+def test_chances_sum_to_one(options):
+    counts = counts_of(**options)
+    np.testing.assert_allclose(counts.unigram.sum(), 1)
+    for context in range(5):
+        np.testing.assert_allclose(counts.bigram(np.full(5, context), np.arange(5)).sum(), 1)
+
+
+def test_documents_of_one_token_have_no_pairs():
+    counts = counts_of((A, B), (0, 1, 2), begin=None, end=None)
+    np.testing.assert_allclose(counts.bigram(np.array([A]), np.array([B])), counts.unigram[B])
+
+
+def test_only_the_first_tokens_are_counted():
+    draw = np.random.default_rng(0).integers(0, 3, 1000)
+    part = counts_of(draw, (0, 400, 1000), limit=500)
+    same = counts_of(draw[:500], (0, 400, 500))
+    np.testing.assert_array_equal(part.unigram, same.unigram)
+    np.testing.assert_array_equal(part.pair_counts, same.pair_counts)
+
+
+def test_scores_are_of_text_that_is_predicted():
+    counts = counts_of()
+    batch = {
+        "tokens": np.array([[BEGIN, A, B, A], [BEGIN, A, 0, 0]]),
+        "targets": np.array([[A, B, A, END], [A, C, 0, 0]]),
+        "weights": np.array([[1, 1, 1, 1], [0, 1, 0, 0]], np.float32),
+    }
+    special = np.array([False, False, False, True, True])
+    names = ("uniform", "unigram", "bigram")
+    found = score(names, counts=counts, batches=[batch, batch], special=special)
+    pairs = [(BEGIN, A), (A, B), (B, A), (A, C)]
+    context, target = (np.array(side) for side in zip(*pairs, strict=True))
+    assert found["uniform"] == pytest.approx(np.log(5))
+    assert found["unigram"] == pytest.approx(-np.log(counts.unigram[target]).mean())
+    assert found["bigram"] == pytest.approx(-np.log(counts.bigram(context, target)).mean())
+    with pytest.raises(ValueError, match="no predicted text"):
+        score(names, counts=counts, batches=[], special=special)
+
+
+def test_a_source_of_known_entropy():
+    """Tokens of a fixed chain: the bigram comes close to its entropy, the unigram cannot."""
+    draw = np.random.default_rng(0)
+    tokens = [0]
+    for sure in draw.random(50_000) < 0.9:
+        tokens.append((tokens[-1] + 1) % 3 if sure else int(draw.integers(3)))
+    counts = counts_of(tokens, (0, len(tokens)), begin=None, end=None)
+    fresh = np.array(tokens)
+    batch = {
+        "tokens": fresh[None, :-1],
+        "targets": fresh[None, 1:],
+        "weights": np.ones((1, 50_000)),
+    }
+    none = np.zeros(5, np.bool_)
+    found = score(("unigram", "bigram"), counts=counts, batches=[batch], special=none)
+    chance = np.array([0.9 + 0.1 / 3, 0.1 / 3, 0.1 / 3])
+    assert found["bigram"] == pytest.approx(-(chance * np.log(chance)).sum(), abs=0.01)
+    assert found["unigram"] == pytest.approx(np.log(3), abs=0.01)

@@ -1,0 +1,109 @@
+"""Ids of published vocabularies on published cases; needs PRETRAIN_JAX_SHARED."""
+
+import hashlib
+import json
+
+import pytest
+
+from pretrain_jax.text import byte_bpe, sentencepiece, wordpiece
+
+MODELS = ["test_model", "seqio_test", "albert_30k", "t5_test_fixture", "bpe_test_fixture"]
+
+
+def cases(shared, name):
+    return json.loads((shared / "golden" / "tokenizers" / f"{name}.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def gpt2(shared):
+    return byte_bpe.load(shared / "vocab" / "gpt2")
+
+
+def test_gpt2(shared, gpt2):
+    golden = cases(shared, "gpt2_bpe")
+    for case in golden["published"] + golden["computed"]:
+        assert gpt2.encode(case["text"]).tolist() == case["ids"], case
+        assert gpt2.decode(case["ids"]) == case["text"]
+    assert (gpt2.size, gpt2.bos, gpt2.eos, gpt2.pad) == (50257, 50256, 50256, None)
+    for case in golden["special"]:  # with the special id added by hand, as whoever arranges does
+        assert case["ids"][-1] == gpt2.eos
+        ids = gpt2.encode(case["text"].removesuffix("<|endoftext|>")).tolist()
+        assert [*ids, gpt2.eos] == case["ids"]
+        assert gpt2.eos not in gpt2.encode(case["text"])
+
+
+def test_gpt2_whole_files(shared, gpt2):
+    for file, expected in cases(shared, "gpt2_bpe")["whole_files"].items():
+        if not file.startswith("shared/data/"):
+            text = (shared / "tinyshakespeare" / "input.txt").read_bytes().decode()
+            cut = int(len(text) * 0.9)
+            counts = [len(gpt2.encode(part)) for part in (text[:cut], text[cut:])]
+            assert counts == expected["n_tokens"]
+            continue
+        text = (shared / file.removeprefix("shared/data/")).read_bytes().decode()
+        ids = gpt2.encode(text)
+        assert len(ids) == expected["n_tokens"]
+        digest = hashlib.sha256(ids.astype("<u2").tobytes()).hexdigest()
+        assert digest == expected["sha256_of_little_endian_uint16_ids"]
+
+
+def test_bert(shared):
+    bert = wordpiece.load(shared / "vocab" / "bert" / "vocab.txt")
+    golden = cases(shared, "bert_wordpiece")
+    for case in golden["computed"]:
+        assert bert.encode(case["text"]).tolist() == case["ids"], case
+    for case in golden["published"]["bert_base_uncased"]:
+        first, second = bert.encode(case["text"]).tolist(), bert.encode(case["pair"]).tolist()
+        assert [bert.cls, *first, bert.sep, *second, bert.sep] == case["ids"]
+    assert (bert.size, bert.pad, bert.unk, bert.cls, bert.sep, bert.mask) == (
+        30522,
+        0,
+        100,
+        101,
+        102,
+        103,
+    )
+
+
+@pytest.mark.parametrize("part", ["full_tokenizer", "basic_tokenizer", "wordpiece"])
+def test_bert_parts(shared, tmp_path, part):
+    for case in cases(shared, "bert_wordpiece")["published"][part]:
+        vocabulary = case.get("vocab", ["[UNK]", *dict.fromkeys(case["tokens"])])
+        (tmp_path / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
+        tokenizer = wordpiece.load(tmp_path, lower_case=case.get("lower", True))
+        ids = tokenizer.encode(case["text"]).tolist()
+        if "X" in case["text"]:  # WordPiece alone: its case goes in without lower-casing
+            ids = wordpiece.load(tmp_path, lower_case=False).encode(case["text"]).tolist()
+        assert [tokenizer.spell(i) for i in ids] == case["tokens"]
+        assert ids == case.get("ids", ids)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_sentencepiece(shared, name):
+    golden = cases(shared, "sentencepiece")["models"]
+    assert sorted(golden) == sorted(MODELS)
+    file, expected = shared / "vocab" / "sentencepiece" / f"{name}.model", golden[name]
+    tokenizer = sentencepiece.load(file)
+    assert tokenizer.size == expected["vocab_size"]
+    for field in ("pad", "unk", "bos", "eos"):
+        wanted = expected[f"{field}_id"]
+        assert getattr(tokenizer, field) == (None if wanted < 0 else wanted)
+    for case in expected["computed"] + expected.get("published", []):
+        if "extra_ids" in case:
+            continue
+        ids = tokenizer.encode(case["text"]).tolist()
+        assert ids == case["ids"], case
+        for i, piece in zip(ids, case.get("pieces", map(tokenizer.spell, ids)), strict=True):
+            assert i == tokenizer.unk or tokenizer.spell(i) == piece
+
+
+def test_sentencepiece_sentinels_of_t5(shared):
+    """seqio finds sentinels in the text, ours are added: the ids are the same."""
+    golden = cases(shared, "sentencepiece")["models"]["seqio_test"]["published"]
+    (case,) = (case for case in golden if "extra_ids" in case)
+    file = shared / "vocab" / "sentencepiece" / "seqio_test.model"
+    tokenizer = sentencepiece.load(file, sentinels=case["extra_ids"])
+    assert tokenizer.size == case["vocab_size_with_extra_ids"]
+    text = tokenizer.encode("v").tolist()
+    ids = [tokenizer.sentinel(0), tokenizer.sentinel(1), *text, tokenizer.sentinel(9)]
+    assert ids == case["ids"]

@@ -1,0 +1,243 @@
+"""What is written reads back exactly, and a resumed run's files look as if it never stopped."""
+
+import io
+import json
+import math
+import os
+import struct
+import subprocess
+import sys
+import termios
+
+import numpy as np
+import pytest
+from tensorboardX.proto import event_pb2
+
+from pretrain_jax.train.metrics import Progress, Throughput, Writer
+
+EVENT = vars(event_pb2)["Event"]  # made at run time: type checkers do not see it
+
+
+def lines(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def events(workdir):
+    """The events of every file, oldest first; a TFRecord is length, crc, payload, crc."""
+    for path in sorted((workdir / "tensorboard").iterdir(), key=lambda path: path.stat().st_mtime):
+        content = path.read_bytes()
+        while content:
+            (length,) = struct.unpack_from("<Q", content)
+            yield EVENT.FromString(content[12 : 12 + length])
+            content = content[16 + length :]
+
+
+def scalars(workdir):
+    return [
+        (event.step, value.tag, value.simple_value)
+        for event in events(workdir)
+        for value in event.summary.value
+    ]
+
+
+def test_floats_read_back_to_the_same_bits(tmp_path):
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 2**32, 500, dtype=np.uint32).view(np.float32)
+    values = bits[np.isfinite(bits)]
+    tiny = np.float32(1e-45)
+    with Writer(tmp_path, 0) as writer:
+        for step, value in enumerate([*values, tiny]):
+            writer.write(step, {"train/loss": value, "seconds": float(value) / 3})
+    for line, value in zip(lines(tmp_path), [*values, tiny], strict=True):
+        assert np.float32(line["train/loss"]).tobytes() == value.tobytes()
+        assert line["seconds"] == float(value) / 3
+
+
+def test_a_line_is_on_disk_when_write_returns(tmp_path):
+    with Writer(tmp_path, 0) as writer:
+        for step in range(1, 4):
+            writer.write(step, {"train/loss": 1.0})
+            assert [line["step"] for line in lines(tmp_path)] == list(range(1, step + 1))
+
+
+def test_not_a_number_and_infinity_stay_valid_json(tmp_path):
+    with Writer(tmp_path, 0) as writer:
+        writer.write(1, {"a": math.nan, "b": np.float32("-inf"), "c": None, "d": np.int64(3)})
+        writer.write(2, {"a": 1.0})
+    text = (tmp_path / "metrics.jsonl").read_text().splitlines()
+
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    first, second = (json.loads(line, parse_constant=refuse) for line in text)
+    assert first == {
+        "step": 1,
+        "a": None,
+        "b": None,
+        "c": None,
+        "d": 3,
+        "non_finite": {"a": "nan", "b": "-inf"},
+    }
+    assert second == {"step": 2, "a": 1.0}
+    assert scalars(tmp_path) == [(1, "d", 3.0), (2, "a", 1.0)]
+
+
+def test_a_resumed_run_drops_lines_beyond_its_step_and_a_torn_one(tmp_path):
+    with Writer(tmp_path, 0) as writer:
+        for step in range(1, 6):
+            writer.write(step, {"train/loss": step / 10})
+    straight = (tmp_path / "metrics.jsonl").read_text()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 2, "train/lo')
+    with Writer(tmp_path, restored_step=3) as writer:
+        assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3]
+        for step in (4, 5):
+            writer.write(step, {"train/loss": step / 10})
+    assert (tmp_path / "metrics.jsonl").read_text() == straight
+    purges = [event.step for event in events(tmp_path) if event.HasField("session_log")]
+    assert purges == [0, 4]
+
+
+def test_a_run_that_begins_again_keeps_nothing(tmp_path):
+    for _ in range(2):
+        with Writer(tmp_path, 0) as writer:
+            writer.write(0, {"valid/loss": 5.0})
+            writer.write(1, {"train/loss": 5.0})
+    assert [line["step"] for line in lines(tmp_path)] == [0, 1]
+
+
+def png_size(path):
+    header = path.read_bytes()[:24]
+    assert header[:8] == b"\x89PNG\r\n\x1a\n"
+    return struct.unpack(">II", header[16:])
+
+
+def test_the_picture_is_drawn_with_the_curves_of_earlier_processes(tmp_path):
+    with Writer(tmp_path, 0) as writer:
+        writer.write(1, {"tokens_per_second": 5.0})
+    assert not (tmp_path / "loss.png").exists()
+    with Writer(tmp_path, 1) as writer:
+        for step in range(2, 12000):
+            writer._curves.setdefault("train/loss", []).append((step, 1 / step))
+        writer.write(12000, {"valid/loss": 2.0, "yardstick/uniform": 5.5, "yardstick/bigram": 3.0})
+        writer.draw()
+    assert png_size(tmp_path / "loss.png") == (800, 500)
+    before = (tmp_path / "loss.png").read_bytes()
+    with Writer(tmp_path, 12000) as writer:
+        writer.draw()
+        writer.draw()
+    assert png_size(tmp_path / "loss.png") == (800, 500)
+    assert (tmp_path / "loss.png").read_bytes() != before
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_an_error_of_the_picture_is_not_lost(tmp_path):
+    writer = Writer(tmp_path, 0)
+    writer.write(1, {"train/loss": 1.0})
+    (tmp_path / "loss.png").mkdir()
+    with pytest.raises(OSError, match=r"loss.png"):
+        writer.close()
+
+
+def test_samples_are_appended(tmp_path):
+    for step in (0, 10):
+        with Writer(tmp_path, step) as writer:
+            writer.sample(step, "once upon\na time")
+    text = (tmp_path / "samples.txt").read_text()
+    assert text == "".join(f"==== step {n} ====\nonce upon\na time\n\n" for n in (0, 10))
+
+
+def test_no_tensorflow_no_jax_and_no_pyplot(tmp_path):
+    code = (
+        "import sys\n"
+        "from pretrain_jax.train.metrics import Writer\n"
+        "with Writer(sys.argv[1], 0) as writer: writer.write(1, {'train/loss': 1.0})\n"
+        "print({'tensorflow', 'torch', 'jax', 'matplotlib.pyplot'} & sys.modules.keys())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, tmp_path], capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_throughput_leaves_out_what_is_put_aside():
+    clock = Clock()
+    throughput = Throughput(clock)
+    with throughput.aside():
+        clock.now += 60  # compilation
+    for _ in range(4):
+        clock.now += 0.5
+        throughput.count(1000)
+    with pytest.raises(KeyError), throughput.aside():
+        clock.now += 7
+        raise KeyError
+    assert throughput.read() == 2000.0
+    assert throughput.read() is None
+    clock.now += 2
+    throughput.count(1000)
+    assert throughput.read() == 500.0
+
+
+def test_off_a_terminal_a_plain_line_from_time_to_time():
+    clock = Clock()
+    stream = io.StringIO()
+    with Progress(total=110, restored_step=100, stream=stream, seconds=10, clock=clock) as progress:
+        clock.now += 500  # compilation
+        for step in range(101, 111):
+            clock.now += 4
+            progress.update(step, loss=1 / step, tokens_per_second=51234.0, mfu=0.4125)
+        progress.say("done")
+    assert stream.getvalue().splitlines() == [
+        "step 101/110, loss 0.010, 51.2k tokens/s, MFU 41.2%",
+        "step 104/110, loss 0.010, 51.2k tokens/s, MFU 41.2%, 00:24 left",
+        "step 107/110, loss 0.009, 51.2k tokens/s, MFU 41.2%, 00:12 left",
+        "step 110/110, loss 0.009, 51.2k tokens/s, MFU 41.2%",
+        "done",
+    ]
+
+
+def test_a_terminal_without_columns_gets_lines():
+    controller, terminal = os.openpty()
+    termios.tcsetwinsize(terminal, (0, 0))
+    with os.fdopen(terminal, "w") as stream:
+        with Progress(total=9, restored_step=0, stream=stream) as progress:
+            progress.update(1, loss=2.5)
+        assert os.read(controller, 4096) == b"step 1/9, loss 2.500\r\n"
+    os.close(controller)
+
+
+def test_what_is_unknown_is_not_shown():
+    stream = io.StringIO()
+    with Progress(total=9, restored_step=0, stream=stream) as progress:
+        progress.update(1)
+        progress.update(2, loss=2.5)
+    assert stream.getvalue() == "step 2/9, loss 2.500\n"
+
+
+def test_on_a_terminal_a_bar_that_survives_restarts():
+    controller, terminal = os.openpty()
+    termios.tcsetwinsize(terminal, (24, 120))
+    clock = Clock()
+    with os.fdopen(terminal, "w", encoding="utf-8") as stream:
+        with Progress(total=400, restored_step=100, stream=stream, clock=clock) as progress:
+            clock.now += 300
+            progress.update(101)
+            clock.now += 1
+            progress.update(102, loss=3.25, tokens_per_second=2e6)
+            clock.now += 98
+            progress.update(200)
+            progress.say("validation 3.1")
+        shown = os.read(controller, 65536).decode()
+    os.close(controller)
+    assert "25%|" in shown.split("\r")[1]  # begins where the run was restored
+    assert "200/400" in shown
+    assert "loss 3.250, 2.00M tokens/s, 03:20 left" in shown  # 1 s a step, without the first 300 s
+    assert "validation 3.1" in shown
