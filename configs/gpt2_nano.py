@@ -1,8 +1,8 @@
-"""A GPT-2 of 1 M parameters on the source files of Python's own standard library.
+"""GPT-2's architecture with 1,071,872 parameters, on the sources of Python's standard library.
 
     python -m pretrain_jax.main --config=configs/gpt2_nano.py
 
-Needs no download, no account and no GPU.
+2,000 steps of 16 x 128 tokens. Needs no download, no account and no GPU.
 """
 
 from ml_collections import ConfigDict

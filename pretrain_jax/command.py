@@ -6,13 +6,12 @@ An unknown option, a wrong value and a stray argument end here with exit code 64
 names. Values may follow after "=" or as the next word.
 """
 
+import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from absl import logging
 
 from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError, UserError
@@ -64,6 +63,8 @@ def parse(
             options = ", ".join("--" + option for option in known)
             raise ConfigError(f"unknown option --{name}{near}; options are {options}")
         if name in switches:
+            if equals:
+                raise ConfigError(f"--{name} takes no value; received {word!r}")
             value = "1"
         elif not equals:
             if not words:
@@ -89,9 +90,9 @@ def default_workdir(line: Line) -> str:
 
 def run(main: Callable[[list[str]], int], usage: str | None) -> int:
     """Runs a command: prints errors for people without a traceback, returns the exit code."""
-    logging.use_absl_handler()
-    logging.set_verbosity(logging.INFO)
-    logging.set_stderrthreshold("info")
+    # Our own lines, and warnings of the libraries; jax and orbax say much that is no one's concern.
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("pretrain_jax").setLevel(logging.INFO)
     argv = sys.argv[1:]
     if {"--help", "-h"} & set(argv):
         print(usage)

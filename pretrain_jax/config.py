@@ -12,14 +12,16 @@ nothing else: an unknown key, a missing one and a value of the wrong type end he
 """
 
 import ast
+import contextlib
 import importlib.util
+import logging
+import os
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import logging
 from ml_collections import ConfigDict
 
 from pretrain_jax import registry
@@ -29,6 +31,8 @@ from pretrain_jax.parallel import mesh
 from pretrain_jax.registry import REQUIRED, Option
 from pretrain_jax.train import compose
 from pretrain_jax.train.checkpoint import Checkpoints
+
+log = logging.getLogger(__name__)
 
 NAME = Option(str, REQUIRED)
 CHOICES = (
@@ -48,6 +52,9 @@ def read(path: str, overrides: Sequence[tuple[str, str]] = ()) -> ConfigDict:
     InputMissing for a file that is not there.
     """
     config = load(path)
+    for section in SECTIONS:
+        if not isinstance(config.get(section, {}), Mapping):
+            raise ConfigError(f"config.{section} is a section; received {config[section]!r}")
     for key, _ in overrides:
         check_key(key)
     renamed = set()
@@ -58,10 +65,8 @@ def read(path: str, overrides: Sequence[tuple[str, str]] = ()) -> ConfigDict:
             renamed.add(section)
     filled = {name: fill_option(name, config.get(name, REQUIRED), TOP[name]) for name in TOP}
     for section in SECTIONS:
-        given = config.get(section, {})
-        if not isinstance(given, Mapping):
-            raise ConfigError(f"config.{section} is a section; received {given!r}")
-        filled[section] = fill(section, dict(given), section in renamed, overrides)
+        given = dict(config.get(section, {}))
+        filled[section] = fill(section, given, section in renamed, overrides)
     for key, text in overrides:
         section, _, name = key.partition(".")
         if section in TOP:
@@ -77,11 +82,31 @@ def read(path: str, overrides: Sequence[tuple[str, str]] = ()) -> ConfigDict:
     return ConfigDict(filled).lock()
 
 
+def origins(
+    path: str, overrides: Sequence[tuple[str, str]], config: Mapping[str, Any]
+) -> dict[str, str]:
+    """By dotted key, where each value of what `read` returned came from.
+
+    "command line", "file", or "default" (of the builder that takes the key).
+    """
+    given, written = load(path), {key for key, _ in overrides}
+    found = {}
+    for section, value in config.items():
+        file, names = given, {section: section}
+        if section not in TOP:
+            file = given.get(section, {})
+            names = {name: f"{section}.{name}" for name in value}
+        for name, key in names.items():
+            origin = "file" if name in file else "default"
+            found[key] = "command line" if key in written else origin
+    return found
+
+
 def load(path: str) -> dict[str, Any]:
     """What the file's get_config([argument]) returns, as plain dicts."""
     file, _, argument = path.partition(":")
-    if not Path(file).is_file():
-        folder = Path(file).parent if Path(file).parent.is_dir() else Path("configs")
+    if not os.path.isfile(file):  # False, not an error, for a name that no file can have
+        folder = Path(file).parent if os.path.isdir(Path(file).parent) else Path("configs")
         known = [str(p) for p in sorted(folder.glob("*.py"))]
         raise InputMissing(
             f"--config names a Python file; {file!r} is none{registry.nearest(file, known)}"
@@ -98,7 +123,10 @@ def load(path: str) -> dict[str, Any]:
             f"{file} must define get_config(), or get_config(argument) when it is called as "
             f"{file}:argument; it ended with {type(error).__name__}: {error}"
         ) from error
-    return config.to_dict() if isinstance(config, ConfigDict) else dict(config)
+    config = config.to_dict() if isinstance(config, ConfigDict) else config
+    if not isinstance(config, Mapping) or not all(isinstance(key, str) for key in config):
+        raise ConfigError(f"get_config() of {file} must return a ConfigDict; received {config!r}")
+    return dict(config)
 
 
 def section_options(section: str, chosen: Mapping[str, Any]) -> dict[str, Option]:
@@ -164,7 +192,7 @@ def fill(
             continue
         if not renamed:
             raise unknown_key(f"{section}.{key}", options)
-        logging.warning("config.%s.%s of the file is left out: %r has no such option",
+        log.warning("config.%s.%s of the file is left out: %r has no such option",
                         section, key, given["name"])  # fmt: skip
     for key, option in options.items():
         if f"{section}.{key}" in written and key not in given and option.default is REQUIRED:
@@ -193,9 +221,11 @@ def checked(key: str, value: Any, wanted: Any) -> Any:
         wanted = accepted[0]
     kind = origin or wanted
     if kind is tuple and isinstance(value, list | tuple):
-        return tuple(value)
+        within = typing.get_args(wanted)[:1]
+        return tuple(checked(key, item, *within) if within else item for item in value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        with contextlib.suppress(OverflowError):
+            return float(value)
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)
     fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))

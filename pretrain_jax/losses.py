@@ -37,12 +37,43 @@ def token_nll(output: Any, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def _nll(hidden: jax.Array, readout: Any, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
     logits = read_out(hidden.reshape(-1, hidden.shape[-1]), readout)
-    columns = jnp.arange(logits.shape[-1])
-    log_z = jax.nn.logsumexp(logits, axis=-1)
+    nll, log_z = cross_entropy(logits, targets.reshape(-1))
+    return nll.reshape(targets.shape), log_z.reshape(targets.shape)
+
+
+@jax.custom_vjp
+def cross_entropy(logits: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """-log softmax(logits)[target] and log Z, float32 [N], of logits [N, V] and int targets [N].
+
+    Its gradient is written by hand: it uses the exponentials of the forward pass again.
+    """
+    return _cross_entropy(logits, targets)[0]
+
+
+def _cross_entropy(logits, targets):
+    top = jnp.max(logits, axis=-1, keepdims=True)
+    exponentials = jnp.exp(logits - top)
+    z = jnp.sum(exponentials, axis=-1, keepdims=True)
+    log_z = (jnp.log(z) + top)[:, 0]
     # A masked sum instead of a gather: its gradient is no scatter, and a vocabulary that is split
     # over a mesh needs no exchange of logits.
-    of_target = jnp.sum(jnp.where(columns == targets.reshape(-1, 1), logits, 0.0), axis=-1)
-    return (log_z - of_target).reshape(targets.shape), log_z.reshape(targets.shape)
+    of_target = jnp.sum(jnp.where(is_target(targets, logits), logits, 0.0), axis=-1)
+    return (log_z - of_target, log_z), (exponentials, z, targets)
+
+
+def _cross_entropy_backward(saved, gradients):
+    exponentials, z, targets = saved
+    d_nll, d_log_z = (g[:, None] for g in gradients)
+    d_logits = exponentials * ((d_nll + d_log_z) / z)
+    return jnp.where(is_target(targets, exponentials), d_logits - d_nll, d_logits), None
+
+
+cross_entropy.defvjp(_cross_entropy, _cross_entropy_backward)
+
+
+def is_target(targets: jax.Array, logits: jax.Array) -> jax.Array:
+    """bool [N, V]: one true entry in each row."""
+    return targets[:, None] == jnp.arange(logits.shape[-1])
 
 
 def read_out(hidden: jax.Array, readout: Any) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Names in a config are the names of files: `objective.name = "causal_lm"` is objectives/causal_lm.py.
+"""Names in a config are names of files: objective.name="causal_lm" is objectives/causal_lm.py.
 
 Adding a file to a folder adds a name; nothing else is edited. A name that comes from a file on
 disk can only select among these modules, never import anything else.

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -79,7 +80,6 @@ def token_cache(
     parts = {
         "version": CODE_VERSION,
         "corpus": corpus.fingerprint,
-        "policy": corpus.policy,
         "half": half,
         "tokenizer": tokenizer.fingerprint,
         "piece": PIECE,
@@ -93,7 +93,8 @@ def token_cache(
     )
     atomic.ensure(folder, partial(whole, fingerprint=fingerprint), build)
     cache = TokenCache(folder)
-    log.info("%s %s: %d documents, %d tokens", corpus.name, half, len(cache), len(cache.tokens))
+    said = (corpus.name, half, cache.split, len(cache), len(cache.tokens))
+    log.info("%s: %s half (split by %s) of %d documents, %d tokens", *said)
     return cache
 
 
@@ -128,13 +129,14 @@ def write(
         total=corpus.bytes(half), unit="B", unit_scale=True, desc=f"tokenizing {half}", disable=None
     )
     with bar, open(folder / "tokens.bin", "wb") as file:
-        for document, ids, size in encoded(corpus.documents(half), tokenizer, workers):
-            if ids.size and not 0 <= ids.min() <= ids.max() < tokenizer.size:
-                raise ValueError(f"a tokenizer of {tokenizer.size} ids gave the id {ids.max()}")
-            file.write(ids.astype(dtype).data)
-            lengths.extend([0] * (document + 1 - len(lengths)))
-            lengths[document] += len(ids)
-            bar.update(size)
+        for group in encoded(corpus.documents(half), tokenizer, workers):
+            if group.ids.size and not 0 <= group.ids.min() <= group.ids.max() < tokenizer.size:
+                raise ValueError(f"a tokenizer of {tokenizer.size} ids gave id {group.ids.max()}")
+            file.write(group.ids.astype(dtype).data)
+            lengths.extend([0] * (group.documents[-1] + 1 - len(lengths)))
+            for document, count in zip(group.documents, group.counts, strict=True):
+                lengths[document] += count
+            bar.update(group.text_bytes)
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     if not offsets[-1]:
         raise DataError(
@@ -147,26 +149,41 @@ def write(
     (folder / "note.json").write_text(json.dumps(note, indent=2))
 
 
+class Group(NamedTuple):
+    """Pieces of neighbouring documents, tokenized."""
+
+    documents: list[int]
+    """The document of each piece."""
+    counts: list[int]
+    """Tokens of each piece."""
+    ids: np.ndarray
+    """int [sum of counts]: all pieces, one after the other."""
+    text_bytes: int
+
+
 def encoded(
     documents: Iterator[Iterator[str]], tokenizer: Tokenizer, workers: int | None
-) -> Iterator[tuple[int, np.ndarray, int]]:
-    """(document, ids, UTF-8 bytes) of each piece, in order.
+) -> Iterator[Group]:
+    """All pieces, tokenized in threads (tokenizers release the GIL), in their order.
 
-    Tokenizers release the GIL. Only so many pieces are under way that all threads are busy.
+    Only so many groups are under way that all threads are busy.
     """
     workers = workers or os.cpu_count() or 1
-    waiting: collections.deque[Future] = collections.deque()
+    waiting: collections.deque[Future[Group]] = collections.deque()
     with ThreadPoolExecutor(workers) as pool:
         for group in groups(documents):
             waiting.append(pool.submit(encode, group, tokenizer))
             if len(waiting) > 2 * workers:
-                yield from waiting.popleft().result()
+                yield waiting.popleft().result()
         while waiting:
-            yield from waiting.popleft().result()
+            yield waiting.popleft().result()
 
 
-def encode(group: list[tuple[int, str]], tokenizer: Tokenizer) -> list[tuple[int, np.ndarray, int]]:
-    return [(i, np.asarray(tokenizer.encode(text)), len(text.encode())) for i, text in group]
+def encode(group: list[tuple[int, str]], tokenizer: Tokenizer) -> Group:
+    documents, texts = zip(*group, strict=True)
+    ids = [tokenizer.encode(text) for text in texts]
+    size = sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
+    return Group(list(documents), list(map(len, ids)), np.concatenate(ids), size)
 
 
 def groups(documents: Iterator[Iterator[str]]) -> Iterator[list[tuple[int, str]]]:

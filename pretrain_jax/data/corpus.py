@@ -34,8 +34,6 @@ class Table:
     """int64 [N]: UTF-8 bytes."""
     hashes: np.ndarray
     """uint64 [N]: of the content, so that equal documents fall into the same split."""
-    cuts: np.ndarray
-    """int64 [N]: bytes before the tail, which is a tenth of the document, in whole characters."""
 
 
 class Corpus:
@@ -52,10 +50,9 @@ class Corpus:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Over the bytes of the source in their order; where the files lie does not matter."""
-        joined = hashlib.sha256(
-            "\n".join(in_threads(methodcaller("digest"), self.source.shards)).encode()
-        )
+        """Over the bytes of the source in their order, and `split`; not over where files lie."""
+        digests = in_threads(methodcaller("digest"), self.source.shards)
+        joined = hashlib.sha256("\n".join([self.policy, *digests]).encode())
         return f"{self.source.label}-{joined.hexdigest()}"
 
     @cached_property
@@ -86,10 +83,16 @@ class Corpus:
         log.info("%s: validation text is %s (data.split=%s)", self.name, how, chosen)
         return chosen
 
+    @cached_property
+    def cuts(self) -> list[np.ndarray]:
+        """For each shard, int64 [N]: bytes of each document before its tail, a tenth of it."""
+        return in_threads(cut_shard, self.source.shards, self.tables)
+
     def sizes(self, half: str, split: str) -> list[np.ndarray]:
         """For each shard, int64 [N]: bytes of each document that belong to `half`."""
         if split == "tail":
-            return [t.cuts if half == "train" else t.sizes - t.cuts for t in self.tables]
+            tables = zip(self.tables, self.cuts, strict=True)
+            return [cuts if half == "train" else table.sizes - cuts for table, cuts in tables]
         return [t.sizes * ((t.hashes % HELD_OUT == 0) == (half == "valid")) for t in self.tables]
 
     def bytes(self, half: str) -> int:
@@ -106,11 +109,12 @@ class Corpus:
         A document's pieces must be taken before the next document is.
         """
         parts = self.sizes(half, self.split)
-        for shard, table, sizes in zip(self.source.shards, self.tables, parts, strict=True):
-            starts = table.cuts if (half, self.split) == ("valid", "tail") else np.zeros_like(sizes)
+        tails = (half, self.split) == ("valid", "tail")
+        begins = self.cuts if tails else [np.zeros_like(sizes) for sizes in parts]
+        for shard, starts, sizes in zip(self.source.shards, begins, parts, strict=True):
             for document, start, size in zip(shard.documents(), starts, sizes, strict=True):
                 if size:
-                    yield pieces(decode(document, int(start), int(size)))
+                    yield pieces(decode(document, int(start), int(size)), PIECE)
 
     def texts(self, half: str) -> Iterator[str]:
         """The text of "train" or "valid" in pieces, for training a tokenizer."""
@@ -122,7 +126,8 @@ def open_corpus(source: str, *, split: str = "auto", text_key: str = "text") -> 
 
     `split` holds out whole documents by a hash of their content ("hash", 1 in 20), or the last
     tenth of each document ("tail": for a single ASCII file of n bytes, what follows int(0.9 * n));
-    "auto" is "tail" under 100 documents. `text_key` is the field of a record that holds its text.
+    "auto" is "tail" under 100 documents, or where the hash would leave a half empty. `text_key` is
+    the field of a record that holds its text.
 
     Raises ConfigError, InputMissing; on reading, DataError.
     """
@@ -130,15 +135,15 @@ def open_corpus(source: str, *, split: str = "auto", text_key: str = "text") -> 
     return Corpus(sources.open_source(source, text_key=text_key), name=source, split=split)
 
 
-def in_threads(function, items):
-    """`function` of each item, in order. Hashing, decompressing and reading release the GIL."""
+def in_threads(function, *items):
+    """`map` in threads, as a list. Hashing, decompressing and reading release the GIL."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(function, items))
+        return list(pool.map(function, *items))
 
 
 def survey(shard: Shard) -> Table:
     """Reads a shard once and checks that all of it is UTF-8."""
-    sizes, hashes, cuts = [], [], []
+    sizes, hashes = [], []
     for document in shard.documents():
         digest, size = hashlib.blake2b(digest_size=8), 0
         for text in decode(document):
@@ -147,8 +152,13 @@ def survey(shard: Shard) -> Table:
             size += len(data)
         sizes.append(size)
         hashes.append(int.from_bytes(digest.digest(), "little"))
-        cuts.append(character_start(document, int(0.9 * size)))
-    return Table(np.array(sizes, np.int64), np.array(hashes, np.uint64), np.array(cuts, np.int64))
+    return Table(np.array(sizes, np.int64), np.array(hashes, np.uint64))
+
+
+def cut_shard(shard: Shard, table: Table) -> np.ndarray:
+    """int64 [N]: where the tail of each document begins."""
+    pairs = zip(shard.documents(), table.sizes.tolist(), strict=True)
+    return np.array([character_start(d, int(0.9 * size)) for d, size in pairs], np.int64)
 
 
 def character_start(document: Document, at: int) -> int:
@@ -187,7 +197,7 @@ def decode(document: Document, start: int = 0, size: int | None = None) -> Itera
             break
 
 
-def pieces(texts: Iterable[str], limit: int = PIECE) -> Iterator[str]:
+def pieces(texts: Iterable[str], limit: int) -> Iterator[str]:
     """The same text in pieces of at most `limit` characters, cut where tokenizers do not look.
 
     A cut after a newline between two characters that are not white space leaves the ids of

@@ -8,6 +8,7 @@ on average, and one where size is large.
 
 import functools
 import hashlib
+import math
 
 import numpy as np
 
@@ -23,18 +24,13 @@ def permute(indices: np.ndarray, size: int, *key: int) -> np.ndarray:
     values = np.array(indices, np.int64)
     if values.size and not 0 <= values.min() <= values.max() < size:
         raise ValueError(f"indices must be in 0 .. {size - 1}; received {values}")
-    side = max(isqrt_up(size), 1)
+    side = math.isqrt(size - 1) + 1
     keys = round_keys(size, key)
     outside = np.ones(values.shape, np.bool_)
     while outside.any():
         values[outside] = network(values[outside], side, keys)
         outside = values >= size
     return values
-
-
-def isqrt_up(size: int) -> int:
-    """The smallest side with side * side >= size."""
-    return int(np.ceil(np.sqrt(size))) if size < 1 << 50 else int(np.sqrt(size)) + 2
 
 
 @functools.lru_cache(maxsize=64)

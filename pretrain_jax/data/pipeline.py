@@ -18,6 +18,7 @@ from pretrain_jax.data.arrange import Chunks
 from pretrain_jax.data.order import permute
 from pretrain_jax.data.pack import pack
 from pretrain_jax.data.plan import Rows, planned_rows
+from pretrain_jax.errors import DataError
 
 EVAL_SEED = 0
 ENDLESS = 1 << 40
@@ -54,7 +55,14 @@ class Member:
 
         lengths   upper bounds of each axis for raw examples of n tokens; n is an array
         budgets   length of each axis in a row
+
+        Raises DataError when there is not one example.
         """
+        if not len(examples):
+            raise DataError(
+                "a member of data.mixture must hold an example; every document of this one is too "
+                f"short to predict anything (at most {examples.options['overlap']} tokens)"
+            )
         bounds = lengths(examples.length)
         axes = sorted(bounds)
         needs = [np.broadcast_to(bounds[axis], len(examples)) for axis in axes]

@@ -59,9 +59,26 @@ class Counts:
 
 
 def count(
-    cache: TokenCache, *, vocab_size: int, begin: int | None, end: int | None, limit: int = COUNTED
+    members: Sequence[tuple[TokenCache, float]],
+    *,
+    vocab_size: int,
+    begin: int | None,
+    end: int | None,
+    limit: int = COUNTED,
 ) -> Counts:
-    """Counts over the first `limit` tokens of a cache, each document between its begin and end."""
+    """Counts over `limit` training tokens: the first ones of each (cache, rate), by its share."""
+    total = sum(rate for _, rate in members)
+    parts = [sequence(cache, begin, end, int(limit * rate / total)) for cache, rate in members]
+    shifts = np.cumsum([0, *(len(whole) for whole, _ in parts[:-1])])
+    starts = [part + shift for (_, part), shift in zip(parts, shifts, strict=True)]
+    whole = np.concatenate([whole for whole, _ in parts])
+    return Counts(whole, np.concatenate(starts), begin, vocab_size)
+
+
+def sequence(
+    cache: TokenCache, begin: int | None, end: int | None, limit: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first `limit` tokens, each document between its begin and end, and where each starts."""
     documents = min(int(np.searchsorted(cache.offsets, limit)), len(cache))
     sizes = np.diff(np.minimum(cache.offsets[: documents + 1], limit))
     added = (begin is not None) + (end is not None)
@@ -73,7 +90,7 @@ def count(
             whole[places] = token
             text[places] = False
     whole[text] = cache.tokens[: sizes.sum()]
-    return Counts(whole, starts[:-1], begin, vocab_size)
+    return whole, starts[:-1]
 
 
 def score(

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from pretrain_jax.layers import attention_cpu
 from pretrain_jax.layers.axes import constrain, named
 from pretrain_jax.layers.context import Context
 from pretrain_jax.layers.makers import Maker
@@ -31,7 +32,12 @@ class SelfAttention(nn.Module):
         q, k, v = (self.project_in(x, name) for name in ("query", "key", "value"))
         q, k, bias = self.place(q, k, context)
         drop = self.dropout(name="dropout", deterministic=not context.train)
-        y = attend(q * self.scale, k, v, context.mask.dense(), bias, drop)
+        q = q * self.scale
+        if context.added is not None and bias is None and not (context.train and drop.rate):
+            causal = context.mask.attention == "causal"
+            y = attention_cpu.attend(q, k, v, context.added, causal)
+        else:
+            y = attend(q, k, v, context.mask.dense(), bias, drop)
         return self.project_out(y, x.shape[-1])
 
     def place(self, q: jax.Array, k: jax.Array, context: Context) -> tuple[Any, Any, Any]:

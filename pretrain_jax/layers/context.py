@@ -18,3 +18,5 @@ class Context:
     """float32 [H, L, L], added to the attention scores (T5's relative buckets)."""
     distances: jax.Array | None = None
     """float32 [L, D]: Transformer-XL's sinusoid of each distance 0 .. L - 1."""
+    added: jax.Array | None = None
+    """float32 [B, 1, L, L]: the mask as attention_cpu wants it; None elsewhere."""

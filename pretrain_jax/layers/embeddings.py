@@ -1,5 +1,6 @@
 """Token embeddings, and the read-out back to the vocabulary."""
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -79,7 +80,29 @@ def look_up(table: jax.Array, rows: jax.Array, axis: str, dtype: Any) -> jax.Arr
     and not by width, and without this the compiler would copy all of them everywhere.
     """
     whole = constrain(table.astype(dtype), axis, "hidden")
-    return constrain(jnp.take(whole, rows, axis=0), "batch", "length", "hidden")
+    take = _take_few if table.shape[0] <= FEW_ROWS else partial(jnp.take, axis=0)
+    return constrain(take(whole, rows), "batch", "length", "hidden")
+
+
+FEW_ROWS = 512
+"""Up to so many rows, the gradient of a table is a product with one-hot rows: a scatter of rows
+that are hit many times over is slow, and on GPU its order is not fixed."""
+
+
+@jax.custom_vjp
+def _take_few(table: jax.Array, rows: jax.Array) -> jax.Array:
+    return jnp.take(table, rows, axis=0)
+
+
+def _take_few_backward(saved: tuple[jax.Array, int], g: jax.Array) -> tuple[jax.Array, None]:
+    rows, size = saved
+    hits = jax.nn.one_hot(rows.reshape(-1), size, dtype=g.dtype, axis=0)
+    return hits @ g.reshape(-1, g.shape[-1]), None
+
+
+_take_few.defvjp(
+    lambda table, rows: (_take_few(table, rows), (rows, table.shape[0])), _take_few_backward
+)
 
 
 class Output(nn.Module):

@@ -29,6 +29,10 @@ class Mask:
     """bool [B, L], for attention = "prefix" alone."""
     attention: str = struct.field(pytree_node=False)
 
+    def added(self) -> jax.Array:
+        """float32 [B, 1, L, L]: what to add to the scores, 0 where `dense` is true, else -inf."""
+        return jnp.where(self.dense(), 0.0, -jnp.inf)
+
     def dense(self) -> jax.Array:
         """bool [B, 1, L, L]: query i (third axis) may look at key j (fourth axis).
 

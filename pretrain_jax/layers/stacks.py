@@ -33,6 +33,8 @@ class Execution:
     unroll: int = 1
     """Layers in one turn of the loop over layers."""
     remat: str = "none"
+    platform: str = "any"
+    """"cpu" takes the forms that XLA's CPU backend runs fastest; the numbers are the same."""
 
 
 class Stack(nn.Module):
@@ -97,7 +99,8 @@ class SingleStack(nn.Module):
         embedding = self.embedding(name="embedding")
         x = embedding(batch["tokens"], batch["positions"], train)
         mask = Mask(batch["segments"], batch.get("prefix"), self.execution.attention)
-        context = Context(mask, train)
+        added = mask.added() if self.execution.platform == "cpu" else None
+        context = Context(mask, train, added=added)
         for name, position in self.positions:
             context = position(name=name)(context, batch["positions"])
         hidden = self.stack(name="stack", execution=self.execution)(x, context)

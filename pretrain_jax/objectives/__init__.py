@@ -27,13 +27,13 @@ class Objective:
     overlap: int
     """Raw tokens that neighbouring chunks of one document share."""
     lengths: Callable[[Any], dict[str, Any]]
-    """Upper bounds of the axes "L", "M", "P", "E" for raw examples of n tokens; n may be an array."""
+    """Upper bounds of axes "L", "M", "P", "E" for raw examples of n tokens; n may be an array."""
     corrupt: Callable[..., dict[str, Any]]
     """corrupt(example, rng, vocab) -> fields. Pure: 1-D int arrays in, 1-D arrays out."""
     yardsticks: tuple[str, ...]
     """Which baselines of data/yardsticks.py score the same tokens."""
     covers_text: bool = False
-    """Whether every token of a document is predicted once an epoch: then bits a byte are defined."""
+    """Whether every token of a document is predicted once an epoch: bits a byte are defined."""
     loss: Callable[..., dict[str, tuple[Any, Any]]] = losses.token_loss
     """loss(apply, params, batch, rng, train) -> {term: (sum, weight)}."""
     coefficients: Mapping[str, float] = field(default_factory=lambda: {"loss": 1.0})

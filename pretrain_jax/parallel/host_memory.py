@@ -27,4 +27,4 @@ def keep() -> bool:
     if mallopt is None:
         return False
     settings = ((ARENA_MAX, 1), (MMAP_MAX, 0), (TRIM_THRESHOLD, 2**31 - 1), (TOP_PAD, 64 << 20))
-    return all([mallopt(name, value) for name, value in settings])
+    return all([mallopt(name, value) for name, value in settings])  # noqa: C419 (each must be told)

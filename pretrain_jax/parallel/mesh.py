@@ -39,4 +39,4 @@ def resolve(devices: int, **sizes: int) -> dict[str, int]:
             f"Leave one axis at -1, or simulate devices on a CPU with "
             f"XLA_FLAGS=--xla_force_host_platform_device_count={max(fixed, 1)}"
         )
-    return {**sizes, **{axis: devices // fixed for axis in free}}
+    return {**sizes, **dict.fromkeys(free, devices // fixed)}

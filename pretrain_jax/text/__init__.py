@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import itertools
 import json
+import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,11 +19,12 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from absl import logging
 from etils import epath
 
 from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError, DataError, InputMissing
+
+log = logging.getLogger(__name__)
 
 
 class Tokenizer(ABC):
@@ -117,9 +119,9 @@ def obtain(
     }
     directory = epath.Path(directory)
     if _holds(directory, note):
-        logging.info("tokenizer: %s, trained on the run's own corpus, from %s", name, directory)
+        log.info("tokenizer: %s, trained on the run's own corpus, from %s", name, directory)
         return _fits(module.load(directory, **options), vocab_size, f"tokenizer of {directory}")
-    logging.info(
+    log.info(
         "tokenizer.path is empty: training %s, at most %d ids, on the run's own corpus",
         name,
         vocab_size,

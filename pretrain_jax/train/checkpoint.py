@@ -63,7 +63,6 @@ class Checkpoints:
         _check_at_least("checkpoint.keep_every", keep_every, 0)
         self.directory = epath.Path(directory).resolve()
         self.every = every
-        self._read_only = read_only
         self._unconfirmed: int | None = None
         _quiet_orbax()
         if not read_only:
@@ -151,8 +150,8 @@ class Checkpoints:
     def metadata(self, step: int) -> dict[str, jax.ShapeDtypeStruct]:
         """Path, shape and dtype of every stored array, without reading any of them.
 
-        >>> checkpoints.metadata(200)["params/embedding/kernel"]
-        ShapeDtypeStruct(shape=(256, 32), dtype=float32)
+        metadata(200)["params/embedding/kernel"] is, for example,
+        ShapeDtypeStruct(shape=(256, 32), dtype=float32).
         """
         self._require(step)
         try:
@@ -332,8 +331,9 @@ def _table(differences: dict[str, list[str]], most: int = 20) -> str:
 
 
 def _one_line(cause: object) -> str:
-    """The first line of an error: TensorStore's go on with a dump of its settings."""
-    return (str(cause).strip() or repr(cause)).splitlines()[0]
+    """The first line of an error, without the dump of settings that TensorStore appends."""
+    first = (str(cause).strip() or repr(cause)).splitlines()[0]
+    return first.partition(" [tensorstore_spec=")[0]
 
 
 def _check_at_least(key: str, value: int, least: int) -> None:

@@ -5,6 +5,7 @@ objective, model, optimizer, mesh, shapes and shardings (`describe` needs no mor
 the host half: corpora, tokenizer, streams of rows.
 """
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -95,25 +96,40 @@ class Phase:
     batch_size: int
 
 
+def check_count(key: str, value: Any, least: int = 1) -> None:
+    """Raises ConfigError unless a value is a whole number from `least` that fits 31 bits."""
+    if not isinstance(value, int) or not least <= value < 2**31:
+        raise ConfigError(
+            f"{key} must be a whole number from {least} to 2^31 - 1; received {value!r}"
+        )
+
+
 def phases(data: DataOptions, train: TrainOptions) -> list[Phase]:
     """The phases of a run, in order: one when `train.phases` is empty.
 
     BERT's, 90 % of a million steps at length 128, is
     ((0, {"seq_len": 128}), (900_000, {"seq_len": 512})).
     """
-    starts = [(0, {})] if not train.phases or train.phases[0][0] != 0 else []
-    entries = [*starts, *((int(first), dict(changes)) for first, changes in train.phases)]
+    malformed = ConfigError(
+        "train.phases is a list of (from_step, changes) with ascending steps, and only "
+        f"seq_len and batch_size can change; received {train.phases}"
+    )
+    try:
+        entries = [(operator.index(first), dict(changes)) for first, changes in train.phases]
+    except (TypeError, ValueError):
+        raise malformed from None
+    if not entries or entries[0][0] != 0:
+        entries = [(0, {}), *entries]
     found: list[Phase] = []
     seq_len, batch_size = data.seq_len, train.batch_size
     for number, (first, changes) in enumerate(entries):
         unknown = set(changes) - {"seq_len", "batch_size"}
-        if unknown or (number and first <= entries[number - 1][0]):
-            raise ConfigError(
-                "train.phases is a list of (from_step, changes) with ascending steps, and only "
-                f"seq_len and batch_size can change; received {train.phases}"
-            )
-        seq_len = int(changes.get("seq_len", seq_len))
-        batch_size = int(changes.get("batch_size", batch_size))
+        if unknown or first < 0 or (number and first <= entries[number - 1][0]):
+            raise malformed
+        seq_len = changes.get("seq_len", seq_len)
+        batch_size = changes.get("batch_size", batch_size)
+        check_count("data.seq_len, and every seq_len in train.phases,", seq_len)
+        check_count("train.batch_size, and every batch_size in train.phases,", batch_size)
         last = entries[number + 1][0] if number + 1 < len(entries) else train.steps
         found.append(Phase(first, max(min(last, train.steps), first), seq_len, batch_size))
     return found
@@ -133,6 +149,10 @@ def execution(*, unroll: int = 1, remat: str = "none") -> dict[str, Any]:
 
 def clipping(*, clip_norm: float = 1.0) -> float:
     """The global norm that gradients are clipped to; 0 = no clipping."""
+    if clip_norm < 0:
+        raise ConfigError(
+            f"optimizer.clip_norm must be 0 (no clipping) or more; received {clip_norm}"
+        )
     return clip_norm
 
 
@@ -157,7 +177,7 @@ def fix_schedule(config: Any, stored: Mapping[str, Any] | None = None) -> Any:
     return fixed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Design:
     """Everything a config says that needs no data: built lazily, nothing allocated."""
 
@@ -200,20 +220,35 @@ class Design:
 
     @cached_property
     def model(self) -> nn.Module:
+        return self._build_model(self.devices[0].platform)
+
+    @cached_property
+    def plain_model(self) -> nn.Module:
+        """The same model without what suits one platform: the form in which FLOPs are counted."""
+        return self._build_model("any")
+
+    def _build_model(self, platform: str) -> nn.Module:
         section = self.config.model
         module = registry.load("models", section.name, "model.name")
         self._check_shape(section)
         self._check_match(module)
         how = Execution(
-            self.objective.attention, self.dtype, **execution(**own(section, execution))
+            self.objective.attention,
+            self.dtype,
+            **execution(**own(section, execution)),
+            platform=platform,
         )
         return module.build(how, **own(section, module.build))
 
     def _check_shape(self, section: Any) -> None:
         """The numbers of the section `model` that can be wrong for every architecture."""
-        for key in ("vocab_size", "layers", "width", "heads", "feed_forward", "max_length"):
-            if section.get(key, 1) < 1:
-                raise ConfigError(f"model.{key} must be at least 1; received {section[key]}")
+        for key in ("vocab_size", "layers", "width", "heads", "head_width", "feed_forward"):
+            if key in section:
+                check_count(f"model.{key}", section[key])
+        if not 0 <= section.get("dropout", 0) < 1:
+            raise ConfigError(
+                f"model.dropout is a rate from 0 to below 1; received {section.dropout}"
+            )
         width, heads = section.width, section.heads
         if not section.get("head_width") and width % heads:
             near = [n for n in range(1, width + 1) if width % n == 0]
@@ -224,6 +259,7 @@ class Design:
             )
         longest = max(phase.seq_len for phase in self.phases)
         table = section.get("max_length", longest)
+        check_count("model.max_length", table)
         if longest > table:
             raise ConfigError(
                 f"a sequence must fit the position table: data.seq_len (and every seq_len in "
@@ -267,6 +303,12 @@ class Design:
             section.name, self.schedule, axes, **own(section, optimizers.build_optimizer, named)
         )
 
+    @property
+    def compiler_options(self) -> dict[str, Any]:
+        """Of the training step: a GPU repeats bit for bit when told to, the others always do."""
+        on_gpu = self.devices[0].platform == "gpu"
+        return {"xla_gpu_deterministic_ops": True} if self.train.deterministic and on_gpu else {}
+
     @cached_property
     def program(self) -> Program:
         coefficients = dict(self.objective.coefficients)
@@ -286,7 +328,11 @@ class Design:
     def apply(self, params: Any, batch: Any, rng: jax.Array, train: bool) -> Any:
         """The model as a function of parameters, with activations placed on the mesh."""
         with placing(rules.place(self.mesh)):
-            return self.model.apply({"params": params}, batch, train, rngs={"dropout": rng})
+            return self.apply_unplaced(params, batch, rng, train)
+
+    def apply_unplaced(self, params: Any, batch: Any, rng: jax.Array, train: bool) -> Any:
+        """The same without a mesh: to count what one device's share of a batch takes."""
+        return self.model.apply({"params": params}, batch, train, rngs={"dropout": rng})
 
     # --- shapes -----------------------------------------------------------------------------
 
@@ -317,10 +363,11 @@ class Design:
 
     def check_batches(self) -> None:
         """Raises ConfigError unless the batch of every phase divides over microbatches and mesh."""
-        if self.train.accumulate < 1:
-            raise ConfigError(
-                f"train.accumulate must be at least 1; received {self.train.accumulate}"
-            )
+        for key, least in (("steps", 0), ("accumulate", 1), ("log_every", 1)):
+            check_count(f"train.{key}", getattr(self.train, key), least)
+        for key, least in (("every", 0), ("tokens", 1), ("sample_tokens", 0)):
+            check_count(f"eval.{key}", getattr(self.eval, key), least)
+        check_count("data.workers", self.data.workers, 0)
         for phase in self.phases:
             rules.check_batch(
                 phase.batch_size, self.train.accumulate, self.mesh, "train.batch_size"

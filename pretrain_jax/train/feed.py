@@ -156,9 +156,8 @@ class Feed:
     @cached_property
     def yardsticks(self) -> dict[str, float]:
         """Nats a predicted text token of the baselines, on exactly the tokens of evaluation."""
-        first = self.sources[0]
         counts = yardsticks.count(
-            self.cache(first, "train"),
+            [(self.cache(source, "train"), source.rate) for source in self.sources],
             vocab_size=self.tokenizer.size,
             begin=self.tokenizer.bos,
             end=self.tokenizer.eos,

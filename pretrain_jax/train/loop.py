@@ -5,6 +5,7 @@ Nothing that can be switched on or off here (evaluation, saving, logging) change
 
 import contextlib
 import json
+import logging
 import math
 import signal
 from collections.abc import Iterator
@@ -15,7 +16,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 from etils import epath
 
 from pretrain_jax.errors import InputMissing, Interrupted, NonFinite, WorkdirMismatch
@@ -26,6 +26,8 @@ from pretrain_jax.train.compose import Design, Phase, fix_schedule
 from pretrain_jax.train.feed import Feed
 from pretrain_jax.train.metrics import Progress, Throughput, Writer
 from pretrain_jax.train.step import TrainState, eval_step, train_step
+
+log = logging.getLogger(__name__)
 
 
 def train(config: Any, directory: str) -> None:
@@ -89,7 +91,7 @@ def start(design: Design, feed: Feed, checkpoints: Checkpoints) -> tuple[int, Tr
             f"{stored}, the corpus and tokenizer here are {feed.fingerprints}. Restore the "
             "data, or start in another --workdir (with --config.init_from to keep the parameters)"
         )
-    logging.info("going on from step %d", step)
+    log.info("going on from step %d", step)
     return step, checkpoints.restore(step, design.abstract_state)
 
 
@@ -134,7 +136,12 @@ class Loop:
 
     def __post_init__(self):
         self.train = self.design.train
-        self.step_function = jax.jit(train_step, static_argnums=2, donate_argnums=0)
+        self.step_function = jax.jit(
+            train_step,
+            static_argnums=2,
+            donate_argnums=0,
+            compiler_options=self.design.compiler_options,
+        )
         self.eval_function = jax.jit(partial(eval_step, program=self.design.program))
         self.special = jnp.asarray(self.feed.tokenizer.special)
         self.throughput = Throughput()
@@ -176,25 +183,30 @@ class Loop:
         return self.checkpoints.due(step) or bool(every and step % every == 0)
 
     def pause(self, state: TrainState, step: int) -> None:
-        """Between two steps: save, then evaluate, each when it is due."""
-        if self.checkpoints.due(step):
-            self.save(state, step)
+        """Between two steps: evaluate, then save, each when it is due.
+
+        In this order, a step that is committed has all its lines: whoever is killed in between
+        evaluates again and does not miss a line.
+        """
         every = self.design.eval.every
         if every and step % every == 0:
             self.evaluate(state, step)
+        if self.checkpoints.due(step):
+            self.save(state, step)
 
     def finish(self, state: TrainState, step: int) -> None:
         """The end of a run, or a stop: the last state is always committed."""
+        stopped = self.signals.received if step < self.train.steps else None
+        every = self.design.eval.every
+        if not stopped and not (every and step and step % every == 0):
+            self.evaluate(state, step)
         self.save(state, step)
         self.checkpoints.wait()
-        if self.signals.received and step < self.train.steps:
+        if stopped:
             raise Interrupted(
-                f"stopped by {self.signals.received.name} and saved at step {step} of "
-                f"{self.train.steps}; start the same command again to go on"
+                f"stopped by {stopped.name} and saved at step {step} of {self.train.steps}; "
+                "start the same command again to go on"
             )
-        every = self.design.eval.every
-        if not (every and step and step % every == 0):
-            self.evaluate(state, step)
 
     def save(self, state: TrainState, step: int) -> None:
         data = {
@@ -291,6 +303,7 @@ def continuation(design: Design, feed: Feed, params: Any, step: int) -> str:
         design.program,
         prompt,
         design.eval.sample_tokens,
+        ids=feed.tokenizer.size,
         window=design.data.seq_len,
         rows=rules.batch_ways(design.mesh),
         seed=step,

@@ -199,13 +199,14 @@ def _picture(curves: Curves) -> bytes:
 class Throughput:
     """Tokens a second between two readings, leaving out what is put aside.
 
-    >>> throughput = Throughput()
-    >>> for step in ...:
-    ...     throughput.count(tokens_per_step)
-    ...     with throughput.aside():
-    ...         evaluate()
+    Begun at 0 s; 200 tokens; the 3 s from 1 s to 4 s put aside; read at 5 s:
+
+    >>> throughput = Throughput(clock=iter([0.0, 1.0, 4.0, 5.0]).__next__)
+    >>> throughput.count(200)
+    >>> with throughput.aside():
+    ...     pass
     >>> throughput.read()
-    12345.6
+    100.0
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter):
@@ -242,9 +243,9 @@ class Progress:
     left starts from the second update of this process, so it knows nothing of compilation, nor
     of how long earlier processes took.
 
-    >>> with Progress(total=1000, restored_step=200) as progress:
+    >>> with Progress(total=1000, restored_step=200, stream=sys.stdout) as progress:
     ...     progress.update(300, loss=3.21, tokens_per_second=51234.0, mfu=0.412)
-    step 300/1000, loss 3.210, 51.2k tokens/s, MFU 41.2%, 00:42 left
+    step 300/1000, loss 3.210, 51.2k tokens/s, MFU 41.2%
     """
 
     def __init__(

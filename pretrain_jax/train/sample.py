@@ -21,6 +21,7 @@ def continuation(
     prompt: np.ndarray,
     tokens: int,
     *,
+    ids: int,
     window: int,
     rows: int = 1,
     seed: int = 0,
@@ -29,6 +30,7 @@ def continuation(
 ) -> np.ndarray:
     """int32 [tokens] sampled after `prompt` int32 [n].
 
+    ids: ids that the tokenizer has; the model may have more.
     window: tokens the model sees at once (its sequence length); beyond it the oldest are dropped.
     rows: rows that run together, since a mesh wants its share of a batch; they are all the same.
     top_k: sample among the k likeliest; 0 = all. temperature 0 takes the likeliest.
@@ -44,14 +46,15 @@ def continuation(
         jnp.float32(temperature),
         program=program,
         tokens=tokens,
+        ids=ids,
         rows=rows,
         top_k=top_k,
     )
     return np.asarray(made)
 
 
-@partial(jax.jit, static_argnames=("program", "tokens", "rows", "top_k"))
-def _sample(params, start, length, key, temperature, *, program, tokens, rows, top_k):
+@partial(jax.jit, static_argnames=("program", "tokens", "ids", "rows", "top_k"))
+def _sample(params, start, length, key, temperature, *, program, tokens, ids, rows, top_k):
     window = start.shape[0]
     positions = jnp.broadcast_to(jnp.arange(window), (rows, window))
 
@@ -64,7 +67,7 @@ def _sample(params, start, length, key, temperature, *, program, tokens, rows, t
         }
         output = program.apply(params, batch, jax.random.key(0), False)
         last = output.hidden[:1, length - 1]
-        logits = losses.read_out(last, output.readout)[0]
+        logits = losses.read_out(last, output.readout)[0, :ids]
         if top_k:
             least = jax.lax.top_k(logits, top_k)[0][-1]
             logits = jnp.where(logits < least, -jnp.inf, logits)

@@ -62,7 +62,7 @@ def train_step(
     sums, grads = gradients(state.params, batch, rng, program)
     means = {term: mean(*pair) for term, pair in sums.items()}
     objective = sum(c * means[term] for term, c in program.coefficients.items())
-    norm = optax.global_norm(grads)
+    norm = optax.tree.norm(grads)
     clipped = optim.clip_by_norm(grads, norm, program.clip_norm)
     updates, opt_state = program.optimizer.update(clipped, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)

@@ -34,7 +34,7 @@ def claim(workdir: epath.PathLike) -> Iterator[epath.Path]:
     would release, nothing is held: there the scheduler must run one job for each workdir.
 
     >>> with claim("runs/xl") as workdir:
-    ...     write_config(workdir, config)
+    ...     write_config(workdir, {"seed": 0})
     """
     path = epath.Path(workdir)
     _probe(path)

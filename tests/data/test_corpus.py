@@ -1,5 +1,6 @@
 """The split, the fingerprint, and text in pieces."""
 
+import gzip
 import itertools
 import os
 import random
@@ -84,10 +85,11 @@ def test_fingerprint_is_of_bytes_and_order_not_of_places(tmp_path):
     assert open_corpus(f"text:{tmp_path}/y/*.txt").fingerprint != x
 
 
-def test_fingerprint_of_lines_depends_on_the_field(tmp_path):
+def test_fingerprint_depends_on_the_field_and_the_split(tmp_path):
+    """It also stands for what a tokenizer is trained on: the training half."""
     source = write_lines(tmp_path / "a.jsonl", ["x"])
-    one, other = (open_corpus(source, text_key=key).fingerprint for key in ("text", "body"))
-    assert one != other
+    options = [{}, {"text_key": "body"}, {"split": "hash"}, {"split": "tail"}]
+    assert len({open_corpus(source, **o).fingerprint for o in options}) == 4
 
 
 def test_pieces_join_to_the_text_and_keep_the_limit():
@@ -108,10 +110,20 @@ def test_pieces_are_cut_where_words_stay_whole():
     assert list(pieces(["x" * 25], limit=10)) == ["x" * 10, "x" * 10, "x" * 5]
 
 
+def test_characters_are_whole_across_the_pieces_that_files_are_read_in(tmp_path):
+    text = "aé€😀" * 100_000
+    (tmp_path / "a.txt").write_text(text, encoding="utf-8")
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(text.encode()))
+    corpus = open_corpus(f"text:{tmp_path}/*")
+    train, valid = whole(corpus, "train"), whole(corpus, "valid")
+    assert [a + b for a, b in zip(train, valid, strict=True)] == [text, text]
+    assert len(valid[0].encode()) == pytest.approx(100_000, abs=4)
+
+
 def test_a_long_document_is_read_in_bounded_pieces(tmp_path, monkeypatch):
     monkeypatch.setattr(corpus_module, "PIECE", 1000)
     text = "some words in a line\n" * 20_000
     (tmp_path / "a.txt").write_text(text)
     made = list(open_corpus(f"text:{tmp_path}/a.txt").texts("train"))
     assert "".join(made) == text[: int(0.9 * len(text))]
-    assert np.mean([len(piece) for piece in made]) > 900
+    assert max(map(len, made)) <= 1000 and np.mean([len(piece) for piece in made]) > 900

@@ -5,11 +5,22 @@ import itertools
 
 import numpy as np
 import pytest
-from data_toys import FIELDS, ByteTokenizer, causal, causal_stream, member, write_lines
+from data_toys import (
+    FIELDS,
+    ByteTokenizer,
+    cache_of,
+    causal,
+    causal_lengths,
+    causal_stream,
+    member,
+    write_lines,
+)
 
+from pretrain_jax.data.arrange import Chunks
 from pretrain_jax.data.cache import token_cache
 from pretrain_jax.data.corpus import open_corpus
-from pretrain_jax.data.pipeline import Stream, batches, eval_batches, eval_rows
+from pretrain_jax.data.pipeline import Member, Stream, batches, eval_batches, eval_rows
+from pretrain_jax.errors import DataError
 
 TEXTS = [f"<{i}> " + "some words " * (i * 7 % 11) for i in range(300)]
 SPECIAL = ByteTokenizer().special
@@ -197,6 +208,15 @@ def test_evaluation_holds_the_tokens_wanted(source, tmp_path):
     assert text(rows) >= 1500 > text(rows - 1)
     assert eval_rows(stream, 10**9, SPECIAL) == len(stream)
     assert text(len(stream)) == len(cache.tokens)
+
+
+def test_documents_too_short_to_predict_anything_are_refused():
+    cache = cache_of([1, 2], [0, 1, 2])
+    examples = Chunks(cache, raw_length=9, overlap=1)
+    with pytest.raises(DataError, match=r"too short to predict anything \(at most 1 tokens\)"):
+        Member.planned(
+            examples, lengths=causal_lengths, budgets={"L": 8}, corrupt=causal, vocab=None
+        )
 
 
 def test_what_cannot_be_shared_out_is_an_error(stream):

@@ -11,7 +11,7 @@ A, B, C, BEGIN, END = range(5)
 
 def counts_of(tokens=(A, B, A, A, C), offsets=(0, 3, 5), **options):
     cache = cache_of(tokens, offsets)
-    return count(cache, vocab_size=5, **({"begin": BEGIN, "end": END} | options))
+    return count([(cache, 1.0)], vocab_size=5, **({"begin": BEGIN, "end": END} | options))
 
 
 def test_the_formulas_by_hand():
@@ -93,3 +93,12 @@ def test_a_source_of_known_entropy():
     chance = np.array([0.9 + 0.1 / 3, 0.1 / 3, 0.1 / 3])
     assert found["bigram"] == pytest.approx(-(chance * np.log(chance)).sum(), abs=0.01)
     assert found["unigram"] == pytest.approx(np.log(3), abs=0.01)
+
+
+def test_a_mixture_is_counted_by_its_rates():
+    caches = [cache_of([token] * 100, [0, 50, 100]) for token in (A, B)]
+    members = [(caches[0], 3.0), (caches[1], 1.0)]
+    counts = count(members, vocab_size=5, begin=BEGIN, end=END, limit=80)
+    # 60 tokens of the first (in two documents), 20 of the second: each is followed by something.
+    assert counts.after[[A, B]].tolist() == [60, 20]
+    assert counts.after[END] == 0  # documents never run into one another

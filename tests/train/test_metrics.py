@@ -1,5 +1,6 @@
 """What is written reads back exactly, and a resumed run's files look as if it never stopped."""
 
+import contextlib
 import io
 import json
 import math
@@ -204,14 +205,25 @@ def test_off_a_terminal_a_plain_line_from_time_to_time():
     ]
 
 
+def read_all(controller):
+    """What the terminal received; its other end is closed, which ends the reading (EIO)."""
+    received = b""
+    with contextlib.suppress(OSError):
+        while chunk := os.read(controller, 65536):
+            received += chunk
+    os.close(controller)
+    return received.decode()
+
+
 def test_a_terminal_without_columns_gets_lines():
     controller, terminal = os.openpty()
     termios.tcsetwinsize(terminal, (0, 0))
-    with os.fdopen(terminal, "w") as stream:
-        with Progress(total=9, restored_step=0, stream=stream) as progress:
-            progress.update(1, loss=2.5)
-        assert os.read(controller, 4096) == b"step 1/9, loss 2.500\r\n"
-    os.close(controller)
+    with (
+        os.fdopen(terminal, "w") as stream,
+        Progress(total=9, restored_step=0, stream=stream) as progress,
+    ):
+        progress.update(1, loss=2.5)
+    assert read_all(controller) == "step 1/9, loss 2.500\r\n"
 
 
 def test_what_is_unknown_is_not_shown():
@@ -226,17 +238,18 @@ def test_on_a_terminal_a_bar_that_survives_restarts():
     controller, terminal = os.openpty()
     termios.tcsetwinsize(terminal, (24, 120))
     clock = Clock()
-    with os.fdopen(terminal, "w", encoding="utf-8") as stream:
-        with Progress(total=400, restored_step=100, stream=stream, clock=clock) as progress:
-            clock.now += 300
-            progress.update(101)
-            clock.now += 1
-            progress.update(102, loss=3.25, tokens_per_second=2e6)
-            clock.now += 98
-            progress.update(200)
-            progress.say("validation 3.1")
-        shown = os.read(controller, 65536).decode()
-    os.close(controller)
+    with (
+        os.fdopen(terminal, "w", encoding="utf-8") as stream,
+        Progress(total=400, restored_step=100, stream=stream, clock=clock) as progress,
+    ):
+        clock.now += 300
+        progress.update(101)
+        clock.now += 1
+        progress.update(102, loss=3.25, tokens_per_second=2e6)
+        clock.now += 98
+        progress.update(200)
+        progress.say("validation 3.1")
+    shown = read_all(controller)
     assert "25%|" in shown.split("\r")[1]  # begins where the run was restored
     assert "200/400" in shown
     assert "loss 3.250, 2.00M tokens/s, 03:20 left" in shown  # 1 s a step, without the first 300 s

@@ -1,8 +1,8 @@
 """`tfds:NAME`: the train split of a data set that TFDS prepared in ArrayRecord format.
 
 NAME is TFDS's own (my_set, my_set:1.0.0, my_set/config) and is looked up in TFDS_DATA_DIR, by
-default ~/tensorflow_datasets; or it is the path of a prepared folder. Only files are read: no
-data set's code runs, nothing is downloaded, and TensorFlow is never imported.
+default ~/tensorflow_datasets; or it is the path of a prepared folder. Only its files are read:
+nothing is downloaded or prepared, and TensorFlow is never imported.
 """
 
 import os

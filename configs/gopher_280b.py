@@ -1,0 +1,49 @@
+"""Gopher, 279,714,217,984 parameters (Rae et al. 2021, section 3.1, table 1).
+
+    python -m pretrain_jax.main --config=configs/gopher_280b.py --config.data.source="text:GLOB"
+
+300 B tokens in 71,500 steps of 2,048 tokens a row: 1,536 rows (3 M tokens), then 3,072. Where the
+batch doubles is read as half of the tokens, after 47,700 steps.
+The published size comes out only with Transformer-XL's projection of the relative positions in each
+layer. The formula of Chinchilla's table A9 gives 279,711,580,160; RMSNorm's gains, which it leaves
+out, are the rest.
+Not from the paper: betas (GPT-3's), GPT-2's initialisation, float32 parameters, and attention that
+stays inside a document. The warm-up rises from 4e-5 / 1500, not from 1e-7. Adam has no decay.
+The tokenizer has byte fallback but no NFKC; a unigram model is our choice.
+Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=FILE.model), the
+embedded corpus and a tokenizer trained on it stand in.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    return ConfigDict(
+        dict(
+            data=dict(source="stdlib", seq_len=2048),
+            tokenizer=dict(name="sentencepiece", kind="unigram", lossless=True),
+            objective=dict(name="causal_lm"),
+            model=dict(
+                name="gopher",
+                vocab_size=32000,
+                layers=80,
+                width=16384,
+                heads=128,
+                head_width=128,
+                feed_forward=65536,
+                remat="full",
+            ),
+            optimizer=dict(
+                name="adamw",
+                learning_rate=4e-5,
+                schedule="cosine",
+                final=0.1,
+                warmup_steps=1500,
+                b2=0.95,
+                weight_decay=0.0,
+                clip_norm=0.25,
+            ),
+            mesh=dict(data=1, fsdp=-1),
+            train=dict(steps=71_500, batch_size=1536, phases=((47_700, dict(batch_size=3072)),)),
+        )
+    )

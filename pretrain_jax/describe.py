@@ -1,0 +1,95 @@
+"""Say what a config is, without allocating it: sizes, FLOPs, memory, where each value came from.
+
+    python -m pretrain_jax.describe --config=configs/gpt2_xl.py [--json]
+                                    [--config.SECTION.KEY=VALUE ...]
+
+Memory is that of one of the devices jax finds here. To see a mesh of 64 on any machine:
+JAX_PLATFORMS=cpu XLA_FLAGS=--xla_force_host_platform_device_count=64 (and, as on accelerators,
+--config.train.dtype=bfloat16). With --json, standard output holds one JSON object and nothing else.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from pretrain_jax import command
+
+
+def main(argv: list[str]) -> int:
+    """Runs one command line; returns the exit code."""
+    line = command.parse(argv, {}, switches=("json",))
+    found = describe(line)
+    print(json.dumps(found, indent=2) if line.flags["json"] else "\n".join(table(found)))
+    return 0
+
+
+def describe(line: command.Line) -> dict[str, Any]:
+    """The JSON object. `config` has, by dotted key, [value, origin]."""
+    import jax  # only after host_memory.keep
+
+    from pretrain_jax import config
+    from pretrain_jax.train import compose, flops, sizes
+
+    as_read = config.read(line.config, line.overrides)
+    settings = compose.fix_schedule(as_read)
+    values, before = settings.to_dict(), as_read.to_dict()
+    origins = config.origins(line.config, line.overrides, before)
+    if values["optimizer"]["decay_steps"] != before["optimizer"]["decay_steps"]:
+        origins["optimizer.decay_steps"] = "train.steps"
+    design = compose.Design(settings, tuple(jax.devices()))
+    design.check()
+    parts = sizes.parameters(design)
+    last = design.phases[-1]
+    tokens = sum((p.last - p.first) * p.batch_size * p.seq_len for p in design.phases)
+    flops_per_token = flops.per_token(design)
+    return {
+        "parameters": sum(parts.values()),
+        "parameters_by_part": parts,
+        "flops_per_token": flops_per_token,
+        "tokens_per_step": last.batch_size * last.seq_len,
+        "steps": design.train.steps,
+        "tokens": tokens,
+        "flops": flops_per_token * tokens,
+        "memory_per_device": sizes.memory_per_device(design),
+        "devices": len(design.devices),
+        "mesh": dict(design.mesh.shape),
+        "dtype": design.dtype.__name__,
+        "config": {key: [value_of(values, key), origin] for key, origin in origins.items()},
+    }
+
+
+def value_of(values: dict[str, Any], key: str) -> Any:
+    """values["train"]["steps"] of "train.steps"."""
+    section, dot, name = key.partition(".")
+    return values[section][name] if dot else values[section]
+
+
+def table(found: dict[str, Any]) -> Iterator[str]:
+    """The lines of the table."""
+    yield row("parameters", f"{found['parameters']:,}")
+    yield from (row(f"  {name}", f"{n:,}") for name, n in found["parameters_by_part"].items())
+    yield ""
+    yield row("training FLOPs a token", f"{found['flops_per_token']:.4g}")
+    yield row("tokens a step", f"{found['tokens_per_step']:,}")
+    yield row("steps", f"{found['steps']:,}")
+    yield row("tokens", f"{found['tokens']:,}")
+    yield row("training FLOPs", f"{found['flops']:.4g}")
+    yield ""
+    mesh = " x ".join(f"{axis} {size}" for axis, size in found["mesh"].items())
+    memory = found["memory_per_device"]
+    yield f"memory a device, of {found['devices']} (mesh {mesh}), products in {found['dtype']}"
+    yield from (row(f"  {what}", f"{size / 2**30:,.3f} GiB") for what, size in memory.items())
+    yield ""
+    yield f"{'key':<32}{'from':<14}value"
+    for key, (value, origin) in found["config"].items():
+        yield f"{key:<32}{origin:<14}{json.dumps(value)}"
+
+
+def row(name: str, value: str) -> str:
+    """A name, and a value that ends at column 66."""
+    return f"{name:<40}{value:>26}"
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main, __doc__))

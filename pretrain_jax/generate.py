@@ -1,0 +1,55 @@
+"""Continue a text with the last checkpoint of a run.
+
+    python -m pretrain_jax.generate --workdir=runs/gpt2_nano --prompt="def main(" [--tokens=100]
+                                    [--temperature=0.8] [--top_k=50] [--seed=0]
+
+temperature 0 takes the likeliest token each time; top_k 0 samples among all.
+"""
+
+import sys
+
+from pretrain_jax import command
+from pretrain_jax.errors import ConfigError
+
+FLAGS = {
+    "workdir": "",
+    "prompt": "\n",
+    "tokens": "100",
+    "temperature": "0.8",
+    "top_k": "50",
+    "seed": "0",
+}
+
+
+def main(argv: list[str]) -> int:
+    """Prints the prompt and its continuation."""
+    line = command.parse(argv, FLAGS, takes_config=False)
+    if not line.flags["workdir"]:
+        raise ConfigError("--workdir must name the workdir of a run, such as runs/gpt2_nano")
+    tokens, seed, top_k = (command.number(line, key, int) for key in ("tokens", "seed", "top_k"))
+    temperature = command.number(line, "temperature", float)
+    if tokens < 1 or top_k < 0 or temperature < 0:
+        raise ConfigError(
+            "--tokens is at least 1, --top_k and --temperature at least 0; received "
+            f"{tokens}, {top_k}, {temperature}"
+        )
+    from pretrain_jax.train import restore, sample  # imports jax: after host_memory.keep
+
+    run = restore.trained(line.flags["workdir"])
+    made = sample.continuation(
+        run.params,
+        run.design.program,
+        run.encode(line.flags["prompt"]),
+        tokens,
+        ids=run.tokenizer.size,
+        window=run.design.data.seq_len,
+        seed=seed,
+        temperature=temperature,
+        top_k=top_k,
+    )
+    print(line.flags["prompt"] + run.tokenizer.decode(made))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main, __doc__))

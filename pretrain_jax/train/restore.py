@@ -1,0 +1,56 @@
+"""A trained model from its workdir, without its data: for commands that use what was trained."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from ml_collections import ConfigDict
+
+from pretrain_jax import registry, text
+from pretrain_jax.errors import InputMissing
+from pretrain_jax.train import workdir
+from pretrain_jax.train.checkpoint import Checkpoints
+from pretrain_jax.train.compose import Design
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Parameters on one device, with the tokenizer they were trained on."""
+
+    design: Design
+    tokenizer: text.Tokenizer
+    params: Any
+
+    def encode(self, prompt: str) -> np.ndarray:
+        """int32 [n]: the beginning of a document, then the prompt."""
+        begin = [] if self.tokenizer.bos is None else [self.tokenizer.bos]
+        return np.concatenate([np.array(begin, np.int32), self.tokenizer.encode(prompt)])
+
+
+def trained(directory: epath.PathLike) -> Trained:
+    """What a workdir's last checkpoint holds. Raises InputMissing where there is none."""
+    path = epath.Path(directory)
+    stored = workdir.read_config(path)
+    if stored is None:
+        raise InputMissing(f"--workdir must be one that a run has begun in; {path} has no run")
+    config = ConfigDict(stored)
+    with config.unlocked():
+        config.mesh = ConfigDict({"data": 1, "fsdp": 1, "tensor": 1})
+    design = Design(config, (jax.devices()[0],))
+    with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
+        step = checkpoints.latest()
+        if step is None:
+            raise InputMissing(f"--workdir must hold a checkpoint; {path}/checkpoints has none yet")
+        wanted = {"params": design.abstract_state.params}
+        params = checkpoints.restore(step, wanted, partial=True)["params"]
+    return Trained(design, tokenizer(config, path), params)
+
+
+def tokenizer(config: Any, path: epath.Path) -> text.Tokenizer:
+    """The run's tokenizer: from `tokenizer.path`, or from where the run trained it."""
+    section = config.tokenizer
+    module = registry.load("text", section.name, "tokenizer.name")
+    options = {key: section[key] for key in registry.options(module.load)}
+    return module.load(section.path or path / "tokenizer", **options)

@@ -1,0 +1,78 @@
+"""How large a run is, from shapes alone: parameters, and memory a device. Allocates nothing."""
+
+import math
+from typing import Any
+
+import jax
+
+from pretrain_jax import optim
+from pretrain_jax.layers.embeddings import padded_size
+from pretrain_jax.parallel import rules
+from pretrain_jax.train.compose import Design, is_box
+
+
+def parameters(design: Design) -> dict[str, int]:
+    """Trained numbers by '/'-joined parameter name; stacked layers are one parameter.
+
+    Rows that pad the vocabulary for the hardware do not count: "embedding/tokens" of gpt2_small is
+    50257 x 768 = 38,597,376, though 50304 rows are stored.
+    """
+    vocabulary = design.config.model.vocab_size
+    stored = padded_size(vocabulary)
+
+    def size(box: Any) -> int:
+        axes = zip(box.names, box.value.shape, strict=True)
+        return math.prod(
+            vocabulary if (axis, length) == ("vocabulary", stored) else length
+            for axis, length in axes
+        )
+
+    return {name: size(box) for name, box in optim.named_leaves(design.boxed_params, is_box)}
+
+
+def memory_per_device(design: Design) -> dict[str, int]:
+    """Bytes on one device while an update is computed.
+
+    parameters, optimizer: as they are stored, sharded. gradients: float32 like the parameters;
+    with train.accumulate twice, the sum and a microbatch's own. activations: what the forward pass
+    of one microbatch saves for the backward pass, read off its jaxpr. The compiler may save less by
+    fusing, and needs room of its own while it computes; mesh.tensor, which splits part of it, is
+    not taken into account.
+    """
+    state = design.abstract_state
+    params = _bytes_held(state.params)
+    found = {
+        "parameters": params,
+        "optimizer": _bytes_held(state.opt_state),
+        "gradients": params * (2 if design.train.accumulate > 1 else 1),
+        "activations": _saved_bytes(design),
+    }
+    return {**found, "total": sum(found.values())}
+
+
+def _bytes_held(tree: Any) -> int:
+    """Bytes that one device holds of arrays whose shapes carry shardings."""
+    return sum(
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(tree)
+    )
+
+
+def _saved_bytes(design: Design) -> int:
+    """Bytes of the residuals of one device's share of the largest microbatch."""
+    largest = max(design.phases, key=lambda phase: phase.batch_size * phase.seq_len)
+    ways = rules.batch_ways(design.mesh) * design.train.accumulate
+    shapes = design.batch_shapes(largest.batch_size // ways, largest.seq_len)
+    program = design.program
+
+    def saved(params: Any, batch: Any) -> Any:
+        def objective(params: Any) -> Any:
+            sums = program.loss(design.apply_unplaced, params, batch, jax.random.key(0), True)
+            return sum(sums[term][0] for term in program.coefficients)
+
+        return jax.vjp(objective, params)[1]
+
+    jaxpr = jax.make_jaxpr(saved)(design.param_shapes, shapes).jaxpr
+    held = {id(v) for v in jaxpr.invars}  # parameters and the batch are there anyway
+    residuals = {id(v): v.aval for v in jaxpr.outvars if id(v) not in held}
+    return sum(aval.size * aval.dtype.itemsize for aval in residuals.values())

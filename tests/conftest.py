@@ -1,0 +1,25 @@
+"""Every test sees eight simulated devices and a home folder of its own.
+
+Both reach the processes that tests start, through the environment. Warnings are errors in all of
+them (pyproject.toml). JAX's persistent compilation cache stays off: tests that compare two runs
+bit for bit must compile twice.
+"""
+
+import os
+
+# Read once, when jax is first imported: before any test module is.
+os.environ["XLA_FLAGS"] = " ".join(
+    [os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=8"]
+).strip()
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory):
+    """A home folder for the session: token caches are shared by the tests, and stay out of ~."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("home")
+        patch.setenv("HOME", str(folder))
+        yield folder

@@ -1,0 +1,154 @@
+"""The parameter tree and its first values: as documented, however the layers are run."""
+
+import math
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from pretrain_jax import registry
+from pretrain_jax.layers.embeddings import Embedding, padded_size
+from pretrain_jax.layers.initializers import Normal
+from pretrain_jax.layers.makers import maker
+from pretrain_jax.layers.norms import LayerNorm
+from pretrain_jax.layers.stacks import Execution
+
+every_model = pytest.mark.parametrize("name", tiny.NAMES)
+RESIDUAL = 0.02 / math.sqrt(2 * tiny.SIZES["layers"])
+"""GPT-2's: the two projections of a layer back into the residual stream are scaled down."""
+OUTWARD = {"gpt": RESIDUAL, "gopher": RESIDUAL}
+POSITIONS = {"gpt": 0.01, "gpt1": 0.02}
+DOCUMENTED = ("gpt", "gpt1", "llama", "gopher", "lamda")
+
+
+@every_model
+@pytest.mark.parametrize(
+    "execution",
+    [{"unroll": tiny.SIZES["layers"]}, {"unroll": 2, "remat": "full"}],
+    ids=str,
+)
+def test_how_layers_are_run_changes_no_parameter(name, execution):
+    attention = tiny.module_of(name).ATTENTION[0]
+    plain = tiny.init_boxed(tiny.build(name))
+    other = tiny.init_boxed(tiny.build(name, Execution(attention, **execution)))
+    assert jax.tree.structure(plain) == jax.tree.structure(other)  # axis names are part of it
+    for key, value in tiny.named(plain).items():
+        np.testing.assert_array_equal(value, tiny.named(other)[key], err_msg=key)
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_first_values_are_as_documented(name):
+    model = tiny.build(name, width=128, feed_forward=256, vocab_size=1000)
+    for key, value in tiny.named(tiny.init(model)).items():
+        if key.endswith(("tokens", "output/table")):
+            assert value.shape[0] == padded_size(1000) == 1024
+            assert np.all(value[1000:] == 0)
+            value = value[:1000]
+        expected = first_value(name, key)
+        if isinstance(expected, int):
+            assert np.all(value == expected), key
+        else:
+            assert float(jnp.std(value)) == pytest.approx(expected, rel=0.08), key
+            assert abs(float(jnp.mean(value))) < 5 * expected / math.sqrt(value.size), key
+
+
+def first_value(name: str, key: str) -> float:
+    """An int: this number everywhere; a float: the standard deviation around 0."""
+    if key.endswith("bias"):  # content_bias and position_bias of Gopher too
+        return 0
+    if key.endswith("norm/scale"):
+        return 1
+    if key.endswith("embedding/positions"):
+        return POSITIONS[name]
+    return OUTWARD.get(name, 0.02) if key.endswith(("out/kernel", "down/kernel")) else 0.02
+
+
+@every_model
+def test_layers_start_from_different_values(name):
+    matrices = [
+        (key, value)
+        for key, value in tiny.named(tiny.init(tiny.build(name))).items()
+        if key.endswith("kernel")
+    ]
+    assert matrices
+    for key, value in matrices:
+        assert not np.array_equal(value[0], value[1]), key
+
+
+@every_model
+def test_another_seed_is_another_model(name):
+    model = tiny.build(name)
+    first, second = tiny.init(model, 0), tiny.init(model, 1)
+    assert not np.array_equal(first["embedding"]["tokens"], second["embedding"]["tokens"])
+
+
+def test_biases_can_be_left_out():
+    names = tiny.named(tiny.init(tiny.build("gpt", bias=False)))
+    assert not [name for name in names if name.endswith("bias")]
+
+
+@every_model
+def test_a_model_built_twice_is_one_compilation(name):
+    attention = tiny.module_of(name).ATTENTION[0]
+    traced = []
+
+    @partial(jax.jit, static_argnums=0)
+    def width(model, params):
+        traced.append(model)
+        return params["embedding"]["tokens"].shape[1] * model.execution.unroll
+
+    params = tiny.init(tiny.build(name))
+    for _ in range(2):
+        width(tiny.build(name), params)
+    assert len(traced) == 1
+    assert tiny.build(name) == tiny.build(name)
+    assert hash(tiny.build(name)) == hash(tiny.build(name))
+    width(tiny.build(name, Execution(attention, remat="full")), params)
+    assert len(traced) == 2  # so the assertions above can fail
+
+
+def test_makers_are_compared_by_value():
+    def make(**changes: Any):
+        arguments: dict[str, Any] = {"vocab_size": 8, "width": 4, "table_init": Normal(0.02)}
+        return maker(Embedding, **{**arguments, **changes})
+
+    assert make() == make()
+    assert hash(make()) == hash(make())
+    assert len({make(), make(), make(width=8), make(table_init=Normal(0.01))}) == 3
+    in_another_order = maker(Embedding, width=4, table_init=Normal(0.02), vocab_size=8)
+    assert in_another_order == make()
+    assert maker(LayerNorm, epsilon=1e-5) != maker(LayerNorm, epsilon=1e-6)
+
+
+def test_arguments_of_the_call_win():
+    assert maker(LayerNorm, epsilon=1e-5, bias=True)(bias=False).bias is False
+
+
+@every_model
+def test_bfloat16_is_for_the_products_alone(name):
+    attention = tiny.module_of(name).ATTENTION[0]
+    model = tiny.build(name, Execution(attention, dtype=jnp.bfloat16))
+    batch, params = tiny.pack([[tiny.LENGTH]]), tiny.init(model)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    half = tiny.hidden(model)(params, batch)
+    single = tiny.hidden(tiny.build(name))(params, batch)
+    assert half.dtype == jnp.bfloat16
+    assert float(jnp.max(jnp.abs(half - single))) < 0.05 * float(jnp.max(jnp.abs(single)))
+
+
+def test_predict_at_picks_hidden_states():
+    model = tiny.build("gpt")
+    batch, params = tiny.pack([[9, 4], [16]]), tiny.init(model)
+    predict_at = jnp.array([[11, 0, 3], [15, 2, 2]])
+    whole = tiny.hidden(model)(params, batch)
+    picked = tiny.hidden(model)(params, {**batch, "predict_at": predict_at})
+    for row in range(2):
+        np.testing.assert_allclose(picked[row], whole[row, predict_at[row]], atol=1e-6)
+
+
+def test_decoders_are_the_five_published_ones():
+    assert set(DOCUMENTED) <= set(registry.names("models"))

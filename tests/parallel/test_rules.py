@@ -1,0 +1,146 @@
+"""Nothing about a layout goes wrong in silence: every refusal is a sentence with a way out."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from pretrain_jax import registry
+from pretrain_jax.errors import ConfigError
+from pretrain_jax.layers.stacks import Execution
+from pretrain_jax.parallel import mesh as meshes
+from pretrain_jax.parallel import rules
+
+SIZES = {
+    "vocab_size": 200,
+    "layers": 2,
+    "width": 32,
+    "heads": 4,
+    "head_width": 8,
+    "feed_forward": 64,
+    "max_length": 16,
+}
+
+
+def mesh(**sizes):
+    count = 1
+    for size in sizes.values():
+        count *= size
+    return meshes.build(jax.devices()[:count], **{"data": 1, **sizes})
+
+
+def boxed(name, **changes):
+    """Shapes of a model's parameters, in boxes with the names of their axes."""
+    module = registry.load("models", name, "model.name")
+    taken = registry.options(module.build)
+    sizes = {key: value for key, value in (SIZES | changes).items() if key in taken}
+    model = module.build(Execution(module.ATTENTION[0]), **sizes)
+    fields = ("tokens", "segments", "positions")
+    batch = {field: jnp.ones((1, 16), jnp.int32) for field in fields}
+    return jax.eval_shape(lambda: model.init(jax.random.key(0), batch, False)["params"])
+
+
+@pytest.mark.parametrize(
+    ("axes", "expected"),
+    [
+        (("width", "heads", "head_width"), P("fsdp", "tensor", None)),
+        (("layers", "feed_forward", "width"), P(None, "tensor", "fsdp")),
+        (("vocabulary", "width"), P("tensor", "fsdp")),
+        (("batch", "length", "hidden"), P(("data", "fsdp"), None, None)),
+        ((None, "heads"), P(None, "tensor")),
+        ((), P()),
+    ],
+)
+def test_axes_become_mesh_axes(axes, expected):
+    assert rules.spec(axes) == expected
+
+
+def test_an_axis_without_a_rule_is_refused():
+    with pytest.raises(ConfigError, match=r"needs a rule in parallel/rules.py; 'experts' of .*"):
+        rules.spec(("experts", "width"))
+
+
+def test_a_mesh_axis_used_twice_is_refused():
+    with pytest.raises(ConfigError, match=r"uses 'tensor' for both 'heads' and 'feed_forward'"):
+        rules.spec(("heads", "feed_forward"))
+    with pytest.raises(ConfigError, match=r"uses 'fsdp' for both 'batch' and 'width'"):
+        rules.spec(("batch", "width"))
+
+
+@pytest.mark.parametrize("name", registry.names("models"))
+def test_every_parameter_of_every_model_has_a_place(name):
+    tree = boxed(name)
+    is_box = lambda x: isinstance(x, nn.Partitioned)  # noqa: E731
+    for box in jax.tree.leaves(tree, is_leaf=is_box):
+        assert is_box(box)
+        assert len(box.names) == len(box.value.shape)
+        assert None not in box.names
+    placed = jax.tree.leaves(rules.shardings(tree, mesh(data=2, fsdp=2, tensor=2)))
+    assert len(placed) == len(jax.tree.leaves(nn.meta.unbox(tree)))
+    matrices = [s for s, leaf in zip(placed, jax.tree.leaves(nn.meta.unbox(tree)), strict=True)
+                if leaf.ndim > 2]  # fmt: skip
+    # Over fsdp, over tensor: no large matrix is left whole on every device.
+    assert all({"fsdp", "tensor"} <= set(sharding.spec) for sharding in matrices)
+
+
+def test_heads_that_do_not_divide_name_the_nearest_sizes():
+    """gpt2_xl's 25 heads: 1 and 5 divide, 2 does not."""
+    with pytest.raises(ConfigError) as caught:
+        rules.shardings(boxed("gpt", width=200, heads=25), mesh(tensor=2))
+    message = str(caught.value)
+    assert "the heads axis of" in message
+    assert "has 25 entries and must divide over mesh.tensor; received mesh.tensor=2" in message
+    assert "The nearest sizes that divide are 1, 5, 25" in message
+
+
+def test_a_width_that_does_not_divide_names_the_nearest_sizes():
+    with pytest.raises(ConfigError, match=r"width axis .* 36 entries .* mesh.fsdp=8.* 6, 9, 12"):
+        rules.shardings(boxed("gpt", width=36), mesh(fsdp=8))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ({"data": -1, "fsdp": 2, "tensor": 2}, (2, 2, 2)),
+        ({"data": -1, "fsdp": 1, "tensor": 1}, (8, 1, 1)),
+        ({"data": 1, "fsdp": -1, "tensor": 4}, (1, 2, 4)),
+        ({"data": 2, "fsdp": 2, "tensor": 2}, (2, 2, 2)),
+    ],
+)
+def test_an_axis_of_minus_1_takes_what_is_left(sizes, expected):
+    assert tuple(meshes.resolve(8, **sizes).values()) == expected
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"data": -1, "fsdp": -1}, "only one mesh axis may be -1; received mesh.data=-1 x mesh"),
+        ({"data": 0, "fsdp": 8}, "at least 1, or -1 .* received mesh.data=0 x mesh.fsdp=8"),
+        ({"data": -2, "fsdp": 4}, "at least 1, or -1 .* received mesh.data=-2"),
+        ({"data": 2, "fsdp": 2}, "multiply to the number of devices, 8; .*device_count=4"),
+        ({"data": -1, "fsdp": 3}, "divide the number of devices, 8; .*Leave one axis at -1"),
+        ({"data": 16, "fsdp": 1}, "multiply to the number of devices, 8; .*device_count=16"),
+    ],
+)
+def test_impossible_meshes_are_refused(sizes, message):
+    with pytest.raises(ConfigError, match=message):
+        meshes.resolve(8, **sizes)
+
+
+def test_a_batch_that_does_not_divide_names_the_nearest():
+    layout = mesh(data=2, fsdp=2, tensor=2)
+    rules.check_batch(16, 2, layout, "train.batch_size")
+    with pytest.raises(ConfigError) as caught:
+        rules.check_batch(20, 2, layout, "train.batch_size")
+    assert "train.batch_size must be a multiple of" in str(caught.value)
+    assert "4 x 2; received 20. The nearest legal batch is 16 or 24" in str(caught.value)
+    with pytest.raises(ConfigError, match="received 3. The nearest legal batch is 8$"):
+        rules.check_batch(3, 2, layout, "train.batch_size")
+
+
+def test_rows_of_a_batch_lie_over_data_and_fsdp():
+    layout = mesh(data=2, fsdp=2, tensor=2)
+    assert rules.batch_ways(layout) == 4
+    assert rules.batch_sharding(layout).shard_shape((16, 5)) == (4, 5)
+    assert rules.replicated(layout).shard_shape((16, 5)) == (16, 5)

@@ -1,0 +1,143 @@
+"""A run is the same run on any mesh: first values to the bit, losses to float32's rounding."""
+
+import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from pretrain_jax import config
+from pretrain_jax.layers.axes import constrain, placing
+from pretrain_jax.parallel import rules
+from pretrain_jax.train.compose import Design
+from pretrain_jax.train.step import train_step
+
+CONFIG = Path(__file__).with_name("tiny_config.py")
+ALONE = (1, 1, 1)
+MESHES = {"8 data": (8, 1, 1), "8 fsdp": (1, 8, 1), "2 x 2 x 2": (2, 2, 2)}
+STEPS = 20
+every_mesh = pytest.mark.parametrize("sizes", MESHES.values(), ids=MESHES.keys())
+
+
+def design(sizes, optimizer="adamw", **overrides):
+    axes = dict(zip(("data", "fsdp", "tensor"), map(str, sizes), strict=True))
+    pairs = [(f"mesh.{axis}", size) for axis, size in axes.items()]
+    pairs += [("optimizer.name", optimizer), *overrides.items()]
+    count = int(np.prod(sizes))
+    return Design(config.read(str(CONFIG), pairs), tuple(jax.devices()[:count]))
+
+
+def batches(how):
+    """Rows with a rule to learn (the next token is 3 more) and padding of uneven length."""
+    rng = np.random.default_rng(0)
+    for _ in range(STEPS):
+        raw = (rng.integers(200, size=(16, 1)) + 3 * np.arange(17)) % 200
+        real = np.arange(16) < rng.integers(1, 17, size=(16, 1))
+        fields = {
+            "tokens": raw[:, :-1] * real,
+            "targets": raw[:, 1:] * real,
+            "weights": real.astype(np.float32),
+            "segments": real.astype(np.int32),
+            "positions": np.arange(16) * real,
+        }
+        yield jax.device_put(
+            {name: value.astype(np.float32 if name == "weights" else np.int32)
+             for name, value in fields.items()},
+            how.batch_sharding,
+        )  # fmt: skip
+
+
+@functools.cache
+def run(sizes, optimizer="adamw"):
+    """First parameters, and losses and gradient norms of 20 steps, as numpy."""
+    how = design(sizes, optimizer)
+    step = jax.jit(
+        functools.partial(train_step, program=how.program),
+        donate_argnums=0,
+        out_shardings=(how.state_shardings, None),
+    )
+    with jax.set_mesh(how.mesh):
+        state = how.init_state()
+        first = jax.device_get(state.params)
+        layouts = jax.tree.map(lambda x: x.sharding, state)
+        found = []
+        for batch in batches(how):
+            state, metrics = step(state, batch)
+            found.append([float(metrics["loss"]), float(metrics["grad_norm"])])
+    assert jax.tree.map(lambda x: x.sharding, state) == layouts
+    assert step._cache_size() == 1
+    return first, layouts, np.array(found)
+
+
+@every_mesh
+def test_first_values_are_the_same_to_the_last_bit(sizes):
+    one, many = run(ALONE)[0], run(sizes)[0]
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(many), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@every_mesh
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
+def test_losses_are_the_same(sizes, optimizer):
+    losses, expected = run(sizes, optimizer)[2], run(ALONE, optimizer)[2]
+    assert expected[-1, 0] < expected[0, 0] - 0.3  # something was learnt
+    np.testing.assert_allclose(losses[:, 0], expected[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(losses[:, 1], expected[:, 1], rtol=1e-4)
+
+
+def test_parameters_and_moments_are_made_and_stay_split():
+    layouts = run((2, 2, 2))[1]
+    up = layouts.params["stack"]["layers"]["feed_forward"]["up"]["kernel"]
+    assert up.shard_shape((2, 32, 64)) == (2, 16, 32)
+    moments = [
+        sharding
+        for path, sharding in jax.tree_util.tree_leaves_with_path(layouts.opt_state)
+        if "/up/kernel" in jax.tree_util.keystr(path, simple=True, separator="/")
+    ]
+    assert len(moments) == 2
+    assert all(moment == up for moment in moments)
+
+
+def test_an_activation_is_placed_by_the_table_inside_placing_alone():
+    mesh = design((2, 2, 2)).mesh
+    x = np.zeros((4, 3, 8), np.float32)
+    assert constrain(x, "batch", "length", "hidden") is x  # pyright: ignore
+
+    @jax.jit
+    def placed(x):
+        with placing(rules.place(mesh)):
+            return constrain(x, "batch", "length", "hidden")
+
+    assert placed(x).sharding.shard_shape(x.shape) == (1, 3, 8)
+
+
+COMPILE = """
+import sys
+sys.path.insert(0, {folder!r})
+import jax, test_same_run as runs
+how = runs.design((2, 2, 2))
+with jax.set_mesh(how.mesh):
+    batch = next(iter(runs.batches(how)))
+    step = lambda state, batch: runs.train_step(state, batch, how.program)
+    jax.jit(step, donate_argnums=0, out_shardings=(how.state_shardings, None)).lower(
+        how.abstract_state, batch).compile()
+print("compiled")
+"""
+
+
+def test_the_compiler_never_copies_a_whole_array_to_split_it_again():
+    """XLA says so in its log, which goes to the second file descriptor, past Python."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILE.format(folder=str(CONFIG.parent))],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment,
+    )
+    assert done.stdout == "compiled\n", done.stderr
+    assert "ematerialization" not in done.stderr

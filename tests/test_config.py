@@ -1,0 +1,372 @@
+"""Reading a configuration: two passes, a closed set of keys, and errors for people only."""
+
+import random
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from pretrain_jax import command, config
+from pretrain_jax.errors import ConfigError, InputMissing
+
+SECTIONS = """
+    data=dict(seq_len=16),
+    tokenizer=dict(name="bytes"),
+    objective=dict(name="causal_lm"),
+    model=dict(name="gpt", vocab_size=262, layers=2, width=16, heads=2, feed_forward=32,
+               max_length=16),
+    optimizer=dict(name="adamw", learning_rate=1e-3, schedule="cosine", b1=0.8, final=0.2),
+    train=dict(steps=10, batch_size=8),
+"""
+WHOLE = f"""
+from ml_collections import ConfigDict
+
+def get_config():
+    return ConfigDict(dict({SECTIONS}))
+"""
+
+
+def read(path: str, overrides: Sequence[tuple[str, str]] = ()) -> Any:
+    """config.read; a ConfigDict has attributes that no type checker knows."""
+    return config.read(path, overrides)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a config file; returns its path."""
+
+    def to_file(text: str = WHOLE, name: str = "tiny.py") -> str:
+        path = tmp_path / name
+        path.write_text(textwrap.dedent(text))
+        return str(path)
+
+    return to_file
+
+
+def with_key(old: str, new: str) -> str:
+    """The whole file with one text in the place of another."""
+    assert old in WHOLE
+    return WHOLE.replace(old, new)
+
+
+# --- what is read ---------------------------------------------------------------------------
+
+
+def test_values_come_from_file_command_line_and_defaults(write):
+    path, overrides = write(), [("train.steps", "20"), ("seed", "7")]
+    found = read(path, overrides)
+    assert (found.train.batch_size, found.train.steps, found.seed) == (8, 20, 7)
+    assert found.optimizer.b2 == 0.95  # adamw's own default
+    origins = config.origins(path, overrides, found)
+    assert origins["train.batch_size"] == "file"
+    assert origins["train.steps"] == origins["seed"] == "command line"
+    assert origins["optimizer.b2"] == origins["init_from"] == "default"
+    keys = {f"{s}.{k}" for s in config.SECTIONS for k in found[s]} | config.TOP.keys()
+    assert origins.keys() == keys
+
+
+def test_the_last_of_two_overrides_counts(write):
+    overrides = [("train.steps", "20"), ("train.steps", "30")]
+    assert read(write(), overrides).train.steps == 30
+
+
+def test_what_is_read_cannot_grow_keys(write):
+    with pytest.raises(AttributeError, match="locked"):
+        read(write()).train.stepz = 1
+
+
+def test_an_argument_reaches_get_config(write):
+    path = write(with_key("get_config()", 'get_config(source="stdlib")').replace(
+        "data=dict(", "data=dict(source=source, "
+    ))  # fmt: skip
+    assert read(path).data.source == "stdlib"
+    assert read(f"{path}:text:a/*.txt").data.source == "text:a/*.txt"
+
+
+def test_a_plain_dict_will_do(write):
+    assert read(write(f"def get_config():\n    return dict({SECTIONS})")).train.steps == 10
+
+
+# --- two passes -----------------------------------------------------------------------------
+
+
+def test_another_optimizer_drops_the_files_own_keys_and_says_so(write, caplog):
+    found = read(write(), [("optimizer.momentum", "0.5"), ("optimizer.name", "sgd")])
+    assert (found.optimizer.name, found.optimizer.momentum) == ("sgd", 0.5)
+    assert found.optimizer.learning_rate == 1e-3  # the schedule's, which still stands
+    assert "b1" not in found.optimizer
+    assert "config.optimizer.b1 of the file is left out" in caplog.text
+    assert "learning_rate" not in caplog.text
+
+
+def test_another_schedule_drops_the_files_own_keys_and_says_so(write, caplog):
+    found = read(write(), [("optimizer.schedule", "constant")])
+    assert "final" not in found.optimizer
+    assert "config.optimizer.final" in caplog.text
+
+
+def test_another_model_takes_its_own_keys(write, caplog):
+    overrides = [("model.name", "llama"), ("model.rope_base", "500000")]
+    found = read(write(), overrides)
+    assert found.model.rope_base == 500000.0
+    assert (found.model.layers, "max_length" in found.model) == (2, False)
+    assert "config.model.max_length" in caplog.text
+    assert config.origins(write(), overrides, found)["model.layers"] == "file"
+
+
+def test_the_command_line_may_give_what_the_file_lacks(write):
+    path = write(with_key("batch_size=8", ""))
+    assert read(path, [("train.batch_size", "4")]).train.batch_size == 4
+    path = write(with_key('tokenizer=dict(name="bytes"),', ""))
+    assert read(path, [("tokenizer.name", "chars")]).tokenizer.name == "chars"
+
+
+# --- values ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "key, text, value",
+    [
+        ("optimizer.learning_rate", "1", 1.0),
+        ("optimizer.learning_rate", "3e-4", 3e-4),
+        ("train.steps", "1_000", 1000),
+        ("train.steps", "1e3", 1000),
+        ("data.cross_documents", "true", True),
+        ("data.cross_documents", "False", False),
+        ("data.source", "text:[a]*.txt", "text:[a]*.txt"),
+        ("data.source", "5", "5"),
+        ("optimizer.no_decay", "('bias$',)", ("bias$",)),
+        ("optimizer.no_decay", "[]", ()),
+        ("train.phases", "((0, {'batch_size': 4}),)", ((0, {"batch_size": 4}),)),
+    ],
+)
+def test_text_becomes_a_value_of_the_options_type(write, key, text, value):
+    section, _, name = key.partition(".")
+    found = read(write(), [(key, text)])[section][name]
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    "key, text, kind",
+    [
+        ("train.steps", "many", "int"),
+        ("train.steps", "1.5", "int"),
+        ("train.steps", "True", "int"),
+        ("train.steps", "", "int"),
+        ("train.steps", "inf", "int"),
+        ("seed", "(1,)", "int"),
+        ("optimizer.learning_rate", "1e-3x", "float"),
+        ("optimizer.learning_rate", "9" * 400, "float"),
+        ("optimizer.learning_rate", "None", "float"),
+        ("data.cross_documents", "1", "bool"),
+        ("optimizer.no_decay", "bias", "tuple"),
+        ("optimizer.no_decay", "(1,)", "str"),
+        ("train.phases", "(" * 10_000, "tuple"),
+    ],
+)
+def test_a_wrong_type_is_named(write, key, text, kind):
+    with pytest.raises(ConfigError, match=rf"config\.{key} must be of type {kind}; received"):
+        read(write(), [(key, text)])
+
+
+def test_a_wrong_type_in_the_file_is_named(write):
+    with pytest.raises(ConfigError, match=r"config\.train\.steps must be of type int.*'10'"):
+        read(write(with_key("steps=10", 'steps="10"')))
+
+
+# --- what is refused ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "key, message",
+    [
+        ("optimizer.learning_rat", "unknown key config.optimizer.learning_rat; did you mean learn"),
+        ("optimiser.name", r"unknown key config.optimiser; did you mean optimizer\?"),
+        ("train", "must name one key of a section"),
+        ("train.", "must name one key of a section"),
+        ("seed.x", "must name one key"),
+        ("", "unknown key config."),
+        ("train.steps.more", "unknown key config.train.steps.more"),
+    ],
+)
+def test_an_unknown_override_names_the_nearest(write, key, message):
+    with pytest.raises(ConfigError, match=message):
+        read(write(), [(key, "1")])
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("steps=10", "steps=10, stepz=1", r"unknown key config.train.stepz; did you mean steps\?"),
+        ("train=dict(", "trian=dict(), train=dict(", "config.trian; did you mean train"),
+        ("steps=10, ", "", "config.train.steps must be set; it has no default"),
+        ('name="gpt", ', "", "config.model.name must be set"),
+        ('name="bytes"', 'name="byte"', r"tokenizer.name must be one of .*; did you mean bytes"),
+        ('name="bytes"', "name=5", "tokenizer.name must be one of .*; received 5"),
+        ('schedule="cosine"', 'schedule="cosin"', "optimizer.schedule must .* mean cosine"),
+        ("b1=0.8", "beta=0.8", "unknown key config.optimizer.beta"),
+        ("data=dict(seq_len=16)", "data=16", "config.data is a section; received 16"),
+        ("data=dict(seq_len=16)", "data=None", "config.data is a section; received None"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named(write, old, new, message):
+    with pytest.raises(ConfigError, match=message):
+        read(write(with_key(old, new)))
+
+
+def test_an_override_of_something_that_is_no_section_is_refused(write):
+    with pytest.raises(ConfigError, match="is a section; received 5"):
+        read(write(with_key("train=", "model=5, train=").replace(
+            "model=dict(", "unused=dict("
+        )), [("model.name", "gpt")])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "get_config = 5",
+        "def get_config(:",
+        "import a_module_that_is_not_there",
+        "raise ValueError('no')",
+        "def get_config():\n    return 1 / 0",
+        "def get_config():\n    return None",
+        "def get_config():\n    return [1, 2]",
+        "def get_config():\n    return {1: 2}",
+        "def get_config(one, two):\n    return {}",
+        "\0",
+    ],
+)
+def test_a_file_that_gives_no_config_is_refused(write, text):
+    with pytest.raises(ConfigError, match=r"get_config\(\)"):
+        read(write(text))
+
+
+def test_an_argument_for_a_file_that_takes_none_is_refused(write):
+    with pytest.raises(ConfigError, match="TypeError"):
+        read(write() + ":argument")
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny.txt", "a/b/c.py", "", ".", "x" * 5000, "\0"])
+def test_a_file_that_is_not_there_is_missing(write, tmp_path, name):
+    write()
+    with pytest.raises(InputMissing, match="--config names a Python file"):
+        read(str(tmp_path / name) if name else "")
+
+
+def test_a_missing_file_names_its_neighbours(write, tmp_path):
+    write()
+    with pytest.raises(InputMissing, match=r"did you mean .*tiny\.py"):
+        read(str(tmp_path / "tinny.py"))
+
+
+def test_a_file_of_another_kind_is_refused(write):
+    with pytest.raises(ConfigError, match=r"ends in \.py"):
+        read(write(name="tiny.yaml"))
+
+
+# --- anything at all ------------------------------------------------------------------------
+
+PIECES = [*"(){}[]'\"\\.,:=-+*%#@ \0\n\t\u00e9\U0001f600\ud800", "0", "1", "9" * 50, "1e999", "nan"]
+PIECES += [
+    "None",
+    "True",
+    "lambda",
+    "not",
+    "1j",
+    "0x",
+    "...",
+    "b'",
+    "f'{x}'",
+    "__import__",
+    "train",
+]
+
+
+def test_malformed_overrides_end_in_errors_for_people(write):
+    draw = random.Random(0)
+    path = write()
+    keys = [f"{s}.{k}" for s in config.SECTIONS for k in read(path)[s]] + [*config.TOP]
+    accepted = 0
+    for _ in range(500):
+        text = "".join(draw.choices(PIECES, k=draw.randrange(8)))
+        key = draw.choice(keys) if draw.random() < 0.8 else draw.choice(keys)[:5] + text
+        try:
+            read(path, [(key, text)])
+            accepted += 1
+        except (ConfigError, InputMissing) as error:
+            assert len(str(error)) > 20
+    assert 20 < accepted < 400  # texts for keys that take any text, and few others
+
+
+def test_malformed_command_lines_end_in_errors_for_people(write):
+    draw = random.Random(1)
+    starts = ["--", "--config", "--config.", "--workdir=", "--json", "-", "", "--mode="]
+    for _ in range(300):
+        words = [
+            draw.choice(starts) + "".join(draw.choices(PIECES, k=draw.randrange(4)))
+            for _ in range(draw.randrange(4))
+        ]
+        try:
+            line = command.parse(
+                words, {"workdir": "", "mode": "a"}, {"mode": ("a", "b")}, switches=("json",)
+            )
+            assert line.config
+        except ConfigError as error:
+            assert len(str(error)) > 20
+
+
+# --- the command line -----------------------------------------------------------------------
+
+
+def parse(*words: str, **more) -> command.Line:
+    return command.parse(
+        words, {"workdir": "", "mode": "train"}, {"mode": ("train", "eval")}, **more
+    )
+
+
+def test_options_take_their_value_after_an_equals_sign_or_as_the_next_word():
+    line = parse(
+        "--config=a.py:b=c", "--config.train.steps", "-5", "--workdir=x=y", "--mode", "eval"
+    )
+    assert line.config == "a.py:b=c"
+    assert line.overrides == (("train.steps", "-5"),)
+    assert line.flags == {"workdir": "x=y", "mode": "eval"}
+    assert command.default_workdir(line) == "runs/a"
+
+
+def test_a_switch_takes_no_value():
+    assert parse("--json", "--config=a.py", switches=("json",)).flags["json"] == "1"
+    with pytest.raises(ConfigError, match="every argument is an option"):
+        parse("--json", "1", "--config=a.py", switches=("json",))
+    with pytest.raises(ConfigError, match="--json takes no value"):
+        parse("--json=no", "--config=a.py", switches=("json",))
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ((), "--config must name a file"),
+        (("--config=",), "--config must name a file"),
+        (("--config",), "--config needs a value"),
+        (("--config=a.py", "train"), "every argument is an option that begins with --"),
+        (("--config=a.py", "-workdir=x"), "every argument is an option"),
+        (("--config=a.py", "--wrkdir=x"), r"unknown option --wrkdir; did you mean workdir\?"),
+        (("--config=a.py", "--"), "unknown option --"),
+        (
+            ("--config=a.py", "--mode=trian"),
+            r"--mode must be one of eval, train.*did you mean train",
+        ),
+        (("--config=a.py", "--config.seed"), "--config.seed needs a value"),
+    ],
+)
+def test_the_command_line_is_closed(words, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(*words)
+
+
+def test_a_command_without_a_config_knows_no_config_option():
+    assert parse("--workdir=x", takes_config=False).flags["workdir"] == "x"
+    with pytest.raises(ConfigError, match="unknown option --config"):
+        parse("--config=a.py", takes_config=False)

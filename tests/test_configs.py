@@ -1,0 +1,218 @@
+"""Every file of configs/: it loads, builds, and has the published size. Nothing is allocated."""
+
+import ast
+import inspect
+import textwrap
+from functools import cache
+from pathlib import Path
+
+import jax
+import pytest
+
+from pretrain_jax import config, registry
+from pretrain_jax.optim import optimizers, schedules
+from pretrain_jax.parallel import mesh
+from pretrain_jax.train import compose, flops, sizes
+from pretrain_jax.train.checkpoint import Checkpoints
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = {path.stem: path for path in sorted((ROOT / "configs").glob("*.py"))}
+
+PARAMETERS = {
+    "gpt2_nano": 1_071_872,
+    "shakespeare_char": 804_992,
+    "shakespeare_char_gpu": 10_747_776,
+    # Published models: V D + T D + L (12 D^2 + 13 D) + 2 D; GPT-1 without the final norm's 2 D.
+    "gpt1": 116_534_784,
+    "gpt2_small": 124_439_808,
+    "gpt2_medium": 354_823_168,
+    "gpt2_large": 774_030_080,
+    "gpt2_xl": 1_557_611_200,
+    "gpt3_125m": 125_226_240,
+    "gpt3_350m": 355_871_744,
+    "gpt3_760m": 760_300_032,
+    "gpt3_1_3b": 1_315_723_264,
+    "gpt3_2_7b": 2_651_553_280,
+    "gpt3_6_7b": 6_658_404_352,
+    "gpt3_13b": 12_853_386_240,
+    "gpt3_175b": 174_604_259_328,
+    "jurassic1_178b": 177_951_790_080,
+    "mt_nlg_530b": 529_581_506_560,
+    # 2 V D + L (4 D^2 + 3 D F + 2 D) + D
+    "llama_7b": 6_738_415_616,
+    "llama_13b": 13_015_864_320,
+    "llama_33b": 32_528_943_616,
+    "llama_65b": 65_285_660_672,
+    # Chinchilla's table A9, and RMSNorm's gains: V D + L (5 D I + 2 D F + 8 D + 5 I) + D
+    "chinchilla_70b": 70_063_890_432,
+    "gopher_280b": 279_714_217_984,
+    # V D + L (4 D I + 3 D F + 2 D) + D + 32 H
+    "lamda_137b": 137_702_158_336,
+}
+
+TOKENS = {
+    # when the warm-up ends, when the decay ends, when the run ends
+    **dict.fromkeys(
+        [name for name in PARAMETERS if name.startswith("gpt3_")], (375e6, 260e9, 300e9)
+    ),
+    "jurassic1_178b": (375e6, 260e9, 300e9),
+    "mt_nlg_530b": (1e9, 340e9, 270e9),
+}
+
+
+@cache
+def design(name: str) -> compose.Design:
+    """A config on one device."""
+    settings = compose.fix_schedule(config.read(str(CONFIGS[name])))
+    return compose.Design(settings, tuple(jax.devices()[:1]))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_it_builds_on_one_device(name):
+    design(name).check()
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_it_has_the_published_size(name):
+    parts = sizes.parameters(design(name))
+    assert sum(parts.values()) == PARAMETERS[name]
+    assert f"{PARAMETERS[name]:,} parameters" in CONFIGS[name].read_text()
+
+
+def test_lamda_without_its_embedding_is_the_papers_137_billion():
+    parts = sizes.parameters(design("lamda_137b"))
+    assert sum(parts.values()) - parts["embedding/tokens"] == 137_440_014_336
+
+
+@pytest.mark.parametrize("devices", [1, 3, 8, 512])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_its_mesh_takes_any_number_of_devices(name, devices):
+    found = mesh.resolve(devices, **design(name).config.mesh)
+    assert found["data"] * found["fsdp"] * found["tensor"] == devices
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_its_docstring_says_how_to_run_it(name):
+    text = ast.get_docstring(ast.parse(CONFIGS[name].read_text())) or ""
+    assert f"python -m pretrain_jax.main --config=configs/{name}.py" in text
+
+
+@pytest.mark.parametrize("name", TOKENS)
+def test_schedules_in_steps_are_the_papers_in_tokens(name):
+    section = design(name).config.optimizer
+    for steps, tokens in zip(
+        (section.warmup_steps, section.decay_steps, design(name).train.steps),
+        TOKENS[name],
+        strict=True,
+    ):
+        assert tokens_after(name, steps) == pytest.approx(tokens, rel=0.01)
+
+
+def tokens_after(name: str, steps: int) -> int:
+    """Tokens of the first `steps` updates, the last phase going on for ever."""
+    phases = design(name).phases
+    ends = [phase.last for phase in phases[:-1]] + [steps]
+    return sum(
+        max(min(steps, end) - phase.first, 0) * phase.batch_size * phase.seq_len
+        for phase, end in zip(phases, ends, strict=True)
+    )
+
+
+def test_tokens_after_counts_phases():
+    assert tokens_after("gpt3_125m", 8000) == 8000 * 16 * 2048
+    assert tokens_after("gpt3_125m", 8001) == 8000 * 16 * 2048 + 32 * 2048
+
+
+# PaLM, appendix B: 6 N + 12 L I T, N the matrices that multiply: layers and read-out.
+@pytest.mark.parametrize(
+    "name, matrices, attention",
+    [
+        ("gpt2_small", 12 * 12 * 768**2 + 50257 * 768, 12 * 768 * 1024),
+        ("gpt2_xl", 48 * 12 * 1600**2 + 50257 * 1600, 48 * 1600 * 1024),
+        ("llama_7b", 32 * (4 * 4096**2 + 3 * 4096 * 11008) + 32000 * 4096, 32 * 4096 * 2048),
+        (
+            "lamda_137b",
+            64 * (4 * 8192 * 16384 + 3 * 8192 * 65536) + 32000 * 8192,
+            64 * 16384 * 2048,
+        ),
+    ],
+)
+def test_flops_are_those_of_palms_formula(name, matrices, attention):
+    assert flops.per_token(design(name)) == 6 * matrices + 12 * attention
+
+
+def test_flops_do_not_depend_on_how_the_model_runs():
+    """Recomputation and unrolling change how long it takes, not what is counted."""
+    plain = flops.per_token(design("gpt2_nano"))
+    for changes in (
+        [("model.remat", "full")],
+        [("model.unroll", "1")],
+        [("train.accumulate", "4")],
+    ):
+        settings = compose.fix_schedule(config.read(str(CONFIGS["gpt2_nano"]), changes))
+        assert flops.per_token(compose.Design(settings, design("gpt2_nano").devices)) == plain
+
+
+# --- every option is read -------------------------------------------------------------------
+
+SECTIONS = {
+    "data": compose.DataOptions,
+    "train": compose.TrainOptions,
+    "eval": compose.EvalOptions,
+}
+
+
+@cache
+def attributes_read() -> set[tuple[str, str]]:
+    """(a, b) of every a.b in the package: ("train", "steps") of `self.design.train.steps`."""
+    found = set()
+    for path in (ROOT / "pretrain_jax").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute):
+                owner = getattr(node.value, "attr", None) or getattr(node.value, "id", "")
+                found.add((owner, node.attr))
+    return found
+
+
+@pytest.mark.parametrize(
+    "section, option", [(s, o) for s in SECTIONS for o in registry.options(SECTIONS[s])]
+)
+def test_every_option_of_a_section_is_read(section, option):
+    assert (section, option) in attributes_read()
+
+
+def builders():
+    """Groups of functions that share the options of one section."""
+    for name in registry.names("text"):
+        module = registry.load("text", name, "")
+        yield f"text.{name}", (module.load, module.train)
+    for folder in ("objectives", "models"):
+        for name in registry.names(folder):
+            yield f"{folder}.{name}", (registry.load(folder, name, "").build,)
+    for name, schedule in schedules.SCHEDULES.items():
+        yield f"schedules.{name}", (schedules.build_schedule, schedule)
+    for name, optimizer in optimizers.OPTIMIZERS.items():
+        yield f"optimizers.{name}", (optimizers.build_optimizer, optimizer)
+    yield "mesh", (mesh.build,)
+    yield "checkpoint", (Checkpoints.__init__,)
+    yield "execution", (compose.execution,)
+    yield "clipping", (compose.clipping,)
+
+
+GROUPS = dict(builders())
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_option_of_a_builder_is_read(group):
+    read = set()
+    for function in GROUPS[group]:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        read |= {
+            node.id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+        }
+    options = set(registry.options(*GROUPS[group]))
+    if group.startswith("text."):
+        options.discard("vocab_size")  # a key of `model`; what is learned is held against it
+    assert options <= read

@@ -1,0 +1,122 @@
+"""Imports point one way, and what has no place in the package stays out of it."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pretrain_jax
+
+ROOT = Path(pretrain_jax.__file__).parent
+LEVELS = (
+    {"main", "describe", "generate", "evaluate", "convert"},
+    {"command", "config"},
+    {"train"},
+    {"data", "objectives", "models", "optim", "parallel"},
+    {"layers", "corruption", "text", "losses"},
+    {"batch", "registry"},
+    {"errors"},
+)
+LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}
+HOST = {"data", "text", "corruption", "batch", "registry", "errors"}
+DEVICE_LIBRARIES = {"jax", "jaxlib", "flax", "optax", "orbax"}
+REFUSED_LIBRARIES = {"tensorflow", "torch", "pickle", "cloudpickle", "dill", "marshal", "shelve"}
+REFUSED_CALLS = {"eval", "exec", "compile", "__import__"}
+MOST_LINES = 300
+LONGER = {  # each with what would be lost by cutting it
+    "optim/optimizers.py": "the table of optimizers is read as one",
+    "train/checkpoint.py": "saving and restoring mirror each other",
+    "train/compose.py": "the only place that reads a config",
+    "train/loop.py": "a run from claim to last line",
+    "train/metrics.py": "all that a run shows",
+}
+
+SOURCES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in ROOT.rglob("*.py")}
+TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
+
+
+def part(name: str) -> str:
+    """The folder or module of the package: "train/loop.py" -> "train", "losses.py" -> "losses"."""
+    return name.partition("/")[0].removesuffix(".py")
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Dotted names of all imports, wherever in the file they stand."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_parts(tree: ast.AST) -> set[str]:
+    """Parts of the package that a file imports."""
+    names = (name.split(".") for name in imported(tree))
+    return {words[1] for words in names if words[0] == "pretrain_jax" and len(words) > 1}
+
+
+def libraries(tree: ast.AST) -> set[str]:
+    """First words of all imports."""
+    return {name.partition(".")[0] for name in imported(tree)}
+
+
+def test_every_part_has_its_level():
+    parts = {part(name) for name in TREES} - {"__init__"}
+    assert parts <= LEVEL_OF.keys(), "give the new part a level in LEVELS and in CONTRIBUTING.md"
+
+
+def test_imports_point_down():
+    """A part imports itself and lower levels: nothing above it and nothing beside it."""
+    upwards = [
+        f"{name} imports {found}"
+        for name, tree in TREES.items()
+        for found in own_parts(tree) - {part(name)}
+        if part(name) in LEVEL_OF and LEVEL_OF[found] <= LEVEL_OF[part(name)]
+    ]
+    assert not upwards
+
+
+def test_the_host_half_knows_no_jax():
+    """Nor any part that does, so that nothing of the data path can depend on a device."""
+    wrong = [
+        f"{name} imports {', '.join(sorted(found))}"
+        for name, tree in TREES.items()
+        if part(name) in HOST
+        and (found := (libraries(tree) & DEVICE_LIBRARIES) | (own_parts(tree) - HOST))
+    ]
+    assert not wrong
+
+
+def test_no_other_framework_and_nothing_that_lets_data_choose_code():
+    wrong = []
+    for name, tree in TREES.items():
+        wrong += [f"{name} imports {library}" for library in libraries(tree) & REFUSED_LIBRARIES]
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            if isinstance(call.func, ast.Name) and call.func.id in REFUSED_CALLS:
+                wrong.append(f"{name} line {call.lineno} calls {call.func.id}")
+            if any(keyword.arg == "allow_pickle" for keyword in call.keywords):
+                wrong.append(f"{name} line {call.lineno} says allow_pickle")
+    assert not wrong
+
+
+def test_files_are_short_and_named_for_what_they_hold():
+    long = {name for name, source in SOURCES.items() if source.count("\n") > MOST_LINES}
+    assert long <= LONGER.keys(), f"over {MOST_LINES} lines; divide it, or say in LONGER why not"
+    assert not [name for name in SOURCES if Path(name).stem in ("utils", "common", "misc")]
+
+
+@pytest.mark.parametrize(
+    "line, found",
+    [
+        ("import jax.numpy as jnp", {"jax"}),
+        ("from jax import numpy", {"jax"}),
+        ("def f():\n    import torch", {"torch"}),
+        ("import tensorflow_datasets", {"tensorflow_datasets"}),
+        ("from pretrain_jax import data, errors", {"data", "errors"}),
+        ("from pretrain_jax.train.step import Program", {"train"}),
+    ],
+)
+def test_the_reader_of_imports_sees_them_all(line, found):
+    tree = ast.parse(line)
+    assert found == own_parts(tree) or found == libraries(tree)

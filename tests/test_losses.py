@@ -1,0 +1,171 @@
+"""Token losses: numbers of the plain formula, whole or in chunks, and sums that divide late."""
+
+import functools
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pretrain_jax import losses
+from pretrain_jax.layers.embeddings import Readout
+
+ROWS, LENGTH, WIDTH, VOCAB, PADDED = 2, 12, 8, 61, 128
+RNG = np.random.default_rng(0)
+HIDDEN = jnp.asarray(RNG.normal(size=(ROWS, LENGTH, WIDTH)), jnp.float32)
+TABLE = jnp.asarray(RNG.normal(size=(PADDED, WIDTH)), jnp.float32)  # noise in the padding too
+BIAS = jnp.asarray(RNG.normal(size=PADDED), jnp.float32)
+TARGETS = jnp.asarray(RNG.integers(VOCAB, size=(ROWS, LENGTH)))
+
+
+def output(hidden=HIDDEN, table=TABLE, bias=None, scale=1.0) -> Any:
+    return SimpleNamespace(hidden=hidden, readout=Readout(table, bias, scale, VOCAB))
+
+
+def log_softmax(hidden, table, bias=0.0, scale=1.0):
+    """log p [B, L, V] and log Z [B, L] over the true vocabulary, in float64."""
+    logits = scale * np.float64(hidden) @ np.float64(table)[:VOCAB].T
+    logits = logits + np.broadcast_to(np.float64(bias), (PADDED,))[:VOCAB]
+    top = logits.max(-1, keepdims=True)
+    log_z = top + np.log(np.exp(logits - top).sum(-1, keepdims=True))
+    return logits - log_z, log_z[..., 0]
+
+
+@pytest.mark.parametrize(("bias", "scale"), [(None, 1.0), (BIAS, 1.0), (None, 0.3), (BIAS, 0.3)])
+def test_token_nll_is_minus_log_softmax(bias, scale):
+    nll, log_z = losses.token_nll(output(bias=bias, scale=scale), TARGETS)
+    log_p, expected_log_z = log_softmax(HIDDEN, TABLE, 0 if bias is None else bias, scale)
+    expected = -np.take_along_axis(log_p, np.asarray(TARGETS)[..., None], -1)[..., 0]
+    assert nll.shape == log_z.shape == (ROWS, LENGTH)
+    np.testing.assert_allclose(nll, expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(log_z, expected_log_z, rtol=0, atol=1e-5)
+
+
+def test_token_nlls_gradient_is_probability_minus_one_hot():
+    weights = RNG.normal(size=(ROWS, LENGTH))
+
+    def loss(hidden, table, bias):
+        nll, _ = losses.token_nll(output(hidden, table, bias, 0.7), TARGETS)
+        return jnp.sum(nll * weights)
+
+    found = jax.jit(jax.grad(loss, (0, 1, 2)))(HIDDEN, TABLE, BIAS)
+    log_p, _ = log_softmax(HIDDEN, TABLE, BIAS, 0.7)
+    of_logits = np.zeros((ROWS, LENGTH, PADDED))
+    of_logits[..., :VOCAB] = np.exp(log_p) - np.eye(VOCAB)[np.asarray(TARGETS)]
+    of_logits *= weights[..., None]
+    expected = (
+        0.7 * of_logits @ np.float64(TABLE),
+        0.7 * np.einsum("blv,bld->vd", of_logits, np.float64(HIDDEN)),
+        of_logits.sum((0, 1)),
+    )
+    for name, actual, value in zip(("hidden", "table", "bias"), found, expected, strict=True):
+        np.testing.assert_allclose(
+            actual, value, rtol=0, atol=1e-5 * np.abs(value).max(), err_msg=name
+        )
+    assert np.all(found[1][VOCAB:] == 0)
+    assert np.all(found[2][VOCAB:] == 0)
+
+
+def test_the_padded_vocabulary_has_probability_0():
+    readout = output(table=TABLE.at[VOCAB:].set(1e3)).readout
+    logits = losses.read_out(HIDDEN.reshape(-1, WIDTH), readout)
+    probability = jax.nn.softmax(logits)
+    assert logits.shape == (ROWS * LENGTH, PADDED)
+    assert np.all(probability[:, VOCAB:] == 0)
+    np.testing.assert_allclose(probability.sum(-1), 1, rtol=1e-6)
+
+
+def loss_and_gradient(hidden, table, targets):
+    def loss(hidden, table):
+        nll, log_z = losses.token_nll(output(hidden, table), targets)
+        place = jnp.arange(nll.size).reshape(nll.shape)  # every place counts differently
+        return jnp.sum(nll * jnp.cos(place) + 0.1 * jnp.square(log_z)), (nll, log_z)
+
+    return jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(hidden, table)
+
+
+@pytest.mark.parametrize("rows_alive", [12, 6, 5, 1])
+def test_chunks_change_nothing(monkeypatch, rows_alive):
+    """All 24 rows of logits at once, and at most 12, 6, 5 (which does not divide) or 1 of them."""
+    whole = loss_and_gradient(HIDDEN, TABLE, TARGETS)
+    monkeypatch.setattr(losses, "MAX_LOGITS", rows_alive * PADDED)
+    for part, value in zip(
+        jax.tree.leaves(loss_and_gradient(HIDDEN, TABLE, TARGETS)),
+        jax.tree.leaves(whole),
+        strict=True,
+    ):
+        np.testing.assert_allclose(part, value, rtol=0, atol=1e-5 * np.abs(value).max())
+
+
+def test_large_logits_never_exist_as_a_whole(monkeypatch):
+    monkeypatch.setattr(losses, "MAX_LOGITS", 6 * PADDED)
+    traced = str(jax.make_jaxpr(functools.partial(loss_and_gradient))(HIDDEN, TABLE, TARGETS))
+    assert f"f32[{ROWS * LENGTH // 4},{PADDED}]" in traced
+    assert f"f32[{ROWS * LENGTH},{PADDED}]" not in traced
+    assert f"f32[{ROWS},{LENGTH},{PADDED}]" not in traced
+
+
+def test_a_prime_number_of_places_can_be_cut(monkeypatch):
+    hidden, targets = HIDDEN[:, :11], TARGETS[:, :11]
+    whole = loss_and_gradient(hidden, TABLE, targets)
+    monkeypatch.setattr(losses, "MAX_LOGITS", 3 * PADDED)
+    part = loss_and_gradient(hidden, TABLE, targets)
+    np.testing.assert_allclose(part[0][0], whole[0][0], rtol=1e-5)
+
+
+def test_logits_are_float32_whatever_the_compute_dtype():
+    half = HIDDEN.astype(jnp.bfloat16)
+    nll, log_z = losses.token_nll(output(half), TARGETS)
+    assert nll.dtype == log_z.dtype == jnp.float32
+    log_p, _ = log_softmax(np.float64(half), np.float64(TABLE.astype(jnp.bfloat16)))
+    expected = -np.take_along_axis(log_p, np.asarray(TARGETS)[..., None], -1)[..., 0]
+    np.testing.assert_allclose(nll, expected, rtol=0, atol=1e-4)
+
+
+def test_logits_of_ten_thousand_are_finite():
+    nll, log_z = losses.token_nll(output(HIDDEN * 1e4), TARGETS)
+    assert np.all(np.isfinite(nll))
+    assert np.all(np.isfinite(log_z))
+    assert np.all(nll >= 0)
+
+
+def terms(weights, params=HIDDEN):
+    batch = {"targets": TARGETS, "weights": jnp.asarray(weights, jnp.float32)}
+    return losses.token_loss(lambda params, *_: output(params), params, batch, None, True)
+
+
+def test_token_loss_is_sums_and_weights():
+    weights = RNG.integers(0, 3, size=(ROWS, LENGTH))
+    nll, log_z = losses.token_nll(output(), TARGETS)
+    found = terms(weights)
+    assert set(found) == {"loss", "z_loss"}
+    np.testing.assert_allclose(found["loss"][0], np.sum(nll * weights), rtol=1e-6)
+    np.testing.assert_allclose(found["z_loss"][0], np.sum(log_z**2 * weights), rtol=1e-6)
+    assert found["loss"][1] == found["z_loss"][1] == weights.sum()
+
+
+def test_places_of_weight_0_count_for_nothing():
+    weights = np.ones((ROWS, LENGTH))
+    weights[0, 3:] = 0
+    other = HIDDEN.at[0, 3:].multiply(-2.0)
+    for term in ("loss", "z_loss"):
+        assert terms(weights)[term] == terms(weights, other)[term]
+        gradient = jax.grad(lambda h, term=term: terms(weights, h)[term][0])(HIDDEN)
+        assert np.all(gradient[0, 3:] == 0)
+        assert np.all(np.any(gradient[0, :3] != 0, axis=-1))
+
+
+def test_sums_over_parts_add_up_to_the_whole():
+    weights = RNG.integers(0, 2, size=(ROWS, LENGTH))
+    rows = np.arange(ROWS)[:, None]
+    first, second = (terms(weights * (rows == row)) for row in range(ROWS))
+    for term, (total, weight) in terms(weights).items():
+        np.testing.assert_allclose(first[term][0] + second[term][0], total, rtol=1e-6)
+        assert first[term][1] + second[term][1] == weight
+
+
+def test_a_batch_without_predictions_is_0_over_0_and_no_nan():
+    for total, weight in terms(np.zeros((ROWS, LENGTH))).values():
+        assert (total, weight) == (0, 0)

@@ -1,0 +1,163 @@
+"""The job as a user runs it: real files, real processes, real signals."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import tiny_job
+
+from pretrain_jax import config, main
+from pretrain_jax.errors import WorkdirMismatch
+from pretrain_jax.train import loop
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    return tiny_job.write(tmp_path_factory.mktemp("job"))
+
+
+@pytest.fixture(scope="module")
+def straight(job, tmp_path_factory):
+    """A run of 60 steps that nothing disturbed."""
+    workdir = tmp_path_factory.mktemp("straight") / "run"
+    loop.train(config.read(str(job)), str(workdir))
+    return workdir
+
+
+def test_what_a_run_leaves_in_its_workdir(job, straight):
+    written = {path.name for path in straight.iterdir()}
+    assert {"config.json", "metrics.jsonl", "checkpoints", "tokenizer", "loss.png"} <= written | {
+        "tokenizer"  # bytes need no files
+    }
+    assert "samples.txt" in written and any((straight / "tensorboard").iterdir())
+    rows = tiny_job.lines(straight)
+    assert [row["step"] for row in rows if "train/loss" in row] == list(range(1, 61))
+    evaluations = [row for row in rows if "valid/loss" in row]
+    assert [row["step"] for row in evaluations] == [30, 60]
+    last = evaluations[-1]
+    assert last["valid/loss"] < last["yardstick/unigram"] < last["yardstick/uniform"]
+    assert last["valid/bits_per_byte"] == pytest.approx(last["valid/loss"] / 0.6931471805599453)
+    assert json.loads((straight / "config.json").read_text())["train"]["steps"] == 60
+
+
+def test_stopped_at_three_steps_and_resumed_gives_the_same_bits(job, straight, tmp_path):
+    for steps in (13, 14, 41, 60):
+        settings = config.read(str(job), [("train.steps", str(steps))])
+        loop.train(settings, str(tmp_path / "run"))
+    assert tiny_job.losses(tmp_path / "run") == tiny_job.losses(straight)
+    settings = config.read(str(job))
+    assert tiny_job.digest(settings, tmp_path / "run") == tiny_job.digest(settings, straight)
+
+
+def test_observers_change_no_training_bit(job, straight, tmp_path):
+    quiet = [("eval.every", "0"), ("checkpoint.every", "1000"), ("train.log_every", "7")]
+    loop.train(config.read(str(job), quiet), str(tmp_path / "run"))
+    seen, expected = tiny_job.losses(tmp_path / "run"), tiny_job.losses(straight)
+    assert seen and all(expected[step] == loss for step, loss in seen.items())
+    settings = config.read(str(job))
+    assert tiny_job.digest(settings, tmp_path / "run") == tiny_job.digest(settings, straight)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_real_process_stopped_by_a_signal_goes_on_with_the_same_bits(
+    job, straight, tmp_path, how
+):
+    workdir = tmp_path / "run"
+    command = [sys.executable, "-m", "pretrain_jax.main", f"--config={job}"]
+    # Longer than what is compared, so that the signal finds it running.
+    slow = [*command, f"--workdir={workdir}", "--config.train.steps=100000"]
+    with subprocess.Popen(slow, stderr=subprocess.PIPE, text=True) as process:
+        until(lambda: len(tiny_job.losses(workdir)) >= 26, process)
+        process.send_signal(how)
+        _, errors = process.communicate(timeout=60)
+    if how is signal.SIGTERM:
+        assert process.returncode == 75, errors
+        assert "start the same command again" in errors
+        saved = max(int(path.name) for path in (workdir / "checkpoints").iterdir())
+        assert saved == max(tiny_job.losses(workdir))
+    else:
+        assert process.returncode == -signal.SIGKILL
+    done = max(tiny_job.losses(workdir))
+    total = str(max(60, done + 1))
+    finished = tiny_job.run(job, workdir, f"--config.train.steps={total}")
+    assert finished.returncode == 0, finished.stderr
+    losses, expected = tiny_job.losses(workdir), tiny_job.losses(straight)
+    assert all(losses[step] == expected[step] for step in expected)
+    assert sorted(losses) == list(range(1, int(total) + 1))
+
+
+def until(condition, process, seconds=120):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            if condition():
+                return
+        except (FileNotFoundError, ValueError):
+            pass  # not written yet, or a line half written
+        time.sleep(0.05)
+    raise AssertionError(f"the process ended or stood still: {process.poll()}")
+
+
+def test_another_config_in_the_workdir_is_refused_with_both_values(job, straight):
+    changed = config.read(str(job), [("optimizer.learning_rate", "0.5"), ("seed", "4")])
+    with pytest.raises(WorkdirMismatch, match=r"(?s)learning_rate: stored 0.01, now 0.5.*seed"):
+        loop.train(changed, str(straight))
+
+
+def test_another_corpus_is_refused(tmp_path):
+    job = tiny_job.write(tmp_path)
+    loop.train(config.read(str(job), [("train.steps", "2")]), str(tmp_path / "run"))
+    with (tmp_path / "corpus.jsonl").open("a") as corpus:
+        corpus.write('{"text": "one more"}\n')
+    with pytest.raises(WorkdirMismatch, match="the data it began with"):
+        loop.train(config.read(str(job), [("train.steps", "4")]), str(tmp_path / "run"))
+
+
+def test_a_longer_run_does_not_bend_the_past(job, tmp_path):
+    free = [("optimizer.decay_steps", "0")]
+    loop.train(config.read(str(job), [*free, ("train.steps", "10")]), str(tmp_path / "run"))
+    loop.train(config.read(str(job), [*free, ("train.steps", "12")]), str(tmp_path / "run"))
+    stored = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert stored["optimizer"]["decay_steps"] == 10
+
+
+def test_a_checkpoint_of_one_mesh_goes_on_on_another(job, straight, tmp_path):
+    workdir = str(tmp_path / "run")
+    loop.train(config.read(str(job), [("train.steps", "30"), ("mesh.fsdp", "8")]), workdir)
+    mesh = [("mesh.data", "2"), ("mesh.fsdp", "2"), ("mesh.tensor", "2")]
+    loop.train(config.read(str(job), mesh), workdir)
+    found, expected = tiny_job.losses(tmp_path / "run"), tiny_job.losses(straight)
+    # Dropout's bits do not depend on the mesh, so only rounding differs.
+    assert [found[s] for s in expected] == pytest.approx(list(expected.values()), rel=1e-4)
+
+
+def test_phases_change_length_and_batch_and_resume_inside(job, tmp_path):
+    phases = [("train.phases", '((6, {"seq_len": 16, "batch_size": 16}),)'), ("data.seq_len", "8")]
+    whole, parts = str(tmp_path / "whole"), str(tmp_path / "parts")
+    loop.train(config.read(str(job), [*phases, ("train.steps", "12")]), whole)
+    for steps in ("4", "9", "12"):
+        loop.train(config.read(str(job), [*phases, ("train.steps", steps)]), parts)
+    assert tiny_job.losses(tmp_path / "whole") == tiny_job.losses(tmp_path / "parts")
+
+
+def test_non_finite_numbers_stop_the_run_and_the_last_good_state_stays(job, tmp_path, capsys):
+    bad = ["--config.optimizer.learning_rate=1e30", "--config.optimizer.warmup_steps=1"]
+    result = tiny_job.run(job, tmp_path / "run", *bad)
+    assert result.returncode == 81, result.stderr
+    assert "must be finite" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_evaluation_repeats_the_line_of_the_run(job, straight, capsys):
+    main.main([f"--config={job}", f"--workdir={straight}", "--mode=eval"])
+    line = json.loads(capsys.readouterr().out.splitlines()[-1])
+    last = [row for row in tiny_job.lines(straight) if "valid/loss" in row][-1]
+    assert line == last
+
+
+def test_init_from_starts_with_the_parameters_of_another_run(job, straight, tmp_path):
+    settings = config.read(str(job), [("init_from", str(straight)), ("train.steps", "1")])
+    loop.train(settings, str(tmp_path / "run"))
+    assert tiny_job.losses(tmp_path / "run")[1] < tiny_job.losses(straight)[10]
