@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 MAX_LOGITS = 1 << 28
-"""Logits alive at once (1 GiB in float32); longer batches go through the read-out in chunks."""
+"""Logits alive at once on a device, 1 GiB in float32; more are read out in chunks."""
 
 
 def token_nll(output: Any, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -21,7 +21,8 @@ def token_nll(output: Any, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
     """
     hidden, readout = output.hidden, output.readout
     rows, length = targets.shape
-    chunks = -(-rows * length * readout.table.shape[0] // MAX_LOGITS)
+    logits = rows * length * readout.table.shape[0] // readout.shards
+    chunks = min(-(-logits // MAX_LOGITS), length)
     while length % chunks:
         chunks += 1
     if chunks == 1:

@@ -126,3 +126,10 @@ def test_describing_allocates_no_parameters():
     describe.describe(command.parse([f"--config={ROOT}/configs/gpt2_xl.py"], {}))
     made = [array for array in jax.live_arrays() if id(array) not in before]
     assert sum(array.nbytes for array in made) < 1 << 20
+
+
+def test_a_batch_with_more_chunks_of_logits_than_positions_is_described():
+    """1,536 rows of 2,048 on one device: each position's logits alone fill a chunk and more."""
+    settings = fix_schedule(config.read(str(ROOT / "configs/jurassic1_178b.py")))
+    memory = sizes.memory_per_device(Design(settings, tuple(jax.devices()[:1])))
+    assert memory["activations"] > 1e12

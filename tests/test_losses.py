@@ -24,9 +24,9 @@ def output(hidden=HIDDEN, table=TABLE, bias=None, scale=1.0) -> Any:
     return SimpleNamespace(hidden=hidden, readout=Readout(table, bias, scale, VOCAB))
 
 
-def log_softmax(hidden, table, bias=0.0, scale=1.0):
+def log_softmax(hidden, table, bias: Any = 0.0, scale=1.0):
     """log p [B, L, V] and log Z [B, L] over the true vocabulary, in float64."""
-    logits = scale * np.float64(hidden) @ np.float64(table)[:VOCAB].T
+    logits = scale * np.float64(hidden) @ np.asarray(table, np.float64)[:VOCAB].T
     logits = logits + np.broadcast_to(np.float64(bias), (PADDED,))[:VOCAB]
     top = logits.max(-1, keepdims=True)
     log_z = top + np.log(np.exp(logits - top).sum(-1, keepdims=True))
@@ -169,3 +169,16 @@ def test_sums_over_parts_add_up_to_the_whole():
 def test_a_batch_without_predictions_is_0_over_0_and_no_nan():
     for total, weight in terms(np.zeros((ROWS, LENGTH))).values():
         assert (total, weight) == (0, 0)
+
+
+def test_a_batch_of_more_logits_than_may_be_alive_at_a_place_still_ends():
+    """Chunks are at least one place long, however many rows there are."""
+    hidden = jax.ShapeDtypeStruct((3072, 4, 8), jnp.float32)
+    table = jax.ShapeDtypeStruct((1 << 18, 8), jnp.float32)
+
+    def nll(hidden, table, targets):
+        output = SimpleNamespace(hidden=hidden, readout=Readout(table, None, 1.0, 1 << 18))
+        return losses.token_nll(output, targets)
+
+    shape = jax.eval_shape(nll, hidden, table, jax.ShapeDtypeStruct((3072, 4), jnp.int32))
+    assert shape[0].shape == (3072, 4)

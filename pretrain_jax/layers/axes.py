@@ -6,27 +6,39 @@ parameters   layers, width, heads, head_width, feed_forward, vocabulary, positio
 activations  batch, length, hidden, heads, head_width, feed_forward, vocabulary
 """
 
+import math
 from collections.abc import Callable
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
 import flax.linen as nn
 import jax
 
-_place: ContextVar[Callable[[jax.Array, tuple[str, ...]], jax.Array] | None] = ContextVar(
-    "place", default=None
-)
+
+class Placement(Protocol):
+    """What parallel/rules.py knows of a mesh."""
+
+    def constrain(self, x: jax.Array, axes: tuple[str, ...]) -> jax.Array:
+        """`x`, split over the mesh as its axes say."""
+        ...
+
+    def ways(self, axis: str) -> int:
+        """Into how many parts an axis is split."""
+        ...
+
+
+_placement: ContextVar[Placement | None] = ContextVar("placement", default=None)
 
 
 @contextmanager
-def placing(place: Callable[[jax.Array, tuple[str, ...]], jax.Array]):
-    """While tracing inside this context, `constrain` calls `place(x, axes)`."""
-    token = _place.set(place)
+def placing(placement: Placement):
+    """While tracing inside this context, `constrain` and `ways` ask `placement`."""
+    token = _placement.set(placement)
     try:
         yield
     finally:
-        _place.reset(token)
+        _placement.reset(token)
 
 
 def constrain(x: jax.Array, *axes: str) -> jax.Array:
@@ -34,8 +46,14 @@ def constrain(x: jax.Array, *axes: str) -> jax.Array:
 
     Outside of `placing` (in tests, or on one device) this is `x` itself.
     """
-    place = _place.get()
-    return x if place is None else place(x, axes)
+    placement = _placement.get()
+    return x if placement is None else placement.constrain(x, axes)
+
+
+def ways(*axes: str) -> int:
+    """Into how many parts an array with these axes is split; 1 outside of `placing`."""
+    placement = _placement.get()
+    return 1 if placement is None else math.prod(placement.ways(axis) for axis in axes)
 
 
 def named(init: Callable[..., Any], *axes: str) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from pretrain_jax.layers.axes import constrain, named
+from pretrain_jax.layers.axes import constrain, named, ways
 
 VOCABULARY_MULTIPLE = 128
 """Rows of the vocabulary matrices are padded to this, for the hardware and for the mesh."""
@@ -38,6 +38,8 @@ class Readout:
     bias: jax.Array | None
     scale: float = struct.field(pytree_node=False)
     vocab_size: int = struct.field(pytree_node=False)
+    shards: int = struct.field(pytree_node=False, default=1)
+    """Into how many parts the logits are split over the mesh."""
 
 
 class Embedding(nn.Module):
@@ -70,7 +72,7 @@ class Embedding(nn.Module):
 
     def readout(self) -> Readout:
         """The same table, read backwards (Press and Wolf 2017)."""
-        return Readout(self.tokens, None, 1.0, self.vocab_size)
+        return Readout(self.tokens, None, 1.0, self.vocab_size, ways("batch", "vocabulary"))
 
 
 def look_up(table: jax.Array, rows: jax.Array, axis: str, dtype: Any) -> jax.Array:
@@ -117,4 +119,4 @@ class Output(nn.Module):
         init = named(padded_rows(self.table_init, self.vocab_size), "vocabulary", "width")
         shape = (padded_size(self.vocab_size), self.width)
         table = self.param("table", init, shape, jnp.float32)
-        return Readout(table, None, 1.0, self.vocab_size)
+        return Readout(table, None, 1.0, self.vocab_size, ways("batch", "vocabulary"))

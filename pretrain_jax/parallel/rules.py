@@ -5,7 +5,9 @@ no model. Nothing is dropped in silence: an axis without a rule, one mesh axis u
 array and a size that does not divide are errors before anything is compiled.
 """
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
@@ -99,10 +101,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 def batch_ways(mesh: Mesh) -> int:
     """Into how many parts a batch is split."""
-    ways = 1
-    for axis in RULES["batch"]:
-        ways *= mesh.shape[axis]
-    return ways
+    return Placement(mesh).ways("batch")
 
 
 def check_batch(batch_size: int, accumulate: int, mesh: Mesh, key: str) -> None:
@@ -119,10 +118,16 @@ def check_batch(batch_size: int, accumulate: int, mesh: Mesh, key: str) -> None:
     )
 
 
-def place(mesh: Mesh) -> Any:
-    """For layers.axes.placing: constrains an activation to the table's sharding."""
+@dataclass(frozen=True)
+class Placement:
+    """The rule table on a mesh, for layers.axes.placing."""
 
-    def constrain(x: jax.Array, axes: tuple[str, ...]) -> jax.Array:
-        return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec(axes)))
+    mesh: Mesh
 
-    return constrain
+    def constrain(self, x: jax.Array, axes: tuple[str, ...]) -> jax.Array:
+        """`x`, split as the table says."""
+        return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, spec(axes)))
+
+    def ways(self, axis: str) -> int:
+        """Into how many parts an axis is split: batch on 2 data x 4 fsdp is 8."""
+        return math.prod(self.mesh.shape[mesh_axis] for mesh_axis in RULES[axis])

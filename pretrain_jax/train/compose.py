@@ -327,7 +327,7 @@ class Design:
 
     def apply(self, params: Any, batch: Any, rng: jax.Array, train: bool) -> Any:
         """The model as a function of parameters, with activations placed on the mesh."""
-        with placing(rules.place(self.mesh)):
+        with placing(rules.Placement(self.mesh)):
             return self.apply_unplaced(params, batch, rng, train)
 
     def apply_unplaced(self, params: Any, batch: Any, rng: jax.Array, train: bool) -> Any:

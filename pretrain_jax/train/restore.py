@@ -32,20 +32,25 @@ class Trained:
 def trained(directory: epath.PathLike) -> Trained:
     """What a workdir's last checkpoint holds. Raises InputMissing where there is none."""
     path = epath.Path(directory)
-    stored = workdir.read_config(path)
-    if stored is None:
-        raise InputMissing(f"--workdir must be one that a run has begun in; {path} has no run")
-    config = ConfigDict(stored)
-    with config.unlocked():
-        config.mesh = ConfigDict({"data": 1, "fsdp": 1, "tensor": 1})
-    design = Design(config, (jax.devices()[0],))
+    design = design_of(path)
     with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
         step = checkpoints.latest()
         if step is None:
             raise InputMissing(f"--workdir must hold a checkpoint; {path}/checkpoints has none yet")
         wanted = {"params": design.abstract_state.params}
         params = checkpoints.restore(step, wanted, partial=True)["params"]
-    return Trained(design, tokenizer(config, path), params)
+    return Trained(design, tokenizer(design.config, path), params)
+
+
+def design_of(directory: epath.PathLike) -> Design:
+    """The design of the run in a workdir, on one device."""
+    stored = workdir.read_config(directory)
+    if stored is None:
+        raise InputMissing(f"--workdir must be one that a run has begun in; {directory} has no run")
+    config = ConfigDict(stored)
+    with config.unlocked():
+        config.mesh = ConfigDict({"data": 1, "fsdp": 1, "tensor": 1})
+    return Design(config, (jax.devices()[0],))
 
 
 def tokenizer(config: Any, path: epath.Path) -> text.Tokenizer:

@@ -73,7 +73,8 @@ def init(model: nn.Module, seed: int = 0) -> Any:
 @functools.cache
 def hidden(model: nn.Module) -> Any:
     """params, batch -> hidden states, compiled once for each model and shape."""
-    return jax.jit(lambda params, batch: model.apply({"params": params}, batch, False).hidden)
+    apply: Any = model.apply
+    return jax.jit(lambda params, batch: apply({"params": params}, batch, False).hidden)
 
 
 def randomise(params: Any, seed: int = 0) -> Any:

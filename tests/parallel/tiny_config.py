@@ -19,9 +19,7 @@ def get_config() -> ConfigDict:
                 feed_forward=64,
                 max_length=16,
             ),
-            optimizer=dict(
-                name="adamw", learning_rate=3e-3, schedule="constant", warmup_steps=5
-            ),
+            optimizer=dict(name="adamw", learning_rate=3e-3, schedule="constant", warmup_steps=5),
             train=dict(steps=20, batch_size=16, accumulate=2),
         )
     )

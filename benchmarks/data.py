@@ -1,0 +1,98 @@
+"""The data path: tokenizing on one core, 100 MB in bounded memory, feeding packed rows.
+
+    python benchmarks/data.py --text='books/*.txt' --vocabulary=FOLDER_WITH_GPT2_FILES
+
+--vocabulary names a folder with GPT-2's encoder.json and vocab.bpe; --text is a glob of plain text,
+a few MB or more (it is repeated up to 100 MB for the second row). Medians of --runs.
+"""
+
+import argparse
+import glob
+import os
+import resource
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from pretrain_jax.data import pipeline
+from pretrain_jax.data.arrange import Chunks
+from pretrain_jax.data.cache import token_cache
+from pretrain_jax.data.corpus import open_corpus
+from pretrain_jax.objectives import causal_lm
+from pretrain_jax.text import byte_bpe
+
+SEQ_LEN = 1024
+BATCH = 8
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--text", required=True)
+    parser.add_argument("--vocabulary", required=True)
+    parser.add_argument("--runs", type=int, default=5)
+    options = parser.parse_args()
+    tokenizer = byte_bpe.load(options.vocabulary)
+    files = [Path(name).read_text() for name in sorted(glob.glob(options.text))]
+    print("| what | figure |\n|---|---|")
+    rates, thread_rates = [], []
+    for _ in range(options.runs):
+        wall, cpu = time.perf_counter(), time.thread_time()
+        for text in files:
+            tokenizer.encode(text)
+        size = sum(len(text.encode()) for text in files) / 1e6
+        rates.append(size / (time.perf_counter() - wall))
+        thread_rates.append(size / (time.thread_time() - cpu))
+    print(
+        f"| GPT-2 tokenizing, one thread, {size:.1f} MB | {statistics.median(rates):.1f} MB/s of "
+        f"wall time, {statistics.median(thread_rates):.1f} of processor time |"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        large = Path(folder) / "large.txt"
+        whole = "\n".join(files)
+        large.write_text(whole * (1 + int(1e8 / len(whole.encode()))))
+        megabytes = large.stat().st_size / 1e6
+        del files, whole
+        before = peak()
+        start = time.perf_counter()
+        corpus = open_corpus(f"text:{large}")
+        cache = token_cache(corpus, "train", tokenizer, folder)
+        seconds = time.perf_counter() - start
+        print(
+            f"| one file of {megabytes:.0f} MB into the cache, {os.cpu_count()} cores | "
+            f"{megabytes * 0.9 / seconds:.1f} MB/s, memory {before:.0f} MB before, "
+            f"{peak():.0f} MB at its peak |"
+        )
+        objective = causal_lm.build()
+        budgets = objective.lengths(objective.raw_length(SEQ_LEN))
+        ends = {"begin": tokenizer.bos, "end": tokenizer.eos}
+        examples = Chunks(cache, raw_length=SEQ_LEN + 1, overlap=1, **ends)
+        member = pipeline.Member.planned(
+            examples,
+            lengths=objective.lengths,
+            budgets=budgets,
+            corrupt=objective.corrupt,
+            vocab=tokenizer,
+        )
+        stream = pipeline.Stream([member], objective.fields, budgets)
+        rates = [feed(stream, seed) for seed in range(options.runs)]
+        print(f"| feeding rows of {SEQ_LEN} | {statistics.median(rates) / 1e6:.1f} M tokens/s |")
+
+
+def feed(stream: pipeline.Stream, seed: int, steps: int = 400) -> float:
+    """Tokens a second of `steps` batches."""
+    batches = pipeline.batches(stream, seed=seed, batch_size=BATCH)
+    next(batches)
+    start = time.perf_counter()
+    for _ in range(steps):
+        next(batches)
+    return steps * BATCH * SEQ_LEN / (time.perf_counter() - start)
+
+
+def peak() -> float:
+    """Most memory this process has held, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+if __name__ == "__main__":
+    main()

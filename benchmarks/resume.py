@@ -1,0 +1,96 @@
+"""200 steps straight against 200 steps stopped and resumed: the same bits, in real processes.
+
+    python benchmarks/resume.py [--config=configs/gpt2_nano.py] [--steps=200] [--stops=37,101,163]
+
+Each stop is a SIGTERM to the running command once that many steps are logged, and the same command
+again. A third run has evaluation, saving and logging at other intervals. Prints one row a run: how
+many losses equal those of the straight run, to the last bit, and the SHA-256 of the final
+parameters and optimizer state.
+"""
+
+import argparse
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+STOPPED = 75
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", default="configs/gpt2_nano.py")
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--stops", default="37,101,163")
+    options = parser.parse_args()
+    stops = [int(step) for step in options.stops.split(",")]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pretrain_jax.main", f"--config={options.config}"]
+        command += [f"--config.train.steps={options.steps}"]
+        every = ["--config.train.log_every=1", "--config.eval.every=0"]
+        observed = [
+            "--config.train.log_every=7",
+            "--config.eval.every=30",
+            "--config.checkpoint.every=20",
+        ]
+        straight, stopped, watched = (Path(folder) / n for n in ("straight", "stopped", "watched"))
+        finish([*command, *every, f"--workdir={straight}"])
+        finish([*command, *observed, f"--workdir={watched}"])
+        where = [interrupt([*command, *every, f"--workdir={stopped}"], stopped, s) for s in stops]
+        finish([*command, *every, f"--workdir={stopped}"])
+        expected = losses(straight)
+        print("| run | equal losses | state |\n|---|---|---|")
+        names = ("straight", f"stopped at {where}", "other intervals of observers")
+        for name, run in zip(names, (straight, stopped, watched), strict=True):
+            found = losses(run)
+            equal = sum(expected[step] == loss for step, loss in found.items())
+            print(f"| {name} | {equal} of {len(found)} | {digest(run)[:16]} |")
+
+
+def finish(command: list[str]) -> None:
+    """Runs a command to its end."""
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+
+
+def interrupt(command: list[str], run: Path, steps: int) -> int:
+    """Stops a command when it has logged `steps` steps; returns where it saved."""
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while process.poll() is None and max(losses(run), default=0) < steps:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    if process.wait() != STOPPED:
+        raise SystemExit(f"expected exit {STOPPED} after SIGTERM; received {process.returncode}")
+    return max(losses(run))
+
+
+def losses(run: Path) -> dict[int, float]:
+    """train/loss by step, of the lines that are whole."""
+    file = run / "metrics.jsonl"
+    lines = file.read_text().splitlines() if file.exists() else []
+    rows = [json.loads(line) for line in lines if line.endswith("}")]
+    return {row["step"]: row["train/loss"] for row in rows if "train/loss" in row}
+
+
+def digest(run: Path) -> str:
+    """SHA-256 over every array of the last checkpoint."""
+    import jax
+    import numpy as np
+
+    from pretrain_jax.train.checkpoint import Checkpoints
+    from pretrain_jax.train.restore import design_of
+
+    design = design_of(run)
+    whole = hashlib.sha256()
+    with Checkpoints(run / "checkpoints", read_only=True) as checkpoints:
+        state = checkpoints.restore(checkpoints.latest(), design.abstract_state)
+    for leaf in jax.tree.leaves(state):
+        whole.update(np.asarray(leaf).tobytes())
+    return whole.hexdigest()
+
+
+if __name__ == "__main__":
+    main()
