@@ -10,6 +10,8 @@ that a machine that slows down slows down both. Printed are the median tokens a 
 bursts and the median of the ratios of neighbouring bursts.
 """
 
+# pyright: reportMissingImports=false
+
 import argparse
 import json
 import statistics
@@ -128,18 +130,19 @@ class Side:
         command = [python, __file__, "--serve", side, "--shape", shape, "--nanogpt", folder]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
-        self.answer = lambda: self.process.stdout.readline()
-        while self.answer().strip() != "ready":
+        assert self.process.stdin and self.process.stdout
+        self.to, self.of = self.process.stdin, self.process.stdout
+        while self.of.readline().strip() != "ready":
             if self.process.poll() is not None:
                 raise SystemExit(f"{side} ended with {self.process.returncode}")
 
     def burst(self, steps: int) -> float:
-        self.process.stdin.write(f"{steps}\n")
-        self.process.stdin.flush()
-        return float(self.answer())
+        self.to.write(f"{steps}\n")
+        self.to.flush()
+        return float(self.of.readline())
 
     def close(self) -> None:
-        self.process.stdin.close()
+        self.to.close()
         self.process.wait()
 
 
@@ -169,7 +172,7 @@ def compare(shape: str, options: argparse.Namespace) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--nanogpt", required=True, help="folder with nanoGPT's model.py")
     parser.add_argument("--torch_python", default=sys.executable, help="a Python with torch")
     parser.add_argument("--compiled", action="store_true", help="torch.compile on their side")

@@ -27,7 +27,7 @@ BATCH = 8
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--text", required=True)
     parser.add_argument("--vocabulary", required=True)
     parser.add_argument("--runs", type=int, default=5)

@@ -25,7 +25,7 @@ MESHES = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--config", default="configs/gpt2_nano.py")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--mesh", choices=MESHES, help=argparse.SUPPRESS)

@@ -22,7 +22,7 @@ STOPPED = 75
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--config", default="configs/gpt2_nano.py")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--stops", default="37,101,163")
@@ -86,7 +86,7 @@ def digest(run: Path) -> str:
     design = design_of(run)
     whole = hashlib.sha256()
     with Checkpoints(run / "checkpoints", read_only=True) as checkpoints:
-        state = checkpoints.restore(checkpoints.latest(), design.abstract_state)
+        state = checkpoints.restore(checkpoints.steps()[-1], design.abstract_state)
     for leaf in jax.tree.leaves(state):
         whole.update(np.asarray(leaf).tobytes())
     return whole.hexdigest()

@@ -32,8 +32,12 @@ def token_nll(output: Any, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
         return jnp.moveaxis(x.reshape(rows, chunks, length // chunks, *x.shape[2:]), 1, 0)
 
     body = jax.checkpoint(lambda part: _nll(part[0], readout, part[1]))
+
+    def join(x):
+        return jnp.moveaxis(x, 0, 1).reshape(rows, length)
+
     nll, log_z = jax.lax.map(body, (split(hidden), split(targets)))
-    return tuple(jnp.moveaxis(x, 0, 1).reshape(rows, length) for x in (nll, log_z))
+    return join(nll), join(log_z)
 
 
 def _nll(hidden: jax.Array, readout: Any, targets: jax.Array) -> tuple[jax.Array, jax.Array]:

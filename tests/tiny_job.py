@@ -70,7 +70,7 @@ def digest(settings, workdir: Path) -> str:
     """SHA-256 over every array of the last checkpoint."""
     design = Design(fix_schedule(settings), (jax.devices()[0],))
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
-        state = checkpoints.restore(checkpoints.latest(), design.abstract_state)
+        state = checkpoints.restore(checkpoints.steps()[-1], design.abstract_state)
     whole = hashlib.sha256()
     for leaf in jax.tree.leaves(state):
         whole.update(np.asarray(leaf).tobytes())

@@ -20,15 +20,21 @@ BLOCK = 128
 """Queries in a causal block."""
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(4,))
 def attend(
     q_BLHK: jax.Array, k_BLHK: jax.Array, v_BLHK: jax.Array, added_B1LL: jax.Array, causal: bool
 ) -> jax.Array:
-    """softmax(q k' + added) v: [B, L, H, K], in float32; q is already scaled.
+    """softmax(q k' + added) v: [B, L, H, K], computed in float32; q is already scaled.
 
     `causal` promises that `added` is -inf wherever a key lies after its query.
     """
-    return _forward(q_BLHK, k_BLHK, v_BLHK, added_B1LL, causal)[0]
+    q, k, v = (x.astype(jnp.float32) for x in (q_BLHK, k_BLHK, v_BLHK))
+    out: Any = _attend(q, k, v, added_B1LL, causal)
+    return out.astype(v_BLHK.dtype)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _attend(q, k, v, added, causal):
+    return _forward(q, k, v, added, causal)[0]
 
 
 def _forward(q, k, v, added, causal):
@@ -69,7 +75,7 @@ def _backward(causal, saved, d_out):
     return jnp.swapaxes(joined(d_q, 2), 1, 2), back(d_k), back(d_v), None
 
 
-attend.defvjp(_forward, _backward)
+_attend.defvjp(_forward, _backward)
 
 
 def blocks(length: int, causal: bool) -> list[tuple[int, int, int]]:

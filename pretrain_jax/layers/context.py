@@ -6,8 +6,7 @@ from flax import struct
 from pretrain_jax.layers.masks import Mask
 
 
-@struct.dataclass
-class Context:
+class Context(struct.PyTreeNode):
     """One small pytree; a sub-layer reads what it needs."""
 
     mask: Mask

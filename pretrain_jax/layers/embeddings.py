@@ -29,8 +29,7 @@ def padded_rows(init: Any, rows: int) -> Any:
     return initialise
 
 
-@struct.dataclass
-class Readout:
+class Readout(struct.PyTreeNode):
     """How hidden states [.., D] become logits [.., V]; losses.py multiplies, chunk by chunk."""
 
     table: jax.Array

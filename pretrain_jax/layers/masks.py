@@ -15,8 +15,7 @@ import jax.numpy as jnp
 from flax import struct
 
 
-@struct.dataclass
-class Mask:
+class Mask(struct.PyTreeNode):
     """Self attention over one stream.
 
     attention: "causal" (no later position), "prefix" (causal, but every position of the prefix

@@ -57,11 +57,12 @@ class Stack(nn.Module):
             # Inside a scan nothing can be merged across iterations, so the guard that keeps the
             # compiler from undoing the recomputation is needed only when the loop is unrolled.
             block = nn.remat(block, policy=policy, prevent_cse=self.execution.unroll > 1)
+        broadcast: Any = nn.broadcast  # flax's own annotation of in_axes says int
         scanned = nn.scan(
             block,
             variable_axes={"params": 0},
             split_rngs={"params": True, "dropout": True},
-            in_axes=nn.broadcast,
+            in_axes=broadcast,
             length=self.layers,
             unroll=min(self.execution.unroll, self.layers),
             metadata_params={nn.PARTITION_NAME: "layers"},
@@ -70,8 +71,7 @@ class Stack(nn.Module):
         return x if self.final_norm is None else self.final_norm(name="final_norm")(x)
 
 
-@struct.dataclass
-class Output:
+class Output(struct.PyTreeNode):
     """Hidden states and how to read them: never [B, L, V] logits."""
 
     hidden: jax.Array

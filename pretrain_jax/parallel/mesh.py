@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
-import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh
 
@@ -12,7 +12,7 @@ from pretrain_jax.errors import ConfigError
 AXES = ("data", "fsdp", "tensor")
 
 
-def build(devices: Sequence[jax.Device], *, data: int = -1, fsdp: int = 1, tensor: int = 1) -> Mesh:
+def build(devices: Sequence[Any], *, data: int = -1, fsdp: int = 1, tensor: int = 1) -> Mesh:
     """A mesh over all `devices`; -1, at one axis at most, takes what the others leave.
 
     Eight devices with fsdp=2, tensor=2 and data=-1 are a mesh of 2 x 2 x 2. Raises ConfigError

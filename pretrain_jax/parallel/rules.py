@@ -44,7 +44,7 @@ def spec(
             raise ConfigError(
                 f"every logical axis needs a rule in parallel/rules.py; {axis!r} of {axes} has none"
             )
-        mesh_axes = rules[axis] if axis is not None else ()
+        mesh_axes = list(rules[axis]) if axis is not None else []
         for mesh_axis in mesh_axes:
             if mesh_axis in used:
                 raise ConfigError(
@@ -52,7 +52,9 @@ def spec(
                     f"both {used[mesh_axis]!r} and {axis!r}: change a rule in parallel/rules.py"
                 )
             used[mesh_axis] = str(axis)
-        entries.append(None if not mesh_axes else mesh_axes if len(mesh_axes) > 1 else mesh_axes[0])
+        entries.append(
+            None if not mesh_axes else mesh_axes[0] if len(mesh_axes) == 1 else tuple(mesh_axes)
+        )
     return PartitionSpec(*entries)
 
 
@@ -73,7 +75,7 @@ def shardings(boxed: Any, mesh: Mesh) -> Any:
 
 def _check_divides(name: str, box: nn.Partitioned, mesh: Mesh) -> None:
     for axis, size in zip(box.names, box.value.shape, strict=True):
-        mesh_axes = RULES.get(axis, ()) if axis else ()
+        mesh_axes = list(RULES[axis]) if axis in RULES else []
         split = 1
         for mesh_axis in mesh_axes:
             split *= mesh.shape[mesh_axis]

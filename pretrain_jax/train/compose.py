@@ -183,7 +183,8 @@ class Design:
 
     config: Any
     """The resolved config."""
-    devices: tuple[jax.Device, ...]
+    devices: tuple[Any, ...]
+    """The jax devices that the mesh is made of."""
 
     @cached_property
     def data(self) -> DataOptions:
@@ -389,13 +390,14 @@ class Design:
         return nn.meta.unbox(self.boxed_params)
 
     @cached_property
-    def state_shardings(self) -> TrainState:
+    def state_shardings(self) -> Any:
         """Where every leaf of the state lives; raises ConfigError where an axis does not divide."""
         params = rules.shardings(self.boxed_params, self.mesh)
         whole = rules.replicated(self.mesh)
         opt_shapes = jax.eval_shape(self.optimizer.init, self.param_shapes)
         opt_state = optim.like_params(opt_shapes, self.param_shapes, params, whole)
-        return TrainState(step=whole, params=params, opt_state=opt_state)
+        step: Any = whole
+        return TrainState(step=step, params=params, opt_state=opt_state)
 
     @cached_property
     def abstract_state(self) -> TrainState:

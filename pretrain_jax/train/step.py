@@ -22,8 +22,7 @@ Batch = dict[str, jax.Array]
 Sums = dict[str, tuple[jax.Array, jax.Array]]
 
 
-@struct.dataclass
-class TrainState:
+class TrainState(struct.PyTreeNode):
     """What a checkpoint holds; donated to every step."""
 
     step: jax.Array

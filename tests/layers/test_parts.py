@@ -274,8 +274,8 @@ def test_attend_in_bfloat16_keeps_its_scores_in_float32():
     q, k, v = (jnp.asarray(draw(1, 64, 2, 16), jnp.bfloat16) for _ in range(3))
     found = attend(q, k, v, mask)
     assert found.dtype == jnp.bfloat16
-    exact = [np.asarray(x, np.float64) for x in (q, k, v)]
-    expected = attention_formula(np.asarray(mask))(*exact, 0)
+    exact_q, exact_k, exact_v = (np.asarray(x, np.float64) for x in (q, k, v))
+    expected = attention_formula(np.asarray(mask))(exact_q, exact_k, exact_v, 0)
     np.testing.assert_allclose(np.float64(found), expected, rtol=0, atol=0.03)
 
 

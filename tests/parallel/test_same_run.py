@@ -58,8 +58,14 @@ def run(sizes, optimizer="adamw"):
     state = how.init_state()
     first = jax.device_get(state.params)
     layouts = jax.tree.map(lambda x: x.sharding, state)
-    # Compiled once: it refuses a state that is laid out in another way than the first.
-    step = jax.jit(train_step, static_argnums=2, donate_argnums=0)
+    # Compiled once: it refuses a state that is laid out in another way than the first. Without
+    # out_shardings the compiler splits Adafactor's second moments, and step 2 compiles again.
+    step = jax.jit(
+        train_step,
+        static_argnums=2,
+        donate_argnums=0,
+        out_shardings=(how.state_shardings, rules.replicated(how.mesh)),
+    )
     compiled = step.lower(how.abstract_state, next(batches(how)), how.program).compile()
     found = []
     for batch in batches(how):
