@@ -2,7 +2,7 @@
 
     python -m pretrain_jax.main --config=configs/gpt2_nano.py
 
-2,000 steps of 16 x 128 tokens. Needs no download, no account and no GPU.
+1,500 steps of 16 x 128 tokens. Needs no download, no account and no GPU.
 """
 
 from ml_collections import ConfigDict
@@ -33,7 +33,7 @@ def get_config() -> ConfigDict:
                 b2=0.95,
                 weight_decay=0.1,
             ),
-            train=dict(steps=2000, batch_size=16),
+            train=dict(steps=1500, batch_size=16),
             checkpoint=dict(every=500),
             eval=dict(every=500, tokens=65536),
         )

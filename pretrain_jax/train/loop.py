@@ -136,10 +136,14 @@ class Loop:
 
     def __post_init__(self):
         self.train = self.design.train
+        whole = rules.replicated(self.design.mesh)
         self.step_function = jax.jit(
             train_step,
             static_argnums=2,
             donate_argnums=0,
+            # What goes in comes out: otherwise the compiler may split a leaf of the optimizer's
+            # state in another way, and the second step would be compiled again.
+            out_shardings=(self.design.state_shardings, whole),
             compiler_options=self.design.compiler_options,
         )
         self.eval_function = jax.jit(partial(eval_step, program=self.design.program))
@@ -151,6 +155,8 @@ class Loop:
         """From `step` updates done to `train.steps`."""
         pending: tuple[int, Any] | None = None
         first = step
+        if step < self.train.steps:
+            self.progress.say("compiling the training step")
         for phase, batches in self.phases(step):
             for _ in range(max(step, phase.first), phase.last):
                 if self.signals.received:

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+import tiny_job
 from tensorflow_datasets.core import constants
 
 from pretrain_jax.data.corpus import open_corpus
@@ -50,22 +51,28 @@ def test_by_name_by_version_and_by_folder(prepared, name):
     assert documents(f"tfds:{name.format(folder=prepared)}") == set(TEXTS)
 
 
-def test_tensorflow_stays_out_of_the_process(prepared, tmp_path):
+def test_it_trains_and_tensorflow_stays_out_of_the_process(prepared, tmp_path):
     """Were TensorFlow imported, even if it is not installed, this one would be found first."""
     decoy = tmp_path / "decoy" / "tensorflow"
     decoy.mkdir(parents=True)
     (decoy / "__init__.py").write_text("raise SystemExit('tensorflow was imported')")
+    options = [
+        f"--config={tiny_job.write(tmp_path)}",
+        f"--workdir={tmp_path / 'run'}",
+        f"--config.data.source=tfds:{prepared}",
+        "--config.train.steps=3",
+    ]
     program = (
         "import sys\n"
-        "from pretrain_jax.data.corpus import open_corpus\n"
-        f"print(open_corpus('tfds:{prepared}').count('train'))\n"
+        "from pretrain_jax import main\n"
+        f"main.main({options})\n"
         "assert 'tensorflow' not in sys.modules"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(decoy.parent), *sys.path])}
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
-    assert 100 < int(done.stdout) < len(TEXTS)
+    assert tiny_job.losses(tmp_path / "run").keys() == {1, 2, 3}
 
 
 def test_fingerprint_is_of_the_records(prepared, tmp_path):

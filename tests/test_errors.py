@@ -1,0 +1,149 @@
+"""What goes wrong at the command line: the exit code, the invariant, what was received, the fix.
+
+All of it before anything is compiled, and never with a traceback.
+"""
+
+import os
+import sys
+
+import pytest
+import tiny_job
+
+from pretrain_jax import command, main
+
+
+@pytest.fixture
+def end(monkeypatch, capsys, tmp_path):
+    """Runs the command in this process; gives its exit code and what it said."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["main", *map(str, arguments)])
+        monkeypatch.setattr("pretrain_jax.parallel.host_memory.keep", lambda: False)
+        monkeypatch.setattr("pretrain_jax.train.loop.Loop.run", compiled_nothing)
+        code = command.run(main.main, main.__doc__)
+        return code, capsys.readouterr().err
+
+    return run
+
+
+def compiled_nothing(*_):
+    raise AssertionError("the loop was reached")
+
+
+@pytest.fixture
+def job(tmp_path):
+    return tiny_job.write(tmp_path)
+
+
+def options(job, *more):
+    return [f"--config={job}", f"--workdir={job.parent / 'run'}", *more]
+
+
+WRONG_CONFIGS = {
+    "unknown key": (["--config.train.step=5"], ["unknown key", "train.step", "did you mean steps"]),
+    "unknown section": (["--config.optimiser.name=adamw"], ["optimiser", "did you mean optimizer"]),
+    "unknown model": (["--config.model.name=gtp"], ["model.name", "'gtp'", "did you mean gpt"]),
+    "unknown optimizer": (["--config.optimizer.name=adam"], ["did you mean adamw"]),
+    "unknown objective": (["--config.objective.name=causal"], ["did you mean causal_lm"]),
+    "wrong type": (["--config.train.steps=many"], ["train.steps", "int", "'many'"]),
+    "unknown option": (["--wordkir=x"], ["--wordkir", "did you mean workdir"]),
+    "stray argument": (["train"], ["'train'", "begins with --"]),
+    "batch over the mesh": (
+        ["--config.train.batch_size=12"],
+        ["train.batch_size must be a multiple", "8 x 1", "received 12", "8 or 16"],
+    ),
+    "heads over the mesh": (
+        ["--config.mesh.tensor=4", "--config.model.heads=2"],
+        ["heads axis", "has 2 entries", "mesh.tensor=4", "nearest sizes that divide are 1, 2"],
+    ),
+    "width over the mesh": (
+        ["--config.mesh.data=1", "--config.mesh.fsdp=8", "--config.model.width=12"],
+        ["width axis", "has 12 entries", "mesh.fsdp=8"],
+    ),
+    "mesh and devices": (["--config.mesh.tensor=3"], ["number of devices, 8", "mesh.tensor=3"]),
+    "sequence over the table": (
+        ["--config.data.seq_len=32"],
+        ["model.max_length", "received 32 and 16", "data.seq_len=16"],
+    ),
+    "tokenizer over the model": (
+        ["--config.model.vocab_size=200"],
+        ["model.vocab_size", "262", "200"],
+    ),
+    "warm-up and nothing": (["--config.optimizer.learning_rate=-1"], ["0 or more", "-1"]),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_CONFIGS)
+def test_a_wrong_config(end, job, case):
+    arguments, said = WRONG_CONFIGS[case]
+    code, errors = end(*options(job, *arguments))
+    assert code == 64
+    for part in said:
+        assert part in errors
+    assert "Traceback" not in errors
+
+
+def test_25_heads_name_the_nearest_legal_meshes(end, job):
+    xl = ["--config=configs/gpt2_xl.py", f"--workdir={job.parent / 'run'}"]
+    mesh = ["--config.mesh.data=1", "--config.mesh.fsdp=4", "--config.mesh.tensor=2"]
+    code, errors = end(*xl, *mesh)
+    assert code == 64
+    assert "heads axis" in errors and "25 entries" in errors and "1, 5" in errors
+
+
+def test_no_file_matches(end, job):
+    code, errors = end(*options(job, f"--config.data.source=text:{job.parent}/*.text"))
+    assert code == 66
+    assert "*.text" in errors and "corpus.jsonl" in errors  # what is there instead
+
+
+def test_an_empty_corpus(end, job):
+    (job.parent / "empty.txt").write_text("")
+    code, errors = end(*options(job, f"--config.data.source=text:{job.parent}/empty.txt"))
+    assert code == 65 and "not one byte of text" in errors
+
+
+def test_invalid_utf8_names_file_and_byte(end, job):
+    (job.parent / "bad.txt").write_bytes(b"good text " * 5 + b"\xff")
+    code, errors = end(*options(job, f"--config.data.source=text:{job.parent}/bad.txt"))
+    assert code == 65 and "bad.txt" in errors and "byte 50" in errors and "UTF-8" in errors
+
+
+def test_a_config_that_is_not_there(end, job):
+    code, errors = end(f"--config={job.parent}/tinny.py")
+    assert code == 66 and "did you mean" in errors and "tiny.py" in errors
+
+
+def test_a_workdir_that_cannot_be_written_to(end, job):
+    (job.parent / "file").write_text("in the way")
+    code, errors = end(f"--config={job}", f"--workdir={job.parent}/file/run")
+    assert code == 74 and "choose another --workdir" in errors
+
+
+def test_a_workdir_of_another_config(end, job):
+    from pretrain_jax.train import workdir
+
+    (job.parent / "run").mkdir()
+    workdir.write_config(job.parent / "run", {"seed": 3, "train": {"steps": 1, "batch_size": 4}})
+    code, errors = end(*options(job))
+    assert code == 78 and "train.batch_size: stored 4, now 8" in errors
+
+
+def test_a_workdir_in_use(end, job):
+    # POSIX locks do not exclude the process that holds them, so another one must.
+    import subprocess
+
+    program = (
+        "import sys\nfrom pretrain_jax.train import workdir\n"
+        f"with workdir.claim({str(job.parent / 'run')!r}):\n"
+        "    print('held', flush=True)\n    sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", program]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as other:
+        assert other.stdout is not None and other.stdin is not None
+        assert other.stdout.readline() == "held\n"
+        code, errors = end(*options(job))
+        other.stdin.close()
+    assert code == 82 and str(other.pid) in errors
+    assert os.path.isdir(job.parent / "run")
