@@ -107,13 +107,16 @@ def test_another_config_in_the_workdir_is_refused_with_both_values(job, straight
         loop.train(changed, str(straight))
 
 
-def test_another_corpus_is_refused(tmp_path):
+def test_another_corpus_is_refused_and_the_tokenizer_stays(tmp_path):
     job = tiny_job.write(tmp_path)
-    loop.train(config.read(str(job), [("train.steps", "2")]), str(tmp_path / "run"))
+    chars = ("tokenizer.name", "chars")
+    loop.train(config.read(str(job), [chars, ("train.steps", "2")]), str(tmp_path / "run"))
+    before = {p.name: p.read_bytes() for p in (tmp_path / "run" / "tokenizer").iterdir()}
     with (tmp_path / "corpus.jsonl").open("a") as corpus:
-        corpus.write('{"text": "one more"}\n')
-    with pytest.raises(WorkdirMismatch, match="the data it began with"):
-        loop.train(config.read(str(job), [("train.steps", "4")]), str(tmp_path / "run"))
+        corpus.write('{"text": "one more: XYZ"}\n')
+    with pytest.raises(WorkdirMismatch, match="the corpus of the checkpoint"):
+        loop.train(config.read(str(job), [chars, ("train.steps", "4")]), str(tmp_path / "run"))
+    assert before == {p.name: p.read_bytes() for p in (tmp_path / "run" / "tokenizer").iterdir()}
 
 
 def test_a_longer_run_does_not_bend_the_past(job, tmp_path):

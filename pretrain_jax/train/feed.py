@@ -16,7 +16,7 @@ from pretrain_jax.data import pipeline, yardsticks
 from pretrain_jax.data.arrange import Chunks
 from pretrain_jax.data.cache import TokenCache, token_cache
 from pretrain_jax.data.corpus import Corpus, open_corpus
-from pretrain_jax.errors import ConfigError
+from pretrain_jax.errors import ConfigError, WorkdirMismatch
 from pretrain_jax.objectives import Objective
 from pretrain_jax.train.compose import Design, Phase
 
@@ -43,9 +43,17 @@ class Feed:
     _streams: dict[Any, pipeline.Stream] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, design: Design, workdir: epath.Path) -> "Feed":
-        """Opens the sources, obtains the tokenizer (training it if need be), fills the cache."""
+    def open(
+        cls, design: Design, workdir: epath.Path, stored: Mapping[str, Any] | None = None
+    ) -> "Feed":
+        """Opens the sources, obtains the tokenizer (training it if need be), fills the cache.
+
+        stored: the fingerprints of a checkpoint to go on from; other data raises WorkdirMismatch,
+        before a tokenizer of other text could take the place of the one in the workdir.
+        """
         sources = tuple(open_sources(design))
+        if stored is not None:
+            same_data("corpus", stored["sources"], [s.corpus.fingerprint for s in sources])
         config = design.config
         options = {k: v for k, v in config.tokenizer.items() if k not in ("name", "path")}
         tokenizer = text.obtain(
@@ -57,6 +65,8 @@ class Feed:
             directory=workdir / "tokenizer",
             **options,
         )
+        if stored is not None:
+            same_data("tokenizer", stored["tokenizer"], tokenizer.fingerprint)
         feed = cls(design, sources, tokenizer)
         for half in ("train", "valid"):
             for source in sources:
@@ -211,6 +221,16 @@ def open_sources(design: Design) -> Iterator[Source]:
             )
         corpus = open_corpus(name, split=data.split, text_key=data.text_key)
         yield Source(corpus, objective, float(rate))
+
+
+def same_data(what: str, stored: Any, found: Any) -> None:
+    """Raises WorkdirMismatch when a fingerprint is not the one that the run began with."""
+    if stored != found:
+        raise WorkdirMismatch(
+            f"a run goes on only with the data it began with; the {what} of the checkpoint has the "
+            f"fingerprint {stored}, the one here {found}. Restore it, or start in another "
+            "--workdir (with --config.init_from=WORKDIR to keep the parameters)"
+        )
 
 
 def round_robin(iterables: Iterable[Iterable[str]]) -> Iterator[str]:

@@ -43,10 +43,10 @@ def train(config: Any, directory: str) -> None:
             workdir.compare_configs(stored, plain)
         design = Design(config, tuple(jax.devices()))
         design.check()
-        feed = Feed.open(design, path)
-        workdir.write_config(path, plain)
         with Checkpoints(path / "checkpoints", **config.checkpoint) as checkpoints:
-            step, state = start(design, feed, checkpoints)
+            feed = Feed.open(design, path, fingerprints(checkpoints))
+            workdir.write_config(path, plain)
+            step, state = start(design, checkpoints)
             with (
                 Writer(path, step) as writer,
                 Progress(design.train.steps, step) as progress,
@@ -65,18 +65,24 @@ def evaluate(config: Any, directory: str) -> None:
     workdir.compare_configs(stored, config.to_dict())
     design = Design(config, tuple(jax.devices()))
     design.check()
-    feed = Feed.open(design, path)
     with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
         if checkpoints.latest() is None:
             raise InputMissing(f"--mode=eval needs a checkpoint; {path}/checkpoints has none")
-        step, state = start(design, feed, checkpoints)
+        feed = Feed.open(design, path, fingerprints(checkpoints))
+        step, state = start(design, checkpoints)
     function = jax.jit(partial(eval_step, program=design.program))
     special = jnp.asarray(feed.tokenizer.special)
     values = evaluation(design, feed, state.params, function, special)
     print(json.dumps({"step": step, **values}))
 
 
-def start(design: Design, feed: Feed, checkpoints: Checkpoints) -> tuple[int, TrainState]:
+def fingerprints(checkpoints: Checkpoints) -> dict[str, Any] | None:
+    """Of the data that the last checkpoint was trained on; None before the first."""
+    step = checkpoints.latest()
+    return None if step is None else checkpoints.read_json(step, "data")["fingerprints"]
+
+
+def start(design: Design, checkpoints: Checkpoints) -> tuple[int, TrainState]:
     """The state of the last checkpoint, or a fresh one (from `init_from`, where it is set)."""
     step = checkpoints.latest()
     if step is None:
@@ -84,13 +90,6 @@ def start(design: Design, feed: Feed, checkpoints: Checkpoints) -> tuple[int, Tr
         if design.config.init_from:
             state = state.replace(params=params_of(design, design.config.init_from))
         return 0, state
-    stored = checkpoints.read_json(step, "data")["fingerprints"]
-    if stored != feed.fingerprints:
-        raise WorkdirMismatch(
-            "a run goes on only with the data it began with; the checkpoint has "
-            f"{stored}, the corpus and tokenizer here are {feed.fingerprints}. Restore the "
-            "data, or start in another --workdir (with --config.init_from to keep the parameters)"
-        )
     log.info("going on from step %d", step)
     return step, checkpoints.restore(step, design.abstract_state)
 
