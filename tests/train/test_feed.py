@@ -1,0 +1,96 @@
+"""The host half as a run opens it: every tokenizer, mixtures, phases, evaluation."""
+
+import jax
+import numpy as np
+import pytest
+import tiny_job
+from etils import epath
+
+from pretrain_jax import config, registry
+from pretrain_jax.errors import ConfigError
+from pretrain_jax.train.compose import Design, fix_schedule
+from pretrain_jax.train.feed import Feed
+
+
+def opened(job, *overrides):
+    settings = fix_schedule(config.read(str(job), overrides))
+    return Feed.open(Design(settings, (jax.devices()[0],)), epath.Path(job.parent / "run"))
+
+
+@pytest.fixture
+def job(tmp_path):
+    return tiny_job.write(tmp_path)
+
+
+@pytest.mark.parametrize("name", registry.names("text"))
+def test_every_tokenizer_feeds_and_is_scored(job, name):
+    vocab_size = "262" if name in ("bytes", "chars") else "300"
+    feed = opened(job, ("tokenizer.name", name), ("model.vocab_size", vocab_size))
+    batch = next(iter(feed.batches(feed.design.phases[0], 0)))
+    shapes = feed.design.batch_shapes(8, 16)
+    assert {key: value.shape for key, value in batch.items()} == {
+        key: shape.shape for key, shape in shapes.items()
+    }
+    assert batch["tokens"].max() < feed.tokenizer.size <= int(vocab_size)
+    sticks = feed.yardsticks
+    # Words are drawn at random here: pairs of them tell little, single ones much.
+    assert sticks["yardstick/unigram"] < sticks["yardstick/uniform"]
+    assert sticks["yardstick/bigram"] < sticks["yardstick/unigram"] + 0.1
+    assert sticks["yardstick/uniform"] == pytest.approx(np.log(feed.tokenizer.size))
+    again = opened(job, ("tokenizer.name", name), ("model.vocab_size", vocab_size))
+    assert again.fingerprints == feed.fingerprints  # the trained one is found, not trained again
+
+
+def test_a_mixture_shares_rows_by_its_rates(job, tmp_path):
+    other = tmp_path / "other.txt"
+    other.write_text("ZEBRA QUAGGA " * 2000)
+    corpus = tmp_path / "corpus.jsonl"
+    mixture = f'(("text:{corpus}", "causal_lm", 3.0), ("text:{other}", "causal_lm", 1.0))'
+    feed = opened(job, ("data.mixture", mixture))
+    batches = feed.batches(feed.design.phases[0], 0)
+    zebra = [
+        bool(np.isin(row, np.frombuffer(b"ZQ", np.uint8)).any())
+        for _ in range(10)
+        for row in next(iter(batches))["tokens"]
+    ]
+    assert sum(zebra) == 20  # a quarter of 80 rows
+
+
+@pytest.mark.parametrize(
+    "mixture, said",
+    [
+        ('(("stdlib", "causal_lm"),)', "the member"),
+        ('(("stdlib", "causal_lm", 0),)', "positive rates"),
+        ('(("stdlib", "casual_lm", 1),)', "did you mean causal_lm"),
+        ('(("sdtlib", "causal_lm", 1),)', "stdlib"),
+    ],
+)
+def test_a_wrong_mixture_is_refused(job, mixture, said):
+    with pytest.raises(ConfigError, match=said):
+        opened(job, ("data.mixture", mixture))
+
+
+def test_phases_of_one_length_read_no_row_twice_and_resume_inside(job):
+    phases = ("train.phases", '((3, {"batch_size": 16}),)')
+    feed = opened(job, phases)
+    first, second = feed.design.phases
+    small = [next(b) for b in [iter(feed.batches(first, 0))] for _ in range(3)]
+    large = [next(b) for b in [iter(feed.batches(second, 3))] for _ in range(2)]
+    resumed = next(iter(feed.batches(second, 4)))
+    whole = opened(job, ("train.batch_size", "56"))
+    expected = next(iter(whole.batches(whole.design.phases[0], 0)))
+    for name, field in expected.items():
+        rows = np.concatenate([batch[name] for batch in (*small, *large)])
+        np.testing.assert_array_equal(rows, field)
+        np.testing.assert_array_equal(resumed[name], large[1][name])
+
+
+def test_evaluation_scores_the_same_rows_each_time_and_enough_of_them(job):
+    feed = opened(job)
+    once, again = (list(feed.eval_batches()) for _ in range(2))
+    text = 0
+    for a, b in zip(once, again, strict=True):
+        for name in a:
+            np.testing.assert_array_equal(a[name], b[name])
+        text += ((a["weights"] > 0) & ~feed.tokenizer.special[a["targets"]]).sum()
+    assert text >= 500
