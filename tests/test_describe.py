@@ -56,9 +56,9 @@ def test_the_table_shows_every_value_with_its_origin(capsys):
     lines = capsys.readouterr().out.splitlines()
     words = {line.split()[0]: line.split()[1:] for line in lines if line.strip()}
     assert words["seed"] == ["command", "line", "3"]
-    assert words["train.steps"] == ["file", "2000"]
+    assert words["train.steps"] == ["file", "1500"]
     assert words["train.accumulate"] == ["default", "1"]
-    assert words["optimizer.decay_steps"] == ["train.steps", "2000"]
+    assert words["optimizer.decay_steps"] == ["train.steps", "1500"]
     assert any(line.split() == ["parameters", "1,071,872"] for line in lines)
 
 
