@@ -6,8 +6,8 @@ Both sides train the same shapes in fp32 on random tokens: forward, backward, cl
 AdamW. S is nanoGPT's CPU recipe (4 layers, width 128, 4 heads, length 64, batch 12), M its GPU
 recipe for Shakespeare at batch 16 (6 layers, width 384, 6 heads, length 256). Each side is a
 process of its own that holds its model warm and runs a burst when told to, after one step that is
-not timed; bursts alternate, so that a machine that slows down slows down both. Printed are the median tokens a second of the
-bursts and the median of the ratios of neighbouring bursts.
+not timed; bursts alternate, so that a machine that slows down slows down both. Printed are the
+median tokens a second of the bursts and the median of the ratios of neighbouring bursts.
 """
 
 # pyright: reportMissingImports=false

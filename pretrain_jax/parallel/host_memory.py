@@ -33,7 +33,7 @@ def keep() -> bool:
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "mallopt"):
         return False
-    told = all([libc.mallopt(name, value) for name, value in SETTINGS])
+    told = all(libc.mallopt(name, value) for name, value in SETTINGS)
     return told and ask_for_huge_pages(libc)
 
 
