@@ -164,3 +164,11 @@ def test_init_from_starts_with_the_parameters_of_another_run(job, straight, tmp_
     settings = config.read(str(job), [("init_from", str(straight)), ("train.steps", "1")])
     loop.train(settings, str(tmp_path / "run"))
     assert tiny_job.losses(tmp_path / "run")[1] < tiny_job.losses(straight)[10]
+
+
+def test_tokens_a_second_leave_out_compilation(straight):
+    """The first two steps are no measure of speed, and say nothing."""
+    rows = [json.loads(line) for line in (straight / "metrics.jsonl").read_text().splitlines()]
+    rates = {row["step"]: row["tokens_per_second"] for row in rows if "train/loss" in row}
+    assert rates[1] is None and rates[2] is None
+    assert all(rates[step] > 0 for step in range(4, 61))

@@ -148,12 +148,12 @@ class Loop:
         self.eval_function = jax.jit(partial(eval_step, program=self.design.program))
         self.special = jnp.asarray(self.feed.tokenizer.special)
         self.throughput = Throughput()
-        self.saved = -1
+        self.measured_after = 0
 
     def run(self, state: TrainState, step: int) -> None:
         """From `step` updates done to `train.steps`."""
         pending: tuple[int, Any] | None = None
-        first = step
+        self.measured_after = step + 2  # compilation, and the first step's page faults
         if step < self.train.steps:
             self.progress.say("compiling the training step")
         for phase, batches in self.phases(step):
@@ -161,9 +161,10 @@ class Loop:
                 if self.signals.received:
                     break
                 batch = self.on_devices(next(batches))
-                with self.throughput.aside() if step <= first + 1 else contextlib.nullcontext():
+                measured = step >= self.measured_after
+                with contextlib.nullcontext() if measured else self.throughput.aside():
                     state, metrics = self.step_function(state, batch, self.design.program)
-                    if step <= first + 1:  # compilation, and the first step's page faults
+                    if not measured:
                         jax.block_until_ready(metrics)
                 step += 1
                 self.report(pending)
@@ -242,7 +243,8 @@ class Loop:
                 "optimizer.learning_rate, lengthen optimizer.warmup_steps or set train.z_loss=1e-4 "
                 "and start again from the last checkpoint in a new --workdir"
             )
-        self.throughput.count(int(values["tokens"]))
+        if step > self.measured_after:
+            self.throughput.count(int(values["tokens"]))
         if step % self.train.log_every and step != self.train.steps:
             self.progress.update(step)
             return

@@ -4,11 +4,12 @@ import subprocess
 import sys
 
 PROGRAM = """
-import resource
+from pathlib import Path
 from pretrain_jax.parallel import host_memory
 told = host_memory.keep()
 assert told in (True, False)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+status = Path("/proc/self/status").read_text()
+print(status.partition("VmRSS:")[2].split()[0])
 import jax
 print(float(jax.jit(lambda x: (x @ x).sum())(jax.numpy.ones((300, 300)))))
 """
