@@ -8,7 +8,7 @@ import json
 import logging
 import math
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -185,8 +185,11 @@ class Loop:
                 yield phase, iter(self.feed.batches(phase, begin))
 
     def pause_due(self, step: int) -> bool:
+        return self.checkpoints.due(step) or self.evaluation_due(step)
+
+    def evaluation_due(self, step: int) -> bool:
         every = self.design.eval.every
-        return self.checkpoints.due(step) or bool(every and step % every == 0)
+        return bool(every and step and step % every == 0)
 
     def pause(self, state: TrainState, step: int) -> None:
         """Between two steps: evaluate, then save, each when it is due.
@@ -194,8 +197,7 @@ class Loop:
         In this order, a step that is committed has all its lines: whoever is killed in between
         evaluates again and does not miss a line.
         """
-        every = self.design.eval.every
-        if every and step % every == 0:
+        if self.evaluation_due(step):
             self.evaluate(state, step)
         if self.checkpoints.due(step):
             self.save(state, step)
@@ -203,8 +205,7 @@ class Loop:
     def finish(self, state: TrainState, step: int) -> None:
         """The end of a run, or a stop: the last state is always committed."""
         stopped = self.signals.received if step < self.train.steps else None
-        every = self.design.eval.every
-        if not stopped and not (every and step and step % every == 0):
+        if not stopped and not self.evaluation_due(step):
             self.evaluate(state, step)
         self.save(state, step)
         self.checkpoints.wait()
@@ -222,13 +223,9 @@ class Loop:
         }
         self.checkpoints.save(step, state, data, self.design.config.to_dict(), force=True)
 
-    def on_devices(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    def on_devices(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
         """This process's rows as its part of global arrays."""
-        sharding = self.design.batch_sharding
-        return {
-            name: jax.make_array_from_process_local_data(sharding, rows)
-            for name, rows in batch.items()
-        }
+        return global_arrays(self.design, batch)
 
     def report(self, pending: tuple[int, Any] | None) -> None:
         """Reads the numbers of a step that is done: stops on NaN, writes a line when it is due."""
@@ -274,17 +271,21 @@ class Loop:
             self.writer.sample(step, continuation(self.design, self.feed, state.params, step))
 
 
+def global_arrays(design: Design, rows: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+    """This process's rows of a batch as its part of arrays over the whole mesh."""
+    return {
+        name: jax.make_array_from_process_local_data(design.batch_sharding, field)
+        for name, field in rows.items()
+    }
+
+
 def evaluation(
     design: Design, feed: Feed, params: Any, eval_function: Any, special: jax.Array
 ) -> dict[str, float | None]:
     """Held-out loss, perplexity and bits a byte, beside the yardsticks on the same tokens."""
     totals: dict[str, list[float]] = {}
-    sharding = design.batch_sharding
     for rows in feed.eval_batches():
-        batch = {
-            name: jax.make_array_from_process_local_data(sharding, field)
-            for name, field in rows.items()
-        }
+        batch = global_arrays(design, rows)
         for term, pair in jax.device_get(eval_function(params, batch, special)).items():
             found = totals.setdefault(term, [0.0, 0.0])
             for place, number in enumerate(pair):
