@@ -9,8 +9,8 @@ import time
 import pytest
 import tiny_job
 
-from pretrain_jax import config, main
-from pretrain_jax.errors import WorkdirMismatch
+from pretrain_jax import config, generate, main
+from pretrain_jax.errors import ConfigError, InputMissing, WorkdirMismatch
 from pretrain_jax.train import loop
 
 
@@ -172,3 +172,30 @@ def test_tokens_a_second_leave_out_compilation(straight):
     rates = {row["step"]: row["tokens_per_second"] for row in rows if "train/loss" in row}
     assert rates[1] is None and rates[2] is None
     assert all(rates[step] > 0 for step in range(4, 61))
+
+
+def test_generate_continues_a_prompt_and_repeats_itself(straight, capsys):
+    def said(*options):
+        flags = [f"--workdir={straight}", "--prompt=the cat", "--tokens=12", *options]
+        assert generate.main(flags) == 0
+        return capsys.readouterr().out.removesuffix("\n")
+
+    likeliest = said("--temperature=0")
+    assert likeliest.startswith("the cat") and len(likeliest) > len("the cat")
+    assert said("--temperature=0", "--seed=1") == likeliest
+    assert said("--top_k=1", "--temperature=1") == likeliest
+    assert said("--top_k=0", "--temperature=2", "--seed=1") != likeliest
+
+
+@pytest.mark.parametrize(
+    "option, said",
+    [("--tokens=0", "at least 1"), ("--tokens=x", "must be a number"), ("--topk=3", "top_k")],
+)
+def test_generate_refuses_what_it_cannot_do(straight, option, said):
+    with pytest.raises(ConfigError, match=said):
+        generate.main([f"--workdir={straight}", option])
+
+
+def test_generate_says_where_there_is_no_run(tmp_path):
+    with pytest.raises(InputMissing, match="has no run"):
+        generate.main([f"--workdir={tmp_path}"])
