@@ -64,9 +64,10 @@ def main() -> None:
             f"{peak():.0f} MB at its peak |"
         )
         objective = causal_lm.build()
-        budgets = objective.lengths(objective.raw_length(SEQ_LEN))
-        ends = {"begin": tokenizer.bos, "end": tokenizer.eos}
-        examples = Chunks(cache, raw_length=SEQ_LEN + 1, overlap=1, **ends)
+        budgets = objective.budgets(SEQ_LEN)
+        arrange = objective.arrange(SEQ_LEN)
+        arrange |= {"begin": tokenizer.bos, "end": tokenizer.eos}
+        examples = Chunks(cache, **arrange)
         member = pipeline.Member.planned(
             examples,
             lengths=objective.lengths,

@@ -15,6 +15,10 @@ Two documents, "a b" and "c", packed into one row of L = 5 for causal language m
 The packer knows the kinds below and never a name, so a new objective may use any field that
 stands here without touching the packer.
 
+Span boundaries (objectives/span_boundary.py): `left_at` and `right_at` [P] are the last token
+before and the first after the span that a prediction belongs to, `span_positions` [P] its place in
+the span, from 0, `span_weights` [P] float32 is 0 where the boundary predicts nothing.
+
 STREAM   [L]  concatenated along the stream that predicts
 MEMORY   [M]  concatenated along the memory that is read through cross attention
 INDEX    [P]  indices into the stream: shifted by the place where the example starts in the row
@@ -60,6 +64,10 @@ FIELDS: dict[str, Field] = {
     "predict_at": Field(Kind.INDEX),
     "targets": Field(Kind.ANSWER),
     "weights": Field(Kind.ANSWER, np.float32),
+    "left_at": Field(Kind.INDEX),
+    "right_at": Field(Kind.INDEX),
+    "span_positions": Field(Kind.ANSWER),
+    "span_weights": Field(Kind.ANSWER, np.float32),
     "example_at": Field(Kind.PLACE),
     "labels": Field(Kind.EXAMPLE),
     "label_weights": Field(Kind.EXAMPLE, np.float32),

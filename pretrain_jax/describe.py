@@ -39,15 +39,16 @@ def describe(line: command.Line) -> dict[str, Any]:
         origins["optimizer.decay_steps"] = "train.steps"
     design = compose.Design(settings, tuple(jax.devices()))
     design.check()
-    parts = sizes.parameters(design)
     last = design.phases[-1]
-    tokens = sum((p.last - p.first) * p.batch_size * p.seq_len for p in design.phases)
+    tokens = sum(
+        (p.last - p.first) * p.batch_size * design.tokens_per_row(p.seq_len) for p in design.phases
+    )
     flops_per_token = flops.per_token(design)
     return {
-        "parameters": sum(parts.values()),
-        "parameters_by_part": parts,
+        "parameters": sum(sizes.parameters(design).values()),
+        "parameters_by_part": sizes.parts(design),
         "flops_per_token": flops_per_token,
-        "tokens_per_step": last.batch_size * last.seq_len,
+        "tokens_per_step": last.batch_size * design.tokens_per_row(last.seq_len),
         "steps": design.train.steps,
         "tokens": tokens,
         "flops": flops_per_token * tokens,

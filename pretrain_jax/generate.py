@@ -36,6 +36,13 @@ def main(argv: list[str]) -> int:
     from pretrain_jax.train import restore, sample  # imports jax: after host_memory.keep
 
     run = restore.trained(line.flags["workdir"])
+    objective = run.design.objective
+    if objective.attention == "full" or "memory_tokens" in objective.fields:
+        raise ConfigError(
+            "generate continues a text with one stack that is causal or has a prefix; the run in "
+            f"{line.flags['workdir']} has objective.name={run.design.config.objective.name} and "
+            f"model.name={run.design.config.model.name}"
+        )
     made = sample.continuation(
         run.params,
         run.design.program,
@@ -46,6 +53,7 @@ def main(argv: list[str]) -> int:
         seed=seed,
         temperature=temperature,
         top_k=top_k,
+        prefix=objective.attention == "prefix",
     )
     print(line.flags["prompt"] + run.tokenizer.decode(made))
     return 0

@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+Sums = dict[str, tuple[jax.Array, jax.Array]]
+"""(sum, weight) by name."""
 MAX_LOGITS = 1 << 28
 """Logits alive at once on a device, 1 GiB in float32; more are read out in chunks."""
 
@@ -19,31 +21,58 @@ def token_nll(output: Any, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
     have probability 0. The [B, P, V] logits never exist as a whole when they are large: they are
     made, used and made again in the backward pass, a slice of P at a time.
     """
+    return in_chunks(cross_entropy, output, targets)
+
+
+def token_hits(output: Any, targets: jax.Array) -> jax.Array:
+    """bool [B, P]: whether the likeliest token is the target [B, P]; the first of equals."""
+    return in_chunks(lambda logits, wanted: jnp.argmax(logits, axis=-1) == wanted, output, targets)
+
+
+def sample_tokens(output: Any, rng: jax.Array) -> jax.Array:
+    """int32 [B, P] drawn from softmax(logits), temperature 1; no gradient flows through."""
+    rows, length = output.hidden.shape[:2]
+    places = jnp.arange(rows * length).reshape(rows, length)
+
+    def draw(logits: jax.Array, place: jax.Array) -> jax.Array:
+        # A key for each place, so that what is drawn does not depend on how P is cut.
+        keys = jax.vmap(lambda p: jax.random.fold_in(rng, p))(place)
+        fixed = jax.lax.stop_gradient(logits)
+        return jax.vmap(jax.random.categorical)(keys, fixed).astype(jnp.int32)
+
+    return in_chunks(draw, output, places)
+
+
+def in_chunks(function: Callable[..., Any], output: Any, values: jax.Array) -> Any:
+    """function(logits [N, V], values [N]) -> arrays [N], over all N = B x P places.
+
+    Returns them as [B, P]. When the logits are large, a slice of P at a time.
+    """
     hidden, readout = output.hidden, output.readout
-    rows, length = targets.shape
+    rows, length = values.shape
     logits = rows * length * readout.table.shape[0] // readout.shards
     chunks = min(-(-logits // MAX_LOGITS), length)
-    while length % chunks:
-        chunks += 1
+
+    def part(of_hidden: jax.Array, of_values: jax.Array) -> Any:
+        flat = read_out(of_hidden.reshape(-1, of_hidden.shape[-1]), readout)
+        found = function(flat, of_values.reshape(-1))
+        return jax.tree.map(lambda x: x.reshape(of_values.shape), found)
+
     if chunks == 1:
-        return _nll(hidden, readout, targets)
+        return part(hidden, values)
+
+    each = -(-length // chunks)
+    chunks = -(-length // each)
 
     def split(x):
-        return jnp.moveaxis(x.reshape(rows, chunks, length // chunks, *x.shape[2:]), 1, 0)
-
-    body = jax.checkpoint(lambda part: _nll(part[0], readout, part[1]))
+        whole = jnp.pad(x, ((0, 0), (0, chunks * each - length), *((0, 0),) * (x.ndim - 2)))
+        return jnp.moveaxis(whole.reshape(rows, chunks, each, *x.shape[2:]), 1, 0)
 
     def join(x):
-        return jnp.moveaxis(x, 0, 1).reshape(rows, length)
+        return jnp.moveaxis(x, 0, 1).reshape(rows, chunks * each)[:, :length]
 
-    nll, log_z = jax.lax.map(body, (split(hidden), split(targets)))
-    return join(nll), join(log_z)
-
-
-def _nll(hidden: jax.Array, readout: Any, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
-    logits = read_out(hidden.reshape(-1, hidden.shape[-1]), readout)
-    nll, log_z = cross_entropy(logits, targets.reshape(-1))
-    return nll.reshape(targets.shape), log_z.reshape(targets.shape)
+    body = jax.checkpoint(lambda pair: part(*pair))
+    return jax.tree.map(join, jax.lax.map(body, (split(hidden), split(values))))
 
 
 @jax.custom_vjp
@@ -97,10 +126,49 @@ def token_loss(
 
     The z-loss takes part with the coefficient `train.z_loss` (PaLM section 5, 1e-4).
     """
-    nll, log_z = token_nll(apply(params, batch, rng, train), batch["targets"])
+    return token_terms(apply(params, batch, rng, train), batch)
+
+
+def token_terms(output: Any, batch: dict[str, jax.Array]) -> Sums:
+    """`token_loss` of a model's output."""
+    nll, log_z = token_nll(output, batch["targets"])
     weights = batch["weights"]
     total = jnp.sum(weights)
     return {
         "loss": (jnp.sum(nll * weights), total),
         "z_loss": (jnp.sum(jnp.square(log_z) * weights), total),
     }
+
+
+def token_metrics(
+    apply: Callable[..., Any],
+    params: Any,
+    batch: dict[str, jax.Array],
+    rng: Any,
+    special: jax.Array,
+) -> dict[str, tuple[jax.Array, jax.Array]]:
+    """Of an evaluation batch: "text", the nats of the predicted text tokens, and their "accuracy".
+
+    special: bool [V], targets that are not text. Both have the number of text targets as weight.
+    """
+    return text_metrics(apply(params, batch, rng, False), batch, special)
+
+
+def text_metrics(
+    output: Any, batch: dict[str, jax.Array], special: jax.Array
+) -> dict[str, tuple[jax.Array, jax.Array]]:
+    """`token_metrics` of a model's output."""
+    targets = batch["targets"]
+    text = is_text(batch, special)
+    nll, _ = token_nll(output, targets)
+    hits = token_hits(output, targets) & text
+    count = jnp.sum(text).astype(jnp.float32)
+    return {
+        "text": (jnp.sum(jnp.where(text, nll, 0.0)), count),
+        "accuracy": (jnp.sum(hits).astype(jnp.float32), count),
+    }
+
+
+def is_text(batch: dict[str, jax.Array], special: jax.Array) -> jax.Array:
+    """bool, like `targets`: predictions of text tokens, the ones that `valid/loss` counts."""
+    return (batch["weights"] > 0) & ~special[batch["targets"]]

@@ -48,6 +48,43 @@ PARAMETERS = {
     "gopher_280b": 279_714_217_984,
     # V D + L (4 D I + 3 D F + 2 D) + D + 32 H
     "lamda_137b": 137_702_158_336,
+    # Body with pooler, masked-LM head, next-sentence head.
+    "bert_base": 110_106_428,
+    "bert_large": 336_226_108,
+    # With the LM head, without a row of segment types.
+    "roberta_base": 124_696_665,
+    "roberta_large": 355_411_033,
+    # As trained: body without pooler, masked-LM head, span boundary head.
+    "spanbert_base": 110_300_480,
+    "spanbert_large": 336_998_976,
+    # Generator and discriminator, what they share counted once.
+    "electra_small": 14_196_219,
+    "electra_base": 119_386_427,
+    "electra_large": 354_655_291,
+    # With the 28 rows that pad T5's vocabulary to 32128.
+    "t5_small": 60_506_624,
+    "t5_base": 222_903_552,
+    "t5_large": 737_668_096,
+    "t5_3b": 2_851_598_336,
+    "t5_11b": 11_307_321_344,
+    "t5_1_1_small": 76_961_152,
+    "t5_1_1_base": 247_577_856,
+    "t5_1_1_large": 783_150_080,
+    "t5_1_1_xl": 2_849_757_184,
+    "t5_1_1_xxl": 11_135_332_352,
+    "transformer_base": 63_045_632,
+    "transformer_big": 214_171_648,
+}
+
+PARTS = {
+    ("bert_base", "body"): 109_482_240,
+    ("bert_large", "body"): 335_141_888,
+    ("electra_small", "generator"): 4_620_026,
+    ("electra_small", "discriminator"): 13_549_057,
+    ("electra_base", "generator"): 33_740_602,
+    ("electra_base", "discriminator"): 109_483_009,
+    ("electra_large", "generator"): 51_295_290,
+    ("electra_large", "discriminator"): 335_142_913,
 }
 
 TOKENS = {
@@ -77,6 +114,11 @@ def test_it_has_the_published_size(name):
     parts = sizes.parameters(design(name))
     assert sum(parts.values()) == PARAMETERS[name]
     assert f"{PARAMETERS[name]:,} parameters" in CONFIGS[name].read_text()
+
+
+@pytest.mark.parametrize("name, part", PARTS)
+def test_its_parts_have_the_published_sizes(name, part):
+    assert sizes.parts(design(name))[part] == PARTS[name, part]
 
 
 def test_lamda_without_its_embedding_is_the_papers_137_billion():

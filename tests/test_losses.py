@@ -182,3 +182,46 @@ def test_a_batch_of_more_logits_than_may_be_alive_at_a_place_still_ends():
 
     shape = jax.eval_shape(nll, hidden, table, jax.ShapeDtypeStruct((3072, 4), jnp.int32))
     assert shape[0].shape == (3072, 4)
+
+
+def test_hits_are_where_the_target_is_the_likeliest():
+    logits = np.asarray(
+        losses.read_out(HIDDEN.reshape(-1, HIDDEN.shape[-1]), output(HIDDEN).readout)
+    )
+    best = logits.argmax(-1).reshape(TARGETS.shape)
+    wanted = np.where(np.arange(TARGETS.size).reshape(TARGETS.shape) % 2, best, (best + 1) % 7)
+    hits = losses.token_hits(output(HIDDEN), jnp.asarray(wanted))
+    np.testing.assert_array_equal(hits, wanted == best)
+    assert 0 < np.sum(hits) < hits.size
+
+
+def test_samples_follow_the_softmax_and_do_not_depend_on_chunks(monkeypatch):
+    hidden = jnp.broadcast_to(HIDDEN[:1, :1], (50, 60, HIDDEN.shape[-1]))
+    rng = jax.random.key(3)
+    drawn = losses.sample_tokens(output(hidden), rng)
+    chance = jax.nn.softmax(losses.read_out(hidden[0, :1], output(hidden).readout))[0]
+    counts = np.bincount(np.asarray(drawn).ravel(), minlength=len(chance))
+    error = np.sqrt(drawn.size * np.asarray(chance * (1 - chance)))
+    assert np.all(np.abs(counts - drawn.size * np.asarray(chance)) <= 4 * error + 1e-6)
+    monkeypatch.setattr(losses, "MAX_LOGITS", 50 * 7 * PADDED)  # 7 does not divide 60
+    np.testing.assert_array_equal(losses.sample_tokens(output(hidden), rng), drawn)
+
+
+def test_no_gradient_flows_through_a_sample():
+    def total(hidden):
+        return jnp.sum(losses.sample_tokens(output(hidden), jax.random.key(0)).astype(jnp.float32))
+
+    np.testing.assert_array_equal(jax.grad(total)(HIDDEN), 0)
+
+
+def test_metrics_count_text_targets_alone():
+    weights = jnp.ones(TARGETS.shape).at[0].set(0.0)
+    batch = {"targets": TARGETS, "weights": weights}
+    special = jnp.zeros(VOCAB, bool).at[TARGETS[1, 0]].set(True)
+    found = losses.token_metrics(lambda *_: output(HIDDEN), None, batch, None, special)
+    text = np.array(weights > 0) & ~np.asarray(special)[np.asarray(TARGETS)]
+    nll, _ = losses.token_nll(output(HIDDEN), TARGETS)
+    hits = losses.token_hits(output(HIDDEN), TARGETS)
+    assert found["text"] == (pytest.approx(float(np.sum(nll[text])), rel=1e-5), text.sum())
+    assert found["accuracy"] == (np.sum(hits[text]), text.sum())
+    assert text.sum() < TARGETS.size - TARGETS.shape[1]

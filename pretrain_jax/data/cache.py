@@ -1,11 +1,13 @@
 """Token ids of one half of a corpus: made once, then memory-mapped.
 
 A cache is a folder named by everything that its ids depend on, with tokens.bin (uint16, or uint32
-above 65,536 ids), offsets.npy (int64 [N+1], where each document starts) and note.json. It holds
-the ids of plain text; special ids are added when examples are made.
+above 65,536 ids), offsets.npy (int64 [N+1], where each document starts) and note.json, and with
+marks.bin (uint8) where the source marks parts of its texts. It holds the ids of plain text; special
+ids are added when examples are made.
 """
 
 import collections
+import contextlib
 import hashlib
 import json
 import logging
@@ -20,13 +22,15 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from pretrain_jax.data import atomic
+from pretrain_jax.data import atomic, marks
 from pretrain_jax.data.corpus import PIECE, Corpus
 from pretrain_jax.errors import DataError
 from pretrain_jax.text import Tokenizer
 
 CODE_VERSION = 1
 """To be raised with any change to this package that changes the ids of a corpus."""
+MARKS_VERSION = 1
+"""To be raised with any change that changes the marks of a corpus, or the ids of a marked one."""
 DEFAULT_FOLDER = "~/.cache/pretrain_jax"
 log = logging.getLogger(__name__)
 
@@ -35,6 +39,8 @@ class TokenCache:
     """Memory-mapped tokens of N documents.
 
     tokens       uint16 or uint32 [T]
+    marks        uint8 [T], the mark of each token (data/marks.py); None where nothing is marked
+    marked       what is: "spans", "targets" or ""
     offsets      int64 [N+1]; document i is tokens[offsets[i] : offsets[i + 1]]
     text_bytes   UTF-8 bytes that the tokens stand for
     split        how the half was held out, "hash" or "tail"
@@ -49,6 +55,10 @@ class TokenCache:
         self.text_bytes: int = note["text_bytes"]
         mapped = np.memmap(folder / "tokens.bin", note["dtype"], mode="r")
         self.tokens = mapped.view(np.ndarray)  # slices of a memmap are slow to make
+        self.marked: str = note.get("marked", "")
+        self.marks: np.ndarray | None = None
+        if self.marked:
+            self.marks = np.memmap(folder / "marks.bin", np.uint8, mode="r").view(np.ndarray)
         self.offsets = np.load(folder / "offsets.npy", mmap_mode="r").view(np.ndarray)
 
     def __len__(self) -> int:
@@ -84,6 +94,8 @@ def token_cache(
         "tokenizer": tokenizer.fingerprint,
         "piece": PIECE,
     }
+    if corpus.marks:
+        parts["marks"] = {"kind": corpus.marks, "version": MARKS_VERSION}
     fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     parent = Path(cache_dir or DEFAULT_FOLDER).expanduser()
     folder = parent / f"tokens-{half}-{fingerprint[:32]}"
@@ -124,18 +136,25 @@ def write(
 ) -> None:
     """Tokenizes one half of the corpus into `folder`."""
     dtype = np.dtype(np.uint16 if tokenizer.size <= 1 << 16 else np.uint32)
-    lengths = array("q")
+    lengths, text_bytes = array("q"), 0
     bar = tqdm(
         total=corpus.bytes(half), unit="B", unit_scale=True, desc=f"tokenizing {half}", disable=None
     )
-    with bar, open(folder / "tokens.bin", "wb") as file:
-        for group in encoded(corpus.documents(half), tokenizer, workers):
+    with bar, contextlib.ExitStack() as files:
+        file = files.enter_context(open(folder / "tokens.bin", "wb"))
+        marked = None
+        if corpus.marks:
+            marked = files.enter_context(open(folder / "marks.bin", "wb"))
+        for group in encoded(corpus.documents(half), tokenizer, corpus.marks, workers):
             if group.ids.size and not 0 <= group.ids.min() <= group.ids.max() < tokenizer.size:
                 raise ValueError(f"a tokenizer of {tokenizer.size} ids gave id {group.ids.max()}")
             file.write(group.ids.astype(dtype).data)
+            if marked:
+                marked.write(group.marks.data)
             lengths.extend([0] * (group.documents[-1] + 1 - len(lengths)))
             for document, count in zip(group.documents, group.counts, strict=True):
                 lengths[document] += count
+            text_bytes += group.text_bytes
             bar.update(group.text_bytes)
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     if not offsets[-1]:
@@ -144,7 +163,8 @@ def write(
             "none of its text. Use another tokenizer, or add text"
         )
     np.save(folder / "offsets.npy", offsets)
-    note |= {"dtype": dtype.name, "split": corpus.split, "text_bytes": corpus.bytes(half)}
+    note |= {"dtype": dtype.name, "split": corpus.split, "text_bytes": text_bytes}
+    note["marked"] = corpus.marks
     note["files"] = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     (folder / "note.json").write_text(json.dumps(note, indent=2))
 
@@ -158,11 +178,13 @@ class Group(NamedTuple):
     """Tokens of each piece."""
     ids: np.ndarray
     """int [sum of counts]: all pieces, one after the other."""
+    marks: np.ndarray
+    """uint8, as ids; empty where nothing is marked."""
     text_bytes: int
 
 
 def encoded(
-    documents: Iterator[Iterator[str]], tokenizer: Tokenizer, workers: int | None
+    documents: Iterator[Iterator[str]], tokenizer: Tokenizer, kind: str, workers: int | None
 ) -> Iterator[Group]:
     """All pieces, tokenized in threads (tokenizers release the GIL), in their order.
 
@@ -171,19 +193,34 @@ def encoded(
     workers = workers or os.cpu_count() or 1
     waiting: collections.deque[Future[Group]] = collections.deque()
     with ThreadPoolExecutor(workers) as pool:
-        for group in groups(documents):
-            waiting.append(pool.submit(encode, group, tokenizer))
+        for group in groups(carry(document) if kind else document for document in documents):
+            waiting.append(pool.submit(encode, group, tokenizer, kind))
             if len(waiting) > 2 * workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def encode(group: list[tuple[int, str]], tokenizer: Tokenizer) -> Group:
+def encode(group: list[tuple[int, str]], tokenizer: Tokenizer, kind: str) -> Group:
     documents, texts = zip(*group, strict=True)
-    ids = [tokenizer.encode(text) for text in texts]
+    found = [np.empty(0, np.uint8)]
+    if kind:
+        encoded = [marks.encode(text, tokenizer, kind) for text in texts]
+        ids, found = zip(*encoded, strict=True)
+        texts = [marks.strip(text) for text in texts]
+    else:
+        ids = [tokenizer.encode(text) for text in texts]
     size = sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
-    return Group(list(documents), list(map(len, ids)), np.concatenate(ids), size)
+    counts = list(map(len, ids))
+    return Group(list(documents), counts, np.concatenate(ids), np.concatenate(found), size)
+
+
+def carry(texts: Iterator[str]) -> Iterator[str]:
+    """The pieces of a document, each beginning with the mark that the one before it ends in."""
+    mark = 0
+    for text in texts:
+        yield marks.SWITCH[mark] + text
+        mark = marks.last(text, mark)
 
 
 def groups(documents: Iterator[Iterator[str]]) -> Iterator[list[tuple[int, str]]]:

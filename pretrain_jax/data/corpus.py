@@ -8,15 +8,15 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from operator import methodcaller
 
 import numpy as np
 
 from pretrain_jax import registry
-from pretrain_jax.data import sources
+from pretrain_jax.data import marks, sources
 from pretrain_jax.data.sources import Document, Shard, Source
-from pretrain_jax.errors import DataError
+from pretrain_jax.errors import ConfigError, DataError
 
 SPLITS = ("train", "valid")
 POLICIES = ("auto", "hash", "tail")
@@ -47,6 +47,7 @@ class Corpus:
         self.name = name
         self.source = source
         self.policy = split
+        self.marks = source.marks
 
     @cached_property
     def fingerprint(self) -> str:
@@ -57,7 +58,7 @@ class Corpus:
 
     @cached_property
     def tables(self) -> list[Table]:
-        tables = in_threads(survey, self.source.shards)
+        tables = in_threads(partial(survey, marked=bool(self.marks)), self.source.shards)
         if not any(table.sizes.any() for table in tables):
             raise DataError(
                 f"data.source must hold text; {self.name} has {len(self.source.shards)} file(s) "
@@ -69,15 +70,20 @@ class Corpus:
     def split(self) -> str:
         """How validation text is held out: "hash" (whole documents) or "tail" (of each)."""
         chosen = self.policy
+        if chosen == "auto" and self.marks == "targets":
+            chosen = "hash"  # a tail would part the inputs from their targets
         if chosen == "auto":
             documents = sum(np.count_nonzero(table.sizes) for table in self.tables)
             halves = [sum(part.sum() for part in self.sizes(half, "hash")) for half in SPLITS]
             chosen = "hash" if documents >= FEW and all(halves) else "tail"
         for half in SPLITS:
             if not sum(part.sum() for part in self.sizes(half, chosen)):
+                mend = (
+                    "Add records" if self.marks == "targets" else "Add text, or use data.split=auto"
+                )
                 raise DataError(
                     f"neither half of data.split may be empty; splitting {self.name} by {chosen} "
-                    f"leaves nothing in {half}. Add text, or use data.split=auto"
+                    f"leaves nothing in {half}. {mend}"
                 )
         how = f"1 document in {HELD_OUT}" if chosen == "hash" else "the last tenth of each document"
         log.info("%s: validation text is %s (data.split=%s)", self.name, how, chosen)
@@ -96,7 +102,7 @@ class Corpus:
         return [t.sizes * ((t.hashes % HELD_OUT == 0) == (half == "valid")) for t in self.tables]
 
     def bytes(self, half: str) -> int:
-        """UTF-8 bytes of text in "train" or "valid"."""
+        """UTF-8 bytes of text in "train" or "valid", with what marks it."""
         return int(sum(part.sum() for part in self.sizes(half, self.split)))
 
     def count(self, half: str) -> int:
@@ -118,21 +124,38 @@ class Corpus:
 
     def texts(self, half: str) -> Iterator[str]:
         """The text of "train" or "valid" in pieces, for training a tokenizer."""
-        return itertools.chain.from_iterable(self.documents(half))
+        found = itertools.chain.from_iterable(self.documents(half))
+        if self.marks == "targets":
+            return (text for piece in found for _, text in marks.runs(piece) if text)
+        return map(marks.strip, found) if self.marks else found
 
 
-def open_corpus(source: str, *, split: str = "auto", text_key: str = "text") -> Corpus:
+def open_corpus(
+    source: str,
+    *,
+    split: str = "auto",
+    text_key: str = "text",
+    spans_key: str = "",
+    target_key: str = "",
+) -> Corpus:
     """The corpus that `data.source` names; see `sources` for how sources are written.
 
     `split` holds out whole documents by a hash of their content ("hash", 1 in 20), or the last
     tenth of each document ("tail": for a single ASCII file of n bytes, what follows int(0.9 * n));
     "auto" is "tail" under 100 documents, or where the hash would leave a half empty. `text_key` is
-    the field of a record that holds its text.
+    the field of a record that holds its text, `spans_key` that of its salient spans, `target_key`
+    that of the targets that the text is the inputs of (`sources.Keys`); "auto" is then "hash".
 
     Raises ConfigError, InputMissing; on reading, DataError.
     """
     registry.check_name(split, POLICIES, "data.split")
-    return Corpus(sources.open_source(source, text_key=text_key), name=source, split=split)
+    if target_key and split == "tail":
+        raise ConfigError(
+            "data.split=tail cuts documents, and with data.target_key a document is a pair that "
+            f"must stay whole; received {target_key!r}. Use data.split=hash"
+        )
+    keys = {"text_key": text_key, "spans_key": spans_key, "target_key": target_key}
+    return Corpus(sources.open_source(source, **keys), name=source, split=split)
 
 
 def in_threads(function, *items):
@@ -141,15 +164,15 @@ def in_threads(function, *items):
         return list(pool.map(function, *items))
 
 
-def survey(shard: Shard) -> Table:
-    """Reads a shard once and checks that all of it is UTF-8."""
+def survey(shard: Shard, marked: bool = False) -> Table:
+    """Reads a shard once and checks that all of it is UTF-8. Marks have no part in the hashes."""
     sizes, hashes = [], []
     for document in shard.documents():
         digest, size = hashlib.blake2b(digest_size=8), 0
         for text in decode(document):
             data = text.encode()
-            digest.update(data)
             size += len(data)
+            digest.update(marks.strip(text).encode() if marked else data)
         sizes.append(size)
         hashes.append(int.from_bytes(digest.digest(), "little"))
     return Table(np.array(sizes, np.int64), np.array(hashes, np.uint64))

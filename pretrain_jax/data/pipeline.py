@@ -8,13 +8,13 @@ between rows, so hosts, worker processes, prefetching and restarts cannot change
 import itertools
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import grain
 import numpy as np
 from absl import flags
 
-from pretrain_jax.data.arrange import Chunks
+from pretrain_jax.data.cache import TokenCache
 from pretrain_jax.data.order import permute
 from pretrain_jax.data.pack import pack
 from pretrain_jax.data.plan import Rows, planned_rows
@@ -25,35 +25,50 @@ ENDLESS = 1 << 40
 Batch = dict[str, np.ndarray]
 
 
+class Examples(Protocol):
+    """Raw examples: Chunks or Texts (arrange.py), or Pairs (pairs.py)."""
+
+    cache: TokenCache
+    length: np.ndarray
+    """int32 [N], or [N, 2] for examples of two texts."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, k: int) -> dict[str, np.ndarray]: ...
+
+
 @dataclass(frozen=True)
 class Member:
     """One member of a mixture: a plan over raw examples, and what makes an example of each.
 
-    corrupt   corrupt({"tokens": raw int32 [n]}, rng, vocab) -> fields; pure
+    corrupt   corrupt(raw example, rng, vocab) -> fields; pure
     vocab     the tokenizer, handed to `corrupt`
     rate      rows of this member, relative to the others'
+    copies    0: noise is drawn afresh in every epoch; n: epoch e has the noise of epoch e mod n
     """
 
-    examples: Chunks
+    examples: Examples
     rows: Rows
     corrupt: Callable[..., Mapping[str, np.ndarray]]
     vocab: Any
     rate: float = 1.0
+    copies: int = 0
 
     @classmethod
     def planned(
         cls,
-        examples: Chunks,
+        examples: Examples,
         *,
         lengths: Callable[[Any], Mapping[str, Any]],
         budgets: Mapping[str, int],
         corrupt: Callable[..., Mapping[str, np.ndarray]],
         vocab: Any,
         rate: float = 1.0,
+        copies: int = 0,
     ) -> "Member":
         """A member with its plan made, or read from beside the token cache.
 
-        lengths   upper bounds of each axis for raw examples of n tokens; n is an array
+        lengths   upper bounds of each axis for raw examples; gets `examples.length`
         budgets   length of each axis in a row
 
         Raises DataError when there is not one example.
@@ -61,22 +76,23 @@ class Member:
         if not len(examples):
             raise DataError(
                 "a member of data.mixture must hold an example; every document of this one is too "
-                f"short to predict anything (at most {examples.options['overlap']} tokens)"
+                "short to predict anything"
             )
         bounds = lengths(examples.length)
         axes = sorted(bounds)
         needs = [np.broadcast_to(bounds[axis], len(examples)) for axis in axes]
         parent = examples.cache.folder.parent
         rows = planned_rows(parent, np.stack(needs, 1), np.array([budgets[a] for a in axes]))
-        return cls(examples, rows, corrupt, vocab, rate)
+        return cls(examples, rows, corrupt, vocab, rate, copies)
 
     def row(self, number: int, place: int, seed: int, name: int) -> list[Mapping[str, np.ndarray]]:
         """The examples of row `place` of the plan, in the epoch of the member's row `number`."""
         epoch = number // len(self.rows)
+        epoch = epoch % self.copies if self.copies else epoch
         key = np.array([seed % (1 << 64), epoch << 16 | name], np.uint64)
         made = []
         for k in self.rows[place]:
-            made.append(self.corrupt({"tokens": self.examples[k]}, noise(key, k), self.vocab))
+            made.append(self.corrupt(self.examples[k], noise(key, k), self.vocab))
         return made
 
 

@@ -26,10 +26,12 @@ class SelfAttention(nn.Module):
     dense: Maker
     dense_out: Maker
     dropout: Maker
+    query_init: Any = None
+    """First values of the queries' kernel where they are not those of `dense` (T5)."""
 
     @nn.compact
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
-        q, k, v = (self.project_in(x, name) for name in ("query", "key", "value"))
+        q, k, v = self.project_query(x), self.project_in(x, "key"), self.project_in(x, "value")
         q, k, bias = self.place(q, k, context)
         drop = self.dropout(name="dropout", deterministic=not context.train)
         q = q * self.scale
@@ -45,6 +47,11 @@ class SelfAttention(nn.Module):
         if context.rotation is not None:
             q, k = rotate(q, *context.rotation), rotate(k, *context.rotation)
         return q, k, context.bias
+
+    def project_query(self, x: jax.Array) -> jax.Array:
+        """[B, L, D] -> [B, L, H, K]."""
+        own = {} if self.query_init is None else {"kernel_init": self.query_init}
+        return self.project_in(x, "query", **own)
 
     def project_in(self, x: jax.Array, name: str, **more: Any) -> jax.Array:
         """[B, L, D] -> [B, L, H, K]."""
@@ -77,6 +84,26 @@ def attend(
     scores = jnp.where(mask_B1LM, scores, -jnp.inf)
     probabilities = drop(jax.nn.softmax(scores, axis=-1).astype(v_BMHK.dtype))
     return jnp.einsum("bhlm,bmhk->blhk", probabilities, v_BMHK)
+
+
+class CrossAttention(SelfAttention):
+    """x [B, L, D], whose queries read the context's memory [B, M, D] -> [B, L, D].
+
+    A query that may look at nothing (padding, or an example without memory) reads zeros.
+    """
+
+    @nn.compact
+    def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+        if context.memory is None or context.memory_mask is None:
+            raise ValueError("CrossAttention reads context.memory; it belongs in an EncoderDecoder")
+        q = self.project_query(x) * self.scale
+        k, v = (self.project_in(context.memory, name) for name in ("key", "value"))
+        drop = self.dropout(name="dropout", deterministic=not context.train)
+        mask = context.memory_mask.dense()
+        blind = ~mask.any(axis=-1, keepdims=True)
+        # Blind queries look everywhere, since the softmax of nothing is no number, and forget it.
+        y = attend(q, k, v, mask | blind, None, drop)
+        return self.project_out(jnp.where(blind[:, 0, :, None], 0, y), x.shape[-1])
 
 
 class RelativeAttention(SelfAttention):

@@ -2,7 +2,8 @@
 
 A model names what an axis is; parallel/rules.py alone says over which mesh axes it is split.
 
-parameters   layers, width, heads, head_width, feed_forward, vocabulary, positions, buckets
+parameters   layers, width, heads, head_width, feed_forward, vocabulary, positions, types, buckets,
+             classes, and hidden for the far side of a square map
 activations  batch, length, hidden, heads, head_width, feed_forward, vocabulary
 """
 

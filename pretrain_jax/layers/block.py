@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import flax.linen as nn
 import jax
 
+from pretrain_jax.layers.attention import CrossAttention
 from pretrain_jax.layers.axes import constrain
 from pretrain_jax.layers.context import Context
 from pretrain_jax.layers.makers import Maker
@@ -42,8 +43,10 @@ class PostNorm:
 class Block(nn.Module):
     """x [B, L, D] -> [B, L, D] through named sub-layers, in order.
 
-    A decoder's are (("attention", ...), ("feed_forward", ...)). The wrapper creates the modules
-    in this block's scope: parameters stand at attention/, attention_norm/, feed_forward/, ...
+    A decoder's are (("attention", ...), ("feed_forward", ...)); one that reads a memory has
+    ("cross_attention", ...) between them, which is passed over where the context has no memory, so
+    that the same block can be the encoder's. The wrapper creates the modules in this block's
+    scope: parameters stand at attention/, attention_norm/, feed_forward/, ...
     """
 
     sublayers: tuple[tuple[str, Maker], ...]
@@ -52,6 +55,8 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, context: Context) -> tuple[jax.Array, None]:
         for name, sublayer in self.sublayers:
+            if context.memory is None and issubclass(sublayer.module, CrossAttention):
+                continue
             x = self.residual(x, name, sublayer, context)
             x = constrain(x, "batch", "length", "hidden")
         return x, None  # the shape of a step of a scan: carry, no output

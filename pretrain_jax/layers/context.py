@@ -3,7 +3,7 @@
 import jax
 from flax import struct
 
-from pretrain_jax.layers.masks import Mask
+from pretrain_jax.layers.masks import CrossMask, Mask
 
 
 class Context(struct.PyTreeNode):
@@ -19,3 +19,6 @@ class Context(struct.PyTreeNode):
     """float32 [L, D]: Transformer-XL's sinusoid of each distance 0 .. L - 1."""
     added: jax.Array | None = None
     """float32 [B, 1, L, L]: the mask as attention_cpu wants it; None elsewhere."""
+    memory: jax.Array | None = None
+    """[B, M, D], what cross attention reads; None in a stack that has nothing to read."""
+    memory_mask: CrossMask | None = None

@@ -9,14 +9,16 @@ import jax.numpy as jnp
 from flax import struct
 
 from pretrain_jax.layers.axes import constrain, named, ways
+from pretrain_jax.layers.makers import Maker
+from pretrain_jax.layers.positions import sines
 
 VOCABULARY_MULTIPLE = 128
 """Rows of the vocabulary matrices are padded to this, for the hardware and for the mesh."""
 
 
-def padded_size(vocab_size: int) -> int:
+def padded_size(vocab_size: int, multiple: int = VOCABULARY_MULTIPLE) -> int:
     """The next multiple of 128: 50257 -> 50304."""
-    return -(-vocab_size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
+    return -(-vocab_size // multiple) * multiple
 
 
 def padded_rows(init: Any, rows: int) -> Any:
@@ -41,32 +43,72 @@ class Readout(struct.PyTreeNode):
     """Into how many parts the logits are split over the mesh."""
 
 
+def table(
+    module: nn.Module, name: str, init: Any, vocab_size: int, rows: int, width: int
+) -> jax.Array:
+    """The parameter `name` [rows, width] of `module`; its first `vocab_size` rows count."""
+    filled = named(padded_rows(init, vocab_size), "vocabulary", "width")
+    return module.param(name, filled, (rows, width), jnp.float32)
+
+
 class Embedding(nn.Module):
-    """tokens, positions int32 [B, L] -> [B, L, D]: token rows plus learned positions, if any."""
+    """tokens, positions, types int32 [B, L] -> [B, L, D].
+
+    The sum of a token's row (times `scale`), its position's, learned or sinusoidal, and its segment
+    type's, as far as there are such tables, then the norm and dropout.
+    """
 
     vocab_size: int
     width: int
     table_init: Any
+    scale: float = 1.0
+    """sqrt(D) in the 2017 Transformer."""
     max_length: int = 0
-    """Rows of the position table; 0 = no learned positions."""
+    """Learned positions; 0 = none."""
+    first_position: int = 0
+    """Rows of the position table that stand before position 0 (RoBERTa: 2)."""
     position_init: Any = None
+    sinusoidal: bool = False
+    """Fixed sines and cosines instead of learned positions (Vaswani et al. 2017, section 3.5)."""
+    types: int = 0
+    """Rows of the table of segment types; batches without `types` are all of type 0."""
+    norm: Maker | None = None
     dropout: float = 0.0
     dtype: Any = jnp.float32
+    multiple: int = VOCABULARY_MULTIPLE
 
     def setup(self):
         self.drop = nn.Dropout(self.dropout)
-        rows = padded_size(self.vocab_size)
-        init = named(padded_rows(self.table_init, self.vocab_size), "vocabulary", "width")
-        self.tokens = self.param("tokens", init, (rows, self.width), jnp.float32)
+        rows = padded_size(self.vocab_size, self.multiple)
+        self.tokens = table(self, "tokens", self.table_init, self.vocab_size, rows, self.width)
         if self.max_length:
             init = named(self.position_init, "positions", "width")
-            shape = (self.max_length, self.width)
+            shape = (self.first_position + self.max_length, self.width)
             self.positions = self.param("positions", init, shape, jnp.float32)
+        if self.types:
+            init = named(self.table_init, "types", "width")
+            self.segment_types = self.param("types", init, (self.types, self.width), jnp.float32)
+        if self.norm is not None:
+            self.embedding_norm = self.norm(name="norm")
 
-    def __call__(self, tokens: jax.Array, positions: jax.Array, train: bool) -> jax.Array:
-        x = look_up(self.tokens, tokens, "vocabulary", self.dtype)
+    def __call__(
+        self,
+        tokens: jax.Array,
+        positions: jax.Array,
+        train: bool,
+        types: jax.Array | None = None,
+    ) -> jax.Array:
+        x = look_up(self.tokens, tokens, "vocabulary", self.dtype) * self.scale
         if self.max_length:
-            x = x + look_up(self.positions, positions, "positions", self.dtype)
+            places = positions + self.first_position
+            x = x + look_up(self.positions, places, "positions", self.dtype)
+        if self.sinusoidal:
+            x = x + sines(positions, self.width).astype(self.dtype)
+        if self.types:
+            kinds = jnp.zeros_like(tokens) if types is None else types
+            x = x + look_up(self.segment_types, kinds, "types", self.dtype)
+        if self.norm is not None:
+            x = self.embedding_norm(x)
         return constrain(self.drop(x, deterministic=not train), "batch", "length", "hidden")
 
     def readout(self) -> Readout:
@@ -104,18 +146,3 @@ def _take_few_backward(saved: tuple[jax.Array, int], g: jax.Array) -> tuple[jax.
 _take_few.defvjp(
     lambda table, rows: (_take_few(table, rows), (rows, table.shape[0])), _take_few_backward
 )
-
-
-class Output(nn.Module):
-    """A read-out with a matrix of its own (LLaMA, T5 1.1)."""
-
-    vocab_size: int
-    width: int
-    table_init: Any
-
-    @nn.compact
-    def __call__(self) -> Readout:
-        init = named(padded_rows(self.table_init, self.vocab_size), "vocabulary", "width")
-        shape = (padded_size(self.vocab_size), self.width)
-        table = self.param("table", init, shape, jnp.float32)
-        return Readout(table, None, 1.0, self.vocab_size, ways("batch", "vocabulary"))

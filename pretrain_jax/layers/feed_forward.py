@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from pretrain_jax.layers.axes import constrain
 from pretrain_jax.layers.context import Context
-from pretrain_jax.layers.makers import Maker
+from pretrain_jax.layers.makers import Maker, maker
 
 
 class FeedForward(nn.Module):
@@ -19,10 +19,13 @@ class FeedForward(nn.Module):
     activation: Callable[[jax.Array], jax.Array]
     dense: Maker
     dense_out: Maker
+    dropout: Maker = maker(nn.Dropout, rate=0.0)
+    """Of the features between the two maps (T5)."""
 
     @nn.compact
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
         h, axes = self.hidden(x), ("feed_forward", "width")
+        h = self.dropout(name="dropout", deterministic=not context.train)(h)
         return self.dense_out(inputs=h.shape[-1:], outputs=x.shape[-1:], axes=axes, name="down")(h)
 
     def hidden(self, x: jax.Array) -> jax.Array:
@@ -40,6 +43,14 @@ class GatedFeedForward(FeedForward):
 
     def hidden(self, x: jax.Array) -> jax.Array:
         return self.activation(self.widen(x, "gate")) * self.widen(x, "up")
+
+
+def exact_gelu(x: jax.Array) -> jax.Array:
+    """x Phi(x), with the error function: BERT's at release, RoBERTa's, SpanBERT's and ELECTRA's.
+
+    exact_gelu(1) = 0.841345.
+    """
+    return jax.nn.gelu(x.astype(jnp.float32), approximate=False).astype(x.dtype)
 
 
 SLOPE = 2 * math.sqrt(2 / math.pi)

@@ -46,3 +46,28 @@ class Mask(struct.PyTreeNode):
         if self.prefix is not None:
             seen = seen[None] | self.prefix[:, None, :]
         return (same & seen)[:, None]
+
+
+class CrossMask(struct.PyTreeNode):
+    """A stream's view of its memory: an example sees all of its own, and of no other.
+
+    Two examples, with three and one tokens of memory and two and one of stream, then padding:
+
+    segments = [1, 1, 2, 0], memory_segments = [1, 1, 1, 2, 0]     dense = 1 1 1 0 0
+                                                                           1 1 1 0 0
+                                                                           0 0 0 1 0
+                                                                           0 0 0 0 0
+    """
+
+    segments: jax.Array
+    """int32 [B, L] of the stream; 0 = padding."""
+    memory_segments: jax.Array
+    """int32 [B, M], numbered alike."""
+
+    def dense(self) -> jax.Array:
+        """bool [B, 1, L, M]: query i of the stream may look at key j of the memory.
+
+        Padding sees nothing and is not seen, so that rows may be empty.
+        """
+        query, key = self.segments[:, :, None], self.memory_segments[:, None, :]
+        return ((query == key) & (key > 0))[:, None]

@@ -105,6 +105,13 @@ def sinusoids(positions: np.ndarray, width: int) -> np.ndarray:
     return np.concatenate([np.sin(angle), np.cos(angle)], axis=-1).astype(np.float32)
 
 
+def sines(positions: jax.Array, width: int) -> jax.Array:
+    """float32 [..., width] of int positions [...]: the same, for positions of a packed row."""
+    frequency = 10000.0 ** -(np.arange(0, width, 2, dtype=np.float64) / width)
+    angle = positions[..., None].astype(jnp.float32) * jnp.asarray(frequency, jnp.float32)
+    return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
+
+
 def shift_distances(x_BHLD: jax.Array) -> jax.Array:
     """[B, H, L, distance] -> [B, H, L, M]: column m of query l is distance l - m.
 

@@ -10,8 +10,8 @@ from flax import struct
 
 from pretrain_jax.layers.block import Block
 from pretrain_jax.layers.context import Context
-from pretrain_jax.layers.embeddings import Readout
-from pretrain_jax.layers.makers import Maker
+from pretrain_jax.layers.embeddings import VOCABULARY_MULTIPLE, Readout
+from pretrain_jax.layers.makers import Maker, maker
 from pretrain_jax.layers.masks import Mask
 
 REMAT = {
@@ -24,10 +24,15 @@ REMAT = {
 
 @dataclass(frozen=True)
 class Execution:
-    """How a model runs, which changes neither its parameters nor, rounding apart, its numbers."""
+    """What a model is told beside its sizes: what the objective asks of it, and how it runs.
+
+    How it runs changes neither its parameters nor, rounding apart, its numbers.
+    """
 
     attention: str = "causal"
     """How the predicting stream looks at itself: "causal", "prefix" or "full"."""
+    heads: tuple[tuple[str, Maker], ...] = ()
+    """Modules of the objective behind the stack; see objectives.Objective."""
     dtype: Any = jnp.float32
     """Of the matrix products; parameters, norms, softmax and loss are float32."""
     unroll: int = 1
@@ -35,6 +40,8 @@ class Execution:
     remat: str = "none"
     platform: str = "any"
     """"cpu" takes the forms that XLA's CPU backend runs fastest; the numbers are the same."""
+    multiple: int = VOCABULARY_MULTIPLE
+    """Rows of vocabulary matrices are padded to a multiple of this."""
 
 
 class Stack(nn.Module):
@@ -48,6 +55,8 @@ class Stack(nn.Module):
     residual: Any
     final_norm: Maker | None
     execution: Execution
+    ends: Maker = maker(nn.Dropout, rate=0.0)
+    """Dropout of what comes in and of what goes out behind the final norm (T5)."""
 
     @nn.compact
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
@@ -67,8 +76,10 @@ class Stack(nn.Module):
             unroll=min(self.execution.unroll, self.layers),
             metadata_params={nn.PARTITION_NAME: "layers"},
         )
+        x = self.ends(name="dropout_in", deterministic=not context.train)(x)
         x, _ = scanned(sublayers=self.sublayers, residual=self.residual, name="layers")(x, context)
-        return x if self.final_norm is None else self.final_norm(name="final_norm")(x)
+        x = x if self.final_norm is None else self.final_norm(name="final_norm")(x)
+        return self.ends(name="dropout_out", deterministic=not context.train)(x)
 
 
 class Output(struct.PyTreeNode):
@@ -77,13 +88,15 @@ class Output(struct.PyTreeNode):
     hidden: jax.Array
     """[B, L, D], or [B, P, D] where the batch says `predict_at`."""
     readout: Readout
+    heads: dict[str, Any] = struct.field(default_factory=dict)
+    """What the objective's heads returned, by name."""
 
 
 class SingleStack(nn.Module):
     """Embedding, one stack, token read-out: a decoder or an encoder.
 
-    Reads tokens, segments, positions [B, L] of the batch, `prefix` where attention is "prefix",
-    and `predict_at` [B, P] where there is one.
+    Reads tokens, segments, positions [B, L] of the batch, `types` where the embedding has a table
+    of them, `prefix` where attention is "prefix", and `predict_at` [B, P] where there is one.
     """
 
     embedding: Maker
@@ -91,20 +104,46 @@ class SingleStack(nn.Module):
     """Modules that put positions into the context: Rotary, RelativeBuckets, Distances."""
     stack: Maker
     output: Maker | None
-    """A read-out of its own; None reads out through the embedding table."""
+    """One of layers/outputs.py; None reads out through the embedding table as it stands."""
     execution: Execution
 
     @nn.compact
     def __call__(self, batch: dict[str, jax.Array], train: bool) -> Output:
-        embedding = self.embedding(name="embedding")
-        x = embedding(batch["tokens"], batch["positions"], train)
-        mask = Mask(batch["segments"], batch.get("prefix"), self.execution.attention)
-        added = mask.added() if self.execution.platform == "cpu" else None
-        context = Context(mask, train, added=added)
+        embedding = self.embedding(name="embedding", multiple=self.execution.multiple)
+        x = embedding(batch["tokens"], batch["positions"], train, batch.get("types"))
+        context = self_context(batch, self.execution, train)
         for name, position in self.positions:
             context = position(name=name)(context, batch["positions"])
         hidden = self.stack(name="stack", execution=self.execution)(x, context)
-        if "predict_at" in batch:
-            hidden = jnp.take_along_axis(hidden, batch["predict_at"][..., None], axis=1)
-        readout = embedding.readout() if self.output is None else self.output(name="output")()
-        return Output(hidden, readout)
+        return read(self, hidden, batch, embedding.readout(), train)
+
+
+def self_context(batch: dict[str, jax.Array], execution: Execution, train: bool) -> Context:
+    """What the layers of the predicting stack share, before positions are put in."""
+    mask = Mask(batch["segments"], batch.get("prefix"), execution.attention)
+    added = mask.added() if execution.platform == "cpu" else None
+    return Context(mask, train, added=added)
+
+
+def read(
+    model: Any, hidden: jax.Array, batch: dict[str, jax.Array], tied: Readout, train: bool
+) -> Output:
+    """The end of every model: the objective's heads, the predicted places, the token read-out.
+
+    `model` is the module in whose compact method this is called; it has `output` and `execution`.
+    """
+    execution = model.execution
+    heads = {
+        name: head(name=name, dtype=execution.dtype)(hidden, batch, tied, train)
+        for name, head in execution.heads
+    }
+    if "predict_at" in batch:
+        hidden = gather(hidden, batch["predict_at"])
+    if model.output is not None:
+        hidden, tied = model.output(name="output")(hidden, tied)
+    return Output(hidden, tied, heads)
+
+
+def gather(hidden: jax.Array, at: jax.Array) -> jax.Array:
+    """hidden [B, L, D] at places int [B, P] -> [B, P, D]."""
+    return jnp.take_along_axis(hidden, at[..., None], axis=1)

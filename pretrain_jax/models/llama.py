@@ -12,11 +12,12 @@ import flax.linen as nn
 from pretrain_jax.layers.attention import SelfAttention
 from pretrain_jax.layers.block import PreNorm
 from pretrain_jax.layers.dense import Dense
-from pretrain_jax.layers.embeddings import Embedding, Output
+from pretrain_jax.layers.embeddings import Embedding
 from pretrain_jax.layers.feed_forward import GatedFeedForward
 from pretrain_jax.layers.initializers import Normal
 from pretrain_jax.layers.makers import maker
 from pretrain_jax.layers.norms import RMSNorm
+from pretrain_jax.layers.outputs import Untied
 from pretrain_jax.layers.positions import Rotary
 from pretrain_jax.layers.stacks import Execution, SingleStack, Stack
 
@@ -68,6 +69,6 @@ def build(
         ),
         positions=(("rotary", maker(Rotary, head_width=head_width, base=rope_base)),),
         stack=stack,
-        output=maker(Output, vocab_size=vocab_size, width=width, table_init=init),
+        output=maker(Untied, table_init=init),
         execution=execution,
     )

@@ -1,18 +1,19 @@
 """Pretraining objectives; every module of this folder is a name for `objective.name`.
 
 A module offers `build(**options) -> Objective`. An objective is a vertical slice: its host half
-(`corrupt`, numpy) makes an example into the fields of the contract, its device half (`loss`, jax)
-makes fields into sums.
+(`corrupt`, numpy) makes a raw example into the fields of the contract, its device half (`loss`,
+`metrics`, jax) makes fields into sums.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pretrain_jax import losses
+from pretrain_jax.layers.makers import Maker
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Objective:
     """What the data path, the trainer and the checks at start-up need to know of an objective."""
 
@@ -21,20 +22,43 @@ class Objective:
     attention: str
     """How the predicting stream may look at itself: "causal", "prefix" or "full"."""
     arrangement: str
-    """How documents become raw examples: "chunks"."""
-    raw_length: Callable[[int], int]
-    """Raw tokens of an example that fills a row of `seq_len`."""
-    overlap: int
-    """Raw tokens that neighbouring chunks of one document share."""
+    """How documents become raw examples: "chunks", "pairs" or "texts" (data/arrange.py)."""
+    arrange: Callable[[int], dict[str, Any]]
+    """arrange(seq_len) -> the arrangement's keyword arguments. `begin` and `end` are names of
+    special ids ("bos", "eos") or None."""
     lengths: Callable[[Any], dict[str, Any]]
-    """Upper bounds of axes "L", "M", "P", "E" for raw examples of n tokens; n may be an array."""
+    """Upper bounds of axes "L", "M", "P", "E" for raw examples of n tokens; n may be an array [N],
+    and for "texts" is [..., 2], inputs and targets."""
+    budgets: Callable[[int], dict[str, int]]
+    """budgets(seq_len) -> length of each axis of a row."""
     corrupt: Callable[..., dict[str, Any]]
     """corrupt(example, rng, vocab) -> fields. Pure: 1-D int arrays in, 1-D arrays out."""
     yardsticks: tuple[str, ...]
     """Which baselines of data/yardsticks.py score the same tokens."""
+    needs: tuple[str, ...] = ()
+    """Special ids that the tokenizer must have: "mask", "cls", "sep", "pad", "bos", "eos"."""
+    sentinels: Callable[[int], int] = lambda seq_len: 0
+    """sentinels(seq_len) -> how many sentinel ids one example may take."""
+    marks: str = ""
+    """What the text's marks (data/marks.py) say to it: "spans" (data.spans_key), "targets"
+    (data.target_key) or, for most, nothing."""
+    copies: int = 0
+    """0: noise is drawn afresh in every epoch; n: epoch e has the noise of epoch e mod n."""
     covers_text: bool = False
     """Whether every token of a document is predicted once an epoch: bits a byte are defined."""
+    heads: tuple[tuple[str, Maker], ...] = ()
+    """Named modules behind the stack, called as head(hidden [B, L, D], batch, readout, train);
+    what they return stands in the model's output under their name."""
+    methods: tuple[str, ...] = ("__call__",)
+    """Methods of the model that `loss` calls; a model with other methods is refused."""
     loss: Callable[..., dict[str, tuple[Any, Any]]] = losses.token_loss
     """loss(apply, params, batch, rng, train) -> {term: (sum, weight)}."""
     coefficients: Mapping[str, float] = field(default_factory=lambda: {"loss": 1.0})
     """The objective minimised is the sum over terms of coefficient x sum / weight."""
+    metrics: Callable[..., dict[str, tuple[Any, Any]]] = losses.token_metrics
+    """metrics(apply, params, batch, rng, special) -> {name: (sum, weight)} of an evaluation batch:
+    "text" (nats of the predicted text tokens) and what else says whether the model learns. A name
+    that begins with "yardstick/" is a baseline."""
+    probes: Callable[..., Sequence[Mapping[str, Any]]] | None = None
+    """probes(example, vocab) -> one fields dict for each text token of a raw example, in which it
+    alone is masked and predicted: pseudo-perplexity (Salazar et al. 2020). Encoders have them."""

@@ -25,7 +25,9 @@ RULES: dict[str, tuple[str, ...]] = {
     "feed_forward": ("tensor",),
     "vocabulary": ("tensor",),
     "positions": (),
+    "types": (),
     "buckets": (),
+    "classes": (),
     # activations
     "batch": ("data", "fsdp"),
     "length": (),

@@ -15,6 +15,7 @@ import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from types import ModuleType
 from typing import Any
 
@@ -25,6 +26,9 @@ from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError, DataError, InputMissing
 
 log = logging.getLogger(__name__)
+
+NAMED = ("pad", "unk", "bos", "eos", "mask", "cls", "sep")
+SENTENCE_ENDS = tuple(".!?\n\u3002\uff01\uff1f")  # the last three: full-width . ! ?
 
 
 class Tokenizer(ABC):
@@ -61,22 +65,32 @@ class Tokenizer(ABC):
     @property
     @abstractmethod
     def word_starts(self) -> np.ndarray:
-        """bool [size]: whether a token begins a word (special ids do)."""
+        """bool [size]: whether a token begins a word (special ids do). Made once, by `table`."""
 
     def sentinel(self, number: int) -> int:
         """The id of the sentinel `number`, counted from 0 (T5's <extra_id_0>)."""
         return self.sentinels[number]
 
     @property
-    def special(self) -> np.ndarray:
-        """bool [size]: ids that stand for no text (padding, begin, end, mask, sentinels ...).
+    def named(self) -> dict[str, int]:
+        """The special ids that there are, by name: {"pad": 0, "mask": 103, ...}."""
+        ids = {name: getattr(self, name) for name in NAMED}
+        return {name: i for name, i in ids.items() if i is not None}
 
-        The unknown id does stand for text.
-        """
-        ids = [self.pad, self.bos, self.eos, self.mask, self.cls, self.sep, *self.sentinels]
-        table = np.zeros(self.size, np.bool_)
-        table[[i for i in ids if i is not None]] = True
-        return table
+    def remedy(self, name: str) -> str:
+        """What to add to a vocabulary so that it has the special id `name`: for people to read."""
+        return f"an id for {name}"
+
+    @cached_property
+    def special(self) -> np.ndarray:
+        """bool [size]: ids that stand for no text: all special ones but unk, which does."""
+        ids = {*self.sentinels, *(i for name, i in self.named.items() if name != "unk")}
+        return table(i in ids for i in range(self.size))
+
+    @cached_property
+    def sentence_ends(self) -> np.ndarray:
+        """bool [size]: whether a token's text ends in . ! ? or a line end. Made once."""
+        return table(self.decode([i]).endswith(SENTENCE_ENDS) for i in range(self.size))
 
 
 NOTE = "note.json"
@@ -113,7 +127,7 @@ def obtain(
         return _fits(module.load(path, **options), vocab_size, f"{name} tokenizer of {path}")
     note = {
         "name": name,
-        "options": {**_defaults(module.load), **options},
+        "options": {**{k: o.default for k, o in registry.options(module.load).items()}, **options},
         "vocab_size": vocab_size,
         "corpus": corpus_fingerprint,
     }
@@ -121,16 +135,8 @@ def obtain(
     if _holds(directory, note):
         log.info("tokenizer: %s, trained on the run's own corpus, from %s", name, directory)
         return _fits(module.load(directory, **options), vocab_size, f"tokenizer of {directory}")
-    log.info(
-        "tokenizer.path is empty: training %s, at most %d ids, on the run's own corpus",
-        name,
-        vocab_size,
-    )
+    log.info("tokenizer: training %s, at most %d ids, on the run's own corpus", name, vocab_size)
     return _train(module, note, texts, directory)
-
-
-def _defaults(builder: Callable[..., Any]) -> dict[str, Any]:
-    return {key: option.default for key, option in registry.options(builder).items()}
 
 
 def _train(
@@ -208,6 +214,29 @@ def _fits(tokenizer: Tokenizer, vocab_size: int, what: str) -> Tokenizer:
     return tokenizer
 
 
+def check_needs(tokenizer: Tokenizer, needs: Sequence[str], sentinels: int, what: str) -> None:
+    """Raises ConfigError unless a tokenizer has the special ids `needs` and so many sentinels."""
+    lacking = [name for name in needs if name not in tokenizer.named]
+    if lacking:
+        found = ", ".join(f"{name} {i}" for name, i in tokenizer.named.items()) or "none"
+        added = " and ".join(map(tokenizer.remedy, lacking))
+        raise ConfigError(
+            f"{what} needs a tokenizer with the special ids {', '.join(needs)}; this one has no "
+            f"{' and no '.join(lacking)} (it has {found}). Leave tokenizer.path empty: what is "
+            f"trained on the run's own corpus has them all. Or give the vocabulary {added} (and "
+            "raise model.vocab_size). Or take RoBERTa's, which has them all: tokenizer.name="
+            "byte_bpe and tokenizer.path=a folder with encoder.json, vocab.bpe and dict.txt"
+        )
+    more = sentinels - len(tokenizer.sentinels)
+    if more > 0:
+        raise ConfigError(
+            f"{what} may need {sentinels} sentinels (<extra_id_0> and on) in one example; this "
+            f"tokenizer has {len(tokenizer.sentinels)}. Set tokenizer.sentinels={sentinels} (they "
+            f"are new ids: model.vocab_size must be {tokenizer.size + more} or more) and start in "
+            "a new --workdir; or lower data.seq_len"
+        )
+
+
 def well_formed(text: str) -> str:
     """`text` with lone surrogates, which have no UTF-8, as U+FFFD.
 
@@ -254,6 +283,13 @@ def sentinel_ids(size: int, count: int) -> tuple[int, ...]:
     (102, 101, 100)
     """
     return tuple(range(size - 1, size - 1 - count, -1))
+
+
+def table(values: Iterable[Any]) -> np.ndarray:
+    """bool [n] that cannot be written to: it is made once and serves every example."""
+    made = np.fromiter(values, np.bool_)
+    made.flags.writeable = False
+    return made
 
 
 def digest(*parts: Any) -> str:

@@ -4,11 +4,17 @@ Hugging Face's names for the same two files, vocab.json and merges.txt, are read
 is `tiktoken`'s: text is split by GPT-2's pattern and every special token is plain text. Nothing
 is ever downloaded. A space belongs to the word after it: a word starts at a token that begins
 with whitespace.
+
+RoBERTa splits text as GPT-2 does and numbers it otherwise. Its ids come from a third file of the
+same folder, fairseq's dict.txt: <s> 0, <pad> 1, </s> 2, <unk> 3, the lines of dict.txt from 4 on,
+<mask> after them. Hugging Face's vocab.json of RoBERTa has these ids already and needs no dict.txt.
 """
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +23,7 @@ import tokenizers
 from etils import epath
 
 from pretrain_jax.errors import ConfigError, DataError
-from pretrain_jax.text import Tokenizer, digest, read, sentinel_ids, take, well_formed
+from pretrain_jax.text import NAMED, Tokenizer, digest, read, sentinel_ids, table, take, well_formed
 
 # GPT-2's `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 # (openai/gpt-2, src/encoder.py) as tiktoken writes it: the same pieces, found faster.
@@ -28,8 +34,20 @@ WHITESPACE = "[\\t-\\r \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u2
 LONG_RUN = re.compile(f"{WHITESPACE}{{1000,}}(?={WHITESPACE}[^{WHITESPACE[1:]})")
 
 FILES = (("encoder.json", "vocab.bpe"), ("vocab.json", "merges.txt"))
-SPECIAL = re.compile(r"<\S+>")
+FAIRSEQ_FILE = "dict.txt"
+SPECIAL = re.compile(r"<\S+>|madeupword\d+")  # fairseq pads its vocabularies with made-up words
 SPECIALS = ("<|endoftext|>", "<|pad|>", "<|mask|>", "<|cls|>", "<|sep|>")
+# GPT-2 and what is trained here, RoBERTa. RoBERTa begins with <s>, where BERT has [CLS], and
+# separates with </s>.
+SPELLINGS = {
+    "pad": ("<|pad|>", "<pad>"),
+    "unk": ("<unk>",),
+    "bos": ("<s>", "<|endoftext|>"),
+    "eos": ("</s>", "<|endoftext|>"),
+    "mask": ("<|mask|>", "<mask>"),
+    "cls": ("<|cls|>", "<s>"),
+    "sep": ("<|sep|>", "</s>"),
+}
 TRAIN_CHARACTERS = 50_000_000
 """Training reads this much of the corpus: more text hardly changes the merges."""
 
@@ -60,16 +78,16 @@ class ByteBPE(Tokenizer):
     ):
         size = len(merged) + len(specials)
         self.size = size + sentinels
-        self.bos = self.eos = specials.get("<|endoftext|>")
-        self.pad = specials.get("<|pad|>")
-        self.mask = specials.get("<|mask|>")
-        self.cls = specials.get("<|cls|>")
-        self.sep = specials.get("<|sep|>")
+        self.pad, self.unk, self.bos, self.eos, self.mask, self.cls, self.sep = (
+            next((specials[spelling] for spelling in SPELLINGS[name] if spelling in specials), None)
+            for name in NAMED
+        )
         self.sentinels = sentinel_ids(self.size, sentinels)
         self._special_spelling = {i: spelling for spelling, i in specials.items()}
         self._bytes = [b""] * self.size
         for token, i in zip(merged, ids, strict=True):
             self._bytes[i] = token
+        self._word_starts = table(token[:1].isspace() or not token for token in self._bytes)
         # tiktoken takes ids for priorities; where the file orders ids otherwise, map afterwards.
         self._id_of_rank = None if ids == list(range(len(ids))) else np.array(ids, np.int32)
         self._encoding = tiktoken.Encoding(
@@ -107,24 +125,31 @@ class ByteBPE(Tokenizer):
             return f"<extra_id_{self.sentinels.index(token)}>"
         return self._special_spelling.get(token) or _spelling(self._bytes[token])
 
-    @property
+    @cached_property
     def special(self) -> np.ndarray:
-        return np.array([not token for token in self._bytes])
+        """Of bytes nothing is unknown: here <unk> stands for no text either."""
+        return table(not token for token in self._bytes)
 
     @property
     def word_starts(self) -> np.ndarray:
-        return np.array([token[:1].isspace() or not token for token in self._bytes])
+        return self._word_starts
+
+    def remedy(self, name: str) -> str:
+        return f'the entry "{SPELLINGS[name][0]}" of {FILES[0][0]}'
 
 
 def load(path: epath.PathLike, *, sentinels: int = 0) -> ByteBPE:
-    """Reads encoder.json and vocab.bpe from the folder `path`.
+    """Reads encoder.json and vocab.bpe, and dict.txt where there is one, from the folder `path`.
 
-    GPT-2's own: 50257 ids, bos = eos = <|endoftext|> = 50256, no padding. Raises DataError when
-    the two files do not describe one vocabulary.
+    GPT-2's own: 50257 ids, bos = eos = <|endoftext|> = 50256, no padding. RoBERTa's, with its
+    dict.txt beside them: 50265 ids, bos = cls = <s> = 0, eos = sep = </s> = 2, <pad> 1, <mask>
+    50264. Raises DataError when the files do not describe one vocabulary.
     """
     folder = epath.Path(path)
     encoder_file, merges_file = next((f for f in FILES if (folder / f[0]).exists()), FILES[0])
     encoder = _read_encoder(read(folder / encoder_file, encoder_file), folder / encoder_file)
+    if (folder / FAIRSEQ_FILE).exists():
+        encoder = _renumbered(encoder, (folder / FAIRSEQ_FILE).read_bytes(), folder / FAIRSEQ_FILE)
     merged = _read_merges(read(folder / merges_file, merges_file), folder / merges_file)
     spellings = [_spelling(token) for token in merged]
     missing = next((spelling for spelling in spellings if spelling not in encoder), None)
@@ -191,6 +216,26 @@ def _read_encoder(content: bytes, file: epath.Path) -> dict[str, int]:
     if not all(type(i) is int for i in ids) or set(ids) != set(range(len(ids))):
         raise DataError(f"{file} must be a JSON object whose values are 0 .. n - 1, each once")
     return encoder
+
+
+def _renumbered(encoder: dict[str, int], content: bytes, file: epath.Path) -> dict[str, int]:
+    """The spellings of encoder.json with fairseq's ids; a line is an id of encoder.json, a count.
+
+    RoBERTa's first line is "13 850314647": "." has the id 13 in encoder.json, 4 here.
+    """
+    spellings = {str(i): spelling for spelling, i in encoder.items()}
+    lines = content.decode("utf-8", "replace").splitlines()
+    words = Counter(line.rpartition(" ")[0] for line in lines)
+    words.update(dict.fromkeys(spellings, 0))
+    ordered = ["<s>", "<pad>", "</s>", "<unk>", *(spellings.get(w, w) for w in words), "<mask>"]
+    wrong = [w for w, n in words.items() if n != 1 or not (w in spellings or SPECIAL.fullmatch(w))]
+    if wrong or len(set(ordered)) < len(ordered):
+        raise DataError(
+            f"the lines of {file} must be the ids of encoder.json, each once, with a count, and "
+            "the special tokens <s>, <pad>, </s>, <unk> and <mask> in neither file; "
+            f"wrong is {(wrong or ['a special token'])[0][:80]!r}"
+        )
+    return {spelling: i for i, spelling in enumerate(ordered)}
 
 
 def _read_merges(content: bytes, file: epath.Path) -> list[bytes]:

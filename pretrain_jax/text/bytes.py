@@ -10,10 +10,11 @@ import numpy as np
 from etils import epath
 
 from pretrain_jax.errors import DataError
-from pretrain_jax.text import Tokenizer, digest, read, sentinel_ids, well_formed
+from pretrain_jax.text import Tokenizer, digest, read, sentinel_ids, table, well_formed
 
 FILE = "bytes.json"
 SPECIALS = ("pad", "bos", "eos", "mask", "cls", "sep")
+WHITESPACE = b" \t\n\r\v\f"
 LAYOUT = {"bytes": 256, "specials": list(SPECIALS)}
 
 
@@ -29,6 +30,7 @@ class Bytes(Tokenizer):
         self.pad, self.bos, self.eos, self.mask, self.cls, self.sep = range(256, 262)
         self.sentinels = sentinel_ids(self.size, sentinels)
         self.fingerprint = digest("bytes", LAYOUT, sentinels)
+        self._word_starts = table(i in WHITESPACE if i < 256 else True for i in range(self.size))
 
     def encode(self, text: str) -> np.ndarray:
         return np.frombuffer(well_formed(text).encode(), np.uint8).astype(np.int32)
@@ -46,9 +48,7 @@ class Bytes(Tokenizer):
 
     @property
     def word_starts(self) -> np.ndarray:
-        starts = self.special
-        starts[list(b" \t\n\r\v\f")] = True
-        return starts
+        return self._word_starts
 
 
 def load(path: epath.PathLike, *, sentinels: int = 0) -> Bytes:

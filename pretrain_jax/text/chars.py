@@ -12,7 +12,7 @@ import numpy as np
 from etils import epath
 
 from pretrain_jax.errors import DataError
-from pretrain_jax.text import Tokenizer, digest, read, sentinel_ids
+from pretrain_jax.text import Tokenizer, digest, read, sentinel_ids, table
 
 FILE = "chars.json"
 SPECIALS = ("unk", "pad", "bos", "eos", "mask", "cls", "sep")
@@ -35,6 +35,8 @@ class Chars(Tokenizer):
         self.fingerprint = digest("chars", self._characters, SPECIALS, sentinels)
         self._ids = np.full(CODE_POINTS, self.unk, np.int32)
         self._ids[[ord(character) for character in characters]] = np.arange(n)
+        starts = [*map(str.isspace, characters), False]  # the unknown character is inside a word
+        self._word_starts = table(starts + [True] * (self.size - n - 1))
 
     def encode(self, text: str) -> np.ndarray:
         return self._ids[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)]
@@ -55,9 +57,7 @@ class Chars(Tokenizer):
 
     @property
     def word_starts(self) -> np.ndarray:
-        starts = self.special
-        starts[: len(self._characters)] = [character.isspace() for character in self._characters]
-        return starts
+        return self._word_starts
 
 
 def load(path: epath.PathLike, *, sentinels: int = 0) -> Chars:

@@ -7,6 +7,7 @@ document spells.
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from google.protobuf.message import DecodeError
 from sentencepiece import sentencepiece_model_pb2
 
 from pretrain_jax.errors import ConfigError, DataError
-from pretrain_jax.text import Tokenizer, digest, read, sentinel_ids, take, well_formed
+from pretrain_jax.text import Tokenizer, digest, read, sentinel_ids, table, take, well_formed
 
 FILE = "sentencepiece.model"
 KINDS = ("unigram", "bpe")
@@ -31,7 +32,7 @@ Piece = ModelProto.SentencePiece
 
 
 class SentencePiece(Tokenizer):
-    """Ids of the model, then `sentinels` more unless the model has its own.
+    """Ids of the model, then as many more as its own sentinels are fewer than `sentinels`.
 
     T5's spiece.model has 32000 pieces; with 100 sentinels <extra_id_0> is 32099, <extra_id_99>
     32000, as in T5.
@@ -43,9 +44,9 @@ class SentencePiece(Tokenizer):
         _make_control(model, own)
         serialized = model.SerializeToString(deterministic=True)
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=serialized)
-        appended = 0 if own else sentinels
+        appended = max(sentinels - len(own), 0)
         self.size = len(spellings) + appended
-        self.sentinels = own or sentinel_ids(self.size, appended)
+        self.sentinels = own + sentinel_ids(self.size, appended)
         control = {
             piece.piece: i for i, piece in enumerate(model.pieces) if piece.type == Piece.CONTROL
         }
@@ -62,8 +63,13 @@ class SentencePiece(Tokenizer):
             control.get(f"[{name}]", control.get(f"<{name.lower()}>"))
             for name in ("MASK", "CLS", "SEP")
         )
-        self._spellings = spellings + [f"<extra_id_{i}>" for i in reversed(range(appended))]
-        self._special = np.array([s in control for s in spellings] + [True] * appended)
+        numbers = range(len(self.sentinels) - 1, len(own) - 1, -1)
+        self._spellings = spellings + [f"<extra_id_{i}>" for i in numbers]
+        self._no_text = {*control.values(), *self.sentinels}
+        self._word_starts = table(
+            i in self._no_text or spelling.startswith(WHITESPACE)
+            for i, spelling in enumerate(self._spellings)
+        )
         self.fingerprint = digest("sentencepiece", serialized.hex(), appended)
 
     def encode(self, text: str) -> np.ndarray:
@@ -71,18 +77,23 @@ class SentencePiece(Tokenizer):
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         ids = np.asarray(ids, np.int64)
-        return self._processor.decode(ids[~self._special[ids]].tolist())
+        return self._processor.decode(ids[~self.special[ids]].tolist())
 
     def spell(self, token: int) -> str:
         return self._spellings[token]
 
-    @property
+    @cached_property
     def special(self) -> np.ndarray:
-        return self._special.copy()
+        return table(i in self._no_text for i in range(self.size))
 
     @property
     def word_starts(self) -> np.ndarray:
-        return self._special | np.array([s.startswith(WHITESPACE) for s in self._spellings])
+        return self._word_starts
+
+    def remedy(self, name: str) -> str:
+        if name in ("mask", "cls", "sep"):
+            return f"the control piece [{name.upper()}]"
+        return f"the piece that SentencePiece's trainer makes with --{name}_id"
 
 
 def load(
@@ -93,7 +104,7 @@ def load(
     lossless: bool = True,
     sentinels: int = 0,
 ) -> SentencePiece:
-    """Reads a .model. `sentinels` ids are appended where the model has none of its own.
+    """Reads a .model; `sentinels` are its own <extra_id_0>, <extra_id_1> ..., then new ids.
 
     `kind`, `character_coverage` and `lossless` speak of training; a model knows its own.
     """
@@ -104,15 +115,9 @@ def load(
         model.ParseFromString(content)
         if not (model.pieces and model.HasField("trainer_spec")):
             raise ValueError("it is cut short")
-        tokenizer = SentencePiece(model, sentinels)
+        return SentencePiece(model, sentinels)
     except (DecodeError, RuntimeError, ValueError) as error:
         raise DataError(f"{path} must be a SentencePiece model; {error}") from error
-    if len(tokenizer.sentinels) < sentinels:
-        raise ConfigError(
-            f"{path} has {len(tokenizer.sentinels)} sentinels of its own; received "
-            f"tokenizer.sentinels={sentinels}; ask for no more than it has"
-        )
-    return tokenizer
 
 
 def train(

@@ -15,7 +15,7 @@ import tokenizers
 from etils import epath
 
 from pretrain_jax.errors import ConfigError, DataError
-from pretrain_jax.text import Tokenizer, digest, read, sentinel_ids, take, well_formed
+from pretrain_jax.text import Tokenizer, digest, read, sentinel_ids, table, take, well_formed
 
 FILE = "vocab.txt"
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[BOS]", "[EOS]")
@@ -46,6 +46,8 @@ class WordPiece(Tokenizer):
         )
         self.sentinels = sentinel_ids(self.size, sentinels)
         self._pieces = pieces
+        inside = (piece.startswith("##") for piece in [*pieces, *[""] * sentinels])
+        self._word_starts = table(not piece for piece in inside)
         self._tokenizer = _splitter(lower_case)
         self._tokenizer.model = tokenizers.models.WordPiece(
             ids, unk_token="[UNK]", max_input_chars_per_word=LONGEST_WORD
@@ -69,9 +71,10 @@ class WordPiece(Tokenizer):
 
     @property
     def word_starts(self) -> np.ndarray:
-        starts = np.ones(self.size, np.bool_)
-        starts[: len(self._pieces)] = [not piece.startswith("##") for piece in self._pieces]
-        return starts
+        return self._word_starts
+
+    def remedy(self, name: str) -> str:
+        return f"the last line [{name.upper()}] of {FILE}"
 
 
 def load(path: epath.PathLike, *, lower_case: bool = True, sentinels: int = 0) -> WordPiece:

@@ -6,7 +6,7 @@ the host half: corpora, tokenizer, streams of rows.
 """
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -38,13 +38,25 @@ class DataOptions:
     source: str = "stdlib"
     """"stdlib", "text:GLOB" or "tfds:NAME"."""
     mixture: tuple = ()
-    """((source, objective, rate), ...) instead of `source`; rates are shares of rows."""
+    """((source, objective, rate), ...) instead of `source`; rates are shares of rows. An objective
+    is a name, or a dict of its name and options."""
+    mixing: str = "given"
+    """"given" takes the rates of `mixture` as they are; "proportional" multiplies each by
+    min(examples, mixing_cap)^(1 / mixing_temperature) of its source (T5, section 3.5.2)."""
+    mixing_cap: int = 0
+    """Most examples that count for a source; 0 = no limit."""
+    mixing_temperature: float = 1.0
     seq_len: int
-    """Tokens in a row of the predicting stream."""
+    """Tokens in a row of the text that is read: the memory's of an encoder-decoder, else the
+    stream's."""
     split: str = "auto"
     """How validation text is held out: "hash" of documents, "tail" of each, or "auto"."""
     text_key: str = "text"
     """The field of a record that holds its text."""
+    target_key: str = ""
+    """For text_to_text: the field that holds the answer to the text of `text_key`."""
+    spans_key: str = ""
+    """For salient_spans: the field with [[start, end], ...] in characters; empty: found by rule."""
     cross_documents: bool = False
     """Whether attention and positions run on across the documents packed into a row."""
     cache_dir: str = ""
@@ -84,6 +96,8 @@ class EvalOptions:
     """Predicted text tokens to score."""
     sample_tokens: int = 128
     """Length of the sampled continuation at each evaluation; 0 = none."""
+    pseudo_tokens: int = 0
+    """For encoders: tokens that are masked one at a time for pseudo-perplexity; 0 = none."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +108,32 @@ class Phase:
     last: int
     seq_len: int
     batch_size: int
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member of the mixture (or the only source)."""
+
+    source: str
+    name: str
+    """Of the objective."""
+    objective: Objective
+    rate: float
+
+
+def device_half(objective: Objective) -> dict[str, Any]:
+    """What members of a mixture must share, since one program trains on all their rows.
+
+    Evaluations report the metrics of `objective.name`.
+    """
+    return {
+        "fields": sorted(objective.fields),
+        "attention": objective.attention,
+        "heads": objective.heads,
+        "methods": objective.methods,
+        "loss": objective.loss,
+        "coefficients": dict(objective.coefficients),
+    }
 
 
 def check_count(key: str, value: Any, least: int = 1) -> None:
@@ -177,6 +217,22 @@ def fix_schedule(config: Any, stored: Mapping[str, Any] | None = None) -> Any:
     return fixed
 
 
+READ_BY_MODELS = {"types", "prefix", "memory_tokens", "predict_at"}
+"""Fields that change what a model computes; the others are read by losses and heads."""
+WHY_NOT = {
+    ("causal", "full"): ": what follows is in view, and so is every answer",
+    ("full", "causal"): ": a masked token would be predicted from one side alone",
+    ("prefix", "full"): ": what follows is in view, and so is every answer",
+}
+
+
+def hint(fields: Sequence[str]) -> str:
+    """What to do with an encoder-decoder's objective on another model."""
+    if "memory_tokens" not in fields:
+        return ""
+    return ". In one stack, use objective.inputs=prefix or objective.inputs=stream"
+
+
 @dataclass(frozen=True, eq=False)
 class Design:
     """Everything a config says that needs no data: built lazily, nothing allocated."""
@@ -209,6 +265,47 @@ class Design:
         return module.build(**own(section, module.build))
 
     @cached_property
+    def members(self) -> list[Member]:
+        """`data.source`, or the members of `data.mixture`; every one must fit the one model."""
+        main = self.config.objective.name
+        entries = self.data.mixture or ((self.data.source, main, 1.0),)
+        found = [self._member(entry) for entry in entries]
+        wanted = device_half(self.objective)
+        for entry, member in zip(entries, found, strict=True):
+            other = device_half(member.objective)
+            differ = sorted(key for key in wanted if wanted[key] != other[key])
+            if differ:
+                raise ConfigError(
+                    "members of a mixture share the device half of one objective; that of "
+                    f"{entry[1]!r} differs from that of objective.name={main} in "
+                    + "; ".join(f"{key}, {other[key]} instead of {wanted[key]}" for key in differ)
+                )
+        return found
+
+    def _member(self, entry: Any) -> Member:
+        if (
+            len(entry) != 3
+            or not isinstance(entry[1], str | Mapping)
+            or not isinstance(entry[2], int | float)
+            or entry[2] <= 0
+        ):
+            raise ConfigError(
+                "data.mixture is a list of (source, objective, rate) with positive rates, where an "
+                "objective is a name or {'name': ..., its options}; "
+                f"received the member {entry!r}"
+            )
+        source, named, rate = entry
+        if named == self.config.objective.name:
+            return Member(source, named, self.objective, float(rate))
+        given = {"name": named} if isinstance(named, str) else dict(named)
+        name = given.pop("name", "")
+        module = registry.load("objectives", name, "data.mixture's objective")
+        known = registry.options(module.build)
+        for key in given:
+            registry.check_name(key, known, f"an option of the objective in {entry!r}")
+        return Member(source, name, module.build(**given), float(rate))
+
+    @cached_property
     def mesh(self) -> Mesh:
         return meshes.build(self.devices, **self.config.mesh)
 
@@ -220,26 +317,32 @@ class Design:
         return registry.pick(DTYPES, name, "train.dtype")
 
     @cached_property
+    def architecture(self) -> Any:
+        """The module of models/ that the config names."""
+        return registry.load("models", self.config.model.name, "model.name")
+
+    @cached_property
     def model(self) -> nn.Module:
-        return self._build_model(self.devices[0].platform)
+        return self._build_model(platform=self.devices[0].platform)
 
     @cached_property
     def plain_model(self) -> nn.Module:
-        """The same model without what suits one platform: the form in which FLOPs are counted."""
-        return self._build_model("any")
+        """The same model without what suits one platform, and without rows that only pad the
+        vocabulary: the form in which parameters and FLOPs are counted."""
+        return self._build_model(platform="any", multiple=1)
 
-    def _build_model(self, platform: str) -> nn.Module:
-        section = self.config.model
-        module = registry.load("models", section.name, "model.name")
+    def _build_model(self, **how: Any) -> nn.Module:
+        section, module = self.config.model, self.architecture
         self._check_shape(section)
         self._check_match(module)
-        how = Execution(
-            self.objective.attention,
-            self.dtype,
+        told = Execution(
+            attention=self.objective.attention,
+            heads=self.objective.heads,
+            dtype=self.dtype,
             **execution(**own(section, execution)),
-            platform=platform,
+            **how,
         )
-        return module.build(how, **own(section, module.build))
+        return module.build(told, **own(section, module.build))
 
     def _check_shape(self, section: Any) -> None:
         """The numbers of the section `model` that can be wrong for every architecture."""
@@ -269,22 +372,38 @@ class Design:
             )
 
     def _check_match(self, module: Any) -> None:
-        """Objective and architecture, compared once: the attention, then the fields."""
-        what = (
-            f"objective.name={self.config.objective.name} and model.name={self.config.model.name}"
+        """Objective and architecture, compared once: methods, attention, fields."""
+        objective = self.objective
+        misfit = (
+            f"objective.name={self.config.objective.name} and model.name={self.config.model.name} "
+            "do not fit: "
         )
-        if self.objective.attention not in module.ATTENTION:
+        methods = getattr(module, "METHODS", ("__call__",))
+        if objective.methods != methods:
+            kinds = {("__call__",): "one model", ("generate", "discriminate"): "ELECTRA's two"}
+            wanted, found = (kinds.get(m, ", ".join(m)) for m in (objective.methods, methods))
+            raise ConfigError(f"{misfit}the objective trains {wanted}, the model is {found}")
+        if objective.attention not in module.ATTENTION:
+            why = WHY_NOT.get((objective.attention, module.ATTENTION[0]), "")
             raise ConfigError(
-                f"{what} do not fit: the objective needs {self.objective.attention} attention, "
-                f"the model has {' or '.join(module.ATTENTION)}"
+                f"{misfit}the objective needs {objective.attention} attention, "
+                f"the model has {' or '.join(module.ATTENTION)}{why}"
             )
-        answers = {"targets", "weights", "labels", "label_weights", "example_at"}
-        reads = {"tokens", "segments", "positions", *module.FIELDS}
-        unread = sorted(set(self.objective.fields) - answers - reads)
+        unread = sorted(set(objective.fields) & READ_BY_MODELS - set(module.FIELDS))
         if unread:
             raise ConfigError(
-                f"{what} do not fit: the objective writes {', '.join(unread)}, which the model "
-                "does not read"
+                f"{misfit}the objective writes {', '.join(unread)}, which the model does not read"
+                f"{hint(objective.fields)}"
+            )
+        if "types" in objective.fields and self.config.model.get("types", 2) < 2:
+            raise ConfigError(
+                f"{misfit}the objective writes segment types 0 and 1; "
+                f"received model.types={self.config.model.types}"
+            )
+        missing = sorted(set(getattr(module, "NEEDS", ())) - set(objective.fields))
+        if missing:
+            raise ConfigError(
+                f"{misfit}the model reads {', '.join(missing)}, which the objective does not write"
             )
 
     @cached_property
@@ -318,6 +437,7 @@ class Design:
         return Program(
             apply=self.apply,
             loss=self.objective.loss,
+            metrics=self.objective.metrics,
             coefficients=coefficients,
             optimizer=self.optimizer,
             schedule=self.schedule,
@@ -326,21 +446,39 @@ class Design:
             seed=self.config.seed,
         )
 
-    def apply(self, params: Any, batch: Any, rng: jax.Array, train: bool) -> Any:
+    def apply(
+        self, params: Any, batch: Any, rng: jax.Array, train: bool, method: str = "__call__"
+    ) -> Any:
         """The model as a function of parameters, with activations placed on the mesh."""
         with placing(rules.Placement(self.mesh)):
-            return self.apply_unplaced(params, batch, rng, train)
+            return self.apply_unplaced(params, batch, rng, train, method)
 
-    def apply_unplaced(self, params: Any, batch: Any, rng: jax.Array, train: bool) -> Any:
+    def apply_unplaced(
+        self, params: Any, batch: Any, rng: jax.Array, train: bool, method: str = "__call__"
+    ) -> Any:
         """The same without a mesh: to count what one device's share of a batch takes."""
-        return self.model.apply({"params": params}, batch, train, rngs={"dropout": rng})
+        return run(self.model, params, batch, rng, train, method)
+
+    def apply_plain(
+        self, params: Any, batch: Any, rng: jax.Array, train: bool, method: str = "__call__"
+    ) -> Any:
+        """The same with `plain_model`: to count FLOPs."""
+        return run(self.plain_model, params, batch, rng, train, method)
 
     # --- shapes -----------------------------------------------------------------------------
 
     def budgets(self, seq_len: int) -> dict[str, int]:
-        """Length of each axis of a row."""
-        bounds = self.objective.lengths(self.objective.raw_length(seq_len))
-        return {axis: int(bound) for axis, bound in bounds.items()}
+        """Length of each axis of a row: room for every member of the mixture."""
+        found: dict[str, int] = {}
+        for member in self.members:
+            for axis, size in member.objective.budgets(seq_len).items():
+                found[axis] = max(found.get(axis, 0), int(size))
+        return found
+
+    def tokens_per_row(self, seq_len: int) -> int:
+        """Slots of a row that hold tokens: of the stream, and of the memory where there is one."""
+        budgets = self.budgets(seq_len)
+        return budgets["L"] + budgets.get("M", 0)
 
     def batch_shapes(self, batch_size: int, seq_len: int) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes and dtypes of the fields of a batch, made by `corrupt` and by the packer."""
@@ -360,13 +498,14 @@ class Design:
     def check(self) -> None:
         """Raises ConfigError for whatever can be known to be wrong before data and compilation."""
         self.check_batches()
+        _ = self.members
         _ = self.program, self.state_shardings  # building them checks them
 
     def check_batches(self) -> None:
         """Raises ConfigError unless the batch of every phase divides over microbatches and mesh."""
         for key, least in (("steps", 0), ("accumulate", 1), ("log_every", 1)):
             check_count(f"train.{key}", getattr(self.train, key), least)
-        for key, least in (("every", 0), ("tokens", 1), ("sample_tokens", 0)):
+        for key, least in (("every", 0), ("tokens", 1), ("sample_tokens", 0), ("pseudo_tokens", 0)):
             check_count(f"eval.{key}", getattr(self.eval, key), least)
         check_count("data.workers", self.data.workers, 0)
         for phase in self.phases:
@@ -374,16 +513,21 @@ class Design:
                 phase.batch_size, self.train.accumulate, self.mesh, "train.batch_size"
             )
 
-    def init_params(self, seed: int) -> Any:
+    def init_params(self, model: nn.Module, seed: int) -> Any:
         """Parameters in boxes with the names of their axes; traced, or under jit."""
         shapes = self.batch_shapes(1, self.data.seq_len)
         batch = {name: jnp.zeros(s.shape, s.dtype) for name, s in shapes.items()}
-        return self.model.init(jax.random.key(seed), batch, False)["params"]
+        return model.init(jax.random.key(seed), batch, False)["params"]
 
     @cached_property
     def boxed_params(self) -> Any:
         """Shapes of the parameters, in boxes."""
-        return jax.eval_shape(lambda: self.init_params(0))
+        return jax.eval_shape(lambda: self.init_params(self.model, 0))
+
+    @cached_property
+    def plain_params(self) -> Any:
+        """Shapes of the parameters of `plain_model`, in boxes."""
+        return jax.eval_shape(lambda: self.init_params(self.plain_model, 0))
 
     @cached_property
     def param_shapes(self) -> Any:
@@ -412,7 +556,7 @@ class Design:
         )
 
     def _fresh_state(self) -> TrainState:
-        params = nn.meta.unbox(self.init_params(self.config.seed))
+        params = nn.meta.unbox(self.init_params(self.model, self.config.seed))
         opt_state = self.optimizer.init(params)
         return TrainState(step=jnp.zeros((), jnp.int32), params=params, opt_state=opt_state)
 
@@ -423,6 +567,11 @@ class Design:
     @cached_property
     def batch_sharding(self) -> NamedSharding:
         return rules.batch_sharding(self.mesh)
+
+
+def run(model: nn.Module, params: Any, batch: Any, rng: jax.Array, train: bool, method: str) -> Any:
+    """A method of a Linen model as a pure function."""
+    return model.apply({"params": params}, batch, train, method=method, rngs={"dropout": rng})
 
 
 def is_box(x: Any) -> bool:

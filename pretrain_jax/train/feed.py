@@ -12,15 +12,16 @@ import numpy as np
 from etils import epath
 
 from pretrain_jax import registry, text
-from pretrain_jax.data import pipeline, yardsticks
-from pretrain_jax.data.arrange import Chunks
+from pretrain_jax.data import mixing, pack, pipeline, yardsticks
+from pretrain_jax.data.arrange import Chunks, Texts
 from pretrain_jax.data.cache import TokenCache, token_cache
 from pretrain_jax.data.corpus import Corpus, open_corpus
-from pretrain_jax.errors import ConfigError, WorkdirMismatch
+from pretrain_jax.data.pairs import Pairs
+from pretrain_jax.errors import WorkdirMismatch
 from pretrain_jax.objectives import Objective
-from pretrain_jax.train.compose import Design, Phase
+from pretrain_jax.train.compose import DataOptions, Design, Phase
 
-ARRANGEMENTS = {"chunks": Chunks}
+ARRANGEMENTS = {"chunks": Chunks, "pairs": Pairs, "texts": Texts}
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,12 @@ class Feed:
         stored: the fingerprints of a checkpoint to go on from; other data raises WorkdirMismatch,
         before a tokenizer of other text could take the place of the one in the workdir.
         """
-        sources = tuple(open_sources(design))
+        opened = {(m.source, m.objective.marks) for m in design.members}
+        corpora = {key: open_marked(design.data, *key) for key in sorted(opened)}
+        sources = tuple(
+            Source(corpora[m.source, m.objective.marks], m.objective, m.rate)
+            for m in design.members
+        )
         if stored is not None:
             same_data("corpus", stored["sources"], [s.corpus.fingerprint for s in sources])
         config = design.config
@@ -59,14 +65,18 @@ class Feed:
         tokenizer = text.obtain(
             config.tokenizer.name,
             config.tokenizer.path,
-            texts=lambda: round_robin([source.corpus.texts("train") for source in sources]),
-            corpus_fingerprint=joined([source.corpus.fingerprint for source in sources]),
+            texts=lambda: round_robin([corpus.texts("train") for corpus in corpora.values()]),
+            corpus_fingerprint=joined([corpus.fingerprint for corpus in corpora.values()]),
             vocab_size=config.model.vocab_size,
             directory=workdir / "tokenizer",
             **options,
         )
         if stored is not None:
             same_data("tokenizer", stored["tokenizer"], tokenizer.fingerprint)
+        longest = max(phase.seq_len for phase in design.phases)
+        for source, member in zip(sources, design.members, strict=True):
+            of, what = source.objective, f"objective {member.name}"
+            text.check_needs(tokenizer, of.needs, of.sentinels(longest), what)
         feed = cls(design, sources, tokenizer)
         for half in ("train", "valid"):
             for source in sources:
@@ -83,7 +93,7 @@ class Feed:
 
     def cache(self, source: Source, half: str) -> TokenCache:
         """The tokens of "train" or "valid" of one source."""
-        key = (source.corpus.name, half)
+        key = (source.corpus.fingerprint, half)
         if key not in self._caches:
             where = self.design.data.cache_dir or None
             self._caches[key] = token_cache(source.corpus, half, self.tokenizer, where)
@@ -93,32 +103,51 @@ class Feed:
         """The rows of "train" or "valid" at a sequence length."""
         key = (half, seq_len)
         if key not in self._streams:
+            examples = [self._examples(source, half, seq_len) for source in self.sources]
+            rates = mixing.rates(
+                self.design.data.mixing,
+                given=[source.rate for source in self.sources],
+                sizes=[len(each) for each in examples],
+                cap=self.design.data.mixing_cap,
+                temperature=self.design.data.mixing_temperature,
+            )
+            budgets = self.design.budgets(seq_len)
             self._streams[key] = pipeline.Stream(
-                members=[self._member(source, half, seq_len) for source in self.sources],
+                members=[
+                    pipeline.Member.planned(
+                        each,
+                        lengths=source.objective.lengths,
+                        budgets=budgets,
+                        corrupt=source.objective.corrupt,
+                        vocab=self.tokenizer,
+                        rate=rate,
+                        copies=source.objective.copies,
+                    )
+                    for each, source, rate in zip(examples, self.sources, rates, strict=True)
+                ],
                 fields=self.design.objective.fields,
-                budgets=self.design.budgets(seq_len),
+                budgets=budgets,
                 cross_documents=self.design.data.cross_documents,
             )
         return self._streams[key]
 
-    def _member(self, source: Source, half: str, seq_len: int) -> pipeline.Member:
+    def _examples(self, source: Source, half: str, seq_len: int) -> Any:
+        """The raw examples of one source, arranged as its objective wants them."""
         objective = source.objective
-        arrange = registry.pick(ARRANGEMENTS, objective.arrangement, "arrangement")
-        examples = arrange(
-            self.cache(source, half),
-            raw_length=objective.raw_length(seq_len),
-            overlap=objective.overlap,
-            begin=self.tokenizer.bos,
-            end=self.tokenizer.eos,
-        )
-        return pipeline.Member.planned(
-            examples,
-            lengths=objective.lengths,
-            budgets=self.design.budgets(seq_len),
-            corrupt=objective.corrupt,
-            vocab=self.tokenizer,
-            rate=source.rate,
-        )
+        arrangement = registry.pick(ARRANGEMENTS, objective.arrangement, "arrangement")
+        options = objective.arrange(seq_len)
+        if objective.arrangement == "chunks":
+            options |= self.ends(options)
+        if objective.arrangement == "pairs":
+            # Held-out pairs are the same for every seed.
+            options |= {"seed": self.design.config.seed if half == "train" else pipeline.EVAL_SEED}
+            options |= {"sentence_ends": self.tokenizer.sentence_ends}
+        return arrangement(self.cache(source, half), **options)
+
+    def ends(self, options: Mapping[str, Any]) -> dict[str, int | None]:
+        """Ids of what an arrangement puts before and behind a document, from their names."""
+        named = {key: options.get(key) for key in ("begin", "end")}
+        return {key: getattr(self.tokenizer, name) if name else None for key, name in named.items()}
 
     def batches(self, phase: Phase, step: int) -> Iterator[Mapping[str, np.ndarray]]:
         """This host's share of the batches of steps step, step + 1, ... of a phase.
@@ -163,14 +192,39 @@ class Feed:
             host_count=jax.process_count(),
         )
 
+    def probe_batches(self, tokens: int) -> Iterator[Mapping[str, np.ndarray]]:
+        """Batches in which every row masks one token of a held-out example, for each of the first
+        `tokens` tokens of the first source; for pseudo-perplexity."""
+        member = self.stream("valid", self.design.data.seq_len).members[0]
+        probes = self.design.objective.probes
+        if probes is None:
+            raise ValueError("only encoders are probed")
+        made = (
+            [probe]
+            for place in range(len(member.rows))
+            for example in member.rows[place]
+            for probe in probes(member.examples[example], self.tokenizer)
+        )
+        rows = list(itertools.islice(made, tokens))
+        size = self.eval_batch_size
+        for first in range(0, len(rows), size):
+            batch = rows[first : first + size]
+            batch += [[]] * (size - len(batch))
+            yield pack.pack(
+                batch,
+                fields=self.design.objective.fields,
+                budgets=self.design.budgets(self.design.data.seq_len),
+            )
+
     @cached_property
     def yardsticks(self) -> dict[str, float]:
         """Nats a predicted text token of the baselines, on exactly the tokens of evaluation."""
+        ends = self.ends(self.design.objective.arrange(self.design.data.seq_len))
         counts = yardsticks.count(
             [(self.cache(source, "train"), source.rate) for source in self.sources],
             vocab_size=self.tokenizer.size,
-            begin=self.tokenizer.bos,
-            end=self.tokenizer.eos,
+            begin=ends["begin"],
+            end=ends["end"],
         )
         scores = yardsticks.score(
             self.design.objective.yardsticks,
@@ -196,31 +250,15 @@ class Feed:
         return first[: min(tokens, len(first) // 2)]
 
 
-def open_sources(design: Design) -> Iterator[Source]:
-    """`data.source`, or the members of `data.mixture`; every member must fit the one model."""
-    data = design.data
-    main = design.config.objective.name
-    mixture = data.mixture or ((data.source, main, 1.0),)
-    for entry in mixture:
-        if len(entry) != 3 or not isinstance(entry[2], int | float) or entry[2] <= 0:
-            raise ConfigError(
-                "data.mixture is a list of (source, objective, rate) with positive rates; "
-                f"received the member {entry!r}"
-            )
-        name, objective_name, rate = entry
-        objective = design.objective
-        if objective_name != main:
-            objective = registry.load("objectives", objective_name, "data.mixture").build()
-        wanted, found = (
-            (sorted(o.fields), o.attention, o.loss) for o in (design.objective, objective)
-        )
-        if wanted != found:
-            raise ConfigError(
-                "members of a mixture share fields, attention and loss; "
-                f"{objective_name} has {found[:2]}, objective.name={main} has {wanted[:2]}"
-            )
-        corpus = open_corpus(name, split=data.split, text_key=data.text_key)
-        yield Source(corpus, objective, float(rate))
+def open_marked(data: DataOptions, source: str, marks: str) -> Corpus:
+    """The corpus of a source, with the marks that its objective reads."""
+    return open_corpus(
+        source,
+        split=data.split,
+        text_key=data.text_key,
+        target_key=data.target_key if marks == "targets" else "",
+        spans_key=data.spans_key if marks == "spans" else "",
+    )
 
 
 def same_data(what: str, stored: Any, found: Any) -> None:

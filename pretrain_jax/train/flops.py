@@ -10,37 +10,33 @@ import math
 from functools import lru_cache
 from typing import Any
 
+import flax.linen as nn
 import jax
 
-from pretrain_jax.layers.embeddings import padded_size
 from pretrain_jax.train.compose import Design
 
 
 @lru_cache(maxsize=8)
 def per_token(design: Design) -> float:
-    """Training FLOPs for each token of the predicting stream, at `data.seq_len`.
+    """Training FLOPs for each token of a row at `data.seq_len`, the memory's among them.
 
     GPT-2 124M at length 1,024: 6 x 124.4 M - 6 x 786 k (positions) + 12 x 12 x 768 x 1024
     = 855 M.
     """
     # A second row's cost: what is computed once for all rows (a table of distances) is left out.
-    return 3 * (_forward(design, rows=2) - _forward(design, rows=1)) / design.data.seq_len
+    tokens = design.tokens_per_row(design.data.seq_len)
+    return 3 * (_forward(design, rows=2) - _forward(design, rows=1)) / tokens
 
 
 def _forward(design: Design, rows: int) -> float:
     """FLOPs of the forward pass and the loss of a batch of `rows`."""
     shapes = design.batch_shapes(rows, design.data.seq_len)
 
-    def apply(params, batch, rng, train):
-        return design.plain_model.apply({"params": params}, batch, train, rngs={"dropout": rng})
-
     def forward(params, batch):
-        return design.objective.loss(apply, params, batch, jax.random.key(0), False)
+        return design.objective.loss(design.apply_plain, params, batch, jax.random.key(0), False)
 
-    counted = count(jax.make_jaxpr(forward)(design.param_shapes, shapes).jaxpr)
-    section = design.config.model
-    padding = padded_size(section.vocab_size) - section.vocab_size
-    return counted - 2 * math.prod(shapes["targets"].shape) * section.width * padding
+    params = nn.meta.unbox(design.plain_params)
+    return count(jax.make_jaxpr(forward)(params, shapes).jaxpr)
 
 
 def count(jaxpr: Any) -> float:

@@ -25,7 +25,7 @@ from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.compose import Design, Phase, fix_schedule
 from pretrain_jax.train.feed import Feed
 from pretrain_jax.train.metrics import Progress, Throughput, Writer
-from pretrain_jax.train.step import TrainState, eval_step, train_step
+from pretrain_jax.train.step import TrainState, eval_step, probe_step, train_step
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +73,7 @@ def evaluate(config: Any, directory: str) -> None:
     function = jax.jit(partial(eval_step, program=design.program))
     special = jnp.asarray(feed.tokenizer.special)
     values = evaluation(design, feed, state.params, function, special)
+    values |= pseudo_perplexity(design, feed, state.params, special)
     print(json.dumps({"step": step, **values}))
 
 
@@ -264,10 +265,12 @@ class Loop:
     def evaluate(self, state: TrainState, step: int) -> None:
         """Writes the line of an evaluation, draws loss.png, samples a continuation."""
         values = evaluation(self.design, self.feed, state.params, self.eval_function, self.special)
+        if step >= self.train.steps:
+            values |= pseudo_perplexity(self.design, self.feed, state.params, self.special)
         self.writer.write(step, values)
         self.progress.say(summary(step, values))
         self.writer.draw()
-        if self.design.eval.sample_tokens and self.design.objective.attention == "causal":
+        if self.design.eval.sample_tokens and self.design.objective.covers_text:
             self.writer.sample(step, continuation(self.design, self.feed, state.params, step))
 
 
@@ -282,7 +285,7 @@ def global_arrays(design: Design, rows: Mapping[str, np.ndarray]) -> dict[str, j
 def evaluation(
     design: Design, feed: Feed, params: Any, eval_function: Any, special: jax.Array
 ) -> dict[str, float | None]:
-    """Held-out loss, perplexity and bits a byte, beside the yardsticks on the same tokens."""
+    """Held-out loss, what else says whether the model learns, and the yardsticks beside them."""
     totals: dict[str, list[float]] = {}
     for rows in feed.eval_batches():
         batch = global_arrays(design, rows)
@@ -291,16 +294,42 @@ def evaluation(
             for place, number in enumerate(pair):
                 found[place] += float(number)
     means = {term: total / weight for term, (total, weight) in totals.items() if weight}
+    coefficients = design.program.coefficients
     loss = means["text"]
     per_byte = feed.tokens_per_byte
+    known = {"text", "loss"} | {t for t in ("z_loss",) if t not in coefficients}
     return {
         "valid/loss": loss,
-        "valid/objective": sum(c * means[t] for t, c in design.program.coefficients.items()),
+        "valid/objective": sum(c * means.get(term, 0.0) for term, c in coefficients.items()),
         "valid/perplexity": math.exp(min(loss, 700.0)),
         "valid/bits_per_byte": None if per_byte is None else loss / math.log(2) * per_byte,
         "valid/tokens": totals["text"][1],
+        **{in_valid(name): value for name, value in means.items() if name not in known},
         **feed.yardsticks,
     }
+
+
+def in_valid(name: str) -> str:
+    """ "accuracy" -> "valid/accuracy"; a yardstick keeps its name."""
+    return name if name.startswith("yardstick/") else f"valid/{name}"
+
+
+def pseudo_perplexity(
+    design: Design, feed: Feed, params: Any, special: jax.Array
+) -> dict[str, float | None]:
+    """exp of the mean nats of held-out tokens, each masked alone with all others in view.
+
+    Salazar et al. 2020, "Masked Language Model Scoring". Empty where it is not asked for.
+    """
+    if not design.eval.pseudo_tokens or design.objective.probes is None:
+        return {}
+    function = jax.jit(partial(probe_step, program=design.program))
+    total = tokens = 0.0
+    for rows in feed.probe_batches(design.eval.pseudo_tokens):
+        nats, count = jax.device_get(function(params, global_arrays(design, rows), special))
+        total, tokens = total + float(nats), tokens + float(count)
+    nats = total / tokens if tokens else 0.0
+    return {"valid/pseudo_perplexity": math.exp(min(nats, 700.0)) if tokens else None}
 
 
 def continuation(design: Design, feed: Feed, params: Any, step: int) -> str:
@@ -326,9 +355,16 @@ def summary(step: int, values: dict[str, float | None]) -> str:
         for name, value in values.items()
         if name.startswith("yardstick/") and value is not None
     ]
+    said = {"loss", "objective", "perplexity", "bits_per_byte", "tokens"}
+    named = ((name.partition("/"), value) for name, value in values.items())
+    more = "".join(
+        f", {name.replace('_', ' ')} {value:.3f}"
+        for (half, _, name), value in named
+        if half == "valid" and name not in said and value is not None
+    )
     per_byte = values["valid/bits_per_byte"]
     bits = "" if per_byte is None else f", {per_byte:.3f} bits a byte"
     return (
         f"step {step}: valid loss {values['valid/loss']:.4f}, perplexity "
-        f"{values['valid/perplexity']:.1f}{bits} ({', '.join(sticks)})"
+        f"{values['valid/perplexity']:.1f}{bits}{more} ({', '.join(sticks)})"
     )

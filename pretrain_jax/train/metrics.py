@@ -26,6 +26,8 @@ SAMPLES = "samples.txt"
 PICTURE = "loss.png"
 EVENTS = "tensorboard"
 YARDSTICK = "yardstick/"
+ACCURACIES = "yardstick/always_"
+"""Yardsticks that are no losses: the accuracy of always giving one answer."""
 CURVES = {"train/loss": "training", "valid/loss": "validation"}
 MOST_POINTS = 4000
 
@@ -156,6 +158,8 @@ def _remember(curves: Curves, line: dict[str, Any]) -> None:
     for name, value in line.items():
         if value is not None and name in CURVES:
             curves.setdefault(name, []).append((line["step"], value))
+        elif name.startswith(ACCURACIES):
+            continue
         elif value is not None and name.startswith(YARDSTICK):
             curves[name] = [(line["step"], value)]
 

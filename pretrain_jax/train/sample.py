@@ -1,7 +1,7 @@
 """Sampling a continuation, for people to read.
 
 Plain and slow: every token runs the model over the whole window. It needs nothing but the model's
-`apply`, so it works for any causal decoder on any mesh.
+`apply`, so it works for any decoder in one stack, causal or with a prefix, on any mesh.
 """
 
 from functools import partial
@@ -27,6 +27,7 @@ def continuation(
     seed: int = 0,
     temperature: float = 1.0,
     top_k: int = 0,
+    prefix: bool = False,
 ) -> np.ndarray:
     """int32 [tokens] sampled after `prompt` int32 [n].
 
@@ -34,6 +35,7 @@ def continuation(
     window: tokens the model sees at once (its sequence length); beyond it the oldest are dropped.
     rows: rows that run together, since a mesh wants its share of a batch; they are all the same.
     top_k: sample among the k likeliest; 0 = all. temperature 0 takes the likeliest.
+    prefix: whether the prompt is a prefix, all of which its tokens see.
     """
     kept = np.asarray(prompt, np.int32)[-(window - 1) :]
     start = np.zeros(window, np.int32)
@@ -49,22 +51,25 @@ def continuation(
         ids=ids,
         rows=rows,
         top_k=top_k,
+        prefix=prefix,
     )
     return np.asarray(made)
 
 
-@partial(jax.jit, static_argnames=("program", "tokens", "ids", "rows", "top_k"))
-def _sample(params, start, length, key, temperature, *, program, tokens, ids, rows, top_k):
+@partial(jax.jit, static_argnames=("program", "tokens", "ids", "rows", "top_k", "prefix"))
+def _sample(params, start, length, key, temperature, *, program, tokens, ids, rows, top_k, prefix):
     window = start.shape[0]
     positions = jnp.broadcast_to(jnp.arange(window), (rows, window))
 
     def next_token(carry, number):
-        text, length = carry
+        text, length, seen = carry
         batch = {
             "tokens": jnp.broadcast_to(text, (rows, window)),
             "segments": jnp.ones((rows, window), jnp.int32),
             "positions": positions,
         }
+        if prefix:
+            batch["prefix"] = positions < seen
         output = program.apply(params, batch, jax.random.key(0), False)
         last = output.hidden[:1, length - 1]
         logits = losses.read_out(last, output.readout)[0, :ids]
@@ -78,7 +83,9 @@ def _sample(params, start, length, key, temperature, *, program, tokens, ids, ro
         full = length == window
         text = jnp.where(full, jnp.roll(text, -1), text)
         length = jnp.where(full, length - 1, length)
-        return (text.at[length].set(token), length + 1), token
+        seen = jnp.where(full, seen - 1, seen)
+        return (text.at[length].set(token), length + 1, seen), token
 
-    _, made = jax.lax.scan(next_token, (start, jnp.int32(length)), jnp.arange(tokens))
+    carry = (start, jnp.int32(length), jnp.int32(length))
+    _, made = jax.lax.scan(next_token, carry, jnp.arange(tokens))
     return made

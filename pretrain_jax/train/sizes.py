@@ -6,7 +6,6 @@ from typing import Any
 import jax
 
 from pretrain_jax import optim
-from pretrain_jax.layers.embeddings import padded_size
 from pretrain_jax.parallel import rules
 from pretrain_jax.train.compose import Design, is_box
 
@@ -17,17 +16,22 @@ def parameters(design: Design) -> dict[str, int]:
     Rows that pad the vocabulary for the hardware do not count: "embedding/tokens" of gpt2_small is
     50257 x 768 = 38,597,376, though 50304 rows are stored.
     """
-    vocabulary = design.config.model.vocab_size
-    stored = padded_size(vocabulary)
+    leaves = optim.named_leaves(design.plain_params, is_box)
+    return {name: math.prod(box.value.shape) for name, box in leaves}
 
-    def size(box: Any) -> int:
-        axes = zip(box.names, box.value.shape, strict=True)
-        return math.prod(
-            vocabulary if (axis, length) == ("vocabulary", stored) else length
-            for axis, length in axes
-        )
 
-    return {name: size(box) for name, box in optim.named_leaves(design.boxed_params, is_box)}
+def parts(design: Design) -> dict[str, int]:
+    """`parameters`, and the parts that an architecture's paper counts; these overlap.
+
+    ELECTRA's "discriminator" has the embeddings that it shares with the "generator".
+    """
+    found = parameters(design)
+    named = getattr(design.architecture, "PARTS", {})
+    sums = {
+        part: sum(n for name, n in found.items() if name.startswith(tuple(f"{p}/" for p in within)))
+        for part, within in named.items()
+    }
+    return {**found, **sums}
 
 
 def memory_per_device(design: Design) -> dict[str, int]:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from pretrain_jax import losses, optim
+from pretrain_jax import optim
 
 Batch = dict[str, jax.Array]
 Sums = dict[str, tuple[jax.Array, jax.Array]]
@@ -36,9 +36,11 @@ class Program:
     """What a step does, as opposed to what it does it to."""
 
     apply: Callable[..., Any]
-    """apply(params, batch, rng, train) -> model output."""
+    """apply(params, batch, rng, train, method="__call__") -> model output."""
     loss: Callable[..., Sums]
     """The objective's device half: sums and weights by term."""
+    metrics: Callable[..., Sums]
+    """What an evaluation reports beside the terms; see objectives.Objective."""
     coefficients: Mapping[str, float]
     """The objective minimised is the sum of coefficient x sum / weight over these terms."""
     optimizer: optax.GradientTransformation
@@ -73,10 +75,16 @@ def train_step(
         "objective": objective,
         "grad_norm": norm,
         "learning_rate": program.schedule(state.step),
-        "tokens": jnp.sum(batch["segments"] > 0).astype(jnp.float32),
+        "tokens": real_tokens(batch),
         "finite": finite.astype(jnp.float32),
     }
     return state_after, metrics
+
+
+def real_tokens(batch: Batch) -> jax.Array:
+    """float32: tokens of the stream, and of the memory where there is one, without padding."""
+    segments = [batch[name] for name in ("segments", "memory_segments") if name in batch]
+    return sum((jnp.sum(s > 0) for s in segments), jnp.int32(0)).astype(jnp.float32)
 
 
 def mean(total: jax.Array, weight: jax.Array) -> jax.Array:
@@ -140,14 +148,18 @@ def microbatches(x: jax.Array, count: int) -> jax.Array:
 def eval_step(
     params: Any, batch: Batch, special: jax.Array, program: Program
 ) -> dict[str, tuple[jax.Array, jax.Array]]:
-    """Sums of one evaluation batch: the objective's terms, and "text".
-
-    "text" is the negative log likelihood of the predicted text tokens and their number: targets
-    with a weight that are not `special` (bool [V]).
-    """
+    """Sums of one evaluation batch: the objective's terms and its metrics, with fixed random
+    numbers. special: bool [V], ids that are not text."""
     rng = jax.random.key(program.seed)
-    sums = program.loss(program.apply, params, batch, rng, False)
-    nll, _ = losses.token_nll(program.apply(params, batch, rng, False), batch["targets"])
-    text = (batch["weights"] > 0) & ~special[batch["targets"]]
-    zero = jnp.zeros((), nll.dtype)
-    return {**sums, "text": (jnp.sum(jnp.where(text, nll, zero)), jnp.sum(text).astype(nll.dtype))}
+    return {
+        **program.loss(program.apply, params, batch, rng, False),
+        **program.metrics(program.apply, params, batch, rng, special),
+    }
+
+
+def probe_step(
+    params: Any, batch: Batch, special: jax.Array, program: Program
+) -> tuple[jax.Array, jax.Array]:
+    """Nats and number of the text tokens that a batch of probes predicts."""
+    rng = jax.random.key(program.seed)
+    return program.metrics(program.apply, params, batch, rng, special)["text"]

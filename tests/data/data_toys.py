@@ -57,7 +57,7 @@ def causal_stream(source, folder, *, seq_len=32, split="auto", **options):
     return Stream([member(cache, seq_len)], FIELDS, {"L": seq_len}, **options), cache
 
 
-def member(cache, seq_len, corrupt=causal, rate=1.0):
+def member(cache, seq_len, corrupt=causal, rate=1.0, copies=0):
     examples = Chunks(cache, raw_length=seq_len + 1, overlap=1, begin=256, end=257)
     return Member.planned(
         examples,
@@ -66,14 +66,16 @@ def member(cache, seq_len, corrupt=causal, rate=1.0):
         corrupt=corrupt,
         vocab=ByteTokenizer(),
         rate=rate,
+        copies=copies,
     )
 
 
-def cache_of(tokens, offsets):
+def cache_of(tokens, offsets, marks=None, marked=""):
     """A cache of given tokens that lies on no disk."""
     cache = TokenCache.__new__(TokenCache)
     cache.tokens = np.asarray(tokens, np.uint16)
     cache.offsets = np.asarray(offsets, np.int64)
+    cache.marks, cache.marked = marks, marked
     return cache
 
 

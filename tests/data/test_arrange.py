@@ -19,7 +19,7 @@ def counted(sizes):
 
 def test_the_example_of_the_docstring():
     chunks = Chunks(counted([5, 1]), raw_length=4, overlap=1, begin=1, end=2)
-    assert [chunks[k].tolist() for k in range(len(chunks))] == [
+    assert [chunks.tokens(k).tolist() for k in range(len(chunks))] == [
         [1, 10, 11, 12],
         [12, 13, 14, 2],
         [1, 15, 2],
@@ -36,7 +36,7 @@ def test_every_token_is_predicted_exactly_once(begin, end, raw_length, overlap):
     chunks = Chunks(cache, raw_length=raw_length, overlap=overlap, begin=begin, end=end)
     predicted = [[] for _ in sizes]
     for k in range(len(chunks)):
-        example = chunks[k]
+        example = chunks[k]["tokens"]
         assert example.dtype == np.int32 and overlap < len(example) <= raw_length
         assert len(example) == chunks.length[k]
         predicted[chunks.document[k]].extend(example[overlap:].tolist())
@@ -54,4 +54,4 @@ def test_a_pickled_copy_reads_the_same_files(tmp_path):
     assert len(data) < 1000  # a worker process is sent names of files, not tokens
     copy = pickle.loads(data)
     for k in range(len(chunks)):
-        np.testing.assert_array_equal(copy[k], chunks[k])
+        np.testing.assert_array_equal(copy[k]["tokens"], chunks[k]["tokens"])

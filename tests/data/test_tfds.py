@@ -124,3 +124,41 @@ def test_a_shard_cut_short_is_named(prepared):
     shard.unlink()
     with pytest.raises(InputMissing, match=f"{shard.name} must be readable"):
         _ = open_corpus("tfds:my_set").fingerprint
+
+
+def prepare_marked(folder):
+    """A data set of pairs with spans, written with TFDS's own writer."""
+    folder.mkdir(parents=True)
+    identity = tfds.core.DatasetIdentity(
+        name="marked", version=tfds.core.Version("1.0.0"), data_dir=str(folder), module_name=""
+    )
+    features = tfds.features.FeaturesDict(
+        {
+            "text": tfds.features.Text(),
+            "answer": tfds.features.Text(),
+            "spans": tfds.features.Tensor(shape=(None, 2), dtype=np.int64),
+        }
+    )
+    info = tfds.core.DatasetInfo(builder=identity, features=features)
+    writer = tfds.core.SequentialWriter(info, 70, file_format="array_record")
+    writer.initialize_splits(["train"])
+    spans = np.array([[0, 4], [9, 12]])
+    for i in range(120):
+        text = f"Änna met Bob {i}"
+        record = {"text": text, "answer": f"yes {i}", "spans": spans if i else spans[:, ::-1]}
+        writer.add_examples({"train": [record]})
+    writer.close_all()
+    return folder
+
+
+def test_spans_and_targets_are_read_and_checked(tmp_path):
+    source = f"tfds:{prepare_marked(tmp_path / 'marked' / '1.0.0')}"
+    assert "Änna met Bob 7\ufdd1yes 7" in documents(source, target_key="answer")
+    with pytest.raises(DataError, match=r'record 0 .* "spans" that must list .* received \[4, 0\]'):
+        documents(source, spans_key="spans")
+    with pytest.raises(DataError, match=r"data\.spans_key must name spans .* its spans are spans$"):
+        documents(source, spans_key="answer")
+    with pytest.raises(DataError, match=r"data\.target_key must name texts"):
+        documents(source, target_key="spans")
+    keys = [{}, {"spans_key": "spans"}, {"target_key": "answer"}]
+    assert len({open_corpus(source, **key).fingerprint for key in keys}) == 3

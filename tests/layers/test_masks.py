@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pretrain_jax.layers.masks import Mask
+from pretrain_jax.layers.masks import CrossMask, Mask
 
 
 def dense(attention, segments, prefix=None):
@@ -88,3 +88,25 @@ def test_rows_of_a_batch_have_masks_of_their_own():
     mask = Mask(jnp.array([[1, 1], [1, 2]]), None, "full").dense()
     assert mask.shape == (2, 1, 2, 2)
     assert np.asarray(mask[:, 0]).tolist() == [[[1, 1], [1, 1]], [[1, 0], [0, 1]]]
+
+
+def test_a_stream_sees_the_memory_of_its_own_example():
+    """Padding sees nothing and is not seen; the third example has no memory."""
+    expected = """
+        1 1 0 0 0
+        1 1 0 0 0
+        0 0 1 0 0
+        0 0 0 0 0
+        0 0 0 0 0
+    """
+    mask = CrossMask(jnp.array([[1, 1, 2, 3, 0]]), jnp.array([[1, 1, 2, 0, 0]]))
+    assert np.asarray(mask.dense()).astype(int)[0, 0].tolist() == matrix(expected)
+
+
+def test_streams_and_memories_may_differ_in_length():
+    mask = CrossMask(jnp.array([[1, 0], [1, 2]]), jnp.array([[1, 1, 1], [2, 1, 0]])).dense()
+    assert mask.shape == (2, 1, 2, 3)
+    assert np.asarray(mask[:, 0]).astype(int).tolist() == [
+        [[1, 1, 1], [0, 0, 0]],
+        [[0, 1, 0], [1, 0, 0]],
+    ]

@@ -15,12 +15,13 @@ import pytest
 from pretrain_jax.layers.attention import attend
 from pretrain_jax.layers.context import Context
 from pretrain_jax.layers.dense import Dense
-from pretrain_jax.layers.embeddings import Embedding, Output, padded_size
+from pretrain_jax.layers.embeddings import Embedding, Readout, padded_size
 from pretrain_jax.layers.feed_forward import FeedForward, GatedFeedForward, gelu
 from pretrain_jax.layers.initializers import Normal
 from pretrain_jax.layers.makers import maker
 from pretrain_jax.layers.masks import Mask
 from pretrain_jax.layers.norms import LayerNorm, RMSNorm
+from pretrain_jax.layers.outputs import Untied
 
 RNG = np.random.default_rng(0)
 
@@ -298,8 +299,9 @@ def test_embedding_adds_rows_and_its_gradient_sums_over_repeated_tokens():
 
 
 def test_read_outs_are_padded_tables():
-    module = Output(vocab_size=200, width=4, table_init=Normal(1.0))
-    readout, variables = module.init_with_output(jax.random.key(0))
+    tied = Readout(jnp.zeros((256, 4)), None, 1.0, 200)
+    module = Untied(table_init=Normal(1.0))
+    (_, readout), variables = module.init_with_output(jax.random.key(0), jnp.zeros((1, 4)), tied)
     table = nn.meta.unbox(variables)["params"]["table"]
     assert table.shape == (256, 4)
     assert np.all(table[200:] == 0)

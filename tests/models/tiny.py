@@ -45,7 +45,10 @@ def build(name: str, execution: Execution | None = None, **changes: Any) -> nn.M
 
 
 def pack(rows: list[list[int]], length: int = LENGTH, **more: Any) -> dict[str, jax.Array]:
-    """Rows of examples with these lengths, padding behind; the tokens of a row all differ."""
+    """Rows of examples with these lengths, padding behind; the tokens of a row all differ.
+
+    The memory, for models that read one, has the same examples.
+    """
     segments = np.zeros((len(rows), length), np.int32)
     positions = np.zeros_like(segments)
     for row, lengths in enumerate(rows):
@@ -55,7 +58,9 @@ def pack(rows: list[list[int]], length: int = LENGTH, **more: Any) -> dict[str, 
             positions[row, at : at + n] = np.arange(n)
             at += n
     tokens = np.stack([np.arange(length) + 7 * row for row in range(len(rows))])
-    fields = {"tokens": tokens, "segments": segments, "positions": positions, **more}
+    stream = {"tokens": tokens, "segments": segments, "positions": positions}
+    memory = {f"memory_{name}": field for name, field in stream.items()}
+    fields = {**stream, **memory, **more}
     return {name: jnp.asarray(field) for name, field in fields.items()}
 
 

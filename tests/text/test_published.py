@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import shutil
 
 import pytest
 
-from pretrain_jax.text import byte_bpe, sentencepiece, wordpiece
+from pretrain_jax.errors import ConfigError
+from pretrain_jax.text import byte_bpe, check_needs, sentencepiece, wordpiece
 
 MODELS = ["test_model", "seqio_test", "albert_30k", "t5_test_fixture", "bpe_test_fixture"]
 
@@ -45,6 +47,53 @@ def test_gpt2_whole_files(shared, gpt2):
         assert len(ids) == expected["n_tokens"]
         digest = hashlib.sha256(ids.astype("<u2").tobytes()).hexdigest()
         assert digest == expected["sha256_of_little_endian_uint16_ids"]
+
+
+@pytest.fixture(scope="module")
+def roberta(shared, tmp_path_factory):
+    """The layout that a user makes: GPT-2's two files and fairseq's dict.txt in one folder."""
+    folder = tmp_path_factory.mktemp("roberta")
+    for file in ("gpt2/encoder.json", "gpt2/vocab.bpe", "roberta/dict.txt"):
+        shutil.copy(shared / "vocab" / file, folder)
+    return byte_bpe.load(folder)
+
+
+def test_roberta(shared, roberta, gpt2):
+    golden = cases(shared, "roberta_bpe")
+    for case in golden["published"] + golden["computed"]:
+        assert [roberta.cls, *roberta.encode(case["text"]).tolist(), roberta.sep] == case["ids"]
+        assert roberta.decode(case["ids"]) == case["text"]
+    assert roberta.size == 50265
+    named = {"bos": 0, "cls": 0, "pad": 1, "eos": 2, "sep": 2, "unk": 3, "mask": 50264}
+    assert roberta.named == named
+    assert roberta.spell(50264) == "<mask>" and roberta.spell(4) == gpt2.spell(13) == "."
+    assert roberta.special.sum() == 4 + 1 + 3 + 1  # with <|endoftext|> and three made-up words
+    check_needs(roberta, ("cls", "sep", "mask", "pad", "bos", "eos"), 0, "an encoder")
+
+
+def test_roberta_as_hugging_face_writes_it(roberta, gpt2, shared, tmp_path):
+    """vocab.json holds the ids of RoBERTa itself."""
+    encoder = {roberta.spell(i): i for i in range(roberta.size)}
+    (tmp_path / "vocab.json").write_text(json.dumps(encoder))
+    shutil.copy(shared / "vocab" / "gpt2" / "vocab.bpe", tmp_path / "merges.txt")
+    assert byte_bpe.load(tmp_path).fingerprint == roberta.fingerprint != gpt2.fingerprint
+
+
+def test_what_published_vocabularies_lack(shared, gpt2):
+    bert = wordpiece.load(shared / "vocab" / "bert")
+    check_needs(bert, ("cls", "sep", "mask", "pad"), 0, "an encoder")
+    with pytest.raises(ConfigError, match=r"no eos .*the last line \[EOS\] of vocab.txt"):
+        check_needs(bert, ("eos",), 0, "a decoder")
+    with pytest.raises(ConfigError, match=r'no mask and no cls .*"<\|mask\|>" of encoder.json'):
+        check_needs(gpt2, ("mask", "cls"), 0, "an encoder")
+
+
+def test_sentence_ends(shared, gpt2, roberta):
+    bert = wordpiece.load(shared / "vocab" / "bert")
+    for tokenizer in (gpt2, roberta, bert):
+        ids = tokenizer.encode("He left. Did she? Yes, in 1984!")
+        assert tokenizer.sentence_ends[ids].sum() == 3
+        assert tokenizer.sentence_ends[ids[-1]]
 
 
 def test_bert(shared):

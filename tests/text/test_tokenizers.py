@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -132,6 +133,40 @@ def test_word_starts(trained):
         assert words(name, "argument\nunknowable zz") == ["argument", "unknowable", "zz"], name
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_tables_are_made_once_and_not_written_to(trained, name):
+    tokenizer = trained(name, sentinels=3)
+    for field in ("word_starts", "special", "sentence_ends"):
+        table = getattr(tokenizer, field)
+        assert table is getattr(tokenizer, field)
+        assert table.shape == (tokenizer.size,) and table.dtype == np.bool_
+        with pytest.raises(ValueError, match="read-only"):
+            table[0] = True
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_worker_process_gets_the_same_tokenizer(trained, name):
+    tokenizer = trained(name, sentinels=3)
+    tables = {f: getattr(tokenizer, f) for f in ("word_starts", "special", "sentence_ends")}
+    sent = pickle.loads(pickle.dumps(tokenizer))
+    np.testing.assert_array_equal(sent.encode(NASTY), tokenizer.encode(NASTY))
+    assert sent.named == tokenizer.named and sent.sentinels == tokenizer.sentinels
+    for field, table in tables.items():
+        np.testing.assert_array_equal(getattr(sent, field), table)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sentence_ends(trained, name):
+    tokenizer = trained(name, sentinels=3)
+    assert not tokenizer.sentence_ends[tokenizer.special].any()
+    for string, ends in (("the parser.", 1), ("an argument, (or) two", 0), ("a. b\n\n", 2)):
+        found = tokenizer.sentence_ends[tokenizer.encode(string)]
+        if "\n" not in string:
+            assert found.sum() == ends and found[-1] == bool(ends)
+        elif name in LOSSLESS:
+            assert found.sum() >= ends and found[-1]
+
+
 def test_byte_bpe_trained_here_is_the_same_elsewhere(vocabulary, trained):
     """The files mean to another library what they mean here: ids and priorities agree."""
     directory = vocabulary("byte_bpe")
@@ -216,8 +251,11 @@ def test_sentencepiece_own_sentinels_are_no_text(tmp_path, trained):
     assert list(tokenizer.sentinels) == own
     assert tokenizer.mask == raw.piece_to_id("[MASK]")
     assert not tokenizer.special[tokenizer.encode(spelled)].any()
-    with pytest.raises(ConfigError, match="2 sentinels of its own"):
-        sentencepiece.load(tmp_path / "own.model", sentinels=5)
+    more = sentencepiece.load(tmp_path / "own.model", sentinels=5)
+    assert more.sentinels == (*own, more.size - 1, more.size - 2, more.size - 3)
+    assert more.size == tokenizer.size + 3
+    assert [more.spell(i) for i in more.sentinels] == [f"<extra_id_{k}>" for k in range(5)]
+    assert more.special.sum() == tokenizer.special.sum() + 3
 
 
 @pytest.mark.parametrize("name", NAMES)

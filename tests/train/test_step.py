@@ -57,6 +57,7 @@ def program(**changes: Any) -> Program:
     values: dict[str, Any] = {
         "apply": apply,
         "loss": losses.token_loss,
+        "metrics": losses.token_metrics,
         "coefficients": {"loss": 1.0, "z_loss": 0.01},
         "optimizer": optax.sgd(schedule, momentum=0.9),
         "schedule": schedule,

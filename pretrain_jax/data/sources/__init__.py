@@ -1,10 +1,12 @@
 """Where text comes from; every module of this folder is a scheme of `data.source`.
 
 `data.source` is a string, SCHEME or SCHEME:NAME ("stdlib", "text:books/*.txt", "tfds:my_set").
-A module offers `find(name, *, text_key) -> Source`.
+A module offers `find(name, keys) -> Source`.
 
 A source lists shards, each readable without the others. A shard yields its documents in a fixed
 order. A document streams its UTF-8 bytes, so that one file of 10 GB never sits in memory.
+
+A source may mark parts of its texts (data/marks.py): salient spans, or the targets of a pair.
 """
 
 import hashlib
@@ -14,7 +16,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from pretrain_jax import registry
-from pretrain_jax.errors import ConfigError
+from pretrain_jax.data import marks
+from pretrain_jax.errors import ConfigError, DataError
 
 CHUNK = 1 << 18
 """Bytes read at once from a file."""
@@ -49,24 +52,74 @@ class Shard(ABC):
 
 
 @dataclass(frozen=True)
+class Keys:
+    """Names of the fields of a record; "" = none."""
+
+    text: str = "text"
+    spans: str = ""
+    """[[start, end], ...]: character places of the text's salient spans, marked 1 and 2 in turn."""
+    target: str = ""
+    """The target text of a pair, marked 1; the text is its inputs."""
+
+    @property
+    def kind(self) -> str:
+        """What is marked: "spans", "targets" or ""."""
+        return "spans" if self.spans else "targets" if self.target else ""
+
+    def digest(self, content: str) -> str:
+        """Distinguishes what records of the same `content` are read as."""
+        marked = [f"{name}={key}" for name, key in vars(self).items() if key and name != "text"]
+        return " ".join([self.text, *marked, content])
+
+    def document(self, text: str, spans: Sequence[Sequence[int]], target: str) -> bytes:
+        """The UTF-8 of a record's fields, with its marks."""
+        if self.spans:
+            text = marks.mark_spans(text, spans)
+        elif self.target:
+            text = marks.mark_target(text, target)
+        return text.encode()
+
+
+@dataclass(frozen=True)
 class Source:
-    """A place that holds text. `label` opens the corpus's fingerprint ("stdlib-3.11.9")."""
+    """A place that holds text. `label` opens the corpus's fingerprint ("stdlib-3.11.9").
+
+    marks   what its texts have marked: "spans", "targets" or ""
+    """
 
     label: str
     shards: Sequence[Shard]
+    marks: str = ""
 
 
-def open_source(source: str, *, text_key: str = "text") -> Source:
+def open_source(
+    source: str, *, text_key: str = "text", spans_key: str = "", target_key: str = ""
+) -> Source:
     """The source that a config's string names.
 
     Raises ConfigError for an unknown scheme, InputMissing where nothing is found.
     """
+    if spans_key and target_key:
+        raise ConfigError(
+            "a source marks spans or targets, not both; received "
+            f"data.spans_key={spans_key!r} and data.target_key={target_key!r}"
+        )
     scheme, colon, name = source.partition(":")
     module = registry.load("data.sources", scheme, "the scheme of data.source")
     if bool(name) != bool(module.TAKES_NAME) or bool(colon) != bool(name):
         wanted = f"{scheme}:{module.TAKES_NAME}" if module.TAKES_NAME else scheme
         raise ConfigError(f"data.source must be written {wanted}; received {source!r}")
-    return module.find(name, text_key=text_key)
+    return module.find(name, Keys(text_key, spans_key, target_key))
+
+
+def without_fields(what: str, keys: Keys) -> None:
+    """Raises DataError where marks are asked of text that has no fields to hold them."""
+    if keys.kind:
+        option, key = ("spans_key", keys.spans) if keys.spans else ("target_key", keys.target)
+        raise DataError(
+            f"data.{option} names a field of records (.jsonl, tfds); {what} has no fields, and "
+            f"data.{option} is {key!r}. Leave it empty, or name other files in data.source"
+        )
 
 
 def read_chunks(file: BinaryIO) -> Iterator[bytes]:

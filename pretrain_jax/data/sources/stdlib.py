@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from pretrain_jax.data.sources import Document, Shard, Source
+from pretrain_jax.data.sources import Document, Keys, Shard, Source, without_fields
 from pretrain_jax.errors import InputMissing
 
 TAKES_NAME = ""
@@ -58,9 +58,10 @@ class Library(Shard):
         return (Document.of(name, data) for name, data in self.files)
 
 
-def find(name: str, *, text_key: str) -> Source:
-    """The standard library of the running Python; `text_key` has no meaning here."""
-    del name, text_key
+def find(name: str, keys: Keys) -> Source:
+    """The standard library of the running Python; `keys.text` has no meaning here."""
+    del name
+    without_fields("data.source 'stdlib'", keys)
     shard = Library(Path(sysconfig.get_paths()["stdlib"]))
     if not shard.files:
         raise InputMissing(

@@ -16,7 +16,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from pretrain_jax.data.sources import Document, Shard, Source, hash_file, read_chunks
+from pretrain_jax.data import marks
+from pretrain_jax.data.sources import (
+    Document,
+    Keys,
+    Shard,
+    Source,
+    hash_file,
+    read_chunks,
+    without_fields,
+)
 from pretrain_jax.errors import DataError, InputMissing
 
 TAKES_NAME = "GLOB"
@@ -59,13 +68,13 @@ class Plain(Shard):
 class Lines(Shard):
     """A file with one JSON object a line; blank lines are skipped."""
 
-    def __init__(self, path: str, text_key: str):
+    def __init__(self, path: str, keys: Keys):
         self.name = path
-        self.text_key = text_key
+        self.keys = keys
 
     def digest(self) -> str:
         with opened(self.name):
-            whole = f"lines {self.text_key} {hash_file(self.name)}"
+            whole = f"lines {self.keys.digest(hash_file(self.name))}"
         return hashlib.sha256(whole.encode()).hexdigest()
 
     def documents(self) -> Iterator[Document]:
@@ -75,43 +84,56 @@ class Lines(Shard):
                     yield Document.of(f"{self.name} line {number}", self.text(line, number))
 
     def text(self, line: bytes, number: int) -> bytes:
+        keys = self.keys
         try:
             record = json.loads(line.decode())
             wrong = self.complaint(record)
             if wrong is None:
-                return record[self.text_key].encode()
+                spans, target = record.get(keys.spans, []), record.get(keys.target, "")
+                return keys.document(record[keys.text], spans, target)
         except UnicodeDecodeError as error:
             wrong = f"byte {error.start} of the line is not valid UTF-8"
         except UnicodeEncodeError:
             wrong = "the text holds half a surrogate pair, which UTF-8 cannot write"
         except ValueError as error:
             wrong = f"it is not JSON: {error}"
+        fields = f'a string "{keys.text}"'
+        fields += f' and a string "{keys.target}"' if keys.target else ""
+        fields += f' and a list "{keys.spans}" of [start, end]' if keys.spans else ""
+        options = {"text": "text_key", "spans": "spans_key", "target": "target_key"}
+        named = " and ".join(f"data.{o}" for name, o in options.items() if getattr(keys, name))
         raise DataError(
-            f'{self.name} line {number} must be a JSON object with a string "{self.text_key}" '
-            f"in UTF-8; {wrong}. Mend the line, or name the field with data.text_key"
+            f"{self.name} line {number} must be a JSON object with {fields} in UTF-8; {wrong}. "
+            f"Mend the line, or name the field with {named}"
         )
 
     def complaint(self, record: object) -> str | None:
         if not isinstance(record, dict):
             return f"it is a {type(record).__name__}"
-        if self.text_key not in record:
-            return f"its fields are {', '.join(map(repr, record)) or 'none'}"
-        if not isinstance(record[self.text_key], str):
-            return f'its "{self.text_key}" is a {type(record[self.text_key]).__name__}'
-        return None
+        keys = self.keys
+        for key, kind in ((keys.text, str), (keys.target, str), (keys.spans, list)):
+            if key and key not in record:
+                return f"its fields are {', '.join(map(repr, record)) or 'none'}"
+            if key and not isinstance(record[key], kind):
+                return f'its "{key}" is a {type(record[key]).__name__}'
+        wrong = marks.complaint(record[keys.spans], len(record[keys.text])) if keys.spans else None
+        return wrong and f'its "{keys.spans}" {wrong}'
 
 
-def shard(path: str, text_key: str) -> Shard:
+def shard(path: str, keys: Keys) -> Shard:
     suffix = Path(path.removesuffix(".gz")).suffix
     if suffix not in SUFFIXES:
         raise DataError(
             f"files of data.source must end in {', '.join(SUFFIXES)} (or those with .gz); the glob "
             f"also matches {path}. Narrow the glob, for example to *.txt"
         )
-    return Lines(path, text_key) if suffix == ".jsonl" else Plain(path)
+    if suffix == ".jsonl":
+        return Lines(path, keys)
+    without_fields(path, keys)
+    return Plain(path)
 
 
-def find(name: str, *, text_key: str) -> Source:
+def find(name: str, keys: Keys) -> Source:
     """Every file that the glob `name` matches; `**` matches any number of folders.
 
     Raises InputMissing when nothing matches, DataError for a file of another kind.
@@ -123,7 +145,7 @@ def find(name: str, *, text_key: str) -> Source:
             f"data.source 'text:{name}' must match at least one file; nothing matches. "
             + neighbours(Path(pattern))
         )
-    return Source("text", [shard(path, text_key) for path in paths])
+    return Source("text", [shard(path, keys) for path in paths], keys.kind)
 
 
 def neighbours(pattern: Path) -> str:

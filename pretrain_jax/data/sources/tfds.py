@@ -5,14 +5,17 @@ default ~/tensorflow_datasets; or it is the path of a prepared folder. Only its 
 nothing is downloaded or prepared, and TensorFlow is never imported.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
-from pretrain_jax.data.sources import Document, Shard, Source, hash_file
+from pretrain_jax.data import marks
+from pretrain_jax.data.sources import Document, Keys, Shard, Source, hash_file
 from pretrain_jax.errors import DataError, InputMissing
 
 TAKES_NAME = "NAME"
@@ -25,16 +28,19 @@ PREPARE = (
 
 
 class Records(Shard):
-    """One ArrayRecord file of tf.train.Example records; their bytes feature `text_key` is text."""
+    """One ArrayRecord file of tf.train.Example records; their bytes feature `keys.text` is text.
 
-    def __init__(self, path: str, count: int, text_key: str):
+    Spans are one flat list of integers: start, end, start, end, ...
+    """
+
+    def __init__(self, path: str, count: int, keys: Keys):
         self.name = path
         self.count = count
-        self.text_key = text_key
+        self.keys = keys
 
     def digest(self) -> str:
         try:
-            return f"records {self.text_key} {hash_file(self.name)}"
+            return f"records {self.keys.digest(hash_file(self.name))}"
         except OSError as error:
             raise InputMissing(f"{self.name} must be readable; {error.strerror}") from error
 
@@ -44,14 +50,32 @@ class Records(Shard):
 
         example = tf_example_pb2.Example  # pyright: ignore[reportAttributeAccessIssue]
         for number, record in enumerate(self.records()):
-            feature = example.FromString(record).features.feature
-            values = feature[self.text_key].bytes_list.value
-            if len(values) != 1:
-                raise DataError(
-                    f'record {number} of {self.name} must hold one text in "{self.text_key}"; it '
-                    f"holds {len(values)}. Name the field that holds the text with data.text_key"
-                )
-            yield Document.of(f"{self.name} record {number}", values[0])
+            name = f"{self.name} record {number}"
+            yield Document.of(name, self.text(example.FromString(record).features.feature, name))
+
+    def text(self, feature: Any, name: str) -> bytes:
+        keys = self.keys
+        found = {key: feature[key].bytes_list.value for key in (keys.text, keys.target) if key}
+        if all(len(values) == 1 for values in found.values()):
+            if not keys.kind:
+                return found[keys.text][0]
+            wrong = "is not valid UTF-8"
+            with contextlib.suppress(UnicodeDecodeError):
+                text, target = (found.get(k, [b""])[0].decode() for k in (keys.text, keys.target))
+                flat = list(feature[keys.spans].int64_list.value) if keys.spans else []
+                spans = [flat[at : at + 2] for at in range(0, len(flat), 2)]
+                complaint = marks.complaint(spans, len(text))
+                if complaint is None:
+                    return keys.document(text, spans, target)
+                wrong = f'has "{keys.spans}" that {complaint}'
+        else:
+            wrong = "holds " + " and ".join(str(len(values)) for values in found.values())
+        fields = " and ".join(f'"{key}"' for key in found)
+        more = f", and its {keys.kind} likewise" if keys.kind else ""
+        raise DataError(
+            f"{name} must hold one text in {fields}; it {wrong}. Name the field that holds the "
+            f"text with data.text_key{more}"
+        )
 
     def records(self) -> Iterator[bytes]:
         if self.count == 0:
@@ -73,11 +97,11 @@ class Records(Shard):
         )
 
 
-def find(name: str, *, text_key: str) -> Source:
+def find(name: str, keys: Keys) -> Source:
     """The shards of the train split of the data set `name`.
 
     Raises InputMissing when it was never prepared here, DataError when it was in another format,
-    has no train split or no feature `text_key`.
+    has no train split or not the features that `keys` names.
     """
     info = prepared(name).info
     form = info.file_format.value if info.file_format else "an unknown format"
@@ -90,15 +114,23 @@ def find(name: str, *, text_key: str) -> Source:
         raise DataError(
             f"a data set must have a train split; {info.data_dir} has {', '.join(info.splits)}"
         )
-    texts = text_features(info)
-    if text_key not in texts:
-        raise DataError(
-            f'data.text_key must name a text of {info.full_name}; received "{text_key}", its texts '
-            f"are {', '.join(texts) or 'none'}"
-        )
+    texts, spans = text_features(info), span_features(info)
+    named = (
+        ("text", keys.text, texts),
+        ("target", keys.target, texts),
+        ("spans", keys.spans, spans),
+    )
+    for option, key, known in named:
+        if key and key not in known:
+            kind = "spans" if option == "spans" else "texts"
+            raise DataError(
+                f'data.{option}_key must name {kind} of {info.full_name}; received "{key}", its '
+                f"{kind} are {', '.join(known) or 'none'}"
+            )
     split = info.splits["train"]
     files = zip(split.filepaths, split.shard_lengths, strict=True)
-    return Source("tfds", [Records(os.fspath(path), n, text_key) for path, n in files])
+    shards = [Records(os.fspath(path), n, keys) for path, n in files]
+    return Source("tfds", shards, keys.kind)
 
 
 def prepared(name: str) -> Any:
@@ -134,4 +166,16 @@ def text_features(info: Any) -> list[str]:
         name
         for name, spec in specs.items()
         if not isinstance(spec, dict) and spec.shape == () and spec.np_dtype in (object, bytes, str)
+    )
+
+
+def span_features(info: Any) -> list[str]:
+    """Names of the features that are lists of pairs of integers."""
+    specs = info.features.get_serialized_info()
+    return sorted(
+        name
+        for name, spec in specs.items()
+        if not isinstance(spec, dict)
+        and spec.shape in ((None, 2), (None, None))
+        and np.issubdtype(spec.np_dtype, np.integer)
     )

@@ -1,0 +1,87 @@
+"""Tokens a second of an objective's noise on one core: `corrupt`, drawing and rendering included.
+
+    python benchmarks/corruption.py [--seq_len=512] [--bursts=9]
+
+Texts are random pieces of a WordPiece vocabulary of BERT's size, three in four of which begin a
+word, as long as the objective's own arrangement makes them (568 tokens for T5's 512). Bursts of the
+objectives alternate, so that a machine that slows down slows down all of them. Printed are medians,
+of wall time and of the processor time that the thread got of it.
+"""
+
+import argparse
+import itertools
+import statistics
+import string
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from pretrain_jax import registry
+from pretrain_jax.text.wordpiece import SPECIALS, WordPiece
+
+CASES = {
+    "masked_lm, tokens": ("masked_lm", {}),
+    "masked_lm, whole words": ("masked_lm", {"noise": "words"}),
+    "masked_lm, spans": ("masked_lm", {"noise": "spans"}),
+    "span_boundary": ("span_boundary", {}),
+    "span_corruption": ("span_corruption", {}),
+    "iid_denoising": ("iid_denoising", {}),
+}
+PIECES = 30_000
+SENTINELS = 500  # more than any objective takes for one text
+TEXTS = 200  # of a burst
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seq_len", type=int, default=512)
+    parser.add_argument("--bursts", type=int, default=9)
+    options = parser.parse_args()
+    tokenizer, rng = vocabulary(), np.random.default_rng(0)
+    runs, seconds = {}, {}
+    for case, (name, keywords) in CASES.items():
+        objective = registry.load("objectives", name, "objective.name").build(**keywords)
+        length = objective.arrange(options.seq_len)["raw_length"]
+        runs[case] = objective.corrupt, texts(length, tokenizer, rng)
+        seconds[case] = []
+    for timed in [False] + [True] * options.bursts:  # the first fills caches
+        for case, (corrupt, examples) in runs.items():
+            taken = burst(corrupt, examples, rng, tokenizer)
+            seconds[case] += [taken] * timed
+    print("| objective | tokens of text | µs an example | M tokens/s | of processor time |")
+    print("|---|---|---|---|---|")
+    for case, (_, examples) in runs.items():
+        length = len(examples[0]["tokens"])
+        wall, cpu = (1e6 * statistics.median(s) / TEXTS for s in zip(*seconds[case], strict=True))
+        print(f"| {case} | {length} | {wall:.0f} | {length / wall:.1f} | {length / cpu:.1f} |")
+
+
+def vocabulary() -> WordPiece:
+    """Pieces of four letters, every fourth of them inside a word."""
+    letters = itertools.islice(itertools.product(string.ascii_lowercase, repeat=4), PIECES)
+    pieces = ("##" * (i % 4 == 0) + "".join(piece) for i, piece in enumerate(letters))
+    return WordPiece([*SPECIALS, *pieces], lower_case=True, sentinels=SENTINELS)
+
+
+def texts(length: int, tokenizer: WordPiece, rng: np.random.Generator) -> list[dict]:
+    """Raw examples of `length` tokens each, for one burst."""
+    ids = np.flatnonzero(~tokenizer.special).astype(np.int32)
+    return [{"tokens": text} for text in rng.choice(ids, (TEXTS, length))]
+
+
+def burst(
+    corrupt: Callable[..., dict],
+    examples: list[dict],
+    rng: np.random.Generator,
+    tokenizer: WordPiece,
+) -> tuple[float, float]:
+    """Seconds that the texts take: wall time and processor time."""
+    wall, cpu = time.perf_counter(), time.thread_time()
+    for example in examples:
+        corrupt(example, rng, tokenizer)
+    return time.perf_counter() - wall, time.thread_time() - cpu
+
+
+if __name__ == "__main__":
+    main()

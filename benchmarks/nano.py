@@ -1,0 +1,66 @@
+"""Whether the small runs of every family learn: held-out loss beside what counting alone reaches.
+
+    python benchmarks/nano.py [--text='FOLDER/*.jsonl'] [--runs=bert_nano,t5_nano] [--out=FOLDER]
+
+Every config as it stands, and again on a text of one's own with --text. Prints one table of the
+last evaluations, and one of the losses along the way.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import jobs
+
+CONFIGS = ("bert_nano", "spanbert_nano", "electra_nano", "t5_nano", "prefix_lm_nano")
+EXTRA = ("accuracy", "next_sentence_accuracy", "span_boundary", "span_exact_match")
+EXTRA += ("discriminator_accuracy", "discriminator_precision", "discriminator_recall")
+EXTRA += ("pseudo_perplexity",)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--text", default="")
+    parser.add_argument("--runs", default=",".join(CONFIGS))
+    parser.add_argument("--out", default="")
+    options = parser.parse_args()
+    sources = {"stdlib": {}}
+    if options.text:
+        sources["text"] = {"data.source": f"text:{options.text}"}
+    folder = Path(options.out or tempfile.mkdtemp())
+    last, curves = [], []
+    for name in options.runs.split(","):
+        for source, changes in sources.items():
+            lines, seconds = jobs.train(f"configs/{name}.py", folder / f"{name}-{source}", changes)
+            end = lines[-1]
+            sticks = {key: value for key, value in end.items() if key.startswith("yardstick/")}
+            gain = sticks["yardstick/unigram"] - end["valid/loss"]
+            more = [
+                f"{key.replace('_', ' ')} {end[f'valid/{key}']:.3f}"
+                for key in EXTRA
+                if f"valid/{key}" in end
+            ]
+            more += [
+                f"always original {sticks[key]:.3f}" for key in sticks if key.endswith("original")
+            ]
+            last.append(
+                [
+                    name,
+                    source,
+                    f"{seconds:.0f}",
+                    f"{end['valid/loss']:.3f}",
+                    f"{sticks['yardstick/unigram']:.3f}",
+                    f"{gain:+.3f}",
+                    ", ".join(more),
+                ]
+            )
+            points = [f"{line['step']}: {line['valid/loss']:.3f}" for line in lines]
+            curves.append([name, source, ", ".join(points)])
+            print("|", " | ".join(last[-1]), "|", flush=True)
+    head = ["run", "text", "seconds", "valid/loss", "unigram", "below it by", "also"]
+    print(jobs.table(head, last), "\n")
+    print(jobs.table(["run", "text", "step: valid/loss"], curves))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""ELECTRA-Base, 119,386,427 parameters (Clark et al. 2020, table 6).
+
+    python -m pretrain_jax.main --config=configs/electra_base.py --config.data.source="text:GLOB"
+
+The generator has 33,740,602 of these and the discriminator 109,483,009, both with the embeddings
+that they share; the generator, of a third of the width, is thrown away in the end. 256 rows of 512,
+766,000 steps.
+The released "Base++" is another run.
+google-research/electra's optimizer is BERT's, Adam without bias correction.
+Departures: an example is one text, not two segments of one; rows hold as many texts as fit; the
+decay starts at the end of the warm-up, not at step 0.
+Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=DIR with BERT's
+vocab.txt), the embedded corpus and a tokenizer trained on it stand in.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    return ConfigDict(
+        dict(
+            data=dict(source="stdlib", seq_len=512),
+            tokenizer=dict(name="wordpiece"),
+            objective=dict(name="replaced_token"),
+            model=dict(
+                name="electra",
+                vocab_size=30522,
+                layers=12,
+                width=768,
+                heads=12,
+                feed_forward=3072,
+                max_length=512,
+                embedding_width=768,
+                generator_fraction=1 / 3,
+                dropout=0.1,
+            ),
+            optimizer=dict(
+                name="adamw",
+                learning_rate=2e-4,
+                schedule="linear",
+                warmup_steps=10_000,
+                b2=0.999,
+                eps=1e-6,
+                weight_decay=0.01,
+                bias_correction=False,
+                clip_norm=1.0,
+            ),
+            train=dict(steps=766_000, batch_size=256),
+            checkpoint=dict(every=5000),
+            eval=dict(every=5000),
+        )
+    )

@@ -1,0 +1,41 @@
+"""TODO
+
+python -m pretrain_jax.main --config=configs/electra_nano.py
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    return ConfigDict(
+        dict(
+            seed=0,
+            data=dict(source="stdlib", seq_len=128),
+            tokenizer=dict(name="byte_bpe"),
+            objective=dict(name="replaced_token"),
+            model=dict(
+                name="electra",
+                vocab_size=2048,
+                layers=4,
+                width=128,
+                heads=4,
+                feed_forward=512,
+                max_length=128,
+                dropout=0.0,
+                unroll=4,
+                embedding_width=128,
+                generator_fraction=0.5,
+            ),
+            optimizer=dict(
+                name="adamw",
+                learning_rate=1e-3,
+                schedule="linear",
+                warmup_steps=100,
+                b2=0.98,
+                weight_decay=0.01,
+            ),
+            train=dict(steps=1500, batch_size=16),
+            checkpoint=dict(every=500),
+            eval=dict(every=500, tokens=16384, pseudo_tokens=512),
+        )
+    )

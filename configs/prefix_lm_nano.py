@@ -1,0 +1,38 @@
+"""TODO
+
+python -m pretrain_jax.main --config=configs/prefix_lm_nano.py
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    return ConfigDict(
+        dict(
+            seed=0,
+            data=dict(source="stdlib", seq_len=128),
+            tokenizer=dict(name="byte_bpe"),
+            objective=dict(name="prefix_lm", inputs="prefix"),
+            model=dict(
+                name="gpt",
+                vocab_size=2048,
+                layers=4,
+                width=128,
+                heads=4,
+                feed_forward=512,
+                max_length=128,
+                unroll=4,
+            ),
+            optimizer=dict(
+                name="adamw",
+                learning_rate=3e-3,
+                schedule="linear",
+                warmup_steps=100,
+                b2=0.98,
+                weight_decay=0.01,
+            ),
+            train=dict(steps=1500, batch_size=16),
+            checkpoint=dict(every=500),
+            eval=dict(every=500, tokens=16384),
+        )
+    )

@@ -1,0 +1,53 @@
+"""T5 Base, 222,903,552 parameters (Raffel et al. 2020, sections 2 and 3.7).
+
+    python -m pretrain_jax.main --config=configs/t5_base.py --config.data.source="text:GLOB"
+
+As released: 1 M steps of 2,048 rows, each of 512 tokens of corrupted text that give 114 targets
+(spans of 3 tokens, 15 % of the text), about 1 T tokens; Adafactor at 1 / sqrt(max(step, 10,000)),
+dropout 0.1, and the z-loss of google-research/t5x. The count includes the 28 rows that pad a
+vocabulary of 32,100, of which 100 are sentinels.
+The paper's comparisons start from this model with --config.objective.name=iid_denoising,
+--config.train.steps=524_288 and --config.train.batch_size=128 (section 3.1). Their other shapes,
+with the same objective (section 3.2):
+    shared encoder-decoder    --config.model.shared=True
+    6 layers in each stack    --config.model.layers=6
+    language model            --config.model.name=t5_lm --config.objective.inputs=stream
+    prefix language model     --config.model.name=t5_lm --config.objective.inputs=prefix
+Each also without noise, by --config.objective.name=prefix_lm (the language model: causal_lm).
+Departures: the released models saw the paper's tasks among the text (section 3.7); this is the text
+alone. First values are t5x's, as is dropout; a step computes 256 rows at a time.
+Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=FILE.model, T5's of
+32,000 pieces), the embedded corpus and a tokenizer trained on it stand in.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    return ConfigDict(
+        dict(
+            data=dict(source="stdlib", seq_len=512),
+            tokenizer=dict(name="sentencepiece", kind="unigram", sentinels=100),
+            objective=dict(name="span_corruption", rate=0.15, mean_span=3.0),
+            model=dict(
+                name="t5",
+                vocab_size=32128,
+                layers=12,
+                width=768,
+                heads=12,
+                head_width=64,
+                feed_forward=3072,
+                dropout=0.1,
+            ),
+            optimizer=dict(
+                name="adafactor",
+                learning_rate=1.0,
+                schedule="inverse_square_root",
+                warmup_steps=10_000,
+                decay_rate=0.8,
+                clip_threshold=1.0,
+                clip_norm=0.0,
+            ),
+            train=dict(steps=1_000_000, batch_size=2048, accumulate=8, z_loss=1e-4),
+        )
+    )

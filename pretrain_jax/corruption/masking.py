@@ -1,0 +1,47 @@
+"""Noise that stays in place: BERT's 80/10/10."""
+
+import numpy as np
+
+
+def mask_tokens(
+    tokens: np.ndarray,
+    noise: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    mask: int,
+    replaced: float = 0.8,
+    random: float = 0.1,
+    candidates: np.ndarray,
+    per_token: bool = False,
+) -> np.ndarray:
+    """`tokens` with each noise group masked, or made random, or left as it is.
+
+    What becomes of a group is drawn once for the whole group, as SpanBERT does for spans, or once
+    for each of its tokens, as BERT does also in whole words. Random tokens are drawn one by one.
+
+    Args:
+      tokens: int [n].
+      noise: int [n], the noise map.
+      rng: the only source of randomness.
+      mask: id of the mask.
+      replaced: probability of the mask.
+      random: probability of random tokens; what `replaced` and `random` leave of 1 stays.
+      candidates: int [C] ids that random tokens are drawn from, uniformly. BERT draws from its
+        whole vocabulary, special ids included; objectives here pass the ids that stand for text.
+      per_token: whether to draw for each token instead of for each group.
+
+    Returns:
+      a new array like `tokens`.
+    """
+    places = np.flatnonzero(noise)
+    corrupted = tokens.copy()
+    if len(places) == 0:
+        return corrupted
+    if per_token:
+        fate = rng.random(len(places))
+    else:
+        fate = rng.random(noise[places[-1]])[noise[places] - 1]  # the last group has their number
+    corrupted[places[fate < replaced]] = mask
+    changed = places[(fate >= replaced) & (fate < replaced + random)]
+    corrupted[changed] = candidates[rng.integers(len(candidates), size=len(changed))]
+    return corrupted

@@ -1,0 +1,78 @@
+"""Modules that an objective puts behind a stack, beside the token read-out.
+
+Each is called as head(hidden [B, L, D], batch, tied readout, train); what it returns stands in the
+model's Output under the head's name, and its parameters under that name too.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from pretrain_jax.layers.axes import named
+from pretrain_jax.layers.dense import Dense
+from pretrain_jax.layers.embeddings import Readout
+from pretrain_jax.layers.feed_forward import exact_gelu
+from pretrain_jax.layers.norms import LayerNorm
+from pretrain_jax.layers.stacks import Output, gather
+
+
+class PooledClassifier(nn.Module):
+    """Logits float32 [B, E, classes] of the examples of a row, read at `example_at` [B, E].
+
+    BERT's: a dense map D -> D and tanh, the pooler, then a dense map D -> classes.
+    """
+
+    classes: int
+    kernel_init: Any
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, hidden: jax.Array, batch: dict[str, jax.Array], tied: Readout, train: bool
+    ) -> jax.Array:
+        width = hidden.shape[-1:]
+
+        def dense(name: str, outputs: tuple[int, ...], axis: str) -> Dense:
+            axes = ("width", axis)
+            return Dense(width, outputs, axes, self.kernel_init, True, self.dtype, name=name)
+
+        pooled = jnp.tanh(dense("pooler", width, "hidden")(gather(hidden, batch["example_at"])))
+        return dense("output", (self.classes,), "classes")(pooled).astype(jnp.float32)
+
+
+class SpanBoundary(nn.Module):
+    """Tokens of a span from the two hidden states around it: an Output, hidden [B, P, D].
+
+    SpanBERT's (Joshi et al. 2019, section 3.2; facebookresearch/SpanBERT pair_bert.py):
+    [left, right, position in the span] -> dense, GELU, norm -> dense, GELU, norm, read out through
+    the embedding table with a bias of its own. Reads `left_at`, `right_at`, `span_positions`
+    [B, P], the last of them below `positions`.
+    """
+
+    positions: int
+    """Rows of the table of positions in the span."""
+    position_width: int
+    kernel_init: Any
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, hidden: jax.Array, batch: dict[str, jax.Array], tied: Readout, train: bool
+    ) -> Output:
+        rows, width = tied.table.shape
+        shape = (self.positions, self.position_width)
+        init = named(self.kernel_init, "positions", "hidden")
+        table = self.param("positions", init, shape, jnp.float32)
+        sides = [gather(hidden, batch[side]) for side in ("left_at", "right_at")]
+        place = jnp.take(table, batch["span_positions"], axis=0).astype(hidden.dtype)
+        x = jnp.concatenate([*sides, place], axis=-1)
+        for number in (1, 2):
+            # Split along its outputs: 2 D + 200 inputs divide over few meshes.
+            axes, name = ("hidden", "width"), f"dense_{number}"
+            inputs = x.shape[-1:]
+            dense = Dense(inputs, (width,), axes, self.kernel_init, True, self.dtype, name=name)
+            x = LayerNorm(1e-12, name=f"norm_{number}")(exact_gelu(dense(x)))
+        bias = self.param("bias", named(nn.initializers.zeros, "vocabulary"), (rows,), jnp.float32)
+        return Output(x, tied.replace(bias=bias))

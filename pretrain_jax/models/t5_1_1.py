@@ -1,0 +1,46 @@
+"""T5 1.1: gated GELU, an output of its own, no dropout in pretraining (Shazeer 2020).
+
+All else is T5 1.0 (t5.py); sources: google-research/text-to-text-transfer-transformer
+released_checkpoints.md and google-research/t5x examples/t5/t5_1_1.
+
+Parameters: 2 V D + L (12 D I + 6 D F + 5 D) + 2 D + 64 H with I = H K: 76,961,152 for
+t5_1_1_small, of which 56 D are the rows that pad the 32,100 tokens to V = 32,128.
+"""
+
+import flax.linen as nn
+
+from pretrain_jax.layers.feed_forward import GatedFeedForward, gelu
+from pretrain_jax.layers.initializers import Normal
+from pretrain_jax.layers.makers import maker
+from pretrain_jax.layers.outputs import Untied
+from pretrain_jax.layers.stacks import Execution
+from pretrain_jax.models import t5
+
+ATTENTION, FIELDS, NEEDS = t5.ATTENTION, t5.FIELDS, t5.NEEDS
+
+
+def build(
+    execution: Execution,
+    *,
+    vocab_size: int,
+    layers: int,
+    width: int,
+    heads: int,
+    head_width: int,
+    feed_forward: int,
+    dropout: float = 0.0,
+    shared: bool = False,
+) -> nn.Module:
+    """`layers` T5 1.1 blocks in each stack; `shared` as in T5 1.0.
+
+    The output starts from N(0, 1 / D), as every kernel does.
+    """
+    parts = t5.Parts(execution.dtype, width, heads, head_width, dropout)
+    return parts.encoder_decoder(
+        execution,
+        embedding=parts.embedding(vocab_size),
+        layers=layers,
+        feed=parts.feed(GatedFeedForward, gelu, feed_forward),
+        output=maker(Untied, table_init=Normal(width**-0.5)),
+        shared=shared,
+    )

@@ -1,0 +1,216 @@
+"""Masked language modeling: some tokens of a text are hidden, and predicted from all the others.
+
+BERT (Devlin et al. 2018, section 3.1 and appendix A.2; google-research/bert
+create_pretraining_data.py) and RoBERTa. An example is [CLS] text [SEP]; of its n tokens, these two
+counted as in the released code, max(1, round(rate n)) are predicted: 77 of 512. Where one is
+predicted, the model reads [MASK] (80 %), a random token (10 %) or the token itself (10 %). Random
+tokens are drawn from the ids that are text; BERT draws them from all ids, special ones included.
+
+Text "a b c d e" with c predicted, [CLS] = 5, [SEP] = 6, [MASK] = 4, a = 10 .. e = 14:
+
+    tokens      5 10 11  4 13 14  6
+    predict_at  3
+    targets     12
+    weights     1
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+
+from pretrain_jax import registry
+from pretrain_jax.corruption import masking, noise
+from pretrain_jax.corruption.render import frame
+from pretrain_jax.errors import ConfigError
+from pretrain_jax.objectives import Objective
+
+Fields = dict[str, np.ndarray]
+FIELDS = ("tokens", "predict_at", "targets", "weights")
+NEEDS = ("mask", "cls", "sep")
+YARDSTICKS = ("uniform", "unigram")
+SPECIALS = 2
+"""[CLS] and [SEP] around a text."""
+
+
+def single_tokens(starts: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """`count` tokens, each drawn for itself, wherever words start."""
+    return noise.random_tokens(len(starts), count, rng)
+
+
+NOISE = {
+    "tokens": single_tokens,
+    "words": noise.whole_words,
+    "spans": noise.geometric_spans,
+}
+"""Which tokens are predicted: draw(starts bool [n], count, rng) -> noise [n]."""
+
+
+@dataclass(frozen=True)
+class Masking:
+    """How the encoders' objectives choose the tokens to predict and what they put in their place.
+
+    rate                share of all tokens that is predicted, strictly between 0 and 1
+    draw                one of NOISE, or a function like them
+    replaced, random    shares of the chosen tokens that [MASK] or a random token replaces
+    per_token           these are drawn for every token; otherwise once for each group of the noise
+    copies              see Objective.copies
+
+    Raises ConfigError for numbers outside these ranges.
+    """
+
+    rate: float
+    draw: Callable[..., np.ndarray]
+    replaced: float
+    random: float
+    per_token: bool = False
+    copies: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rate < 1:
+            raise ConfigError(
+                "objective.rate, the share of tokens that is predicted, must lie between 0 and 1, "
+                f"both excluded; received {self.rate}; BERT's is 0.15"
+            )
+        shares = (self.replaced, self.random)
+        if not all(0 <= share <= 1 for share in (*shares, sum(shares))):
+            raise ConfigError(
+                "objective.replaced and objective.random are shares of the predicted tokens and "
+                f"must lie between 0 and 1, together too; received {self.replaced} and "
+                f"{self.random}; BERT's are 0.8 and 0.1"
+            )
+        if self.copies < 0:
+            raise ConfigError(
+                "objective.copies must be 0 (noise drawn afresh in every epoch) or the number of "
+                f"fixed noises; received {self.copies}; BERT's is 10"
+            )
+
+    def count(self, tokens: Any) -> Any:
+        """Most predictions of an example of so many tokens, specials included; arrays too.
+
+        512 at a rate of 0.15 -> 77.
+        """
+        if isinstance(tokens, int):  # as it is for every example: ten times quicker
+            return max(1, round(self.rate * tokens))
+        return np.maximum(1, np.rint(self.rate * tokens).astype(np.int64))
+
+    def budget(self, seq_len: int) -> int:
+        """Predictions of a row, a multiple of 8: 512 at a rate of 0.15 -> 80."""
+        return -(-int(np.ceil(self.rate * seq_len)) // 8) * 8
+
+    def hide(
+        self,
+        text: np.ndarray,
+        starts: np.ndarray,
+        tokens: int,
+        rng: np.random.Generator,
+        vocab: Any,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(what the model reads, noise), both int32 [n], of the text of an example.
+
+        text int32 [n]; starts bool [n]: where words begin; tokens: how many the example has, with
+        its specials.
+        """
+        drawn = self.draw(starts, min(self.count(tokens), len(text)), rng)
+        hidden = masking.mask_tokens(
+            text,
+            drawn,
+            rng,
+            mask=vocab.mask,
+            replaced=self.replaced,
+            random=self.random,
+            candidates=text_ids(vocab),
+            per_token=self.per_token,
+        )
+        return hidden, drawn
+
+
+@lru_cache(maxsize=4)
+def text_ids(vocab: Any) -> np.ndarray:
+    """int32: the ids of a tokenizer that stand for text, out of which random tokens are drawn."""
+    return np.flatnonzero(~vocab.special).astype(np.int32)
+
+
+def build(
+    *,
+    rate: float = 0.15,
+    noise: str = "tokens",
+    replaced: float = 0.8,
+    random: float = 0.1,
+    copies: int = 0,
+) -> Objective:
+    """The objective of BERT without next sentences, and of RoBERTa.
+
+    noise   "tokens", "words" (whole words, as many as fit) or "spans" (SpanBERT's, of which each is
+            replaced as a whole)
+    copies  10 is BERT's static masking: an epoch has the noise of the tenth one before it
+    """
+    how = chosen(rate, noise, replaced, random, copies)
+    return Objective(
+        **single_text(how),
+        fields=FIELDS,
+        corrupt=partial(corrupt, how=how),
+        probes=probes,
+    )
+
+
+def chosen(rate: float, noise: str, replaced: float, random: float, copies: int) -> Masking:
+    """The Masking of these options; raises ConfigError for an unknown noise."""
+    draw = registry.pick(NOISE, noise, "objective.noise")
+    return Masking(rate, draw, replaced, random, per_token=noise == "words", copies=copies)
+
+
+def single_text(how: Masking) -> dict[str, Any]:
+    """What the objectives over [CLS] text [SEP] have in common, as arguments of Objective."""
+    return {
+        "attention": "full",
+        "arrangement": "chunks",
+        "arrange": lambda seq_len: {
+            "raw_length": seq_len - SPECIALS,
+            "overlap": 0,
+            "begin": None,
+            "end": None,
+        },
+        "lengths": lambda n: {"L": n + SPECIALS, "P": how.count(n + SPECIALS)},
+        "budgets": lambda seq_len: {"L": seq_len, "P": how.budget(seq_len)},
+        "yardsticks": YARDSTICKS,
+        "needs": NEEDS,
+        "copies": how.copies,
+    }
+
+
+def corrupt(example: Fields, rng: np.random.Generator, vocab: Any, *, how: Masking) -> Fields:
+    """{"tokens": [n]} -> tokens [n + 2]; predict_at, targets, weights [P]."""
+    text = example["tokens"]
+    hidden, drawn = how.hide(text, vocab.word_starts[text], len(text) + SPECIALS, rng, vocab)
+    return predicted(text, hidden, np.flatnonzero(drawn), vocab)
+
+
+def predicted(text: np.ndarray, hidden: np.ndarray, at: np.ndarray, vocab: Any) -> Fields:
+    """The fields of [CLS] hidden [SEP], where the tokens of `text` at places `at` are predicted."""
+    return {"tokens": frame(hidden, vocab.cls, vocab.sep), **answers(text, at, at + 1)}
+
+
+def answers(text: np.ndarray, at: np.ndarray, predict_at: np.ndarray) -> Fields:
+    """The tokens of `text` at places `at`, which in the stream are the places `predict_at`."""
+    return {
+        "predict_at": predict_at,
+        "targets": text[at],
+        "weights": np.ones(len(at), np.float32),
+    }
+
+
+def probes(example: Fields, vocab: Any) -> list[Fields]:
+    """One example for each token of the text, in which that token alone is masked and predicted."""
+    text = example["tokens"]
+    return [predicted(text, hidden, at, vocab) for hidden, at in singly(text, vocab)]
+
+
+def singly(text: np.ndarray, vocab: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(`text` with [MASK] at one place, that place as an array [1]) for each of its places."""
+    for place in range(len(text)):
+        hidden, at = text.copy(), np.array([place])
+        hidden[at] = vocab.mask
+        yield hidden, at

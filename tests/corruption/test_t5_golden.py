@@ -1,0 +1,75 @@
+"""Every published case of T5's noise; needs PRETRAIN_JAX_SHARED."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pretrain_jax.corruption import noise, render
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict:
+    folder = os.environ.get("PRETRAIN_JAX_SHARED")
+    if not folder:
+        pytest.skip("PRETRAIN_JAX_SHARED is not set")
+    return json.loads((Path(folder) / "data/golden/t5_span_corruption.json").read_text())
+
+
+def test_renderings(golden):
+    case = golden["unit_tests"]
+    text, mask = np.array(case["tokens"]), np.array(case["noise_mask"], bool)
+    drawn, rest = noise.given(mask), noise.given(~mask)
+    sentinel = case["vocab_size"] - 1
+    found = {
+        "noise_token_to_sentinel": render.token_sentinel(text, drawn, sentinel),
+        "noise_span_to_sentinel": render.one_sentinel(text, drawn, sentinel),
+        "nonnoise_span_to_sentinel": render.one_sentinel(text, rest, sentinel),
+        "noise_span_to_unique_sentinel": render.sentinel_inputs(
+            text, drawn, range(sentinel, sentinel - 100, -1)
+        ),
+        "drop_noise_tokens": render.drop(text, drawn),
+        "drop_nonnoise_tokens": render.drop(text, rest),
+    }
+    assert {name: tokens.tolist() for name, tokens in found.items()} == {
+        name: case[name] for name in found
+    }
+
+
+def test_lengths(golden):
+    for case in golden["random_spans_helper"]:
+        found = noise.random_spans_helper(
+            case["inputs_length"],
+            case["noise_density"],
+            case["mean_noise_span_length"],
+            case["extra_tokens_per_span_inputs"],
+            case["extra_tokens_per_span_targets"],
+        )
+        assert found == (case["tokens_length"], case["targets_length"])
+
+
+def test_noise_masks_have_the_same_counts(golden):
+    """TensorFlow's random numbers are not ours; numbers of tokens and spans are."""
+    for case in golden["random_spans_noise_mask"]:
+        published = noise.given(np.array(case["mask"], bool))
+        count, spans = noise.spans_of_length(
+            case["length"], case["noise_density"], case["mean_noise_span_length"]
+        )
+        assert (count, spans) == (np.count_nonzero(published), published.max())
+        ours = noise.random_spans(case["length"], count, spans, np.random.default_rng(0))
+        assert (np.count_nonzero(ours), ours.max()) == (count, spans)
+
+
+def test_denoised_example(golden):
+    case = golden["denoise_example"]
+    text = np.array(case["tokens"], np.int32)
+    chosen = np.zeros(len(text), bool)
+    for start, stop in case["masked_spans"]:
+        chosen[start:stop] = True
+    drawn, sentinels = noise.given(chosen), (25, 24)
+    count, spans = noise.spans_of_length(len(text), case["noise_density"], 3.0)
+    assert (np.count_nonzero(drawn), drawn.max()) == (count, spans)
+    assert render.sentinel_inputs(text, drawn, sentinels).tolist() == case["inputs"]
+    assert render.sentinel_targets(text, drawn, sentinels).tolist() == case["targets"]

@@ -1,0 +1,437 @@
+"""Prefix LM, span corruption, i.i.d. denoising and salient spans, in all their forms."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pretrain_jax.corruption.forms import FORMS, form
+from pretrain_jax.corruption.noise import random_spans_helper
+from pretrain_jax.data import pack
+from pretrain_jax.errors import ConfigError
+from pretrain_jax.layers.embeddings import Readout
+from pretrain_jax.objectives import (
+    iid_denoising,
+    prefix_lm,
+    salient_spans,
+    span_corruption,
+)
+from pretrain_jax.text import Tokenizer
+from pretrain_jax.text.bytes import Bytes
+
+VOCAB = Bytes(100)
+FALLBACK = 3
+LENGTHS = (1, 2, 3, 4, 5, 9, 17, 64, 568)
+KINDS = {
+    "span": (span_corruption, {}),
+    "long spans": (span_corruption, {"rate": 0.5, "mean_span": 8.0, "mode": 2}),
+    "mostly noise": (span_corruption, {"rate": 0.9, "mean_span": 1.0}),
+    "all": (iid_denoising, {}),
+    "spans": (iid_denoising, {"targets": "spans"}),
+    "tokens": (iid_denoising, {"targets": "tokens"}),
+    "salient": (salient_spans, {}),
+    "prefix lm": (prefix_lm, {}),
+    "quarter": (prefix_lm, {"rate": 0.25, "mode": 3}),
+    "fixed": (prefix_lm, {"rate": 0.3, "split": "fixed"}),
+}
+SENTINELS = ("span", "long spans", "mostly noise", "spans", "salient")
+VARIANTS = [(kind, inputs) for kind in KINDS for inputs in FORMS]
+every_variant = pytest.mark.parametrize("kind, inputs", VARIANTS)
+
+
+def build(kind, inputs="memory"):
+    module, options = KINDS[kind]
+    return module.build(inputs=inputs, **options)
+
+
+def raw(n, seed=0):
+    text = np.random.default_rng(seed).integers(97, 123, size=n).astype(np.int32)
+    text.flags.writeable = False
+    return {"tokens": text}
+
+
+def lengths_of(kind, inputs):
+    """A text in one stream of prefix LM has two tokens or more: chunks share one."""
+    shortest = 2 if KINDS[kind][0] is prefix_lm and inputs != "memory" else 1
+    return [n for n in LENGTHS if n >= shortest]
+
+
+def sides(fields):
+    """Inputs and targets of an example, whatever its form."""
+    if "memory_tokens" in fields:
+        return fields["memory_tokens"], fields["targets"]
+    stream = np.append(fields["tokens"], fields["targets"][-1])
+    return stream[: fields["predict_at"][0] + 1], fields["targets"]
+
+
+def restored(inputs, targets):
+    """The text that sentinels were put into: each one's span in its place."""
+    spans, found = {}, []
+    for token in targets[:-1].tolist():
+        if VOCAB.special[token]:
+            spans[token] = []
+            last = token
+        else:
+            spans[last].append(token)
+    assert list(spans) == list(VOCAB.sentinels[: len(spans)])
+    for token in inputs[:-1].tolist():
+        found += spans.pop(token) if token in spans else [token]
+    assert not spans
+    return found
+
+
+@every_variant
+def test_inputs_and_targets_give_the_text_back(kind, inputs):
+    mode = KINDS[kind][1].get("mode", 0)
+    how = build(kind, inputs)
+    for n in lengths_of(kind, inputs):
+        text = raw(n)["tokens"]
+        read, written = sides(how.corrupt(raw(n), np.random.default_rng(n), VOCAB))
+        if mode:
+            assert read[0] == VOCAB.sentinels[-mode]
+            read = read[1:]
+        if kind in SENTINELS:
+            assert (read[-1], written[-1]) == (VOCAB.eos, VOCAB.eos)
+            assert restored(read, written) == text.tolist()
+        elif kind == "all":
+            np.testing.assert_array_equal(written, [*text, VOCAB.eos])
+            assert len(read) == len(written)
+        elif kind == "tokens":
+            assert sorted([*read[:-1], *written[:-1]]) == sorted(text)
+        elif inputs == "memory":
+            assert (read[-1], written[-1]) == (VOCAB.eos, VOCAB.eos)
+            np.testing.assert_array_equal([*read[:-1], *written[:-1]], text)
+        else:
+            np.testing.assert_array_equal([*read, *written], text)
+        assert np.any(~VOCAB.special[written])
+
+
+@every_variant
+def test_each_target_is_predicted_where_the_token_before_it_is_read(kind, inputs):
+    how = build(kind, inputs)
+    for n in lengths_of(kind, inputs):
+        fields = how.corrupt(raw(n), np.random.default_rng(n), VOCAB)
+        assert set(fields) == set(how.fields)
+        assert np.all(fields["weights"] == 1)
+        tokens, targets = fields["tokens"], fields["targets"]
+        if inputs == "memory":
+            np.testing.assert_array_equal(tokens, [VOCAB.pad, *targets[:-1]])
+            continue
+        at = fields["predict_at"]
+        np.testing.assert_array_equal(at, np.arange(len(tokens) - len(targets), len(tokens)))
+        np.testing.assert_array_equal(tokens[at[1:]], targets[:-1])
+        if inputs == "prefix":
+            np.testing.assert_array_equal(fields["prefix"], np.arange(len(tokens)) <= at[0])
+
+
+@every_variant
+def test_lengths_bound_every_draw_and_budgets_every_length(kind, inputs):
+    how = build(kind, inputs)
+    axes = pack.axes_of(how.fields)
+    exact = KINDS[kind][0] is span_corruption or kind in ("all", "tokens", "fixed")
+    for n in lengths_of(kind, inputs):
+        bounds = how.lengths(n)
+        assert {axis: int(b[0]) for axis, b in how.lengths(np.array([n])).items()} == bounds
+        for draw in range(5):
+            fields = how.corrupt(raw(n), np.random.default_rng(draw), VOCAB)
+            for field, axis in axes.items():
+                assert len(fields[field]) <= bounds[axis]
+                assert not exact or len(fields[field]) == bounds[axis]
+
+
+@every_variant
+@pytest.mark.parametrize("seq_len", [16, 128, 512])
+def test_the_longest_text_fits_a_row_and_no_longer_one_does(kind, inputs, seq_len):
+    how = build(kind, inputs)
+    budgets, text = how.budgets(seq_len), how.arrange(seq_len)["raw_length"]
+    assert max(budgets[axis] for axis in "ML" if axis in budgets) == seq_len
+    assert max(how.lengths(text).values()) <= seq_len < max(how.lengths(text + 1).values())
+    bounds = how.lengths(np.arange(1, text + 1))
+    assert all(np.max(bounds[axis]) <= budgets[axis] for axis in bounds)
+    assert budgets.get("P", 0) % 8 == 0
+    if kind in SENTINELS:
+        mode = KINDS[kind][1].get("mode", 0)
+        drawn = how.corrupt(raw(text), np.random.default_rng(0), Bytes(how.sentinels(seq_len)))
+        assert len(np.unique(drawn["targets"][drawn["targets"] > 261])) <= how.sentinels(seq_len)
+        assert how.sentinels(seq_len) > mode
+
+
+def test_span_corruption_has_the_budgets_of_t5():
+    how = build("span")
+    assert how.arrange(512) == {"raw_length": 568, "overlap": 0, "begin": None, "end": None}
+    assert how.budgets(512) == {"M": 512, "L": 114}
+    assert how.sentinels(512) == 28
+    assert how.lengths(568) == {"M": 512, "L": 114}
+
+
+@pytest.mark.parametrize("rate", [0.15, 0.5])
+@pytest.mark.parametrize("mean_span", [3.0, 8.0, 64.0])
+@pytest.mark.parametrize("seq_len", [128, 512])
+def test_every_denoiser_of_ul2_has_the_budgets_of_t5s_helper(rate, mean_span, seq_len):
+    how = span_corruption.build(rate=rate, mean_span=mean_span)
+    found = how.arrange(seq_len)["raw_length"], how.budgets(seq_len)["L"]
+    assert found == random_spans_helper(seq_len, rate, mean_span)
+    assert how.budgets(seq_len)["M"] == seq_len
+
+
+@pytest.mark.parametrize("inputs", FORMS)
+def test_the_members_of_a_ul2_mixture_share_their_device_half(inputs):
+    members = [
+        span_corruption.build(inputs=inputs, mode=1),
+        span_corruption.build(inputs=inputs, rate=0.5, mode=3),
+        prefix_lm.build(inputs=inputs, rate=0.25, mode=2),
+    ]
+    assert len({(m.fields, m.attention, m.loss) for m in members}) == 1
+    first = [sides(m.corrupt(raw(64), np.random.default_rng(0), VOCAB))[0][0] for m in members]
+    assert first == [VOCAB.sentinels[-k] for k in (1, 3, 2)]
+
+
+@every_variant
+def test_the_same_generator_gives_the_same_bytes_and_another_gives_others(kind, inputs):
+    how = build(kind, inputs)
+    one, two, other = (how.corrupt(raw(64), np.random.default_rng(s), VOCAB) for s in (0, 0, 1))
+    assert all(one[field].tobytes() == two[field].tobytes() for field in one)
+    assert kind == "fixed" or any(one[f].tobytes() != other[f].tobytes() for f in one)
+
+
+class Words(Tokenizer):
+    """The words of one sentence; <M> is also the first sentinel."""
+
+    pad, eos = 0, 1
+    fingerprint = "words"
+
+    def __init__(self, sentence):
+        self.words = sentence.split()
+        self.size = len(self.words) + 5
+        self.sentinels = (self.size - 1, self.size - 2, self.size - 3)
+
+    def encode(self, text):
+        return np.array([self.words.index(word) + 2 for word in text.split()], np.int32)
+
+    def decode(self, ids):
+        return " ".join(self.words[i - 2] for i in np.asarray(ids).tolist() if not self.special[i])
+
+    def spell(self, token):
+        names = {self.pad: "<p>", self.eos: "</s>"}
+        names |= dict(zip(self.sentinels, ("<X>", "<Y>", "<Z>"), strict=True))
+        return names.get(token) or self.words[token - 2]
+
+    @property
+    def word_starts(self):
+        return np.ones(self.size, np.bool_)
+
+    def shown(self, ids):
+        return " ".join(map(self.spell, np.asarray(ids).tolist()))
+
+
+PAPER = Words("Thank you for inviting me to your party last week .")
+TEXT = PAPER.encode(" ".join(PAPER.words))
+
+
+def test_the_example_of_the_t5_paper():
+    """Figure 2; the released code writes an end token where the figure has <Z>."""
+    noise = np.array([0, 0, 1, 1, 0, 0, 0, 0, 2, 0, 0], np.int32)
+    fields = span_corruption.denoised(TEXT, noise, PAPER, form("memory"))
+    assert PAPER.shown(fields["memory_tokens"]) == "Thank you <X> me to your party <Y> week . </s>"
+    assert PAPER.shown(fields["targets"]) == "<X> for inviting <Y> last </s>"
+    assert PAPER.shown(fields["tokens"]) == "<p> <X> for inviting <Y> last"
+
+
+@pytest.mark.parametrize(
+    "write, inputs, targets",
+    [
+        (iid_denoising.masked, "Thank you <X> <X> me to your party <X> week .", "{}"),
+        (
+            iid_denoising.spans,
+            "Thank you <X> me to your party <Y> week .",
+            "<X> for inviting <Y> last",
+        ),
+        (iid_denoising.alone, "Thank you me to your party week .", "for inviting last"),
+    ],
+)
+def test_the_styles_of_the_t5_paper(write, inputs, targets):
+    """Table 3: MASS-style, replaced spans, dropped tokens, of the same three tokens."""
+    noise = np.array([0, 0, 1, 2, 0, 0, 0, 0, 3, 0, 0], np.int32)
+    found = write(TEXT, noise, PAPER, np.random.default_rng(0), replaced=1.0, random=0.0)
+    wanted = inputs, targets.format(" ".join(PAPER.words))
+    assert tuple(PAPER.shown(part) for part in found) == wanted
+
+
+def test_iid_denoising_corrupts_as_much_as_it_says():
+    """Over 10,000 texts of 64 tokens: 10 each, everywhere alike; 90 % sentinels, 10 % random."""
+    how, rng, text = build("all"), np.random.default_rng(0), np.full(64, 300 - 200, np.int32)
+    draws = 10_000
+    read = [how.corrupt({"tokens": text}, rng, VOCAB)["memory_tokens"][:-1] for _ in range(draws)]
+    found = np.stack(read)
+    masked = found == VOCAB.sentinel(0)
+    changed = (found != 100) & ~masked
+    corrupted = 10 * draws
+    # One random token in 256 is the token that was there.
+    for count, share in ((masked.sum(), 0.9), (changed.sum(), 0.1 * 255 / 256)):
+        assert abs(count - corrupted * share) < 3 * np.sqrt(corrupted * share * (1 - share))
+    share = 10 / 64 * (0.9 + 0.1 * 255 / 256)
+    places = (masked | changed).sum(0) / draws
+    assert np.all(np.abs(places - share) < 4 * np.sqrt(share * (1 - share) / draws))
+    assert not np.any(VOCAB.special[found[changed]])
+
+
+def test_span_corruption_corrupts_as_much_as_it_says():
+    """Over 10,000 texts: 85 of 568 in 28 spans each time, cut from one another anywhere alike."""
+    how, draws, ones, first = build("span"), 10_000, 0, 0
+    text = {"tokens": np.arange(568, dtype=np.int32) % 256}
+    rng = np.random.default_rng(0)
+    for _ in range(draws):
+        written = how.corrupt(text, rng, VOCAB)["targets"]
+        at = np.flatnonzero(VOCAB.special[written])
+        assert (len(written), len(at)) == (114, 29)
+        sizes = np.diff(at) - 1
+        assert sizes.sum() == 85
+        ones += np.count_nonzero(sizes == 1)
+        first += sizes[0]
+    share = 27 / 84  # one of the 27 cuts comes right behind a given span's first token
+    # Spans of a text share its noise, which makes their number vary less than if drawn alone.
+    assert abs(ones - 28 * draws * share) < 3 * np.sqrt(28 * draws * share * (1 - share))
+    assert abs(first / draws - 85 / 28) < 3 * np.sqrt(85 / 28 * 57 / 28 / draws)
+
+
+@pytest.mark.parametrize("rate, fewest", [(0.5, 1), (0.25, 32)])
+def test_prefix_lm_cuts_anywhere_alike(rate, fewest):
+    """Over 10,000 texts of 64 tokens: every place from the fewest inputs to 63, equally often."""
+    how, rng, draws = prefix_lm.build(rate=rate), np.random.default_rng(0), 10_000
+    cuts = [len(how.corrupt(raw(64), rng, VOCAB)["memory_tokens"]) - 1 for _ in range(draws)]
+    counts = np.bincount(cuts, minlength=64)[fewest:]
+    assert (min(cuts), max(cuts)) == (fewest, 63)
+    share = 1 / len(counts)
+    assert np.all(np.abs(counts - draws * share) < 4 * np.sqrt(draws * share))
+    spread = np.sqrt((len(counts) ** 2 - 1) / 12 / draws)
+    assert abs(np.mean(cuts) - (fewest + 63) / 2) < 3 * spread
+
+
+def test_a_fixed_split_leaves_no_slot_empty():
+    how = prefix_lm.build(split="fixed")
+    assert how.arrange(512)["raw_length"] == 1022
+    assert how.lengths(1022) == how.budgets(512) == {"M": 512, "L": 512}
+
+
+def test_chunks_of_a_prefix_lm_in_one_stream_are_those_of_causal_lm():
+    cut = build("prefix lm", "prefix").arrange(512)
+    assert cut == {"raw_length": 513, "overlap": 1, "begin": "bos", "end": "eos"}
+
+
+def test_marks_choose_the_salient_spans():
+    """Marked spans are masked, neighbours apart, and nothing else."""
+    marks = np.array([0, 1, 1, 2, 0, 0, 0, 1, 0, 0], np.uint8)
+    text = np.arange(10, dtype=np.int32)
+    how = salient_spans.build(rate=0.5)
+    fields = how.corrupt({"tokens": text, "marks": marks}, np.random.default_rng(0), VOCAB)
+    x, y, z = VOCAB.sentinels[:3]
+    end = VOCAB.eos
+    np.testing.assert_array_equal(fields["memory_tokens"], [0, x, y, 4, 5, 6, z, 8, 9, end])
+    np.testing.assert_array_equal(fields["targets"], [x, 1, 2, y, 3, z, 7, end])
+
+
+def test_salient_spans_takes_no_more_than_it_may():
+    marks = np.tile(np.array([1, 1, 1, 0], np.uint8), 25)
+    marks[80:] = np.tile(np.array([1] * 19 + [0], np.uint8), 1)
+    for draw in range(50):
+        rng = np.random.default_rng(draw)
+        example = {"tokens": np.full(100, draw, np.int32), "marks": marks}
+        written = salient_spans.build(spans=4).corrupt(example, rng, VOCAB)["targets"]
+        assert len(written) == 4 * 4 + 1
+        written = salient_spans.build(rate=0.1, longest=3).corrupt(example, rng, VOCAB)["targets"]
+        assert len(written) == 3 * 4 + 1  # 10 tokens: three spans of three
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 20])
+def test_a_text_with_nothing_salient_has_a_random_span_of_three(n):
+    how, places = salient_spans.build(), set()
+    for draw in range(300):
+        example = raw(n) | {"marks": np.zeros(n, np.uint8)}
+        fields = how.corrupt(example, np.random.default_rng(draw), VOCAB)
+        assert len(fields["targets"]) == min(n, 3) + 2
+        places.add(int(np.flatnonzero(fields["memory_tokens"] == VOCAB.sentinel(0))[0]))
+    assert places == set(range(max(n - 3, 0) + 1))
+
+
+def test_salient_spans_finds_names_and_dates_in_the_text():
+    text = "the declaration was signed in Philadelphia on July 4, 1776, as all know well"
+    how = salient_spans.build(rate=0.5)
+    example = {"tokens": VOCAB.encode(text)}
+    read, written = sides(how.corrupt(example, np.random.default_rng(0), VOCAB))
+    assert VOCAB.decode(read) == "the declaration was signed in  on , as all know well"
+    assert VOCAB.decode(written) == "PhiladelphiaJuly 4, 1776"
+
+
+def output_of(likeliest, size):
+    """What a model returns whose likeliest tokens are these, int [B, P]."""
+    readout = Readout(jnp.eye(size), None, 1.0, size)
+    return SimpleNamespace(hidden=jax.nn.one_hot(jnp.asarray(likeliest), size), readout=readout)
+
+
+def test_span_exact_match_counts_spans_without_a_miss():
+    """Two packed texts: spans (5 6) right, (7) wrong; (8 9) half right, (5) right; padding."""
+    special = jnp.arange(16) < 4
+    targets = np.array([[2, 5, 6, 3, 7, 1, 2, 8, 9, 3, 5, 1, 0, 0]])
+    likeliest = np.array([[9, 5, 6, 9, 8, 9, 9, 8, 5, 9, 5, 9, 0, 9]])
+    batch = {
+        "targets": jnp.asarray(targets),
+        "weights": jnp.asarray(targets > 0, jnp.float32),
+    }
+
+    def apply(params, batch, rng, train):
+        return output_of(likeliest, 16)
+
+    found = span_corruption.build().metrics(apply, None, batch, None, special)
+    assert tuple(map(float, found["span_exact_match"])) == (2.0, 4.0)
+    assert tuple(map(float, found["accuracy"])) == (4.0, 6.0)
+    assert float(found["text"][1]) == 6
+
+
+def test_exact_spans_of_random_rows_are_those_counted_one_by_one():
+    rng = np.random.default_rng(0)
+    text, hits = rng.random((2, 50, 30)) < 0.7
+    exact = spans = 0
+    for t, h in zip(text, hits, strict=True):
+        for run in "".join(
+            "." if not a else "x" if b else "o" for a, b in zip(t, h, strict=True)
+        ).split("."):
+            spans += bool(run)
+            exact += bool(run) and "o" not in run
+    found = span_corruption.exact_spans(jnp.asarray(text), jnp.asarray(hits))
+    assert tuple(map(float, found)) == (exact, spans)
+
+
+@pytest.mark.parametrize("module", [span_corruption, iid_denoising, salient_spans, prefix_lm])
+def test_an_unknown_form_is_refused_with_the_three_that_there_are(module):
+    with pytest.raises(ConfigError, match=r"memory, prefix, stream.*'memry'.*memory"):
+        module.build(inputs="memry")
+
+
+@pytest.mark.parametrize(
+    "module, options",
+    [
+        (span_corruption, {"rate": 0.0}),
+        (span_corruption, {"rate": 1.0}),
+        (span_corruption, {"mean_span": 0.5}),
+        (span_corruption, {"mode": -1}),
+        (iid_denoising, {"rate": 1.5}),
+        (iid_denoising, {"replaced": 0.95}),
+        (iid_denoising, {"targets": "words"}),
+        (salient_spans, {"spans": 0}),
+        (salient_spans, {"longest": 0}),
+        (prefix_lm, {"rate": 0.6}),
+        (prefix_lm, {"rate": 1.0, "split": "fixed"}),
+        (prefix_lm, {"split": "half"}),
+        (prefix_lm, {"mode": 100}),
+    ],
+)
+def test_senseless_options_are_refused(module, options):
+    with pytest.raises(ConfigError, match="objective"):
+        module.build(**options)
+
+
+def test_a_row_too_short_for_one_token_is_refused():
+    with pytest.raises(ConfigError, match=r"data\.seq_len"):
+        span_corruption.build().budgets(2)

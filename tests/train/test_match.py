@@ -1,0 +1,131 @@
+"""Which objective goes with which architecture: what fits builds, all else is refused by name."""
+
+import jax
+import pytest
+import tiny_job
+from ml_collections import ConfigDict
+
+from pretrain_jax import config, registry
+from pretrain_jax.errors import ConfigError
+from pretrain_jax.train.compose import Design
+
+DECODERS = {"gpt", "gpt1", "llama", "gopher", "lamda", "t5_lm"}
+WITH_PREFIX = {"gpt", "gpt1", "llama", "t5_lm"}
+ENCODERS = {"bert", "roberta"}
+ENCODER_DECODERS = {"t5", "t5_1_1", "transformer"}
+ELECTRA = {"electra"}
+TO_TEXT = ("prefix_lm", "span_corruption", "iid_denoising", "salient_spans", "text_to_text")
+FITS = {
+    ("causal_lm", ""): DECODERS,
+    ("masked_lm", ""): ENCODERS,
+    ("span_boundary", ""): ENCODERS,
+    ("next_sentence", ""): {"bert"},  # RoBERTa has no segment types
+    ("replaced_token", ""): ELECTRA,
+    **{(name, "memory"): ENCODER_DECODERS for name in TO_TEXT},
+    **{(name, "prefix"): WITH_PREFIX for name in TO_TEXT},
+    **{(name, "stream"): DECODERS for name in TO_TEXT},
+}
+SIZES = {
+    "vocab_size": "300",
+    "layers": "2",
+    "width": "16",
+    "heads": "2",
+    "head_width": "8",
+    "feed_forward": "32",
+    "max_length": "32",
+}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return str(tiny_job.write(tmp_path_factory.mktemp("match")))
+
+
+def design(path: str, objective: str, inputs: str, model: str) -> Design:
+    options = registry.options(registry.load("models", model, "").build)
+    changes = [("objective.name", objective), ("model.name", model), ("data.seq_len", "32")]
+    changes += [(f"model.{key}", value) for key, value in SIZES.items() if key in options]
+    if inputs:
+        changes.append(("objective.inputs", inputs))
+    settings: ConfigDict = config.read(path, changes)
+    return Design(settings, tuple(jax.devices()[:1]))
+
+
+def test_the_table_knows_every_name():
+    assert {name for name, _ in FITS} == set(registry.names("objectives"))
+    known = DECODERS | ENCODERS | ENCODER_DECODERS | ELECTRA
+    assert known == set(registry.names("models"))
+
+
+@pytest.mark.parametrize("model", registry.names("models"))
+@pytest.mark.parametrize("objective, inputs", FITS)
+def test_what_fits_builds_and_all_else_is_refused(path, objective, inputs, model):
+    found = design(path, objective, inputs, model)
+    if model in FITS[objective, inputs]:
+        _ = found.model
+        return
+    with pytest.raises(ConfigError, match="do not fit") as refused:
+        _ = found.model
+    said = str(refused.value)
+    assert f"objective.name={objective}" in said
+    assert f"model.name={model}" in said
+
+
+@pytest.mark.parametrize(
+    "objective, inputs, model, said",
+    [
+        ("span_corruption", "memory", "bert", "causal attention, the model has full"),
+        ("span_corruption", "memory", "gpt", "memory_tokens, which the model does not read"),
+        ("span_corruption", "memory", "gpt", "objective.inputs=prefix"),
+        ("masked_lm", "", "gpt", "predicted from one side alone"),
+        ("causal_lm", "", "bert", "so is every answer"),
+        ("causal_lm", "", "t5", "reads memory_tokens, which the objective does not write"),
+        ("replaced_token", "", "bert", "trains ELECTRA's two, the model is one model"),
+        ("next_sentence", "", "roberta", "types, which the model does not read"),
+    ],
+)
+def test_a_refusal_names_what_does_not_fit(path, objective, inputs, model, said):
+    with pytest.raises(ConfigError, match="do not fit") as refused:
+        _ = design(path, objective, inputs, model).model
+    assert said in str(refused.value)
+
+
+def test_two_segment_types_need_two_rows(path):
+    found = design(path, "next_sentence", "", "bert")
+    with found.config.unlocked():
+        found.config.model.types = 1
+    with pytest.raises(ConfigError, match=r"received model\.types=1"):
+        _ = found.model
+
+
+def test_members_of_a_mixture_share_one_device_half(path):
+    mixture = (
+        ("stdlib", {"name": "span_corruption", "rate": 0.5}, 1.0),
+        ("stdlib", {"name": "prefix_lm", "rate": 0.25}, 2.0),
+    )
+    found = design(path, "span_corruption", "memory", "t5")
+    with found.config.unlocked():
+        found.config.data.mixture = mixture
+    assert [member.name for member in found.members] == ["span_corruption", "prefix_lm"]
+    assert [member.rate for member in found.members] == [1.0, 2.0]
+    parts = [member.objective.budgets(32) for member in found.members]
+    assert found.budgets(32) == {axis: max(p[axis] for p in parts) for axis in ("L", "M")}
+
+
+@pytest.mark.parametrize(
+    "mixture, said",
+    [
+        ((("stdlib", "causal_lm", 1.0),), "differs from that of objective.name=span_corruption in"),
+        ((("stdlib", {"name": "prefix_lm", "rat": 0.5}, 1.0),), "did you mean rate"),
+        ((("stdlib", {"name": "prefix"}, 1.0),), "did you mean prefix_lm"),
+        ((("stdlib", "span_corruption", -1.0),), "positive rates"),
+        ((("stdlib", 3, 1.0),), "an objective is a name"),
+    ],
+)
+def test_a_wrong_mixture_is_refused(path, mixture, said):
+    found = design(path, "span_corruption", "memory", "t5")
+    with found.config.unlocked():
+        found.config.data.mixture = mixture
+    with pytest.raises(ConfigError) as refused:
+        _ = found.members
+    assert said in str(refused.value)

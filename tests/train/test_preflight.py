@@ -1,0 +1,301 @@
+"""The page of --mode=preflight says what stands in the rows, and writes nothing it should not."""
+
+import logging
+
+import jax
+import numpy as np
+import pytest
+import tiny_job
+from etils import epath
+
+from pretrain_jax import config
+from pretrain_jax.data.pack import pack
+from pretrain_jax.errors import ConfigError, WorkdirMismatch
+from pretrain_jax.text import byte_bpe, sentencepiece, wordpiece
+from pretrain_jax.train import preflight, workdir
+from pretrain_jax.train.compose import Design, fix_schedule
+from pretrain_jax.train.feed import Feed
+
+PIECES = "[PAD] [UNK] [CLS] [SEP] [MASK] the cat sat on mat run ##n ##ing ,".split()
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    """A WordPiece vocabulary small enough to read: the 5, cat 6, sat 7, on 8, mat 9, run 10 ..."""
+    folder = tmp_path_factory.mktemp("words")
+    (folder / "vocab.txt").write_text("\n".join(PIECES) + "\n")
+    return wordpiece.load(folder, sentinels=2)
+
+
+def ids(tokenizer, spelled):
+    """Ids of pieces and special tokens, written as they are spelled."""
+    known = {tokenizer.spell(i): i for i in range(tokenizer.size)}
+    return np.array([known[piece] for piece in spelled.split()], np.int32)
+
+
+def lines(tokenizer, examples, *, in_place, **budgets):
+    """What the page says of one packed row of these examples; words of a line one space apart."""
+    batch = pack([examples], fields=list(examples[0]), budgets=budgets)
+    row = {name: field[0] for name, field in batch.items()}
+    return [" ".join(x.split()) for x in preflight.about_row(row, tokenizer, in_place)]
+
+
+def masked(tokenizer, read, at, targets):
+    return {
+        "tokens": ids(tokenizer, read),
+        "predict_at": np.array(at),
+        "targets": ids(tokenizer, targets),
+        "weights": np.ones(len(at), np.float32),
+    }
+
+
+def test_masked_places_are_marked_in_the_text(words):
+    first = masked(words, "[CLS] the [MASK] sat , mat [MASK] ##n [SEP]", [2, 4, 6], "cat on run")
+    second = masked(words, "[CLS] run [MASK] [MASK] [SEP]", [2, 3], "##n ##ing")
+    assert lines(words, [first, second], in_place=True, L=16, P=8) == [
+        "example 1 of 2",
+        "reads [CLS] the {[MASK]→cat} sat {,→on} mat {[MASK]→run}##n [SEP]",
+        "example 2 of 2",
+        "reads [CLS] run{[MASK]→##n}{[MASK]→##ing} [SEP]",
+    ]
+
+
+def test_labels_and_types_stand_by_their_own_example(words):
+    def pair(read, types, label):
+        return {
+            **masked(words, read, [1], "cat"),
+            "types": np.array(types),
+            "example_at": np.zeros(1, np.int32),
+            "labels": np.array([label]),
+            "label_weights": np.ones(1, np.float32),
+        }
+
+    first = pair("[CLS] [MASK] [SEP] sat [SEP]", [0, 0, 0, 1, 1], 1)
+    second = pair("[CLS] [MASK] [SEP] the mat [SEP]", [0, 0, 0, 1, 1, 1], 0)
+    found = lines(words, [first, second], in_place=True, L=16, P=8, E=4)
+    assert found[2:4] == ["types 3 tokens of type 0, 2 tokens of type 1", "label 1 at [CLS]"]
+    assert found[6:] == ["types 3 tokens of type 0, 3 tokens of type 1", "label 0 at [CLS]"]
+
+
+def test_memory_and_shifted_answers_are_texts(words):
+    def example(memory, targets):
+        targets = ids(words, targets)
+        return {
+            "memory_tokens": ids(words, memory),
+            "tokens": np.array([words.pad, *targets[:-1]]),
+            "targets": targets,
+            "weights": np.ones(len(targets), np.float32),
+        }
+
+    first = example("the <extra_id_0> mat", "<extra_id_0> cat sat on the")
+    second = example("<extra_id_0> sat", "<extra_id_0> run ##n ##ing")
+    assert lines(words, [first, second], in_place=False, L=12, M=8) == [
+        "example 1 of 2",
+        "memory the <extra_id_0> mat",
+        "reads [PAD] <extra_id_0> cat sat on",
+        "predicts <extra_id_0> cat sat on the",
+        "example 2 of 2",
+        "memory <extra_id_0> sat",
+        "reads [PAD] <extra_id_0> run ##n".replace(" ##n", "n"),
+        "predicts <extra_id_0> running",
+    ]
+
+
+def test_one_stream_with_a_prefix(words):
+    example = {
+        "tokens": ids(words, "the cat sat on the"),
+        "prefix": np.array([1, 1, 1, 0, 0], np.bool_),
+        "predict_at": np.array([2, 3, 4]),
+        "targets": ids(words, "on the mat"),
+        "weights": np.ones(3, np.float32),
+    }
+    assert lines(words, [example, example], in_place=False, L=12, P=8)[5:] == [
+        "in view the cat sat",
+        "reads on on the",
+        "predicts on the mat",
+    ]
+
+
+def test_unpredicted_tokens_are_left_out_of_the_answer(words):
+    tokens, targets = ids(words, "the cat sat on the"), ids(words, "cat sat on the mat")
+    weights = np.array([1, 0, 0, 1, 1], np.float32)
+    example = {"tokens": tokens, "targets": targets, "weights": weights}
+    found = lines(words, [example], in_place=False, L=6)
+    assert found[1:] == ["reads the cat sat on the", "predicts cat ... the mat"]
+
+
+def test_what_else_a_prediction_has(words):
+    example = {
+        **masked(words, "[CLS] the [MASK] [MASK] on mat [SEP]", [2, 3], "cat sat"),
+        "left_at": np.array([1, 1]),
+        "right_at": np.array([4, 4]),
+        "span_positions": np.array([0, 1]),
+        "span_weights": np.ones(2, np.float32),
+    }
+    boundary = "left_at the, right_at on, span_positions {}, span_weights 1"
+    found = lines(words, [example, example], in_place=True, L=16, P=8)
+    assert (
+        found[2:4]
+        == found[6:]
+        == [f"with {word}: {boundary.format(k)}" for k, word in enumerate(["cat", "sat"])]
+    )
+
+
+@pytest.mark.parametrize("name", ["byte_bpe", "sentencepiece"])
+def test_tokens_that_hold_their_spaces(tmp_path, name):
+    """Marks inside words and between them leave the text as it is."""
+    module = {"byte_bpe": byte_bpe, "sentencepiece": sentencepiece}[name]
+    text = "the cat sat on the mat and the cat ran\n"
+    module.train([text * 50], tmp_path, vocab_size=280)
+    tokenizer = module.load(tmp_path)
+    tokens = tokenizer.encode(text)
+    hidden, predicted = tokens.copy(), {}
+    for place in range(2, len(tokens), 3):
+        hidden[place] = tokenizer.mask
+        predicted[place] = tokens[place]
+    written = preflight.written(tokenizer, hidden, predicted)
+    mask = tokenizer.spell(tokenizer.mask)
+    assert written.count(f"{{{mask}→") == len(predicted)
+    plain = written.replace(f"{{{mask}→", "").replace("}", "")
+    for visible in ("\\n", "Ċ", "<0x0A>"):
+        plain = plain.replace(visible, "")
+    assert plain.replace("Ġ", "").replace("▁", "").split() == text.split()
+
+
+def test_long_and_strange_text_stays_on_the_page():
+    (first, *more) = preflight.entry("reads", "x y " * 1000)
+    assert len(more) < 10 and all(len(line) <= 100 for line in (first, *more))
+    assert "(3500 more characters)" in " ".join(" ".join(more).split())
+    assert preflight.printable("a\x1b[31m\nb") == "a\\x1b[31m\\nb"
+
+
+# --- whole pages ----------------------------------------------------------------------------------
+
+MASKED_LM = [("objective.name", "masked_lm"), ("model.name", "bert")]
+TINY = {
+    "causal_lm": [],
+    "masked_lm": MASKED_LM,
+    "next_sentence": [*MASKED_LM[1:], ("objective.name", "next_sentence")],
+    "span_boundary": [*MASKED_LM[1:], ("objective.name", "span_boundary")],
+    "span_corruption": [("objective.name", "span_corruption"), ("model.name", "t5")],
+}
+TABLE = ("model.max_length", "48")
+LONGER = [("data.seq_len", "48"), ("tokenizer.sentinels", "20"), ("model.vocab_size", "282")]
+
+
+@pytest.fixture
+def job(tmp_path):
+    return tiny_job.write(tmp_path)
+
+
+def settings(job, overrides):
+    """The tiny config, in which T5 has a width of heads instead of a table of positions."""
+    if ("model.name", "t5") in overrides:
+        job.write_text(job.read_text().replace("max_length=16", "head_width=8"))
+    return config.read(str(job), overrides)
+
+
+def page(job, capsys, *overrides):
+    preflight.preflight(settings(job, overrides), str(job.parent / "run"))
+    return capsys.readouterr().out
+
+
+def stream_of(job, *overrides):
+    fixed = fix_schedule(settings(job, overrides))
+    feed = Feed.open(Design(fixed, (jax.devices()[0],)), epath.Path(job.parent / "other"))
+    return feed, feed.stream("train", feed.design.data.seq_len)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_the_page_says_what_is_in_the_rows(job, capsys, caplog, name):
+    overrides = [*LONGER, *TINY[name]]
+    overrides += [] if name == "span_corruption" else [TABLE]
+    with jax.log_compiles(), caplog.at_level(logging.DEBUG):
+        said = page(job, capsys, *overrides)
+    assert not [r for r in caplog.records if "Compiling" in r.getMessage()]
+    assert "bytes, 282 ids" in said
+    assert 'pad 256 "<pad>", bos 257 "<bos>", eos 258 "<eos>", mask 259 "<mask>"' in said
+    assert '20: 281 "<extra_id_0>" to 262 "<extra_id_19>"' in said
+    feed, stream = stream_of(job, *overrides)
+    batch = stream.batch(range(64), feed.design.config.seed)
+    padding = 1 - sum(len(row[row > 0]) for row in batch["segments"]) / batch["segments"].size
+    assert any(
+        line.split()[:4] == ["L", "stream", str(stream.budgets["L"]), f"{padding:.2%}"]
+        for line in said.splitlines()
+    )
+    predicted = (batch["weights"] > 0).sum() / 64
+    assert f" {predicted:.1f} predictions" in said
+    assert f"{len(stream.members[0].rows)} " in said
+    if feed.design.objective.attention == "full":
+        assert "{<mask>→" in said
+    else:
+        assert "predicts" in said
+    assert ("label " in said) == ("labels" in feed.design.objective.fields)
+    assert ("left_at" in said) == ("left_at" in feed.design.objective.fields)
+    if "memory_tokens" in feed.design.objective.fields:
+        assert "<extra_id_0>" in said and "M memory" in said
+
+
+def test_a_mixture_shows_every_member(job, capsys, tmp_path):
+    (tmp_path / "other.txt").write_text("ZEBRA QUAGGA " * 2000)
+    mixture = (
+        f'(("text:{tmp_path}/corpus.jsonl", "causal_lm", 9.0), '
+        f'("text:{tmp_path}/other.txt", "causal_lm", 1.0))'
+    )
+    said = page(job, capsys, ("data.mixture", mixture))
+    assert "90.0%" in said and "10.0%" in said
+    assert said.count("causal_lm on text:") == 4  # in the table, and above a row, each
+    assert "ZEBRA" in said.replace(" ", "").replace("Z EBRA", "ZEBRA")
+
+
+def test_options_of_a_member_are_named(job, capsys):
+    source = f"text:{job.parent}/corpus.jsonl"
+    other = {"name": "masked_lm", "rate": 0.3}
+    mixture = str(((source, "masked_lm", 1.0), (source, other, 1.0)))
+    said = page(job, capsys, *MASKED_LM, TABLE, ("data.mixture", mixture))
+    assert f"row 0: masked_lm on {source}\n" in said
+    assert f"row 1: masked_lm(rate=0.3) on {source}\n" in said
+
+
+def test_each_length_of_a_phase_is_counted(job, capsys):
+    said = page(job, capsys, ("train.phases", '((0, {"seq_len": 8}), (40, {"seq_len": 16}))'))
+    assert "data.seq_len=8: 320 rows" in said and "data.seq_len=16: 160 rows" in said
+
+
+def test_a_tokenizer_without_the_mask_is_refused(job, tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join(p for p in PIECES if p != "[MASK]") + "\n")
+    overrides = [*MASKED_LM, ("tokenizer.name", "wordpiece")]
+    overrides += [("tokenizer.path", str(tmp_path / "vocab.txt"))]
+    with pytest.raises(ConfigError, match=r"masked_lm .*no mask .*the last line \[MASK\]"):
+        preflight.preflight(settings(job, overrides), str(tmp_path / "run"))
+
+
+def test_a_tokenizer_with_too_few_sentinels_is_refused(job, tmp_path):
+    overrides = [*TINY["span_corruption"], ("data.seq_len", "64")]
+    with pytest.raises(ConfigError, match=r"span_corruption .*Set tokenizer\.sentinels="):
+        preflight.preflight(settings(job, overrides), str(tmp_path / "run"))
+
+
+def test_an_objective_that_does_not_fit_is_refused(job, tmp_path):
+    with pytest.raises(ConfigError, match=r"masked_lm and model\.name=gpt do not fit"):
+        preflight.preflight(settings(job, MASKED_LM[:1]), str(tmp_path / "run"))
+
+
+def test_no_workdir_is_made(job, capsys):
+    page(job, capsys)
+    assert sorted(p.name for p in job.parent.iterdir()) == ["cache", "corpus.jsonl", "tiny.py"]
+
+
+def test_a_workdir_keeps_what_it_has(job, capsys):
+    """A trained tokenizer is left for the run; that of another configuration is not replaced."""
+    run = job.parent / "run"
+    run.mkdir()
+    trained = [("tokenizer.name", "byte_bpe"), ("model.vocab_size", "300")]
+    page(job, capsys, *trained)
+    assert [p.name for p in run.iterdir()] == ["tokenizer"]
+    before = {p.name: p.read_bytes() for p in (run / "tokenizer").iterdir()}
+    workdir.write_config(run, fix_schedule(settings(job, trained)).to_dict())
+    page(job, capsys, *trained)
+    with pytest.raises(WorkdirMismatch, match=r"model\.vocab_size: stored 300, now 290"):
+        page(job, capsys, trained[0], ("model.vocab_size", "290"))
+    assert before == {p.name: p.read_bytes() for p in (run / "tokenizer").iterdir()}
