@@ -28,7 +28,7 @@ SHAPES = {
 SEQ_LENS = {
     ("span_corruption", "memory"): 116,
     ("span_corruption", "one stream"): 141,
-    ("prefix_lm", "memory"): 129,
+    ("prefix_lm", "memory"): 128,
     ("prefix_lm", "one stream"): 128,
 }
 NAMES = {"span_corruption": "denoising", "prefix_lm": "language model"}

@@ -7,8 +7,9 @@ paper prints 110M. 256 rows a step for a million steps, 90 % of them at length 1
 Masks are drawn for ten copies of the data, which then repeat, and one pair in ten is cut short, as
 in google-research/bert's create_pretraining_data.py. Adam without bias correction is the released
 optimization.py's.
-Departures: rows hold as many pairs as fit, where BERT pads one; the decay starts at the end of the
-warm-up, where the released one starts at step 0 and so lies 1 % lower.
+Departures: rows hold as many pairs as fit, where BERT pads one; the pairs are the same in every
+copy, where BERT draws them anew; the decay starts at the end of the warm-up, where the released one
+starts at step 0 and so lies 1 % lower.
 Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=DIR with BERT's
 vocab.txt), the embedded corpus and a tokenizer trained on it stand in.
 """

@@ -32,8 +32,8 @@ def get_config() -> ConfigDict:
                 b2=0.98,
                 weight_decay=0.01,
             ),
-            train=dict(steps=1500, batch_size=16),
-            checkpoint=dict(every=500),
-            eval=dict(every=500, tokens=16384, pseudo_tokens=512),
+            train=dict(steps=1000, batch_size=16),
+            checkpoint=dict(every=250),
+            eval=dict(every=250, tokens=16384, pseudo_tokens=512),
         )
     )

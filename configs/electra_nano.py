@@ -34,8 +34,8 @@ def get_config() -> ConfigDict:
                 b2=0.98,
                 weight_decay=0.01,
             ),
-            train=dict(steps=1500, batch_size=16),
-            checkpoint=dict(every=500),
-            eval=dict(every=500, tokens=16384, pseudo_tokens=512),
+            train=dict(steps=800, batch_size=16),
+            checkpoint=dict(every=200),
+            eval=dict(every=200, tokens=16384, pseudo_tokens=512),
         )
     )

@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
         dict(
             data=dict(source="stdlib", seq_len=512),
             tokenizer=dict(name="sentencepiece", kind="unigram", sentinels=100),
-            objective=dict(name="span_corruption", rate=0.15, mean_span=3.0),
+            objective=dict(name="span_corruption"),
             model=dict(
                 name="t5_1_1",
                 vocab_size=32128,

@@ -15,7 +15,8 @@ with the same objective (section 3.2):
     prefix language model     --config.model.name=t5_lm --config.objective.inputs=prefix
 Each also without noise, by --config.objective.name=prefix_lm (the language model: causal_lm).
 Departures: the released models saw the paper's tasks among the text (section 3.7); this is the text
-alone. First values are t5x's, as is dropout; a step computes 256 rows at a time.
+alone, and the rest of a document is an example of its own, where T5 joins documents first. First
+values are t5x's, as is dropout; a step computes 256 rows at a time.
 Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=FILE.model, T5's of
 32,000 pieces), the embedded corpus and a tokenizer trained on it stand in.
 """
@@ -28,7 +29,7 @@ def get_config() -> ConfigDict:
         dict(
             data=dict(source="stdlib", seq_len=512),
             tokenizer=dict(name="sentencepiece", kind="unigram", sentinels=100),
-            objective=dict(name="span_corruption", rate=0.15, mean_span=3.0),
+            objective=dict(name="span_corruption"),
             model=dict(
                 name="t5",
                 vocab_size=32128,

@@ -12,11 +12,9 @@ nothing else: an unknown key, a missing one and a value of the wrong type end he
 """
 
 import ast
-import contextlib
 import importlib.util
 import logging
 import os
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,7 +27,7 @@ from pretrain_jax.errors import ConfigError, InputMissing
 from pretrain_jax.optim import optimizers, schedules
 from pretrain_jax.parallel import mesh
 from pretrain_jax.registry import REQUIRED, Option
-from pretrain_jax.train import compose
+from pretrain_jax.train import options
 from pretrain_jax.train.checkpoint import Checkpoints
 
 log = logging.getLogger(__name__)
@@ -72,10 +70,10 @@ def read(path: str, overrides: Sequence[tuple[str, str]] = ()) -> ConfigDict:
         if section in TOP:
             filled[section] = parse(key, text, TOP[section].type)
         elif (section, name) not in CHOICES:
-            options = section_options(section, filled[section])
-            if name not in options:
-                raise unknown_key(key, options)
-            filled[section][name] = parse(key, text, options[name].type)
+            known = section_options(section, filled[section])
+            if name not in known:
+                raise unknown_key(key, known)
+            filled[section][name] = parse(key, text, known[name].type)
     unknown = set(config) - set(filled)
     if unknown:
         raise unknown_key(sorted(unknown)[0], filled)
@@ -148,28 +146,28 @@ def _objective(chosen: Mapping[str, Any]) -> dict[str, Option]:
 
 def _model(chosen: Mapping[str, Any]) -> dict[str, Option]:
     module = registry.load("models", chosen["name"], "model.name")
-    return {"name": NAME, **registry.options(module.build, compose.execution)}
+    return {"name": NAME, **registry.options(module.build, options.execution)}
 
 
 def _optimizer(chosen: Mapping[str, Any]) -> dict[str, Option]:
     optimizer = registry.pick(optimizers.OPTIMIZERS, chosen["name"], "optimizer.name")
     schedule = registry.pick(schedules.SCHEDULES, chosen["schedule"], "optimizer.schedule")
     found = registry.options(
-        schedules.build_schedule, schedule, compose.clipping, optimizers.build_optimizer, optimizer
+        schedules.build_schedule, schedule, options.clipping, optimizers.build_optimizer, optimizer
     )
     return {"name": NAME, "schedule": NAME, **found}
 
 
 SECTIONS: dict[str, typing.Callable[[Mapping[str, Any]], dict[str, Option]]] = {
-    "data": lambda _: registry.options(compose.DataOptions),
+    "data": lambda _: registry.options(options.DataOptions),
     "tokenizer": _tokenizer,
     "objective": _objective,
     "model": _model,
     "optimizer": _optimizer,
     "mesh": lambda _: registry.options(mesh.build),
-    "train": lambda _: registry.options(compose.TrainOptions),
+    "train": lambda _: registry.options(options.TrainOptions),
     "checkpoint": lambda _: registry.options(Checkpoints),
-    "eval": lambda _: registry.options(compose.EvalOptions),
+    "eval": lambda _: registry.options(options.EvalOptions),
 }
 
 
@@ -184,17 +182,17 @@ def fill(
     for _, name in (choice for choice in CHOICES if choice[0] == section):
         if name not in given:
             raise ConfigError(f"config.{section}.{name} must be set; the file does not name it")
-    options = section_options(section, given)
+    known = section_options(section, given)
     written = {key for key, _ in overrides}
     values = {}
     for key in given:
-        if key in options:
+        if key in known:
             continue
         if not renamed:
-            raise unknown_key(f"{section}.{key}", options)
+            raise unknown_key(f"{section}.{key}", known)
         log.warning("config.%s.%s of the file is left out: %r has no such option",
                         section, key, given["name"])  # fmt: skip
-    for key, option in options.items():
+    for key, option in known.items():
         if f"{section}.{key}" in written and key not in given and option.default is REQUIRED:
             values[key] = None  # the command line gives it in the second pass
         else:
@@ -208,33 +206,7 @@ def fill_option(key: str, value: Any, option: Option) -> Any:
         value = option.default
     if value is REQUIRED:
         raise ConfigError(f"config.{key} must be set; it has no default")
-    return checked(key, value, option.type)
-
-
-def checked(key: str, value: Any, wanted: Any) -> Any:
-    """The value as `wanted`: an int is a float, a list is a tuple; all else must fit."""
-    origin = typing.get_origin(wanted)
-    if origin in (types.UnionType, typing.Union):
-        accepted = typing.get_args(wanted)
-        if isinstance(value, accepted):
-            return value
-        wanted = accepted[0]
-    kind = origin or wanted
-    if kind is tuple and isinstance(value, list | tuple):
-        within = typing.get_args(wanted)[:1]
-        return tuple(checked(key, item, *within) if within else item for item in value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        with contextlib.suppress(OverflowError):
-            return float(value)
-    if kind is int and isinstance(value, float) and value.is_integer():
-        return int(value)
-    fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-    if not fits:
-        raise ConfigError(
-            f"config.{key} must be of type {kind.__name__}; received {value!r}, "
-            f"of type {type(value).__name__}"
-        )
-    return value
+    return registry.checked(key, value, option.type)
 
 
 def parse(key: str, text: str, wanted: Any) -> Any:
@@ -248,7 +220,7 @@ def parse(key: str, text: str, wanted: Any) -> Any:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         value = text
-    return checked(key, value, wanted)
+    return registry.checked(key, value, wanted)
 
 
 def check_key(key: str) -> None:

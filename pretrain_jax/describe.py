@@ -43,15 +43,14 @@ def describe(line: command.Line) -> dict[str, Any]:
     tokens = sum(
         (p.last - p.first) * p.batch_size * design.tokens_per_row(p.seq_len) for p in design.phases
     )
-    flops_per_token = flops.per_token(design)
     return {
         "parameters": sum(sizes.parameters(design).values()),
         "parameters_by_part": sizes.parts(design),
-        "flops_per_token": flops_per_token,
+        "flops_per_token": flops.per_token(design, design.data.seq_len),
         "tokens_per_step": last.batch_size * design.tokens_per_row(last.seq_len),
         "steps": design.train.steps,
         "tokens": tokens,
-        "flops": flops_per_token * tokens,
+        "flops": flops.of_run(design),
         "memory_per_device": sizes.memory_per_device(design),
         "devices": len(design.devices),
         "mesh": dict(design.mesh.shape),

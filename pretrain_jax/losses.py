@@ -29,34 +29,41 @@ def token_hits(output: Any, targets: jax.Array) -> jax.Array:
     return in_chunks(lambda logits, wanted: jnp.argmax(logits, axis=-1) == wanted, output, targets)
 
 
-def sample_tokens(output: Any, rng: jax.Array) -> jax.Array:
-    """int32 [B, P] drawn from softmax(logits), temperature 1; no gradient flows through."""
-    rows, length = output.hidden.shape[:2]
+def nll_and_sample(
+    output: Any, targets: jax.Array, rng: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """`token_nll`, and int32 [B, P] drawn from the same logits at temperature 1.
+
+    No gradient flows through what is drawn.
+    """
+    rows, length = targets.shape
     places = jnp.arange(rows * length).reshape(rows, length)
 
-    def draw(logits: jax.Array, place: jax.Array) -> jax.Array:
+    def score(logits: jax.Array, values: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+        wanted, place = values
         # A key for each place, so that what is drawn does not depend on how P is cut.
         keys = jax.vmap(lambda p: jax.random.fold_in(rng, p))(place)
-        fixed = jax.lax.stop_gradient(logits)
-        return jax.vmap(jax.random.categorical)(keys, fixed).astype(jnp.int32)
+        drawn = jax.vmap(jax.random.categorical)(keys, jax.lax.stop_gradient(logits))
+        return *cross_entropy(logits, wanted), drawn.astype(jnp.int32)
 
-    return in_chunks(draw, output, places)
+    return in_chunks(score, output, (targets, places))
 
 
-def in_chunks(function: Callable[..., Any], output: Any, values: jax.Array) -> Any:
+def in_chunks(function: Callable[..., Any], output: Any, values: Any) -> Any:
     """function(logits [N, V], values [N]) -> arrays [N], over all N = B x P places.
 
-    Returns them as [B, P]. When the logits are large, a slice of P at a time.
+    values: an array [B, P], or a tree of them. Returns arrays [B, P]. When the logits are large, a
+    slice of P at a time.
     """
     hidden, readout = output.hidden, output.readout
-    rows, length = values.shape
+    rows, length = hidden.shape[:2]
     logits = rows * length * readout.table.shape[0] // readout.shards
     chunks = min(-(-logits // MAX_LOGITS), length)
 
-    def part(of_hidden: jax.Array, of_values: jax.Array) -> Any:
+    def part(of_hidden: jax.Array, of_values: Any) -> Any:
         flat = read_out(of_hidden.reshape(-1, of_hidden.shape[-1]), readout)
-        found = function(flat, of_values.reshape(-1))
-        return jax.tree.map(lambda x: x.reshape(of_values.shape), found)
+        found = function(flat, jax.tree.map(lambda x: x.reshape(-1), of_values))
+        return jax.tree.map(lambda x: x.reshape(of_hidden.shape[:2]), found)
 
     if chunks == 1:
         return part(hidden, values)
@@ -72,7 +79,7 @@ def in_chunks(function: Callable[..., Any], output: Any, values: jax.Array) -> A
         return jnp.moveaxis(x, 0, 1).reshape(rows, chunks * each)[:, :length]
 
     body = jax.checkpoint(lambda pair: part(*pair))
-    return jax.tree.map(join, jax.lax.map(body, (split(hidden), split(values))))
+    return jax.tree.map(join, jax.lax.map(body, jax.tree.map(split, (hidden, values))))
 
 
 @jax.custom_vjp
@@ -131,8 +138,11 @@ def token_loss(
 
 def token_terms(output: Any, batch: dict[str, jax.Array]) -> Sums:
     """`token_loss` of a model's output."""
-    nll, log_z = token_nll(output, batch["targets"])
-    weights = batch["weights"]
+    return nll_terms(*token_nll(output, batch["targets"]), batch["weights"])
+
+
+def nll_terms(nll: jax.Array, log_z: jax.Array, weights: jax.Array) -> Sums:
+    """`token_loss` of what `token_nll` returns."""
     total = jnp.sum(weights)
     return {
         "loss": (jnp.sum(nll * weights), total),

@@ -4,10 +4,13 @@ Adding a file to a folder adds a name; nothing else is edited. A name that comes
 disk can only select among these modules, never import anything else.
 """
 
+import contextlib
 import difflib
 import importlib
 import inspect
 import pkgutil
+import types
+import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -85,3 +88,29 @@ def options(*builders: Callable[..., Any]) -> dict[str, Option]:
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
                 found[parameter.name] = Option(parameter.annotation, parameter.default)
     return found
+
+
+def checked(key: str, value: Any, wanted: Any) -> Any:
+    """The value as `wanted`: an int is a float, a list is a tuple; all else must fit."""
+    origin = typing.get_origin(wanted)
+    if origin in (types.UnionType, typing.Union):
+        accepted = typing.get_args(wanted)
+        if isinstance(value, accepted):
+            return value
+        wanted = accepted[0]
+    kind = origin or wanted
+    if kind is tuple and isinstance(value, list | tuple):
+        within = typing.get_args(wanted)[:1]
+        return tuple(checked(key, item, *within) if within else item for item in value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError):
+            return float(value)
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    if not fits:
+        raise ConfigError(
+            f"config.{key} must be of type {kind.__name__}; received {value!r}, "
+            f"of type {type(value).__name__}"
+        )
+    return value

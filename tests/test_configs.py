@@ -12,7 +12,7 @@ import pytest
 from pretrain_jax import config, registry
 from pretrain_jax.optim import optimizers, schedules
 from pretrain_jax.parallel import mesh
-from pretrain_jax.train import compose, flops, sizes
+from pretrain_jax.train import compose, flops, options, sizes
 from pretrain_jax.train.checkpoint import Checkpoints
 
 ROOT = Path(__file__).parents[1]
@@ -180,27 +180,27 @@ def test_tokens_after_counts_phases():
     ],
 )
 def test_flops_are_those_of_palms_formula(name, matrices, attention):
-    assert flops.per_token(design(name)) == 6 * matrices + 12 * attention
+    assert flops.per_token(design(name), design(name).data.seq_len) == 6 * matrices + 12 * attention
 
 
 def test_flops_do_not_depend_on_how_the_model_runs():
     """Recomputation and unrolling change how long it takes, not what is counted."""
-    plain = flops.per_token(design("gpt2_nano"))
+    plain = flops.per_token(design("gpt2_nano"), 128)
     for changes in (
         [("model.remat", "full")],
         [("model.unroll", "1")],
         [("train.accumulate", "4")],
     ):
         settings = compose.fix_schedule(config.read(str(CONFIGS["gpt2_nano"]), changes))
-        assert flops.per_token(compose.Design(settings, design("gpt2_nano").devices)) == plain
+        assert flops.per_token(compose.Design(settings, design("gpt2_nano").devices), 128) == plain
 
 
 # --- every option is read -------------------------------------------------------------------
 
 SECTIONS = {
-    "data": compose.DataOptions,
-    "train": compose.TrainOptions,
-    "eval": compose.EvalOptions,
+    "data": options.DataOptions,
+    "train": options.TrainOptions,
+    "eval": options.EvalOptions,
 }
 
 
@@ -237,8 +237,8 @@ def builders():
         yield f"optimizers.{name}", (optimizers.build_optimizer, optimizer)
     yield "mesh", (mesh.build,)
     yield "checkpoint", (Checkpoints.__init__,)
-    yield "execution", (compose.execution,)
-    yield "clipping", (compose.clipping,)
+    yield "execution", (options.execution,)
+    yield "clipping", (options.clipping,)
 
 
 GROUPS = dict(builders())

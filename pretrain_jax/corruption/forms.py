@@ -19,6 +19,8 @@ from pretrain_jax import registry
 from pretrain_jax.corruption import render
 from pretrain_jax.errors import ConfigError
 
+MODES = 16
+"""Mode tokens at most; UL2 has three."""
 LONGEST = 64
 """A text has at most so many tokens for each of seq_len: reached where 98 % of it is noise."""
 
@@ -124,10 +126,10 @@ def mode_tokens(mode: int, vocab: Any) -> tuple[int, ...]:
 
 def check_mode(mode: int) -> None:
     """Raises ConfigError unless a mode is 0, for none, or a small number."""
-    if not 0 <= mode < LONGEST:
+    if not 0 <= mode <= MODES:
         raise ConfigError(
-            "objective.mode must be 0 (no mode token) or the number of one, 1, 2, 3 ..., for each "
-            f"kind of denoiser in a mixture; received {mode}"
+            "objective.mode must be 0 (no mode token) or the number of one, from 1 to "
+            f"{MODES}, for each kind of denoiser in a mixture; received {mode}"
         )
 
 

@@ -27,10 +27,10 @@ def rates(
 
     Sizes 900, 90 and 10 are drawn in these shares, and with a cap of 100 in those:
 
-    >>> rates("proportional", (1, 1, 1), (900, 90, 10))
-    (0.9, 0.09, 0.01)
-    >>> rates("proportional", (1, 1, 1), (900, 90, 10), cap=100)
-    (0.5, 0.45, 0.05)
+    >>> [round(rate, 3) for rate in rates("proportional", (1, 1, 1), (900, 90, 10))]
+    [0.9, 0.09, 0.01]
+    >>> [round(rate, 3) for rate in rates("proportional", (1, 1, 1), (900, 90, 10), cap=100)]
+    [0.5, 0.45, 0.05]
     >>> rates("proportional", (1, 1), (900, 100), temperature=2.0)
     (0.75, 0.25)
     >>> rates("given", (3.0, 1.0), (900, 100))
@@ -46,7 +46,8 @@ def rates(
         )
     weights = [float(rate) for rate in given]
     if kind == "proportional":
-        shares = [min(size, cap or size) ** (1 / temperature) for size in sizes]
+        counted = [min(size, cap or size) for size in sizes]
+        shares = [(size / max(counted)) ** (1 / temperature) for size in counted]
         weights = [rate * share for rate, share in zip(weights, shares, strict=True)]
     if not weights or min(weights) <= 0:
         raise ConfigError(f"rates of data.mixture must be positive; received {weights}")

@@ -28,8 +28,8 @@ class Pairs:
     """The raw examples of a token cache: two texts and whether the second follows the first.
 
     Example k has `length[k]` tokens, A and B together. The cut between them is the sentence end
-    nearest to a place drawn anywhere, and that place itself where no sentence ends. The label
-    cannot be told from the shape of B: a drawn B begins at a sentence where the true one does, is
+    nearest to a place drawn anywhere, and that place itself where no sentence ends. The label can
+    hardly be told from the shape of B: a drawn B begins at a sentence where the true one does, is
     as long, and ends its document where the true one does. (BERT fills a drawn B up to the target,
     so that in a corpus of short documents every pair below it is a true one.)
 
@@ -75,6 +75,11 @@ class Pairs:
         rounds = list(
             walk(cache.offsets, boundaries(cache, sentence_ends), raw_length, short, seed)
         )
+        if not rounds:
+            raise DataError(
+                "next-sentence pairs need a document of at least two tokens; every document of "
+                "this half of the corpus has one. Name other files in data.source"
+            )
         joined = Round(*(np.concatenate(parts) for parts in zip(*rounds, strict=True)))
         self.pairs = Round(*(part[np.argsort(joined.first)] for part in joined))
         self.length = (self.pairs.first_length + self.pairs.second_length).astype(np.int32)

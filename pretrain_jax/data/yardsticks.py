@@ -16,6 +16,7 @@ import numpy as np
 
 from pretrain_jax import registry
 from pretrain_jax.data.cache import TokenCache
+from pretrain_jax.errors import DataError
 
 COUNTED = 10_000_000
 """Tokens at the start of the training half that are counted."""
@@ -78,7 +79,13 @@ def count(
 def sequence(
     cache: TokenCache, begin: int | None, end: int | None, limit: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The first `limit` tokens, each document between its begin and end, and where each starts."""
+    """The first `limit` tokens, each document between its begin and end, and where each starts.
+
+    Of pairs of texts, the targets alone: they are what is predicted.
+    """
+    if cache.marks is not None and cache.marked == "targets":
+        answers = cache.tokens[:limit][cache.marks[:limit] == 1]
+        return answers.astype(np.int32), np.zeros(1, np.int64)
     documents = min(int(np.searchsorted(cache.offsets, limit)), len(cache))
     sizes = np.diff(np.minimum(cache.offsets[: documents + 1], limit))
     added = (begin is not None) + (end is not None)
@@ -106,7 +113,7 @@ def score(
               is for objectives whose targets [B, L] are the tokens that come next
     special   bool [V]: targets that are not text and do not count; nor do those of weight 0
 
-    Raises ValueError when there is no such target.
+    Raises DataError when there is no such target.
     """
     sums, tokens = dict.fromkeys(names, 0.0), 0
     chances = {
@@ -124,5 +131,8 @@ def score(
                 np.log(registry.pick(chances, name, "yardstick")(context, target)).sum()
             )
     if not tokens:
-        raise ValueError("the batches hold no predicted text token")
+        raise DataError(
+            "evaluation needs a held-out text token to predict; the held-out half of data.source "
+            "has none in as many rows as were looked at. Hold out more text (data.split)"
+        )
     return {name: total / tokens for name, total in sums.items()}

@@ -3,7 +3,7 @@
 A model names what an axis is; parallel/rules.py alone says over which mesh axes it is split.
 
 parameters   layers, width, heads, head_width, feed_forward, vocabulary, positions, types, buckets,
-             classes, and hidden for the far side of a square map
+             classes, and hidden for a side that is never split
 activations  batch, length, hidden, heads, head_width, feed_forward, vocabulary
 """
 

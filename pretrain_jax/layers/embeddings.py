@@ -127,7 +127,7 @@ def look_up(table: jax.Array, rows: jax.Array, axis: str, dtype: Any) -> jax.Arr
     return constrain(take(whole, rows), "batch", "length", "hidden")
 
 
-FEW_ROWS = 512
+FEW_ROWS = 514
 """Up to so many rows, the gradient of a table is a product with one-hot rows: a scatter of rows
 that are hit many times over is slow, and on GPU its order is not fixed."""
 

@@ -10,6 +10,7 @@ Parameters: V D + L (12 D^2 + 4 D F + 2 F + 12 D): 63,045,632 for transformer_ba
 
 import flax.linen as nn
 
+from pretrain_jax.errors import ConfigError
 from pretrain_jax.layers.attention import CrossAttention, SelfAttention
 from pretrain_jax.layers.block import PostNorm
 from pretrain_jax.layers.dense import Dense
@@ -41,6 +42,8 @@ def build(
     dropout acts on each sub-layer's output and on the sum of embedding and position (section 5.4):
     0.1, and 0.3 in the big model for English-German.
     """
+    if width % 2:
+        raise ConfigError(f"sines and cosines want an even model.width; received {width}")
     dtype = execution.dtype
     drop = maker(nn.Dropout, rate=dropout)
 

@@ -44,6 +44,8 @@ class Objective:
     (data.target_key) or, for most, nothing."""
     copies: int = 0
     """0: noise is drawn afresh in every epoch; n: epoch e has the noise of epoch e mod n."""
+    crosses: bool = False
+    """Whether a row may be one text (data.cross_documents): attention across its examples."""
     covers_text: bool = False
     """Whether every token of a document is predicted once an epoch: bits a byte are defined."""
     heads: tuple[tuple[str, Maker], ...] = ()

@@ -27,6 +27,7 @@ def build() -> Objective:
         budgets=lambda seq_len: {"L": seq_len},
         corrupt=shift,
         yardsticks=("uniform", "unigram", "bigram"),
+        crosses=True,
         covers_text=True,
     )
 

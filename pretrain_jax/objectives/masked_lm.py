@@ -168,7 +168,7 @@ def single_text(how: Masking) -> dict[str, Any]:
         "attention": "full",
         "arrangement": "chunks",
         "arrange": lambda seq_len: {
-            "raw_length": seq_len - SPECIALS,
+            "raw_length": room(seq_len, SPECIALS, least=1),
             "overlap": 0,
             "begin": None,
             "end": None,
@@ -178,7 +178,22 @@ def single_text(how: Masking) -> dict[str, Any]:
         "yardsticks": YARDSTICKS,
         "needs": NEEDS,
         "copies": how.copies,
+        "crosses": True,
     }
+
+
+def room(seq_len: int, specials: int, least: int) -> int:
+    """Tokens of text in an example of `seq_len`; raises ConfigError when these are too few.
+
+    >>> room(512, specials=2, least=1)
+    510
+    """
+    if seq_len < specials + least:
+        raise ConfigError(
+            f"data.seq_len must have room for {specials} special tokens and {least} of text; "
+            f"received {seq_len}; make it {specials + least} or more"
+        )
+    return seq_len - specials
 
 
 def corrupt(example: Fields, rng: np.random.Generator, vocab: Any, *, how: Masking) -> Fields:

@@ -38,6 +38,7 @@ from pretrain_jax.objectives.masked_lm import (
     Masking,
     answers,
     chosen,
+    room,
     singly,
 )
 
@@ -73,7 +74,10 @@ def build(
         fields=(*FIELDS, "types", "example_at", "labels", "label_weights"),
         attention="full",
         arrangement="pairs",
-        arrange=lambda seq_len: {"raw_length": seq_len - SPECIALS, "short": short},
+        arrange=lambda seq_len: {
+            "raw_length": room(seq_len, SPECIALS, least=2),
+            "short": short,
+        },
         lengths=lambda n: {"L": n + SPECIALS, "P": how.count(n + SPECIALS), "E": 1},
         budgets=lambda seq_len: {
             "L": seq_len,

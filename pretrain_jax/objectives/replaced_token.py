@@ -54,24 +54,26 @@ def loss(
     apply: Any, params: Any, batch: dict[str, jax.Array], rng: Any, train: bool
 ) -> losses.Sums:
     """`losses.token_loss` of the generator, and discriminator; see the head of this file."""
-    output, logits, replaced = play(apply, params, batch, rng, train)
+    _, nll, log_z, logits, replaced = play(apply, params, batch, rng, train)
     return {
-        **losses.token_terms(output, batch),
+        **losses.nll_terms(nll, log_z, batch["weights"]),
         "discriminator": over_tokens(cross_entropy(logits, replaced), batch),
     }
 
 
 def play(
     apply: Any, params: Any, batch: dict[str, jax.Array], rng: Any, train: bool
-) -> tuple[Any, jax.Array, jax.Array]:
-    """The generator's Output, the discriminator's logits and what was replaced (bool), [B, L]."""
+) -> tuple[Any, jax.Array, jax.Array, jax.Array, jax.Array]:
+    """The generator's Output, its `token_nll` [B, P]; the discriminator's logits and what was
+    replaced (bool) [B, L]. One reading of the vocabulary gives both nll and sample."""
     of_generator, of_sample, of_discriminator = jax.random.split(rng, 3)
     output = apply(params, batch, of_generator, train, method="generate")
     original = written(batch, batch["targets"])
-    filled = written(batch, losses.sample_tokens(output, of_sample))
+    nll, log_z, sample = losses.nll_and_sample(output, batch["targets"], of_sample)
+    filled = written(batch, sample)
     read = {**batch, "tokens": filled}
     logits = apply(params, read, of_discriminator, train, method="discriminate")
-    return output, logits, filled != original
+    return output, nll, log_z, logits, filled != original
 
 
 def written(batch: dict[str, jax.Array], answers: jax.Array) -> jax.Array:
@@ -102,7 +104,7 @@ def metrics(
     """`losses.token_metrics` of the generator; of the discriminator its cross entropy and accuracy,
     its precision and recall in finding replaced tokens, and the accuracy of calling all original.
     """
-    output, logits, replaced = play(apply, params, batch, rng, False)
+    output, _, _, logits, replaced = play(apply, params, batch, rng, False)
     said = logits > 0
     found, tokens = over_tokens(said & replaced, batch)
     return {

@@ -103,6 +103,14 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, spec(("batch",)))
 
 
+def place(rows: Mapping[str, Any], sharding: NamedSharding) -> dict[str, jax.Array]:
+    """This process's rows of a batch, numpy [b, ...], as its part of arrays over the whole mesh."""
+    return {
+        name: jax.make_array_from_process_local_data(sharding, field)
+        for name, field in rows.items()
+    }
+
+
 def batch_ways(mesh: Mesh) -> int:
     """Into how many parts a batch is split."""
     return Placement(mesh).ways("batch")

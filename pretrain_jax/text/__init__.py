@@ -282,6 +282,8 @@ def sentinel_ids(size: int, count: int) -> tuple[int, ...]:
     >>> sentinel_ids(103, 3)
     (102, 101, 100)
     """
+    if count < 0:
+        raise ConfigError(f"tokenizer.sentinels must be 0 or more; received {count}")
     return tuple(range(size - 1, size - 1 - count, -1))
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,14 +12,15 @@ import numpy as np
 from etils import epath
 
 from pretrain_jax import registry, text
-from pretrain_jax.data import mixing, pack, pipeline, yardsticks
+from pretrain_jax.data import mixing, pipeline, yardsticks
 from pretrain_jax.data.arrange import Chunks, Texts
 from pretrain_jax.data.cache import TokenCache, token_cache
 from pretrain_jax.data.corpus import Corpus, open_corpus
 from pretrain_jax.data.pairs import Pairs
 from pretrain_jax.errors import WorkdirMismatch
 from pretrain_jax.objectives import Objective
-from pretrain_jax.train.compose import DataOptions, Design, Phase
+from pretrain_jax.train.compose import Design
+from pretrain_jax.train.options import DataOptions, Phase
 
 ARRANGEMENTS = {"chunks": Chunks, "pairs": Pairs, "texts": Texts}
 
@@ -73,7 +74,7 @@ class Feed:
         )
         if stored is not None:
             same_data("tokenizer", stored["tokenizer"], tokenizer.fingerprint)
-        longest = max(phase.seq_len for phase in design.phases)
+        longest = max(design.seq_lens)
         for source, member in zip(sources, design.members, strict=True):
             of, what = source.objective, f"objective {member.name}"
             text.check_needs(tokenizer, of.needs, of.sentinels(longest), what)
@@ -81,6 +82,10 @@ class Feed:
         for half in ("train", "valid"):
             for source in sources:
                 feed.cache(source, half)
+        # All rows are planned now: what is wrong with the data is said before anything is compiled.
+        for seq_len in {phase.seq_len for phase in design.phases}:
+            feed.stream("train", seq_len)
+        feed.stream("valid", design.data.seq_len)
         return feed
 
     @property
@@ -104,13 +109,7 @@ class Feed:
         key = (half, seq_len)
         if key not in self._streams:
             examples = [self._examples(source, half, seq_len) for source in self.sources]
-            rates = mixing.rates(
-                self.design.data.mixing,
-                given=[source.rate for source in self.sources],
-                sizes=[len(each) for each in examples],
-                cap=self.design.data.mixing_cap,
-                temperature=self.design.data.mixing_temperature,
-            )
+            rates = self.rates(examples) if half == "train" else self.train_rates
             budgets = self.design.budgets(seq_len)
             self._streams[key] = pipeline.Stream(
                 members=[
@@ -130,6 +129,23 @@ class Feed:
                 cross_documents=self.design.data.cross_documents,
             )
         return self._streams[key]
+
+    def rates(self, examples: Sequence[Any]) -> Sequence[float]:
+        """Shares of rows of the members of a mixture, from the training examples of each."""
+        data = self.design.data
+        return mixing.rates(
+            data.mixing,
+            given=[source.rate for source in self.sources],
+            sizes=[len(each) for each in examples],
+            cap=data.mixing_cap,
+            temperature=data.mixing_temperature,
+        )
+
+    @cached_property
+    def train_rates(self) -> Sequence[float]:
+        """`rates` at `data.seq_len`: evaluation has them too, whatever the held-out sizes."""
+        seq_len = self.design.data.seq_len
+        return self.rates([self._examples(source, "train", seq_len) for source in self.sources])
 
     def _examples(self, source: Source, half: str, seq_len: int) -> Any:
         """The raw examples of one source, arranged as its objective wants them."""
@@ -192,36 +208,15 @@ class Feed:
             host_count=jax.process_count(),
         )
 
-    def probe_batches(self, tokens: int) -> Iterator[Mapping[str, np.ndarray]]:
-        """Batches in which every row masks one token of a held-out example, for each of the first
-        `tokens` tokens of the first source; for pseudo-perplexity."""
-        member = self.stream("valid", self.design.data.seq_len).members[0]
-        probes = self.design.objective.probes
-        if probes is None:
-            raise ValueError("only encoders are probed")
-        made = (
-            [probe]
-            for place in range(len(member.rows))
-            for example in member.rows[place]
-            for probe in probes(member.examples[example], self.tokenizer)
-        )
-        rows = list(itertools.islice(made, tokens))
-        size = self.eval_batch_size
-        for first in range(0, len(rows), size):
-            batch = rows[first : first + size]
-            batch += [[]] * (size - len(batch))
-            yield pack.pack(
-                batch,
-                fields=self.design.objective.fields,
-                budgets=self.design.budgets(self.design.data.seq_len),
-            )
-
     @cached_property
     def yardsticks(self) -> dict[str, float]:
         """Nats a predicted text token of the baselines, on exactly the tokens of evaluation."""
         ends = self.ends(self.design.objective.arrange(self.design.data.seq_len))
         counts = yardsticks.count(
-            [(self.cache(source, "train"), source.rate) for source in self.sources],
+            [
+                (self.cache(source, "train"), rate)
+                for source, rate in zip(self.sources, self.train_rates, strict=True)
+            ],
             vocab_size=self.tokenizer.size,
             begin=ends["begin"],
             end=ends["end"],
@@ -239,7 +234,7 @@ class Feed:
         """Text tokens a byte of held-out text; None where not every byte is predicted."""
         if not self.design.objective.covers_text or self.tokenizer.bos is None:
             return None
-        rates = [source.rate for source in self.sources]
+        rates = self.train_rates
         caches = [self.cache(source, "valid") for source in self.sources]
         bytes_per_token = [cache.text_bytes / len(cache.tokens) for cache in caches]
         return sum(rates) / sum(r * b for r, b in zip(rates, bytes_per_token, strict=True))

@@ -17,20 +17,31 @@ from pretrain_jax.train.compose import Design
 
 
 @lru_cache(maxsize=8)
-def per_token(design: Design) -> float:
-    """Training FLOPs for each token of a row at `data.seq_len`, the memory's among them.
+def per_token(design: Design, seq_len: int) -> float:
+    """Training FLOPs for each token of a row of `seq_len`, the memory's among them.
 
     GPT-2 124M at length 1,024: 6 x 124.4 M - 6 x 786 k (positions) + 12 x 12 x 768 x 1024
     = 855 M.
     """
     # A second row's cost: what is computed once for all rows (a table of distances) is left out.
-    tokens = design.tokens_per_row(design.data.seq_len)
-    return 3 * (_forward(design, rows=2) - _forward(design, rows=1)) / tokens
+    more = _forward(design, 2, seq_len) - _forward(design, 1, seq_len)
+    return 3 * more / design.tokens_per_row(seq_len)
 
 
-def _forward(design: Design, rows: int) -> float:
+def of_run(design: Design) -> float:
+    """Training FLOPs from the first step to the last, each phase at its own length."""
+    return sum(
+        (phase.last - phase.first)
+        * phase.batch_size
+        * design.tokens_per_row(phase.seq_len)
+        * per_token(design, phase.seq_len)
+        for phase in design.phases
+    )
+
+
+def _forward(design: Design, rows: int, seq_len: int) -> float:
     """FLOPs of the forward pass and the loss of a batch of `rows`."""
-    shapes = design.batch_shapes(rows, design.data.seq_len)
+    shapes = design.batch_shapes(rows, seq_len)
 
     def forward(params, batch):
         return design.objective.loss(design.apply_plain, params, batch, jax.random.key(0), False)

@@ -20,12 +20,13 @@ from etils import epath
 
 from pretrain_jax.errors import InputMissing, Interrupted, NonFinite, WorkdirMismatch
 from pretrain_jax.parallel import chips, rules
-from pretrain_jax.train import flops, sample, workdir
+from pretrain_jax.train import flops, pseudo, sample, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
-from pretrain_jax.train.compose import Design, Phase, fix_schedule
+from pretrain_jax.train.compose import Design, fix_schedule
 from pretrain_jax.train.feed import Feed
 from pretrain_jax.train.metrics import Progress, Throughput, Writer
-from pretrain_jax.train.step import TrainState, eval_step, probe_step, train_step
+from pretrain_jax.train.options import Phase
+from pretrain_jax.train.step import TrainState, eval_step, train_step
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def evaluate(config: Any, directory: str) -> None:
     function = jax.jit(partial(eval_step, program=design.program))
     special = jnp.asarray(feed.tokenizer.special)
     values = evaluation(design, feed, state.params, function, special)
-    values |= pseudo_perplexity(design, feed, state.params, special)
+    values |= pseudo.perplexity(design, feed, state.params, special)
     print(json.dumps({"step": step, **values}))
 
 
@@ -149,6 +150,7 @@ class Loop:
         self.eval_function = jax.jit(partial(eval_step, program=self.design.program))
         self.special = jnp.asarray(self.feed.tokenizer.special)
         self.throughput = Throughput()
+        self.seq_len = self.design.data.seq_len
         self.measured_after = 0
 
     def run(self, state: TrainState, step: int) -> None:
@@ -158,6 +160,7 @@ class Loop:
         if step < self.train.steps:
             self.progress.say("compiling the training step")
         for phase, batches in self.phases(step):
+            self.seq_len = phase.seq_len
             for _ in range(max(step, phase.first), phase.last):
                 if self.signals.received:
                     break
@@ -226,7 +229,7 @@ class Loop:
 
     def on_devices(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
         """This process's rows as its part of global arrays."""
-        return global_arrays(self.design, batch)
+        return rules.place(batch, self.design.batch_sharding)
 
     def report(self, pending: tuple[int, Any] | None) -> None:
         """Reads the numbers of a step that is done: stops on NaN, writes a line when it is due."""
@@ -259,27 +262,19 @@ class Loop:
         peak = chips.peak_flops(self.design.devices[0].device_kind, self.design.dtype)
         if tokens_per_second is None or peak is None:
             return None
-        flops_per_token = flops.per_token(self.design)
+        flops_per_token = flops.per_token(self.design, self.seq_len)
         return tokens_per_second * flops_per_token / (peak * len(self.design.devices))
 
     def evaluate(self, state: TrainState, step: int) -> None:
         """Writes the line of an evaluation, draws loss.png, samples a continuation."""
         values = evaluation(self.design, self.feed, state.params, self.eval_function, self.special)
         if step >= self.train.steps:
-            values |= pseudo_perplexity(self.design, self.feed, state.params, self.special)
+            values |= pseudo.perplexity(self.design, self.feed, state.params, self.special)
         self.writer.write(step, values)
         self.progress.say(summary(step, values))
         self.writer.draw()
         if self.design.eval.sample_tokens and self.design.objective.covers_text:
             self.writer.sample(step, continuation(self.design, self.feed, state.params, step))
-
-
-def global_arrays(design: Design, rows: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-    """This process's rows of a batch as its part of arrays over the whole mesh."""
-    return {
-        name: jax.make_array_from_process_local_data(design.batch_sharding, field)
-        for name, field in rows.items()
-    }
 
 
 def evaluation(
@@ -288,7 +283,7 @@ def evaluation(
     """Held-out loss, what else says whether the model learns, and the yardsticks beside them."""
     totals: dict[str, list[float]] = {}
     for rows in feed.eval_batches():
-        batch = global_arrays(design, rows)
+        batch = rules.place(rows, design.batch_sharding)
         for term, pair in jax.device_get(eval_function(params, batch, special)).items():
             found = totals.setdefault(term, [0.0, 0.0])
             for place, number in enumerate(pair):
@@ -312,24 +307,6 @@ def evaluation(
 def in_valid(name: str) -> str:
     """ "accuracy" -> "valid/accuracy"; a yardstick keeps its name."""
     return name if name.startswith("yardstick/") else f"valid/{name}"
-
-
-def pseudo_perplexity(
-    design: Design, feed: Feed, params: Any, special: jax.Array
-) -> dict[str, float | None]:
-    """exp of the mean nats of held-out tokens, each masked alone with all others in view.
-
-    Salazar et al. 2020, "Masked Language Model Scoring". Empty where it is not asked for.
-    """
-    if not design.eval.pseudo_tokens or design.objective.probes is None:
-        return {}
-    function = jax.jit(partial(probe_step, program=design.program))
-    total = tokens = 0.0
-    for rows in feed.probe_batches(design.eval.pseudo_tokens):
-        nats, count = jax.device_get(function(params, global_arrays(design, rows), special))
-        total, tokens = total + float(nats), tokens + float(count)
-    nats = total / tokens if tokens else 0.0
-    return {"valid/pseudo_perplexity": math.exp(min(nats, 700.0)) if tokens else None}
 
 
 def continuation(design: Design, feed: Feed, params: Any, step: int) -> str:

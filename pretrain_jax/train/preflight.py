@@ -30,6 +30,8 @@ PREDICTIONS_SHOWN = 4
 """Predictions of an example whose other answers (span boundaries) are on the page."""
 ROWS_COUNTED = 64
 """Rows whose padding is counted."""
+ROWS_SEARCHED = 10_000
+"""Rows among which the first row of each member of a mixture is looked for."""
 WIDTH = 100
 LONGEST = 500
 """Characters of a text on the page."""
@@ -92,7 +94,7 @@ def about_tokenizer(design: Design, tokenizer: Tokenizer) -> Iterator[str]:
     yield f"tokenizer  {section.name}, {tokenizer.size} ids, {origin}"
     named = [f'{name} {i} "{tokenizer.spell(i)}"' for name, i in tokenizer.named.items()]
     needs = sorted({name for member in design.members for name in member.objective.needs})
-    longest = max(phase.seq_len for phase in design.phases)
+    longest = max(design.seq_lens)
     taken = max(member.objective.sentinels(longest) for member in design.members)
     ids = tokenizer.sentinels
     ends = [f'{i} "{tokenizer.spell(i)}"' for i in (ids if len(ids) < 3 else (ids[0], ids[-1]))]
@@ -156,10 +158,8 @@ def rows_to_show(stream: Stream) -> Sequence[int]:
     if len(stream.members) == 1:
         return range(ROWS_SHOWN)
     first: dict[int, int] = {}
-    row = 0
-    while len(first) < len(stream.members):
+    for row in range(ROWS_SEARCHED):
         first.setdefault(stream.member_of(row)[0], row)
-        row += 1
     return sorted(first.values())
 
 

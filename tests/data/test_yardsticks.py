@@ -5,6 +5,7 @@ import pytest
 from data_toys import cache_of
 
 from pretrain_jax.data.yardsticks import count, score
+from pretrain_jax.errors import DataError
 
 A, B, C, BEGIN, END = range(5)
 
@@ -71,7 +72,7 @@ def test_scores_are_of_text_that_is_predicted():
     assert found["uniform"] == pytest.approx(np.log(5))
     assert found["unigram"] == pytest.approx(-np.log(counts.unigram[target]).mean())
     assert found["bigram"] == pytest.approx(-np.log(counts.bigram(context, target)).mean())
-    with pytest.raises(ValueError, match="no predicted text"):
+    with pytest.raises(DataError, match="a held-out text token to predict"):
         score(names, counts=counts, batches=[], special=special)
 
 

@@ -290,7 +290,7 @@ def play(generated, said):
         return jnp.broadcast_to(jnp.asarray(said), batch["tokens"].shape)
 
     special = jnp.asarray(VOCAB.special)
-    _, _, replaced = replaced_token.play(apply, None, batch(), jax.random.key(0), True)
+    *_, replaced = replaced_token.play(apply, None, batch(), jax.random.key(0), True)
     found = replaced_token.build().metrics(apply, None, batch(), jax.random.key(0), special)
     return seen[0], np.asarray(replaced), numbers(found)
 

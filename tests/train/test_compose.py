@@ -8,14 +8,8 @@ import pytest
 
 from pretrain_jax import config
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.train.compose import (
-    DataOptions,
-    Design,
-    Phase,
-    TrainOptions,
-    fix_schedule,
-    phases,
-)
+from pretrain_jax.train.compose import Design, fix_schedule
+from pretrain_jax.train.options import DataOptions, Phase, TrainOptions, phases
 
 NANO = str(Path(__file__).parents[2] / "configs/gpt2_nano.py")
 

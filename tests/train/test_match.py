@@ -120,6 +120,9 @@ def test_members_of_a_mixture_share_one_device_half(path):
         ((("stdlib", {"name": "prefix"}, 1.0),), "did you mean prefix_lm"),
         ((("stdlib", "span_corruption", -1.0),), "positive rates"),
         ((("stdlib", 3, 1.0),), "an objective is a name"),
+        ((1,), "positive rates"),
+        (((1, "prefix_lm", 1.0),), "positive rates"),
+        ((("stdlib", {"name": "prefix_lm", "rate": "0.5"}, 1.0),), "must be of type float"),
     ],
 )
 def test_a_wrong_mixture_is_refused(path, mixture, said):
@@ -129,3 +132,26 @@ def test_a_wrong_mixture_is_refused(path, mixture, said):
     with pytest.raises(ConfigError) as refused:
         _ = found.members
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "objective, changes, said",
+    [
+        ("span_corruption", {"data.cross_documents": True}, "makes a row one text"),
+        ("next_sentence", {"data.cross_documents": True}, "makes a row one text"),
+        ("span_corruption", {"data.target_key": "answer"}, "none is here"),
+        ("masked_lm", {"data.spans_key": "spans"}, "none is here"),
+        ("span_corruption", {"eval.pseudo_tokens": 5}, "is for encoders"),
+        ("masked_lm", {"data.seq_len": 2}, "make it 3 or more"),
+        ("next_sentence", {"data.seq_len": 4}, "make it 5 or more"),
+        ("span_corruption", {"data.seq_len": 2}, "make it longer"),
+        ("masked_lm", {"model.types": -1}, "model.types must be a whole number from 0"),
+    ],
+)
+def test_options_that_cannot_be_followed_are_refused_before_data(path, objective, changes, said):
+    inputs, model = ("memory", "t5") if objective == "span_corruption" else ("", "bert")
+    found = design(path, objective, inputs, model)
+    with found.config.unlocked():
+        found.config.update_from_flattened_dict(changes)
+    with pytest.raises(ConfigError, match=said):
+        found.check()

@@ -1,0 +1,183 @@
+"""What a config may say that belongs to no builder.
+
+The sections `data`, `train` and `eval`, and the keys of `model` and `optimizer` that every
+architecture and optimizer has.
+"""
+
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+from pretrain_jax import registry
+from pretrain_jax.errors import ConfigError
+from pretrain_jax.layers.stacks import REMAT
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """The section `data`."""
+
+    source: str = "stdlib"
+    """"stdlib", "text:GLOB" or "tfds:NAME"."""
+    mixture: tuple = ()
+    """((source, objective, rate), ...) instead of `source`; rates are shares of rows. An objective
+    is a name, or a dict of its name and options."""
+    mixing: str = "given"
+    """"given" takes the rates of `mixture` as they are; "proportional" multiplies each by
+    min(examples, mixing_cap)^(1 / mixing_temperature) of its source (T5, section 3.5.2)."""
+    mixing_cap: int = 0
+    """Most examples that count for a source; 0 = no limit."""
+    mixing_temperature: float = 1.0
+    seq_len: int
+    """Tokens in a row of the text that is read: the memory's of an encoder-decoder, else the
+    stream's."""
+    split: str = "auto"
+    """How validation text is held out: "hash" of documents, "tail" of each, or "auto"."""
+    text_key: str = "text"
+    """The field of a record that holds its text."""
+    target_key: str = ""
+    """For text_to_text: the field that holds the answer to the text of `text_key`."""
+    spans_key: str = ""
+    """For salient_spans: the field with [[start, end], ...] in characters; empty: found by rule."""
+    cross_documents: bool = False
+    """Whether attention and positions run on across the documents packed into a row."""
+    cache_dir: str = ""
+    """Where token caches live on this host; empty = ~/.cache/pretrain_jax."""
+    workers: int = 0
+    """Processes that make rows; 0 = a thread."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """The section `train`."""
+
+    steps: int
+    batch_size: int
+    """Rows of an update, over all hosts and microbatches."""
+    accumulate: int = 1
+    """Microbatches that an update is computed in, one after another, to save memory."""
+    phases: tuple = ()
+    """((from_step, {"seq_len": ..., "batch_size": ...}), ...): what changes during the run."""
+    dtype: str = "auto"
+    """Of matrix products: "float32", "bfloat16", or "auto" = bfloat16 on accelerators."""
+    z_loss: float = 0.0
+    """Coefficient of (log Z)^2; 1e-4 in PaLM and T5X."""
+    deterministic: bool = False
+    """Whether a GPU must repeat bit for bit (CPU and TPU always do)."""
+    log_every: int = 10
+    """Steps between lines of metrics."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalOptions:
+    """The section `eval`."""
+
+    every: int = 1000
+    """Steps between evaluations; there is always one at the end. 0 = at the end alone."""
+    tokens: int = 65536
+    """Predicted text tokens to score."""
+    sample_tokens: int = 128
+    """Length of the sampled continuation at each evaluation; 0 = none."""
+    pseudo_tokens: int = 0
+    """For encoders: tokens that are masked one at a time for pseudo-perplexity; 0 = none."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Steps first .. last - 1 of a run have rows of `seq_len` and batches of `batch_size`."""
+
+    first: int
+    last: int
+    seq_len: int
+    batch_size: int
+
+
+def check_count(key: str, value: Any, least: int = 1) -> None:
+    """Raises ConfigError unless a value is a whole number from `least` that fits 31 bits."""
+    if not isinstance(value, int) or not least <= value < 2**31:
+        raise ConfigError(
+            f"{key} must be a whole number from {least} to 2^31 - 1; received {value!r}"
+        )
+
+
+def phases(data: DataOptions, train: TrainOptions) -> list[Phase]:
+    """The phases of a run, in order: one when `train.phases` is empty.
+
+    BERT's, 90 % of a million steps at length 128, is
+    ((0, {"seq_len": 128}), (900_000, {"seq_len": 512})).
+    """
+    malformed = ConfigError(
+        "train.phases is a list of (from_step, changes) with ascending steps, and only "
+        f"seq_len and batch_size can change; received {train.phases}"
+    )
+    try:
+        entries = [(operator.index(first), dict(changes)) for first, changes in train.phases]
+    except (TypeError, ValueError):
+        raise malformed from None
+    if not entries or entries[0][0] != 0:
+        entries = [(0, {}), *entries]
+    found: list[Phase] = []
+    seq_len, batch_size = data.seq_len, train.batch_size
+    for number, (first, changes) in enumerate(entries):
+        unknown = set(changes) - {"seq_len", "batch_size"}
+        if unknown or first < 0 or (number and first <= entries[number - 1][0]):
+            raise malformed
+        seq_len = changes.get("seq_len", seq_len)
+        batch_size = changes.get("batch_size", batch_size)
+        check_count("data.seq_len, and every seq_len in train.phases,", seq_len)
+        check_count("train.batch_size, and every batch_size in train.phases,", batch_size)
+        last = entries[number + 1][0] if number + 1 < len(entries) else train.steps
+        found.append(Phase(first, max(min(last, train.steps), first), seq_len, batch_size))
+    return found
+
+
+def execution(*, unroll: int = 1, remat: str = "none") -> dict[str, Any]:
+    """The keys of the section `model` that belong to no architecture.
+
+    unroll: layers in one turn of the loop over layers: faster steps for longer compilation.
+    remat: "none", "dots" or "full", what the backward pass computes again to save memory.
+    """
+    registry.check_name(remat, REMAT, "model.remat")
+    if unroll < 1:
+        raise ConfigError(f"model.unroll must be at least 1; received {unroll}")
+    return {"unroll": unroll, "remat": remat}
+
+
+def clipping(*, clip_norm: float = 1.0) -> float:
+    """The global norm that gradients are clipped to; 0 = no clipping."""
+    if clip_norm < 0:
+        raise ConfigError(
+            f"optimizer.clip_norm must be 0 (no clipping) or more; received {clip_norm}"
+        )
+    return clip_norm
+
+
+def check_shape(section: Any, longest: int) -> None:
+    """Raises ConfigError for numbers of the section `model` that are wrong for any architecture.
+
+    longest: of the rows of a run, in tokens.
+    """
+    for key in ("vocab_size", "layers", "width", "heads", "head_width", "feed_forward"):
+        if key in section:
+            check_count(f"model.{key}", section[key])
+    for key in ("types", "embedding_width"):
+        if key in section:
+            check_count(f"model.{key}", section[key], 0)
+    if not 0 <= section.get("dropout", 0) < 1:
+        raise ConfigError(f"model.dropout is a rate from 0 to below 1; received {section.dropout}")
+    width, heads = section.width, section.heads
+    if not section.get("head_width") and width % heads:
+        near = [n for n in range(1, width + 1) if width % n == 0]
+        near = sorted(near, key=lambda n: abs(n - heads))[:2]
+        raise ConfigError(
+            f"model.width must be a multiple of model.heads; received width={width}, "
+            f"heads={heads}. The nearest numbers of heads are {min(near)} and {max(near)}"
+        )
+    table = section.get("max_length", longest)
+    check_count("model.max_length", table)
+    if longest > table:
+        raise ConfigError(
+            f"a sequence must fit the position table: data.seq_len (and every seq_len in "
+            f"train.phases) is at most model.max_length; received {longest} and {table}. "
+            f"Set model.max_length={longest} or data.seq_len={table}"
+        )

@@ -1,0 +1,63 @@
+"""Pseudo-perplexity of an encoder: every token masked alone, with all the others in view.
+
+Salazar et al. 2020, "Masked Language Model Scoring", section 2.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from pretrain_jax.data import pack, pipeline
+from pretrain_jax.parallel import rules
+from pretrain_jax.train.compose import Design
+from pretrain_jax.train.feed import Feed
+from pretrain_jax.train.step import probe_step
+
+
+def perplexity(
+    design: Design, feed: Feed, params: Any, special: jax.Array
+) -> dict[str, float | None]:
+    """{"valid/pseudo_perplexity": exp of the mean nats}, over `eval.pseudo_tokens` tokens.
+
+    Empty where it is not asked for. special: bool [V], ids that are not text.
+    """
+    if not design.eval.pseudo_tokens:
+        return {}
+    function = jax.jit(partial(probe_step, program=design.program))
+    total = tokens = 0.0
+    for rows in batches(design, feed):
+        batch = rules.place(rows, design.batch_sharding)
+        nats, count = jax.device_get(function(params, batch, special))
+        total, tokens = total + float(nats), tokens + float(count)
+    mean = total / tokens if tokens else None
+    return {"valid/pseudo_perplexity": None if mean is None else math.exp(min(mean, 700.0))}
+
+
+def batches(design: Design, feed: Feed) -> Iterator[Mapping[str, np.ndarray]]:
+    """Rows that each mask one token of a held-out example: the first tokens of the first source."""
+    member = feed.stream("valid", design.data.seq_len).members[0]
+    probes = design.objective.probes
+    if probes is None:
+        raise ValueError("only encoders are probed")
+    made = (
+        [probe]
+        for place in range(len(member.rows))
+        for example in member.rows[place]
+        for probe in probes(member.examples[example], feed.tokenizer)
+    )
+    rows = list(itertools.islice(made, design.eval.pseudo_tokens))
+    size = feed.eval_batch_size
+    own = pipeline.share(size, jax.process_count())
+    for first in range(0, len(rows), size):
+        batch = rows[first : first + size]
+        mine = batch[jax.process_index() * own :][:own]
+        yield pack.pack(
+            mine + [[]] * (own - len(mine)),
+            fields=design.objective.fields,
+            budgets=design.budgets(design.data.seq_len),
+        )
