@@ -7,6 +7,7 @@ last evaluations, and one of the losses along the way.
 """
 
 import argparse
+import math
 import tempfile
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import jobs
 
 CONFIGS = ("bert_nano", "spanbert_nano", "electra_nano", "t5_nano", "prefix_lm_nano")
 EXTRA = ("accuracy", "next_sentence_accuracy", "span_boundary", "span_exact_match")
-EXTRA += ("discriminator_accuracy", "discriminator_precision", "discriminator_recall")
+EXTRA += ("discriminator", "discriminator_accuracy", "discriminator_precision")
+EXTRA += ("discriminator_recall",)
 EXTRA += ("pseudo_perplexity",)
 
 
@@ -36,13 +38,14 @@ def main() -> None:
             sticks = {key: value for key, value in end.items() if key.startswith("yardstick/")}
             gain = sticks["yardstick/unigram"] - end["valid/loss"]
             more = [
-                f"{key.replace('_', ' ')} {end[f'valid/{key}']:.3f}"
+                f"{key.replace('_', ' ')} {end[f'valid/{key}']:.4g}"
                 for key in EXTRA
                 if f"valid/{key}" in end
             ]
-            more += [
-                f"always original {sticks[key]:.3f}" for key in sticks if key.endswith("original")
-            ]
+            original = sticks.get("yardstick/always_original")
+            if original is not None:
+                nats = -sum(p * math.log(p) for p in (original, 1 - original))
+                more.append(f"always original {original:.4f}, its share known {nats:.4f} nats")
             last.append(
                 [
                     name,

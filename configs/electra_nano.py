@@ -1,6 +1,11 @@
-"""TODO
+"""ELECTRA with 1,307,585 parameters, on the sources of Python's standard library.
 
-python -m pretrain_jax.main --config=configs/electra_nano.py
+    python -m pretrain_jax.main --config=configs/electra_nano.py
+
+800 steps of 16 x 128 tokens. The generator has half the discriminator's width, not a quarter, which
+at this size would be 32. Measured on two cores: 4 min 7 s in all, the generator's valid/loss 5.10
+where knowing how often each token occurs gives 6.25; the discriminator is right about 86.7 % of the
+tokens, calling every one original about 86.4 % (docs/families.md).
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,10 @@
-"""TODO
+"""SpanBERT with 1,171,512 parameters, on the sources of Python's standard library.
 
-python -m pretrain_jax.main --config=configs/spanbert_nano.py
+    python -m pretrain_jax.main --config=configs/spanbert_nano.py
+
+Masked spans, also predicted from their two ends, 1,000 steps of 16 x 128 tokens. Measured on two
+cores: 3 min 12 s in all, valid/loss 5.41 where knowing how often each token occurs gives 6.29
+(docs/families.md).
 """
 
 from ml_collections import ConfigDict

@@ -20,6 +20,12 @@ CONFIGS = {path.stem: path for path in sorted((ROOT / "configs").glob("*.py"))}
 
 PARAMETERS = {
     "gpt2_nano": 1_071_872,
+    "bert_nano": 1_107_714,
+    "spanbert_nano": 1_171_512,
+    "electra_nano": 1_307_585,
+    "t5_nano": 1_640_832,
+    "ul2_nano": 1_640_832,
+    "prefix_lm_nano": 1_071_872,
     "shakespeare_char": 804_992,
     "shakespeare_char_gpu": 10_747_776,
     # Published models: V D + T D + L (12 D^2 + 13 D) + 2 D; GPT-1 without the final norm's 2 D.

@@ -77,7 +77,8 @@ class EvalOptions:
     tokens: int = 65536
     """Predicted text tokens to score."""
     sample_tokens: int = 128
-    """Length of the sampled continuation at each evaluation; 0 = none."""
+    """Length of the continuation that a causal language model writes at each evaluation; 0 = none.
+    Other objectives write none."""
     pseudo_tokens: int = 0
     """For encoders: tokens that are masked one at a time for pseudo-perplexity; 0 = none."""
 
