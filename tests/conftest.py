@@ -5,6 +5,7 @@ them (pyproject.toml). JAX's persistent compilation cache stays off: tests that 
 bit for bit must compile twice.
 """
 
+import gc
 import os
 
 # Read once, when jax is first imported: before any test module is.
@@ -13,6 +14,7 @@ os.environ["XLA_FLAGS"] = " ".join(
 ).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import jax
 import pytest
 
 
@@ -23,3 +25,12 @@ def home(tmp_path_factory):
         folder = tmp_path_factory.mktemp("home")
         patch.setenv("HOME", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_compiled_programs_left():
+    """Compiled programs go with their module: some thousand of them in one process use up the
+    memory maps that Linux allows (vm.max_map_count, 65,530), and the compiler dies of it."""
+    yield
+    jax.clear_caches()
+    gc.collect()

@@ -31,7 +31,6 @@ layout: Any = SimpleNamespace(**runpy.run_path(str(GOLDEN / "encoder_decoder_lay
 EXECUTIONS = [
     Execution(unroll=1, remat="none", platform="any"),
     Execution(unroll=3, remat="full", platform="cpu"),
-    Execution(unroll=1, remat="full", platform="any"),
 ]
 released = pytest.mark.parametrize("name", ["t5", "t5_1_1"])
 all_executions = pytest.mark.parametrize(

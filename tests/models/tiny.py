@@ -33,7 +33,11 @@ def module_of(name: str) -> Any:
     return registry.load("models", name, "model.name")
 
 
-DECODERS = [name for name in NAMES if "causal" in module_of(name).ATTENTION]
+DECODERS = [
+    name
+    for name in NAMES
+    if "causal" in module_of(name).ATTENTION and not getattr(module_of(name), "NEEDS", ())
+]
 PREFIX_DECODERS = [name for name in NAMES if "prefix" in module_of(name).ATTENTION]
 
 
