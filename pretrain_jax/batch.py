@@ -28,7 +28,9 @@ EXAMPLE  [E]  one value for each example of the row
 """
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -72,3 +74,12 @@ FIELDS: dict[str, Field] = {
     "labels": Field(Kind.EXAMPLE),
     "label_weights": Field(Kind.EXAMPLE, np.float32),
 }
+
+
+def is_text(batch: Mapping[str, Any], special: Any) -> Any:
+    """bool, like `targets`: predictions of text tokens, the ones that `valid/loss` counts.
+
+    special: bool [V], ids that are not text. Both numpy or both jax. With weights [1, 1, 0],
+    targets [5, 2, 6] and 2 special: [true, false, false].
+    """
+    return (batch["weights"] > 0) & ~special[batch["targets"]]

@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from pretrain_jax.batch import is_text
+
 Sums = dict[str, tuple[jax.Array, jax.Array]]
 """(sum, weight) by name."""
 MAX_LOGITS = 1 << 28
@@ -24,9 +26,14 @@ def token_nll(output: Any, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
     return in_chunks(cross_entropy, output, targets)
 
 
-def token_hits(output: Any, targets: jax.Array) -> jax.Array:
-    """bool [B, P]: whether the likeliest token is the target [B, P]; the first of equals."""
-    return in_chunks(lambda logits, wanted: jnp.argmax(logits, axis=-1) == wanted, output, targets)
+def nll_and_hits(output: Any, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Nats float32 [B, P], and bool [B, P]: whether the likeliest token is the target, the first of
+    equals. From one reading of the vocabulary."""
+
+    def score(logits: jax.Array, wanted: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return cross_entropy(logits, wanted)[0], jnp.argmax(logits, axis=-1) == wanted
+
+    return in_chunks(score, output, targets)
 
 
 def nll_and_sample(
@@ -168,17 +175,13 @@ def text_metrics(
     output: Any, batch: dict[str, jax.Array], special: jax.Array
 ) -> dict[str, tuple[jax.Array, jax.Array]]:
     """`token_metrics` of a model's output."""
-    targets = batch["targets"]
-    text = is_text(batch, special)
-    nll, _ = token_nll(output, targets)
-    hits = token_hits(output, targets) & text
+    return text_sums(*nll_and_hits(output, batch["targets"]), is_text(batch, special))
+
+
+def text_sums(nll: jax.Array, hits: jax.Array, text: jax.Array) -> Sums:
+    """`token_metrics` of what `nll_and_hits` returns; text: bool [B, P], `batch.is_text`."""
     count = jnp.sum(text).astype(jnp.float32)
     return {
         "text": (jnp.sum(jnp.where(text, nll, 0.0)), count),
-        "accuracy": (jnp.sum(hits).astype(jnp.float32), count),
+        "accuracy": (jnp.sum(hits & text).astype(jnp.float32), count),
     }
-
-
-def is_text(batch: dict[str, jax.Array], special: jax.Array) -> jax.Array:
-    """bool, like `targets`: predictions of text tokens, the ones that `valid/loss` counts."""
-    return (batch["weights"] > 0) & ~special[batch["targets"]]

@@ -190,7 +190,7 @@ def test_hits_are_where_the_target_is_the_likeliest():
     )
     best = logits.argmax(-1).reshape(TARGETS.shape)
     wanted = np.where(np.arange(TARGETS.size).reshape(TARGETS.shape) % 2, best, (best + 1) % 7)
-    hits = losses.token_hits(output(HIDDEN), jnp.asarray(wanted))
+    _, hits = losses.nll_and_hits(output(HIDDEN), jnp.asarray(wanted))
     np.testing.assert_array_equal(hits, wanted == best)
     assert 0 < np.sum(hits) < hits.size
 
@@ -223,7 +223,7 @@ def test_metrics_count_text_targets_alone():
     found = losses.token_metrics(lambda *_: output(HIDDEN), None, batch, None, special)
     text = np.array(weights > 0) & ~np.asarray(special)[np.asarray(TARGETS)]
     nll, _ = losses.token_nll(output(HIDDEN), TARGETS)
-    hits = losses.token_hits(output(HIDDEN), TARGETS)
+    _, hits = losses.nll_and_hits(output(HIDDEN), TARGETS)
     assert found["text"] == (pytest.approx(float(np.sum(nll[text])), rel=1e-5), text.sum())
     assert found["accuracy"] == (np.sum(hits[text]), text.sum())
     assert text.sum() < TARGETS.size - TARGETS.shape[1]

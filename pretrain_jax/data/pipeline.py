@@ -14,6 +14,7 @@ import grain
 import numpy as np
 from absl import flags
 
+from pretrain_jax.batch import is_text
 from pretrain_jax.data.cache import TokenCache
 from pretrain_jax.data.order import permute
 from pretrain_jax.data.pack import pack
@@ -214,8 +215,7 @@ def eval_rows(stream: Stream, tokens_wanted: int, special: np.ndarray) -> int:
     found = 0
     for first in range(0, len(stream), 64):
         batch = stream.batch(range(first, min(first + 64, len(stream))), EVAL_SEED)
-        text = (batch["weights"] > 0) & ~special[batch["targets"]]
-        totals = found + np.cumsum(text.sum(1))
+        totals = found + np.cumsum(is_text(batch, special).sum(1))
         if totals[-1] >= tokens_wanted:
             return first + int(np.searchsorted(totals, tokens_wanted)) + 1
         found = int(totals[-1])

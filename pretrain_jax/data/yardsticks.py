@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from pretrain_jax import registry
+from pretrain_jax.batch import is_text
 from pretrain_jax.data.cache import TokenCache
 from pretrain_jax.errors import DataError
 
@@ -122,7 +123,7 @@ def score(
         "bigram": counts.bigram,
     }
     for batch in batches:
-        kept = (batch["weights"] > 0) & ~special[batch["targets"]]
+        kept = is_text(batch, special)
         target = batch["targets"][kept]
         context = batch["tokens"][kept] if "bigram" in names else target
         tokens += len(target)

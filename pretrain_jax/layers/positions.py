@@ -26,8 +26,7 @@ class Rotary(nn.Module):
     base: float = 10000.0
 
     def __call__(self, context: Context, positions: jax.Array) -> Context:
-        exponent = np.arange(0, self.head_width, 2, dtype=np.float64) / self.head_width
-        frequency = jnp.asarray(np.tile(self.base**-exponent, 2), jnp.float32)
+        frequency = jnp.asarray(np.tile(frequencies(self.head_width, self.base), 2), jnp.float32)
         angle = positions[..., None].astype(jnp.float32) * frequency
         return context.replace(rotation=(jnp.cos(angle), jnp.sin(angle)))
 
@@ -98,17 +97,21 @@ class Distances(nn.Module):
         return context.replace(distances=jnp.asarray(table))
 
 
+def frequencies(width: int, base: float = 10000.0) -> np.ndarray:
+    """float64 [width / 2]: base^(-2k / width), radians a position; width 4 -> 1, 0.01."""
+    return base ** -(np.arange(0, width, 2, dtype=np.float64) / width)
+
+
 def sinusoids(positions: np.ndarray, width: int) -> np.ndarray:
     """float32 [n, width]: sines then cosines of position / 10000^(2i / width)."""
-    frequency = 10000.0 ** -(np.arange(0, width, 2, dtype=np.float64) / width)
-    angle = positions[:, None] * frequency
+    angle = positions[:, None] * frequencies(width)
     return np.concatenate([np.sin(angle), np.cos(angle)], axis=-1).astype(np.float32)
 
 
 def sines(positions: jax.Array, width: int) -> jax.Array:
     """float32 [..., width] of int positions [...]: the same, for positions of a packed row."""
-    frequency = 10000.0 ** -(np.arange(0, width, 2, dtype=np.float64) / width)
-    angle = positions[..., None].astype(jnp.float32) * jnp.asarray(frequency, jnp.float32)
+    frequency = jnp.asarray(frequencies(width), jnp.float32)
+    angle = positions[..., None].astype(jnp.float32) * frequency
     return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
 
 

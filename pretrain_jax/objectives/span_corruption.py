@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pretrain_jax import losses
+from pretrain_jax.batch import is_text
 from pretrain_jax.corruption import noise, render
 from pretrain_jax.corruption.forms import (
     Form,
@@ -125,11 +126,9 @@ def span_metrics(
     given. Its weight is the number of spans.
     """
     output = apply(params, batch, rng, False)
-    text = losses.is_text(batch, special)
-    hits = losses.token_hits(output, batch["targets"])
-    return losses.text_metrics(output, batch, special) | {
-        "span_exact_match": exact_spans(text, hits)
-    }
+    text = is_text(batch, special)
+    nll, hits = losses.nll_and_hits(output, batch["targets"])
+    return {**losses.text_sums(nll, hits, text), "span_exact_match": exact_spans(text, hits)}
 
 
 def exact_spans(text: jax.Array, hits: jax.Array) -> tuple[jax.Array, jax.Array]:

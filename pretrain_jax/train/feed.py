@@ -141,11 +141,10 @@ class Feed:
             temperature=data.mixing_temperature,
         )
 
-    @cached_property
+    @property
     def train_rates(self) -> Sequence[float]:
         """`rates` at `data.seq_len`: evaluation has them too, whatever the held-out sizes."""
-        seq_len = self.design.data.seq_len
-        return self.rates([self._examples(source, "train", seq_len) for source in self.sources])
+        return [member.rate for member in self.stream("train", self.design.data.seq_len).members]
 
     def _examples(self, source: Source, half: str, seq_len: int) -> Any:
         """The raw examples of one source, arranged as its objective wants them."""

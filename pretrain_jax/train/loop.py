@@ -292,7 +292,7 @@ def evaluation(
     coefficients = design.program.coefficients
     loss = means["text"]
     per_byte = feed.tokens_per_byte
-    known = {"text", "loss"} | {t for t in ("z_loss",) if t not in coefficients}
+    known = {"text", "loss"} | ({"z_loss"} - coefficients.keys())
     return {
         "valid/loss": loss,
         "valid/objective": sum(c * means.get(term, 0.0) for term, c in coefficients.items()),

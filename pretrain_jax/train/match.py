@@ -68,8 +68,17 @@ class Member:
     source: str
     name: str
     """Of the objective."""
+    options: Mapping[str, Any]
+    """Of the objective, as the mixture gives them."""
     objective: Objective
     rate: float
+
+    def __str__(self) -> str:
+        """As the config names it: "span_corruption(rate=0.5) on stdlib"."""
+        given = ", ".join(f"{key}={value}" for key, value in self.options.items())
+        return (
+            f"{self.name}({given}) on {self.source}" if given else f"{self.name} on {self.source}"
+        )
 
 
 def device_half(objective: Objective) -> dict[str, Any]:
@@ -122,7 +131,7 @@ def member_of(entry: Any, main: str, objective: Objective) -> Member:
         )
     source, named, rate = entry
     if named == main:
-        return Member(source, named, objective, float(rate))
+        return Member(source, named, {}, objective, float(rate))
     given = {"name": named} if isinstance(named, str) else dict(named)
     name = given.pop("name", "")
     module = registry.load("objectives", name, "data.mixture's objective")
@@ -130,4 +139,4 @@ def member_of(entry: Any, main: str, objective: Objective) -> Member:
     for key, value in given.items():
         registry.check_name(key, known, f"an option of the objective in {entry!r}")
         given[key] = registry.checked(f"data.mixture's {key}", value, known[key].type)
-    return Member(source, name, module.build(**given), float(rate))
+    return Member(source, name, given, module.build(**given), float(rate))

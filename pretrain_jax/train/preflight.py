@@ -78,7 +78,7 @@ def page(feed: Feed) -> Iterator[str]:
     stream = feed.stream("train", lengths[0])
     for row in rows_to_show(stream):
         member, _ = stream.member_of(row)
-        yield from ("", f"row {row}: {entries(design)[member]}")
+        yield from ("", f"row {row}: {design.members[member]}")
         batch = stream.batch([row], design.config.seed)
         one = {name: field[0] for name, field in batch.items()}
         yield from about_row(one, tokenizer, in_place=design.objective.attention == "full")
@@ -114,7 +114,7 @@ def about_members(design: Design, stream: Stream, seq_len: int) -> Iterator[str]
     yield f"data at data.seq_len={seq_len}: {rows} rows in this run"
     yield "    share of rows   examples   rows an epoch   epochs in this run"
     total = sum(member.rate for member in stream.members)
-    for member, what in zip(stream.members, entries(design), strict=True):
+    for member, what in zip(stream.members, design.members, strict=True):
         share = member.rate / total
         yield (
             f"{share:17.1%}{len(member.examples):11}{len(member.rows):16}"
@@ -139,18 +139,6 @@ def about_slots(design: Design, stream: Stream, seq_len: int) -> Iterator[str]:
         f"    a row holds {examples:.2f} examples and {predicted:.1f} predictions; a batch of "
         f"{rows} rows holds {round(real / ROWS_COUNTED * rows)} tokens in {rows * slots} slots"
     )
-
-
-def entries(design: Design) -> list[str]:
-    """What each member is, as the config names it: "span_corruption(rate=0.5) on stdlib"."""
-    main = design.config.objective.name
-    told = []
-    for entry in design.data.mixture or ((design.data.source, main, 1.0),):
-        options = dict(entry[1]) if isinstance(entry[1], Mapping) else {"name": entry[1]}
-        name = options.pop("name")
-        given = ", ".join(f"{key}={value}" for key, value in options.items())
-        told.append(f"{name}({given}) on {entry[0]}" if given else f"{name} on {entry[0]}")
-    return told
 
 
 def rows_to_show(stream: Stream) -> Sequence[int]:
