@@ -29,7 +29,12 @@ RUNTIME = [
     "tqdm>=4.67,<5",
 ]
 EXTRAS = {
-    "test": ["pyright>=1.1.414,<1.2", "pytest>=8.4,<10", "ruff>=0.17.5,<0.18"],
+    "test": [
+        "pyright>=1.1.414,<1.2",
+        "pytest>=8.4,<10",
+        "pytest-xdist>=3.8,<4",
+        "ruff>=0.17.5,<0.18",
+    ],
     "tpu": ["jax[tpu]>=0.10.2,<0.13"],
     "cuda12": ["jax[cuda12]>=0.10.2,<0.13"],
     "cuda13": ["jax[cuda13]>=0.10.2,<0.13"],

@@ -8,9 +8,16 @@ bit for bit must compile twice.
 import gc
 import os
 
-# Read once, when jax is first imported: before any test module is.
+# Read once, when jax is first imported: before any test module is. Tests compile some thousand
+# programs and run each for milliseconds, so the machine code need not be good: the suite takes
+# half the time.
 os.environ["XLA_FLAGS"] = " ".join(
-    [os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=8"]
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_force_host_platform_device_count=8",
+        "--xla_backend_optimization_level=0",
+        "--xla_llvm_disable_expensive_passes=true",
+    ]
 ).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 

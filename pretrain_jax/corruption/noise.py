@@ -178,37 +178,6 @@ def spans_of_length(length: Any, density: float, mean: float) -> tuple[Any, Any]
     return count, np.minimum(np.minimum(spans, count), length - count)
 
 
-def random_spans_helper(
-    inputs_length: int,
-    density: float,
-    mean: float,
-    extra_inputs: int = 1,
-    extra_targets: int = 1,
-) -> tuple[int, int]:
-    """(tokens_length, targets_length): the longest text whose inputs fit, and its targets.
-
-    Inputs are the text that is kept, `extra_inputs` tokens for each span, and one end token;
-    targets are the noise, `extra_targets` tokens for each span, and one end token. The name is
-    T5's, and so is its exception: at density 0.5, where targets would be longer than inputs, the
-    text is one token shorter. Targets are never cut: no shorter text has longer ones.
-
-    >>> random_spans_helper(512, 0.15, 3.0)
-    (568, 114)
-    """
-
-    def lengths(text: int) -> tuple[int, int]:
-        count, spans = spans_of_length(text, density, mean)
-        return text - count + extra_inputs * spans + 1, count + extra_targets * spans + 1
-
-    text = inputs_length - 1
-    while lengths(text + 1)[0] <= inputs_length:
-        text += 1
-    inputs, targets = lengths(text)
-    if density == 0.5 and targets > inputs:
-        return text - 1, max(targets - 1, lengths(text - 1)[1])  # rounding may keep them long
-    return text, targets
-
-
 def given(chosen: np.ndarray) -> np.ndarray:
     """The noise map of known places, bool [n]: each maximal run of true is a group.
 

@@ -62,29 +62,6 @@ def drop(tokens: np.ndarray, noise: np.ndarray) -> np.ndarray:
     return tokens[noise == 0]
 
 
-def one_sentinel(tokens: np.ndarray, noise: np.ndarray, sentinel: int) -> np.ndarray:
-    """The text with each noise group replaced by the same sentinel (T5's noise_span_to_sentinel).
-
-    >>> one_sentinel(np.array([10, 11, 12, 13]), np.array([1, 1, 0, 2]), 99)
-    array([99, 12, 99])
-    """
-    starts, _ = groups(noise)
-    kept = noise == 0
-    kept[starts] = True
-    return token_sentinel(tokens, noise, sentinel)[kept]
-
-
-def token_sentinel(tokens: np.ndarray, noise: np.ndarray, sentinel: int) -> np.ndarray:
-    """The text with each token of noise replaced: "Thank you <M> <M> me" (noise_token_to_sentinel).
-
-    >>> token_sentinel(np.array([10, 11, 12, 13]), np.array([1, 1, 0, 2]), 99)
-    array([99, 99, 12, 99])
-    """
-    marked = tokens.copy()
-    marked[noise > 0] = sentinel
-    return marked
-
-
 def as_memory(inputs: np.ndarray, targets: np.ndarray, start: int) -> dict[str, np.ndarray]:
     """Fields for an encoder-decoder: it reads `inputs`, and its decoder predicts `targets`.
 

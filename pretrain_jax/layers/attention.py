@@ -33,14 +33,18 @@ class SelfAttention(nn.Module):
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
         q, k, v = self.project_query(x), self.project_in(x, "key"), self.project_in(x, "value")
         q, k, bias = self.place(q, k, context)
-        drop = self.dropout(name="dropout", deterministic=not context.train)
-        q = q * self.scale
-        if context.added is not None and bias is None and not (context.train and drop.rate):
-            causal = context.mask.attention == "causal"
-            y = attention_cpu.attend(q, k, v, context.added, causal)
-        else:
+        q, drop, added = q * self.scale, self.drop(context), context.added
+        if added is None or drop is not None:
             y = attend(q, k, v, context.mask.dense(), bias, drop)
+        else:
+            causal = context.mask.attention == "causal"
+            y = attention_cpu.attend(q, k, v, added, bias, causal)
         return self.project_out(y, x.shape[-1])
+
+    def drop(self, context: Context) -> Any:
+        """Dropout of the probabilities; None where nothing is dropped."""
+        drop = self.dropout(name="dropout", deterministic=not context.train)
+        return drop if context.train and drop.rate else None
 
     def place(self, q: jax.Array, k: jax.Array, context: Context) -> tuple[Any, Any, Any]:
         """Queries and keys [B, L, H, K] with positions in them, and what is added to the scores."""
@@ -70,19 +74,22 @@ def attend(
     k_BMHK: jax.Array,
     v_BMHK: jax.Array,
     mask_B1LM: jax.Array,
-    bias_HLM: jax.Array | None = None,
-    drop: Any = lambda p: p,
+    bias: jax.Array | None = None,
+    drop: Any = None,
 ) -> jax.Array:
     """softmax(q k' + bias, where mask) v: [B, L, H, K]; q is already scaled.
 
+    The bias is [H, L, M] (T5's) or [B, H, L, M] (Transformer-XL's).
     Masked probabilities are exactly 0, so a packed row gives each of its examples what it would
     get alone.
     """
     scores = jnp.einsum("blhk,bmhk->bhlm", q_BLHK, k_BMHK, preferred_element_type=jnp.float32)
-    if bias_HLM is not None:
-        scores = scores + bias_HLM
+    if bias is not None:
+        scores = scores + bias
     scores = jnp.where(mask_B1LM, scores, -jnp.inf)
-    probabilities = drop(jax.nn.softmax(scores, axis=-1).astype(v_BMHK.dtype))
+    probabilities = jax.nn.softmax(scores, axis=-1).astype(v_BMHK.dtype)
+    if drop is not None:
+        probabilities = drop(probabilities)
     return jnp.einsum("bhlm,bmhk->blhk", probabilities, v_BMHK)
 
 
@@ -98,12 +105,12 @@ class CrossAttention(SelfAttention):
             raise ValueError("CrossAttention reads context.memory; it belongs in an EncoderDecoder")
         q = self.project_query(x) * self.scale
         k, v = (self.project_in(context.memory, name) for name in ("key", "value"))
-        drop = self.dropout(name="dropout", deterministic=not context.train)
-        mask = context.memory_mask.dense()
-        blind = ~mask.any(axis=-1, keepdims=True)
-        # Blind queries look everywhere, since the softmax of nothing is no number, and forget it.
-        y = attend(q, k, v, mask | blind, None, drop)
-        return self.project_out(jnp.where(blind[:, 0, :, None], 0, y), x.shape[-1])
+        mask, added, drop = context.memory_mask, context.memory_added, self.drop(context)
+        if added is None or drop is not None:
+            y = attend(q, k, v, mask.seen(), drop=drop)
+        else:
+            y = attention_cpu.attend(q, k, v, added)
+        return self.project_out(jnp.where(mask.blind()[..., None, None], 0, y), x.shape[-1])
 
 
 class RelativeAttention(SelfAttention):

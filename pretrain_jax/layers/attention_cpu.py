@@ -21,71 +21,84 @@ BLOCK = 128
 
 
 def attend(
-    q_BLHK: jax.Array, k_BLHK: jax.Array, v_BLHK: jax.Array, added_B1LL: jax.Array, causal: bool
+    q_BLHK: jax.Array,
+    k_BMHK: jax.Array,
+    v_BMHK: jax.Array,
+    added_B1LM: jax.Array,
+    bias: jax.Array | None = None,
+    causal: bool = False,
 ) -> jax.Array:
-    """softmax(q k' + added) v: [B, L, H, K], computed in float32; q is already scaled.
+    """softmax(q k' + added + bias) v: [B, L, H, K], computed in float32; q is already scaled.
 
-    `causal` promises that `added` is -inf wherever a key lies after its query.
+    `added` is a mask, a constant; `bias`, [H, L, M] or [B, H, L, M], has a gradient. `causal`
+    promises that `added` is -inf wherever a key lies after its query.
     """
-    q, k, v = (x.astype(jnp.float32) for x in (q_BLHK, k_BLHK, v_BLHK))
-    out: Any = _attend(q, k, v, added_B1LL, causal)
-    return out.astype(v_BLHK.dtype)
+    q, k, v = (x.astype(jnp.float32) for x in (q_BLHK, k_BMHK, v_BMHK))
+    out: Any = _attend(q, k, v, added_B1LM, bias, causal)
+    return out.astype(v_BMHK.dtype)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(4,))
-def _attend(q, k, v, added, causal):
-    return _forward(q, k, v, added, causal)[0]
+@partial(jax.custom_vjp, nondiff_argnums=(5,))
+def _attend(q, k, v, added, bias, causal):
+    return _forward(q, k, v, added, bias, causal)[0]
 
 
-def _forward(q, k, v, added, causal):
+def _forward(q, k, v, added, bias, causal):
     q_BHLK, k_BHLK, v_BHLK = rows(q), rows(k), rows(v)
     weights, inverses, outs = [], [], []
-    for start, stop, seen in blocks(q.shape[1], causal):
+    for start, stop, seen in blocks(q.shape[1], k.shape[1], causal):
         scores = jnp.einsum("bhlk,bhmk->bhlm", q_BHLK[:, :, start:stop], k_BHLK[:, :, :seen])
         scores = scores + added[:, :, start:stop, :seen]
+        if bias is not None:
+            scores = scores + bias[..., start:stop, :seen]
         weight = jnp.exp(scores - scores.max(-1, keepdims=True))  # exactly 0 where masked
         inverse = 1 / weight.sum(-1, keepdims=True)
         out = jnp.einsum("bhlm,bhmk->bhlk", weight, v_BHLK[:, :, :seen]) * inverse
         for parts, part in ((weights, weight), (inverses, inverse), (outs, out)):
             parts.append(part)
     out = jnp.swapaxes(joined(outs, 2), 1, 2)
-    return out, (q, k, v, weights, joined(inverses, 2), out)
+    return out, (q, k, v, bias, weights, joined(inverses, 2), out)
 
 
 def _backward(causal, saved, d_out):
-    q, k, v, weights, inverse, out = saved
+    q, k, v, bias, weights, inverse, out = saved
     # Without this the compiler shares transposes with the forward pass and keeps them alive.
     q, k, v, out, d_out = jax.lax.optimization_barrier((q, k, v, out, d_out))
-    length = q.shape[1]
+    keys = k.shape[1]
     k_BHLK, v_BHLK, q_BHKL = rows(k), rows(v), columns(q)
     delta = jnp.swapaxes(jnp.sum(d_out * out, -1), 1, 2)[..., None] * inverse
     d_rows = rows(d_out) * inverse
     d_columns = columns(d_out) * jnp.swapaxes(inverse, 2, 3)
-    d_q, d_k, d_v = [], 0.0, 0.0
-    for (start, stop, seen), weight in zip(blocks(length, causal), weights, strict=True):
+    d_q, d_k, d_v, d_bias = [], 0.0, 0.0, []
+    for place, weight in zip(blocks(q.shape[1], keys, causal), weights, strict=True):
+        start, stop, seen = place
         d_scores = jnp.einsum("bhlk,bhmk->bhlm", d_rows[:, :, start:stop], v_BHLK[:, :, :seen])
         d_scores = weight * (d_scores - delta[:, :, start:stop])
         d_q.append(jnp.einsum("bhlm,bhmk->bhlk", d_scores, k_BHLK[:, :, :seen]))
-        unseen = ((0, 0), (0, 0), (0, 0), (0, length - seen))
+        unseen = ((0, 0), (0, 0), (0, 0), (0, keys - seen))
+        if bias is not None:
+            part = d_scores if bias.ndim == 4 else d_scores.sum(0)
+            d_bias.append(jnp.pad(part, unseen[-bias.ndim :]))
         part = jnp.einsum("bhkl,bhlm->bhkm", q_BHKL[..., start:stop], d_scores)
         d_k = d_k + jnp.pad(part, unseen)
         part = jnp.einsum("bhkl,bhlm->bhkm", d_columns[..., start:stop], weight)
         d_v = d_v + jnp.pad(part, unseen)
     back = lambda x_BHKL: jnp.transpose(x_BHKL, (0, 3, 1, 2))  # noqa: E731
-    return jnp.swapaxes(joined(d_q, 2), 1, 2), back(d_k), back(d_v), None
+    d_bias = joined(d_bias, -2) if d_bias else None
+    return jnp.swapaxes(joined(d_q, 2), 1, 2), back(d_k), back(d_v), None, d_bias
 
 
 _attend.defvjp(_forward, _backward)
 
 
-def blocks(length: int, causal: bool) -> list[tuple[int, int, int]]:
+def blocks(length: int, keys: int, causal: bool) -> list[tuple[int, int, int]]:
     """(start, stop, seen): queries start .. stop - 1 look at the first `seen` keys.
 
-    >>> blocks(300, True)
+    >>> blocks(300, 300, True)
     [(0, 128, 128), (128, 256, 256), (256, 300, 300)]
     """
     if not causal:
-        return [(0, length, length)]
+        return [(0, length, keys)]
     stops = [min(start + BLOCK, length) for start in range(0, length, BLOCK)]
     return [(stop - (stop - 1) % BLOCK - 1, stop, stop) for stop in stops]
 

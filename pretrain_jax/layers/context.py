@@ -22,3 +22,5 @@ class Context(struct.PyTreeNode):
     memory: jax.Array | None = None
     """[B, M, D], what cross attention reads; None in a stack that has nothing to read."""
     memory_mask: CrossMask | None = None
+    memory_added: jax.Array | None = None
+    """float32 [B, 1, L, M]: that mask as attention_cpu wants it; None elsewhere."""

@@ -54,5 +54,7 @@ class EncoderDecoder(nn.Module):
         for name, position in self.decoder_positions:
             context = position(name=name)(context, batch["positions"])
         mask = CrossMask(batch["segments"], batch["memory_segments"])
-        hidden = decoder(x, context.replace(memory=memory, memory_mask=mask))
+        added = mask.added() if execution.platform == "cpu" else None
+        context = context.replace(memory=memory, memory_mask=mask, memory_added=added)
+        hidden = decoder(x, context)
         return read(self, hidden, batch, embedding.readout(), train)

@@ -71,3 +71,16 @@ class CrossMask(struct.PyTreeNode):
         """
         query, key = self.segments[:, :, None], self.memory_segments[:, None, :]
         return ((query == key) & (key > 0))[:, None]
+
+    def blind(self) -> jax.Array:
+        """bool [B, L]: queries that may look at nothing."""
+        return ~self.dense().any(axis=(1, 3))
+
+    def seen(self) -> jax.Array:
+        """bool [B, 1, L, M]: `dense`, but a blind query looks everywhere, to be forgotten later:
+        the softmax of nothing is no number."""
+        return self.dense() | self.blind()[:, None, :, None]
+
+    def added(self) -> jax.Array:
+        """float32 [B, 1, L, M]: what to add to the scores, 0 where `seen` is true, else -inf."""
+        return jnp.where(self.seen(), 0.0, -jnp.inf)

@@ -211,30 +211,6 @@ def test_spans_of_length_can_always_be_drawn(density, mean):
         assert (count > 0) == (n > 1 and density > 0)
 
 
-@pytest.mark.parametrize(
-    "inputs_length, density, mean, expected",
-    [
-        (512, 0.15, 3.0, (568, 114)),
-        (64, 0.2, 2.0, (70, 22)),  # these two are t5/data/preprocessors_test.py's
-        (64, 0.2, 1.0, (63, 27)),
-    ],
-)
-def test_random_spans_helper_as_published(inputs_length, density, mean, expected):
-    assert noise.random_spans_helper(inputs_length, density, mean) == expected
-
-
-@pytest.mark.parametrize("extra", [0, 1])
-@pytest.mark.parametrize("inputs_length", [2, 3, 17, 18, 64, 65, 128])
-@pytest.mark.parametrize("density, mean", [(0.15, 3.0), (0.5, 3.0), (0.9, 1.0)])
-def test_shorter_texts_fit_where_the_longest_does(inputs_length, density, mean, extra):
-    """So that rows planned for the longest hold any part of it, too."""
-    longest, targets = noise.random_spans_helper(inputs_length, density, mean, extra, 1)
-    for n in range(longest + 1):
-        count, spans = noise.spans_of_length(n, density, mean)
-        assert n - count + extra * spans + 1 <= inputs_length
-        assert count + spans + 1 <= targets
-
-
 def test_neighbouring_places_are_one_group():
     chosen = np.array([1, 1, 0, 0, 1, 0, 1], bool)
     chosen.setflags(write=False)

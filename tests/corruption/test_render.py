@@ -66,9 +66,10 @@ def test_t5_unit_tests():
     """t5/data/preprocessors_test.py: vocabulary of 1000, tokens 10 .. 15, mask 1 1 0 0 1 0."""
     mask = np.array([1, 1, 0, 0, 1, 0], bool)
     text, drawn, rest = frozen(np.arange(10, 16), noise.given(mask), noise.given(~mask))
-    assert render.token_sentinel(text, drawn, 999).tolist() == [999, 999, 12, 13, 999, 15]
-    assert render.one_sentinel(text, drawn, 999).tolist() == [999, 12, 13, 999, 15]
-    assert render.one_sentinel(text, rest, 999).tolist() == [10, 11, 999, 14, 999]
+    same, alone = [999] * 6, np.cumsum(mask) * mask
+    assert render.sentinel_inputs(text, alone, same).tolist() == [999, 999, 12, 13, 999, 15]
+    assert render.sentinel_inputs(text, drawn, same).tolist() == [999, 12, 13, 999, 15]
+    assert render.sentinel_inputs(text, rest, same).tolist() == [10, 11, 999, 14, 999]
     assert render.sentinel_inputs(text, drawn, SENTINELS).tolist() == [999, 12, 13, 998, 15]
     assert render.drop(text, drawn).tolist() == [12, 13, 15]
     assert render.drop(text, rest).tolist() == [10, 11, 14]
@@ -80,7 +81,6 @@ def test_t5_paper_figure_2():
     assert render.sentinel_inputs(text, drawn, (99, 98)).tolist() == [0, 1, 99, 4, 5, 6, 7, 98, 9]
     assert render.sentinel_targets(text, drawn, (99, 98)).tolist() == [99, 2, 3, 98, 8]
     assert render.drop(text, drawn).tolist() == [0, 1, 4, 5, 6, 7, 9]
-    assert render.token_sentinel(text, drawn, 99).tolist() == [0, 1, 99, 99, 4, 5, 6, 7, 99, 9]
 
 
 def test_frame_keeps_the_dtype():

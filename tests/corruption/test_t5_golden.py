@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pretrain_jax.corruption import noise, render
+from pretrain_jax.objectives import span_corruption
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +23,14 @@ def test_renderings(golden):
     case = golden["unit_tests"]
     text, mask = np.array(case["tokens"]), np.array(case["noise_mask"], bool)
     drawn, rest = noise.given(mask), noise.given(~mask)
+    alone = np.cumsum(mask) * mask  # every token of noise a group of its own
     sentinel = case["vocab_size"] - 1
+    same, unique = [sentinel] * len(text), range(sentinel, sentinel - 100, -1)
     found = {
-        "noise_token_to_sentinel": render.token_sentinel(text, drawn, sentinel),
-        "noise_span_to_sentinel": render.one_sentinel(text, drawn, sentinel),
-        "nonnoise_span_to_sentinel": render.one_sentinel(text, rest, sentinel),
-        "noise_span_to_unique_sentinel": render.sentinel_inputs(
-            text, drawn, range(sentinel, sentinel - 100, -1)
-        ),
+        "noise_token_to_sentinel": render.sentinel_inputs(text, alone, same),
+        "noise_span_to_sentinel": render.sentinel_inputs(text, drawn, same),
+        "nonnoise_span_to_sentinel": render.sentinel_inputs(text, rest, same),
+        "noise_span_to_unique_sentinel": render.sentinel_inputs(text, drawn, unique),
         "drop_noise_tokens": render.drop(text, drawn),
         "drop_nonnoise_tokens": render.drop(text, rest),
     }
@@ -39,14 +40,14 @@ def test_renderings(golden):
 
 
 def test_lengths(golden):
+    """Of the text that a row of inputs holds, and of its targets; one sentinel for each span."""
     for case in golden["random_spans_helper"]:
-        found = noise.random_spans_helper(
-            case["inputs_length"],
-            case["noise_density"],
-            case["mean_noise_span_length"],
-            case["extra_tokens_per_span_inputs"],
-            case["extra_tokens_per_span_targets"],
+        assert case["extra_tokens_per_span_inputs"] == case["extra_tokens_per_span_targets"] == 1
+        seq_len = case["inputs_length"]
+        how = span_corruption.build(
+            rate=case["noise_density"], mean_span=case["mean_noise_span_length"]
         )
+        found = how.arrange(seq_len)["raw_length"], how.budgets(seq_len)["L"]
         assert found == (case["tokens_length"], case["targets_length"])
 
 

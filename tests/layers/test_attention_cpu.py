@@ -6,36 +6,63 @@ import numpy as np
 import pytest
 
 from pretrain_jax.layers import attention, attention_cpu
-from pretrain_jax.layers.masks import Mask
+from pretrain_jax.layers.masks import CrossMask, Mask
 
 
 def close(a, b):
     return float(jnp.max(jnp.abs(a - b)) / jnp.max(jnp.abs(b)))
 
 
+def same(plain, fast, *arrays):
+    """Both functions give the same values and, for one random cotangent, gradients."""
+    y, back = jax.vjp(plain, *arrays)
+    y2, back2 = jax.vjp(fast, *arrays)
+    assert close(y2, y) < 2e-6
+    g = jax.random.normal(jax.random.key(9), y.shape)
+    for expected, found in zip(back(g), back2(g), strict=True):
+        assert close(found, expected) < 5e-6
+
+
+def segments(length):
+    """Row 0: two examples and padding, a third of the row each; row 1: one example."""
+    third = length // 3
+    first = np.repeat([[1, 2, 0]], [third, third, length - 2 * third], axis=1)
+    return jnp.asarray(np.concatenate([first, np.ones_like(first)]))
+
+
+@pytest.mark.parametrize("shape", [None, "hlm", "bhlm"])
 @pytest.mark.parametrize("kind", ["causal", "prefix", "full"])
 @pytest.mark.parametrize("length", [24, 300])  # one block, and two blocks and a rest
-def test_values_and_gradients_equal_the_plain_form(kind, length):
+def test_values_and_gradients_equal_the_plain_form(kind, length, shape):
+    """With no bias, one for all rows (T5's), and one of each row (Transformer-XL's)."""
     keys = jax.random.split(jax.random.key(0), 4)
-    q, k, v, g = (jax.random.normal(key, (2, length, 2, 8)) for key in keys)
-    third = length // 3
-    segments = np.repeat([[1, 2, 0]], [third, third, length - 2 * third], axis=1)
-    segments = jnp.asarray(np.concatenate([segments, np.ones_like(segments)]))
-    prefix = jnp.arange(length)[None] % third < 4 if kind == "prefix" else None
-    mask = Mask(segments, prefix, kind)
+    q, k, v = (jax.random.normal(key, (2, length, 2, 8)) for key in keys[:3])
+    sizes = {"b": 2, "h": 2, "l": length, "m": length}
+    bias = [jax.random.normal(keys[3], [sizes[axis] for axis in shape])] if shape else []
+    prefix = jnp.arange(length)[None] % (length // 3) < 4 if kind == "prefix" else None
+    mask = Mask(segments(length), prefix, kind)
+
+    def plain(q, k, v, *bias):
+        return attention.attend(q, k, v, mask.dense(), *bias)
+
+    def fast(q, k, v, *bias):
+        bias = bias[0] if bias else None
+        return attention_cpu.attend(q, k, v, mask.added(), bias, kind == "causal")
+
+    same(plain, fast, q, k, v, *bias)
+
+
+def test_a_memory_of_another_length():
+    keys = jax.random.split(jax.random.key(0), 3)
+    q = jax.random.normal(keys[0], (2, 9, 2, 8))
+    k, v = (jax.random.normal(key, (2, 15, 2, 8)) for key in keys[1:])
+    mask = CrossMask(segments(9), segments(15))
+    assert mask.blind().any()
 
     def plain(q, k, v):
-        return attention.attend(q, k, v, mask.dense())
+        return attention.attend(q, k, v, mask.seen())
 
-    def fast(q, k, v):
-        return attention_cpu.attend(q, k, v, mask.added(), kind == "causal")
-
-    for one, other in ((plain, fast),):
-        y, back = jax.vjp(one, q, k, v)
-        y2, back2 = jax.vjp(other, q, k, v)
-        assert close(y2, y) < 2e-6
-        for expected, found in zip(back(g), back2(g), strict=True):
-            assert close(found, expected) < 5e-6
+    same(plain, lambda q, k, v: attention_cpu.attend(q, k, v, mask.added()), q, k, v)
 
 
 def test_what_is_masked_has_a_gradient_of_exactly_zero():
@@ -44,7 +71,7 @@ def test_what_is_masked_has_a_gradient_of_exactly_zero():
     mask = Mask(jnp.asarray([[1] * 90 + [2] * 110]), None, "causal")
 
     def of_one_query(k, v, at):
-        return attention_cpu.attend(q, k, v, mask.added(), True)[0, at].sum()
+        return attention_cpu.attend(q, k, v, mask.added(), None, True)[0, at].sum()
 
     for at, first in ((40, 0), (150, 90)):
         for gradient in jax.grad(of_one_query, (0, 1))(k, v, at):

@@ -254,7 +254,8 @@ def test_a_shared_stack_is_two_equal_ones():
     assert float(value) == pytest.approx(float(expected_value), rel=1e-4)
     decoder, encoder = tiny.named(expected.pop("decoder")), tiny.named(expected.pop("encoder"))
     summed = {key: value + encoder.get(key, 0) for key, value in decoder.items()}
-    assert_close(tiny.named(found.pop("decoder")), summed, 1e-5)
+    # The two executions round differently.
+    assert_close(tiny.named(found.pop("decoder")), summed, 2e-5)
     assert_close(found, expected, 1e-5)
 
 
