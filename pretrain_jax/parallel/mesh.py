@@ -1,26 +1,51 @@
-"""The device mesh: axes `data`, `fsdp` and `tensor`."""
+"""The device mesh: axes `dcn`, `data`, `fsdp` and `tensor`.
+
+The fast network of a TPU slice carries the last three. `dcn`, the data-centre network between
+slices, carries gradients alone: each slice holds the whole model.
+"""
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh
 
 from pretrain_jax.errors import ConfigError
 
-AXES = ("data", "fsdp", "tensor")
+AXES = ("dcn", "data", "fsdp", "tensor")
 
 
-def build(devices: Sequence[Any], *, data: int = -1, fsdp: int = 1, tensor: int = 1) -> Mesh:
+def build(
+    devices: Sequence[Any], *, dcn: int = 1, data: int = -1, fsdp: int = 1, tensor: int = 1
+) -> Mesh:
     """A mesh over all `devices`; -1, at one axis at most, takes what the others leave.
 
-    Eight devices with fsdp=2, tensor=2 and data=-1 are a mesh of 2 x 2 x 2. Raises ConfigError
-    when the sizes do not multiply to the number of devices.
+    Eight devices with fsdp=2, tensor=2 and data=-1 are a mesh of 1 x 2 x 2 x 2. On TPUs neighbours
+    on the mesh are neighbours in the network. Raises ConfigError when the sizes do not multiply to
+    the number of devices, or when `dcn` is not the number of slices where there are several.
     """
-    sizes = resolve(len(devices), data=data, fsdp=fsdp, tensor=tensor)
-    grid = np.asarray(devices).reshape(tuple(sizes[axis] for axis in AXES))
+    sizes = resolve(len(devices), dcn=dcn, data=data, fsdp=fsdp, tensor=tensor)
+    slices = len({getattr(device, "slice_index", None) for device in devices})
+    if slices not in (1, sizes["dcn"]):
+        raise ConfigError(
+            f"mesh.dcn must be the number of TPU slices, {slices}; received mesh.dcn={sizes['dcn']}"
+        )
+    grid = arranged(devices, tuple(sizes[axis] for axis in AXES), slices)
     return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def arranged(devices: Sequence[Any], shape: tuple[int, ...], slices: int) -> np.ndarray:
+    """The devices as an array of this shape, along the physical network where there is one."""
+    if devices[0].platform != "tpu":
+        return np.asarray(devices).reshape(shape)
+    if slices == 1:
+        return mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
+    within, across = (1, *shape[1:]), (shape[0], *(1 for _ in shape[1:]))
+    return mesh_utils.create_hybrid_device_mesh(
+        within, across, devices, allow_split_physical_axes=True
+    )
 
 
 def resolve(devices: int, **sizes: int) -> dict[str, int]:

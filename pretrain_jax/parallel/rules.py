@@ -29,7 +29,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "buckets": (),
     "classes": (),
     # activations
-    "batch": ("data", "fsdp"),
+    "batch": ("dcn", "data", "fsdp"),
     "length": (),
     "hidden": (),
 }
@@ -124,9 +124,10 @@ def check_batch(batch_size: int, accumulate: int, mesh: Mesh, key: str) -> None:
         return
     below, above = batch_size // unit * unit, (batch_size // unit + 1) * unit
     near = f"{below} or {above}" if below else f"{above}"
+    split = " x ".join(f"mesh.{axis}" for axis in RULES["batch"])
     raise ConfigError(
-        f"{key} must be a multiple of mesh.data x mesh.fsdp x train.accumulate = "
-        f"{ways} x {accumulate}; received {batch_size}. The nearest legal batch is {near}"
+        f"{key} must be a multiple of {split} x train.accumulate = {ways} x {accumulate}; "
+        f"received {batch_size}. The nearest legal batch is {near}"
     )
 
 

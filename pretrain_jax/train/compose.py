@@ -28,7 +28,7 @@ from pretrain_jax.parallel import rules
 from pretrain_jax.train import match, options
 from pretrain_jax.train.match import Member
 from pretrain_jax.train.options import DataOptions, EvalOptions, Phase, TrainOptions
-from pretrain_jax.train.step import Program, TrainState
+from pretrain_jax.train.step import Program, TrainState, train_step
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -172,6 +172,19 @@ class Design:
             clip_norm=options.clipping(**own(self.config.optimizer, options.clipping)),
             accumulate=self.train.accumulate,
             seed=self.config.seed,
+        )
+
+    @cached_property
+    def step_function(self) -> Any:
+        """step_function(state, batch, program) -> (state, metrics), compiled at its first call."""
+        return jax.jit(
+            train_step,
+            static_argnums=2,
+            donate_argnums=0,
+            # What goes in comes out: otherwise the compiler may split a leaf of the optimizer's
+            # state in another way, and the second step would be compiled again.
+            out_shardings=(self.state_shardings, rules.replicated(self.mesh)),
+            compiler_options=self.compiler_options,
         )
 
     def apply(

@@ -26,7 +26,7 @@ from pretrain_jax.train.compose import Design, fix_schedule
 from pretrain_jax.train.feed import Feed
 from pretrain_jax.train.metrics import Progress, Throughput, Writer
 from pretrain_jax.train.options import Phase
-from pretrain_jax.train.step import TrainState, eval_step, train_step
+from pretrain_jax.train.step import TrainState, eval_step
 
 log = logging.getLogger(__name__)
 
@@ -137,16 +137,6 @@ class Loop:
 
     def __post_init__(self):
         self.train = self.design.train
-        whole = rules.replicated(self.design.mesh)
-        self.step_function = jax.jit(
-            train_step,
-            static_argnums=2,
-            donate_argnums=0,
-            # What goes in comes out: otherwise the compiler may split a leaf of the optimizer's
-            # state in another way, and the second step would be compiled again.
-            out_shardings=(self.design.state_shardings, whole),
-            compiler_options=self.design.compiler_options,
-        )
         self.eval_function = jax.jit(partial(eval_step, program=self.design.program))
         self.special = jnp.asarray(self.feed.tokenizer.special)
         self.throughput = Throughput()
@@ -167,7 +157,7 @@ class Loop:
                 batch = self.on_devices(next(batches))
                 measured = step >= self.measured_after
                 with contextlib.nullcontext() if measured else self.throughput.aside():
-                    state, metrics = self.step_function(state, batch, self.design.program)
+                    state, metrics = self.design.step_function(state, batch, self.design.program)
                     if not measured:
                         jax.block_until_ready(metrics)
                 step += 1

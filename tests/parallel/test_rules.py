@@ -48,7 +48,7 @@ def boxed(name, **changes):
         (("width", "heads", "head_width"), P("fsdp", "tensor", None)),
         (("layers", "feed_forward", "width"), P(None, "tensor", "fsdp")),
         (("vocabulary", "width"), P("tensor", "fsdp")),
-        (("batch", "length", "hidden"), P(("data", "fsdp"), None, None)),
+        (("batch", "length", "hidden"), P(("dcn", "data", "fsdp"), None, None)),
         ((None, "heads"), P(None, "tensor")),
         ((), P()),
     ],

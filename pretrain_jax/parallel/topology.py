@@ -1,0 +1,105 @@
+"""Devices of a TPU pod that is not here: what libtpu compiles for on a machine without TPUs."""
+
+import importlib.util
+import itertools
+import math
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from pretrain_jax import registry
+from pretrain_jax.errors import ConfigError
+
+# What libtpu asks a TPU machine for, and complains of at length where there is none.
+QUIET = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_STDERR_LOG_LEVEL": "3",
+    "TPU_MIN_LOG_LEVEL": "3",
+}
+KINDS = {"v2": 2, "v3": 2, "v4": 3, "v5e": 2, "v5p": 3, "v6e": 2, "tpu7x": 3}
+"""Generations, and the dimensions of their network."""
+# v4's two cores work as one device, as they do on real machines; libtpu's default splits them.
+CHIP_CONFIGS = {"v4": "megacore"}
+SIDES = (1, 2, 4, 8, 12, 16, 20, 24, 28, 32)
+
+
+def set_up() -> None:
+    """Keeps the default backend on the CPU and libtpu quiet. Call it before jax is imported."""
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+
+
+def devices(topology: str, slices: int = 1) -> list[Any]:
+    """The devices of `slices` pods, or parts of pods, called "v5e:4x4" or "v5p:8x16x16".
+
+    Raises ConfigError when there is no such topology, naming the nearest; when libtpu is missing.
+    """
+    kind, sides = read(topology)
+    if slices < 1:
+        raise ConfigError(f"--slices must be at least 1; received {slices}")
+    if importlib.util.find_spec("libtpu") is None:
+        raise ConfigError(
+            "compiling for a TPU needs libtpu, which is not installed; "
+            "install the extra: pip install -e '.[tpu]'"
+        )
+    try:
+        return described(kind, sides, slices)
+    except RuntimeError as error:
+        near = ", ".join(nearest(kind, sides))
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"--topology must be one that exists; received {topology!r}; libtpu says: {reason}. "
+            f"The nearest are {near}"
+        ) from None
+
+
+def read(topology: str) -> tuple[str, tuple[int, ...]]:
+    """("v5e", (4, 4)) of "v5e:4x4". Raises ConfigError."""
+    kind, _, layout = topology.partition(":")
+    kind = kind.lower()
+    if kind not in KINDS:
+        raise ConfigError(
+            f"--topology begins with a TPU generation ({', '.join(KINDS)}), as v5e:4x4 does; "
+            f"received {topology!r}{registry.nearest(kind, KINDS)}"
+        )
+    sides = layout.split("x")
+    if len(sides) != KINDS[kind] or not all(side.isdigit() and int(side) for side in sides):
+        example = "x".join(["4"] * KINDS[kind])
+        raise ConfigError(
+            f"a {kind} topology has {KINDS[kind]} sides, as {kind}:{example} has; "
+            f"received {topology!r}"
+        )
+    return kind, tuple(int(side) for side in sides)
+
+
+def described(kind: str, sides: tuple[int, ...], slices: int) -> list[Any]:
+    """libtpu's devices; RuntimeError where it knows no such topology."""
+    from jax.experimental import topologies
+
+    more: dict[str, Any] = {"num_slices": slices} if slices > 1 else {}
+    if kind in CHIP_CONFIGS:
+        more["chip_config_name"] = CHIP_CONFIGS[kind]
+    name = f"{kind}:{'x'.join(map(str, sides))}"
+    return list(topologies.get_topology_desc(platform="tpu", topology_name=name, **more).devices)
+
+
+def nearest(kind: str, sides: tuple[int, ...], count: int = 3) -> Iterator[str]:
+    """Topologies that exist, nearest in sides and in chips first."""
+
+    def away(other: tuple[int, ...]) -> float:
+        chips = abs(math.log(math.prod(other) / math.prod(sides)))
+        return chips + sum(abs(math.log(a / b)) for a, b in zip(other, sides, strict=True))
+
+    found = 0
+    for other in sorted(itertools.product(SIDES, repeat=len(sides)), key=away):
+        try:
+            described(kind, other, 1)
+        except RuntimeError:
+            continue
+        yield f"{kind}:{'x'.join(map(str, other))}"
+        found += 1
+        if found == count:
+            return

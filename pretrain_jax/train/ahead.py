@@ -1,0 +1,203 @@
+"""Compile the training step for devices that are not here, and say what it would take of them.
+
+The step is the one that `loop` runs, lowered for shapes instead of arrays: nothing is allocated.
+What it moves is read off the compiled program (parallel/hlo.py).
+"""
+
+import json
+import re
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+
+from pretrain_jax.parallel import chips, hlo, topology
+from pretrain_jax.train import flops, sizes
+from pretrain_jax.train.compose import Design
+
+ASSUMED = (
+    "the slowest of three, perfectly overlapped: products at the chip's peak; every operand and "
+    "result through HBM once; collectives over one axis of the network, both ways"
+)
+
+
+def devices(where: str, slices: int) -> list[Any]:
+    """Those of a topology ("v5e:4x4"), or, where `where` is empty, those that jax finds here."""
+    return topology.devices(where, slices) if where else jax.devices()
+
+
+def show(found: dict[str, Any], where: str, as_json: bool) -> None:
+    """Prints a report."""
+    print(json.dumps(found, indent=2) if as_json else "\n".join(table(found, where)))
+
+
+def report_of(config: Any, devices: Sequence[Any]) -> dict[str, Any]:
+    """The report of a config on these devices."""
+    return report(Design(config, tuple(devices)))
+
+
+def report(design: Design) -> dict[str, Any]:
+    """What one update of the largest phase takes; bytes and FLOPs are those of one device."""
+    design.check()
+    count, chip = len(design.devices), chips.chip(design.devices[0].device_kind)
+    memory = chip.memory if chip else None
+    state = sizes.memory_per_device(design)
+    phase = max(design.phases, key=lambda p: p.batch_size * design.tokens_per_row(p.seq_len))
+    tokens = phase.batch_size * design.tokens_per_row(phase.seq_len)
+    found = {
+        "parameters": sum(sizes.parameters(design).values()),
+        "devices": count,
+        "device_kind": design.devices[0].device_kind,
+        "mesh": dict(design.mesh.shape),
+        "tokens_per_step": tokens,
+        "hbm_bytes_per_device": memory,
+        "parameter_bytes_per_device": state["parameters"],
+        "optimizer_bytes_per_device": state["optimizer"],
+    }
+    begin = time.monotonic()
+    try:
+        compiled = lower(design, phase).compile()
+    except jax.errors.JaxRuntimeError as error:
+        used = used_bytes(str(error), state["parameters"] + state["optimizer"])
+        if used is None:
+            raise
+        keys = ("collective_bytes_per_device", "estimated_mfu")
+        found |= {"peak_bytes_per_device": used, "fits": False, **dict.fromkeys(keys)}
+        return found | {"compile_seconds": time.monotonic() - begin}
+    peak = peak_bytes(compiled)
+    found |= {
+        "compile_seconds": time.monotonic() - begin,
+        "temporary_bytes_per_device": compiled.memory_analysis().temp_size_in_bytes,
+        "peak_bytes_per_device": peak,
+        "fits": None if memory is None else peak <= memory,
+    }
+    done = work(hlo.parse(compiled.as_text(), count), traced_flops(design, phase) / count)
+    model = flops.per_token(design, phase.seq_len) * tokens / count
+    return found | done | roofline(chip, done, model)
+
+
+def work(program: hlo.Program, executed: float) -> dict[str, Any]:
+    """What one device does in a step: FLOPs, bytes through its memory, bytes that it sends."""
+    sent: dict[str, float] = {}
+    for collective in program.collectives():
+        sent[collective.kind] = sent.get(collective.kind, 0.0) + collective.wire
+    return {
+        "flops_per_device": executed,
+        "memory_bytes_per_device": program.memory_bytes(),
+        "collective_bytes_per_device": sum(sent.values()),
+        "collectives": sent,
+        "uncounted_loops": sorted(set(program.unknown_loops)),
+    }
+
+
+def lower(design: Design, phase: Any) -> Any:
+    """The training step of a phase, lowered."""
+    shapes = design.batch_shapes(phase.batch_size, phase.seq_len)
+    batch = {
+        name: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=design.batch_sharding)
+        for name, s in shapes.items()
+    }
+    return design.step_function.lower(design.abstract_state, batch, design.program)
+
+
+def traced_flops(design: Design, phase: Any) -> float:
+    """Matrix products of a whole step as it is traced: recomputation counts, padding too."""
+    shapes = design.batch_shapes(phase.batch_size, phase.seq_len)
+    jaxpr = design.step_function.trace(design.abstract_state, shapes, design.program).jaxpr
+    return flops.count(jaxpr.jaxpr)
+
+
+def peak_bytes(compiled: Any) -> int:
+    """Arguments, results that are not in their place, and what the step needs beside."""
+    stats = compiled.memory_analysis()
+    fresh = stats.output_size_in_bytes - stats.alias_size_in_bytes
+    return stats.argument_size_in_bytes + fresh + stats.temp_size_in_bytes
+
+
+def used_bytes(message: str, state: int) -> int | None:
+    """Bytes that a program for a TPU would need, from the compiler's refusal; None for another.
+
+    state: bytes of parameters and optimizer, where the refusal tells of temporaries alone.
+
+    >>> used_bytes("Used 20.00G of 15.75G hbm. Exceeded hbm capacity by 4.25G", 0)
+    21474836480
+    >>> used_bytes("required for HLO temporaries (1.00G) exceeds available HBM (15.75G)", 1000)
+    1073742824
+    """
+    for before, beside in ((r"Used ", 0), (r"HLO temporaries \(", state)):
+        said = re.search(before + r"([\d.]+)([KMGT])", message)
+        if said and "hbm" in message.lower():
+            return beside + int(float(said[1]) * 2 ** (10 * ("KMGT".index(said[2]) + 1)))
+    return None
+
+
+def roofline(chip: chips.Chip | None, done: dict[str, Any], model: float) -> dict[str, Any]:
+    """Seconds that a step's `work` takes at least, by what bounds it, and the MFU that leaves.
+
+    model: FLOPs of the model that the step trains, recomputation and padding not among them.
+    """
+    if chip is None or chip.memory_rate is None or chip.link_rate is None:
+        return {"seconds": None, "estimated_mfu": None}
+    seconds = {
+        "products": done["flops_per_device"] / chip.flops,
+        "memory": done["memory_bytes_per_device"] / chip.memory_rate,
+        "network": done["collective_bytes_per_device"] / (2 * chip.link_rate),
+    }
+    mfu = model / chip.flops / max(seconds.values())
+    return {"seconds": seconds, "estimated_mfu": mfu, "assumed": ASSUMED}
+
+
+def table(found: dict[str, Any], where: str) -> Iterator[str]:
+    """The lines of the table."""
+    mesh = " x ".join(f"{axis} {size}" for axis, size in found["mesh"].items() if size > 1)
+    yield f"{found['devices']} x {found['device_kind']} {where} (mesh {mesh or '1'})"
+    yield row("parameters", f"{found['parameters']:,}")
+    yield row("tokens a step", f"{found['tokens_per_step']:,}")
+    for name in ("parameter", "optimizer", "temporary", "peak"):
+        size = found.get(f"{name}_bytes_per_device")
+        if size is not None:
+            yield row(f"{name} bytes a device", gib(size))
+    yield from verdict(found)
+    if found["collective_bytes_per_device"] is not None:
+        yield from movement(found)
+    for one in found.get("tried", ()):
+        what = ", ".join(f"{key}={value}" for key, value in one["changes"].items())
+        yield f"tried {what or 'the config as it is'}: {gib(one['peak_bytes'])}"
+    yield row("compiled in", f"{found['compile_seconds']:.1f} s")
+
+
+def verdict(found: dict[str, Any]) -> Iterator[str]:
+    """Whether it fits."""
+    memory = found["hbm_bytes_per_device"]
+    if memory is None:
+        return
+    yield row("HBM a device", gib(memory))
+    left = memory - found["peak_bytes_per_device"]
+    yield row(
+        "fits" if found["fits"] else "DOES NOT FIT",
+        f"{gib(abs(left))} {'free' if left >= 0 else 'too much'}",
+    )
+
+
+def movement(found: dict[str, Any]) -> Iterator[str]:
+    """FLOPs, bytes and time."""
+    yield row("FLOPs a step and device", f"{found['flops_per_device']:.4g}")
+    yield row("bytes through its memory", gib(found["memory_bytes_per_device"]))
+    yield row("bytes it sends", gib(found["collective_bytes_per_device"]))
+    yield from (row(f"  {kind}", gib(size)) for kind, size in found["collectives"].items())
+    if found["seconds"] is None:
+        return
+    for what, seconds in found["seconds"].items():
+        yield row(f"seconds for {what}, at least", f"{seconds:.4g}")
+    yield row("MFU, at most", f"{found['estimated_mfu']:.1%}")
+    yield f"  assumed: {found['assumed']}"
+
+
+def gib(size: float) -> str:
+    return f"{size / 2**30:,.3f} GiB"
+
+
+def row(name: str, value: str) -> str:
+    """A name, and a value that ends at column 66."""
+    return f"{name:<40}{value:>26}"

@@ -1,0 +1,88 @@
+"""Pods that are not here: names are checked first, then libtpu is asked."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from pretrain_jax.errors import ConfigError
+from pretrain_jax.parallel import mesh, topology
+
+needs_libtpu = pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed: the extra tpu"
+)
+
+
+@pytest.mark.parametrize(
+    "name, expected", [("v5e:4x4", ("v5e", (4, 4))), ("TPU7x:2x2x1", ("tpu7x", (2, 2, 1)))]
+)
+def test_names(name, expected):
+    assert topology.read(name) == expected
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("v5q:4x4", r"begins with a TPU generation .* received 'v5q:4x4'; did you mean v5"),
+        ("", "begins with a TPU generation"),
+        ("v5e:4x4x4", "a v5e topology has 2 sides, as v5e:4x4 has; received 'v5e:4x4x4'"),
+        ("v5p:4x4", "a v5p topology has 3 sides"),
+        ("v5p:4x4x0", "a v5p topology has 3 sides"),
+        ("v5p:axbxc", "a v5p topology has 3 sides"),
+    ],
+)
+def test_what_is_no_name_is_refused_without_libtpu(name, said):
+    with pytest.raises(ConfigError, match=said):
+        topology.devices(name)
+
+
+def test_slices_are_at_least_one():
+    with pytest.raises(ConfigError, match="--slices must be at least 1; received 0"):
+        topology.devices("v5e:4x4", 0)
+
+
+def test_a_missing_libtpu_is_named_with_the_extra_that_has_it(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"libtpu, which is not installed.*\.\[tpu\]"):
+        topology.devices("v5e:4x4")
+
+
+def test_several_slices_need_the_axis_between_them():
+    pod = [SimpleNamespace(platform="tpu", slice_index=i // 4) for i in range(8)]
+    with pytest.raises(
+        ConfigError, match=r"mesh\.dcn must be the number of TPU slices, 2; received"
+    ):
+        mesh.build(pod, data=1, fsdp=-1)
+
+
+PRINTED = """
+from pretrain_jax.parallel import topology
+topology.set_up()
+import jax, json
+from pretrain_jax.errors import ConfigError
+from pretrain_jax.parallel import mesh
+two = mesh.build(topology.devices("v5p:2x2x2", 2), dcn=2, data=1, fsdp=-1)
+try:
+    topology.devices("v5p:3x5x7")
+except ConfigError as error:
+    refused = str(error)
+print(json.dumps({
+    "backend": jax.default_backend(),
+    "v4": len(topology.devices("v4:2x2x4")),
+    "slices": [[d.slice_index for d in part.flat] for part in two.devices],
+    "refused": refused,
+}))
+"""
+
+
+@needs_libtpu
+def test_libtpu_describes_pods_in_silence_and_the_backend_stays_the_cpu():
+    done = subprocess.run([sys.executable, "-c", PRINTED], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    found = json.loads(done.stdout)
+    assert found["backend"] == "cpu" and found["v4"] == 16
+    assert found["slices"] == [[0] * 8, [1] * 8]
+    assert "received 'v5p:3x5x7'" in found["refused"] and "v5p:4x4x8" in found["refused"]

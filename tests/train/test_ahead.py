@@ -1,0 +1,151 @@
+"""The training step compiled ahead: what it says of memory, network and time."""
+
+import importlib.util
+import itertools
+import json
+import subprocess
+import sys
+
+import jax
+import pytest
+import tiny_job
+
+from pretrain_jax import config, main
+from pretrain_jax.errors import ConfigError
+from pretrain_jax.parallel import chips
+from pretrain_jax.train import ahead, compose, search, sizes
+
+needs_libtpu = pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed: the extra tpu"
+)
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    return tiny_job.write(tmp_path_factory.mktemp("ahead"))
+
+
+def design(job, **changes):
+    overrides = [(key, str(value)) for key, value in changes.items()]
+    return compose.Design(
+        compose.fix_schedule(config.read(str(job), overrides)), tuple(jax.devices())
+    )
+
+
+def test_a_report_on_the_devices_that_are_here(job):
+    """Eight devices split the batch: each sends 2 x 7/8 of the gradients, and those of the tied
+    embedding's two uses apart."""
+    of = design(job)
+    found = ahead.report(of)
+    assert found["devices"] == 8 and found["mesh"]["data"] == 8
+    assert found["parameters"] == sum(sizes.parameters(of).values())
+    assert found["tokens_per_step"] == 8 * 16
+    state = found["parameter_bytes_per_device"] + found["optimizer_bytes_per_device"]
+    assert found["peak_bytes_per_device"] > state
+    gradients = 2 * 7 / 8 * found["parameter_bytes_per_device"]
+    assert gradients * 0.99 < found["collective_bytes_per_device"] < gradients * 2
+    assert found["fits"] is None and found["estimated_mfu"] is None  # nobody knows a CPU's
+    assert found["uncounted_loops"] == []
+
+
+def test_flops_count_recomputation(job):
+    plain, again = (
+        ahead.report(design(job, **{"model.remat": remat}))["flops_per_device"]
+        for remat in ("none", "full")
+    )
+    # Of 8 products' worth (2 forward, 4 backward, for layers and read-out) the layers' 2 again.
+    assert 1.1 < again / plain < 4 / 3
+
+
+def test_split_parameters_take_less_memory_and_more_network(job):
+    whole, split = (
+        ahead.report(design(job, **{"mesh.data": 8 // ways, "mesh.fsdp": ways})) for ways in (1, 8)
+    )
+    assert split["parameter_bytes_per_device"] < whole["parameter_bytes_per_device"] / 4
+    assert split["collective_bytes_per_device"] > whole["collective_bytes_per_device"]
+
+
+def test_a_mesh_that_does_not_fit_is_refused_before_compiling(job):
+    with pytest.raises(ConfigError, match=r"mesh\.fsdp"):
+        ahead.report(design(job, **{"mesh.data": 1, "mesh.fsdp": 3}))
+
+
+def test_the_roofline_is_the_slowest_of_three():
+    chip = chips.Chip(flops=100.0, memory=1, memory_rate=10.0, link_rate=1.0)
+    names = ("flops_per_device", "memory_bytes_per_device", "collective_bytes_per_device")
+    found = ahead.roofline(chip, dict(zip(names, (200.0, 50.0, 4.0), strict=True)), model=150.0)
+    assert found["seconds"] == {"products": 2.0, "memory": 5.0, "network": 2.0}
+    assert found["estimated_mfu"] == pytest.approx(150 / 100 / 5)
+
+
+def test_json_is_all_of_standard_output(job, capsys):
+    assert main.main([f"--config={job}", "--mode=compile", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["devices"] == 8
+
+
+def test_the_table_says_what_the_json_says(job, capsys):
+    assert main.main([f"--config={job}", "--mode=compile"]) == 0
+    told = capsys.readouterr().out
+    assert "bytes it sends" in told and "(mesh data 8)" in told
+
+
+@pytest.mark.parametrize("option", ["--topology=v5e:2x2", "--slices=2", "--json", "--search"])
+def test_options_of_this_mode_are_refused_in_others(job, option):
+    with pytest.raises(ConfigError, match="belongs to --mode=compile; received --mode=train"):
+        main.main([f"--config={job}", option])
+
+
+def told_of(job, *options):
+    command = [sys.executable, "-m", "pretrain_jax.main", f"--config={job}", "--mode=compile"]
+    return subprocess.run([*command, "--json", *options], capture_output=True, text=True)
+
+
+@needs_libtpu
+def test_a_pod_that_is_not_here(job):
+    done = told_of(job, "--topology=v5e:2x2", "--config.mesh.fsdp=4")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    found = json.loads(done.stdout)
+    assert found["devices"] == 4 and found["fits"] is True
+    assert found["hbm_bytes_per_device"] == 16 * 2**30
+    assert 0 < found["estimated_mfu"] < 1
+
+
+@needs_libtpu
+def test_what_does_not_fit_is_said_in_the_same_words(job):
+    done = told_of(job, "--topology=v5e:2x2", "--config.train.batch_size=4194304")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["fits"] is False
+    assert found["peak_bytes_per_device"] > found["hbm_bytes_per_device"]
+
+
+@pytest.mark.parametrize(
+    "changes, expected",
+    [
+        ({}, [{}, {"model.remat": "dots"}, {"model.remat": "full"}]),
+        ({"model.remat": "full"}, [{}, {"mesh.data": 1, "mesh.fsdp": -1}]),
+    ],
+)
+def test_the_search_begins_with_what_costs_least(job, changes, expected):
+    overrides = [(key, str(value)) for key, value in changes.items()]
+    found = list(itertools.islice(search.alternatives(config.read(str(job), overrides)), 3))
+    assert found[: len(expected)] == expected
+
+
+def test_the_search_tries_until_it_fits(job, monkeypatch):
+    """A device with room for less than the config as it is takes."""
+    settings = compose.fix_schedule(config.read(str(job)))
+    takes = ahead.report_of(settings, jax.devices())["peak_bytes_per_device"]
+    small = chips.Chip(1e12, int(takes * 0.9), 1e12, 1e12)
+    monkeypatch.setattr(chips, "chip", lambda kind: small)
+    found = search.search(settings, jax.devices())
+    assert found["fits"] is True and found["peak_bytes_per_device"] <= small.memory
+    assert found["tried"][0]["changes"] == {} and found["changes"] == found["tried"][-1]["changes"]
+    assert all(one["peak_bytes"] > small.memory for one in found["tried"][:-1])
+    told = "\n".join(ahead.table(found, ""))
+    assert "tried the config as it is" in told and "fits" in told
+
+
+def test_the_search_needs_a_known_memory(job):
+    with pytest.raises(ConfigError, match="memory is known"):
+        search.search(compose.fix_schedule(config.read(str(job))), jax.devices())
