@@ -12,19 +12,18 @@ import pytest
 
 from pretrain_jax import config
 from pretrain_jax.layers.axes import constrain, placing
-from pretrain_jax.parallel import rules
+from pretrain_jax.parallel import mesh, rules
 from pretrain_jax.train.compose import Design
-from pretrain_jax.train.step import train_step
 
 CONFIG = Path(__file__).with_name("tiny_config.py")
-ALONE = (1, 1, 1)
-MESHES = {"8 data": (8, 1, 1), "8 fsdp": (1, 8, 1), "2 x 2 x 2": (2, 2, 2)}
+ALONE = (1, 1, 1, 1)
+MESHES = {"2 dcn x 4 data": (2, 4, 1, 1), "8 fsdp": (1, 1, 8, 1), "2 x 2 x 2": (1, 2, 2, 2)}
 STEPS = 20
 every_mesh = pytest.mark.parametrize("sizes", MESHES.values(), ids=MESHES.keys())
 
 
 def design(sizes, optimizer="adamw", **overrides):
-    axes = dict(zip(("data", "fsdp", "tensor"), map(str, sizes), strict=True))
+    axes = dict(zip(mesh.AXES, map(str, sizes), strict=True))
     pairs = [(f"mesh.{axis}", size) for axis, size in axes.items()]
     pairs += [("optimizer.name", optimizer), *overrides.items()]
     count = int(np.prod(sizes))
@@ -58,15 +57,10 @@ def run(sizes, optimizer="adamw"):
     state = how.init_state()
     first = jax.device_get(state.params)
     layouts = jax.tree.map(lambda x: x.sharding, state)
-    # Compiled once: it refuses a state that is laid out in another way than the first. Without
-    # out_shardings the compiler splits Adafactor's second moments, and step 2 compiles again.
-    step = jax.jit(
-        train_step,
-        static_argnums=2,
-        donate_argnums=0,
-        out_shardings=(how.state_shardings, rules.replicated(how.mesh)),
-    )
-    compiled = step.lower(how.abstract_state, next(batches(how)), how.program).compile()
+    # Compiled once: it refuses a state that is laid out in another way than the first.
+    compiled = how.step_function.lower(
+        how.abstract_state, next(batches(how)), how.program
+    ).compile()
     found = []
     for batch in batches(how):
         state, metrics = compiled(state, batch)
@@ -96,7 +90,7 @@ def test_losses_are_the_same(sizes, optimizer):
 
 
 def test_parameters_and_moments_are_made_and_stay_split():
-    layouts = run((2, 2, 2))[1]
+    layouts = run((1, 2, 2, 2))[1]
     up = layouts.params["stack"]["layers"]["feed_forward"]["up"]["kernel"]
     assert up.shard_shape((2, 32, 64)) == (2, 16, 32)
     moments = [
@@ -109,13 +103,13 @@ def test_parameters_and_moments_are_made_and_stay_split():
 
 
 def test_an_activation_is_placed_by_the_table_inside_placing_alone():
-    mesh = design((2, 2, 2)).mesh
+    devices = design((1, 2, 2, 2)).mesh
     x = np.zeros((4, 3, 8), np.float32)
     assert constrain(x, "batch", "length", "hidden") is x  # pyright: ignore[reportArgumentType]
 
     @jax.jit
     def placed(x):
-        with placing(rules.Placement(mesh)):
+        with placing(rules.Placement(devices)):
             return constrain(x, "batch", "length", "hidden")
 
     assert placed(x).sharding.shard_shape(x.shape) == (1, 3, 8)
@@ -124,10 +118,9 @@ def test_an_activation_is_placed_by_the_table_inside_placing_alone():
 COMPILE = """
 import sys
 sys.path.insert(0, {folder!r})
-import jax, test_same_run as runs
-how = runs.design((2, 2, 2))
-step = jax.jit(runs.train_step, static_argnums=2, donate_argnums=0)
-step.lower(how.abstract_state, next(runs.batches(how)), how.program).compile()
+import test_same_run as runs
+how = runs.design((1, 2, 2, 2))
+how.step_function.lower(how.abstract_state, next(runs.batches(how)), how.program).compile()
 print("compiled")
 """
 
