@@ -1,5 +1,7 @@
 """Schedules at their corners, and the rate that the n-th update really gets."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -102,19 +104,22 @@ def test_without_warm_up_the_first_update_gets_the_peak(warmup_steps):
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_the_logged_rate_has_the_bits_of_the_rate_used(name):
+    """As in a training step: both stand in one program, compiled as users compile it."""
     schedule = build_schedule(name, learning_rate=PEAK, warmup_steps=7, decay_steps=29)
     tx = optax.scale_by_learning_rate(schedule)
 
-    @jax.jit
-    def update(params, state):
+    as_users = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
+
+    @partial(jax.jit, compiler_options=as_users)
+    def update(count, params, state):
         updates, state = tx.update({"w": jnp.ones(3)}, state)
-        return optax.apply_updates(params, updates), updates, state
+        return optax.apply_updates(params, updates), updates, state, schedule(count)
 
     params = {"w": jnp.zeros(3)}
     state = tx.init(params)
     for count in range(40):
-        params, updates, state = update(params, state)
-        assert float(schedule(count)) == -float(updates["w"][0])
+        params, updates, state, logged = update(count, params, state)
+        assert float(logged) == -float(updates["w"][0])
 
 
 def test_a_run_shorter_than_its_warm_up_stays_in_it():
