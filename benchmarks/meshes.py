@@ -1,28 +1,36 @@
-"""The same run on 1 device and on 8 simulated ones: losses, and the order of the tokens.
+"""The same run on 1 device and on 8 simulated ones, in 1, 2 and 4 processes: losses, and tokens.
 
-    python benchmarks/meshes.py [--config=configs/gpt2_nano.py] [--steps=20]
+    python benchmarks/meshes.py [--config=configs/gpt2_nano.py] [--steps=20] [--only=sequence]
 
-Each mesh is a process of its own. Prints the largest relative difference of a loss from the run on
-one device, and the first step at which it is over 1e-5 (ELECTRA's, where a sampled token flips). A
-mesh over which the model does not divide is refused, in the program's words. The order of the
-tokens does not know of devices: the SHA-256 of the batches is printed for each mesh.
+Each layout has processes of its own, joined by jax.distributed over loopback (gloo). Prints the
+largest relative difference of a loss from the run on one device, and the first step at which it is
+over 1e-5 (ELECTRA's, where a sampled token flips). A mesh over which the model does not divide is
+refused, in the program's words. The order of the tokens knows of neither devices nor processes: the
+SHA-256 of all rows is printed for each layout. --only: layouts with this in their name, and 1.
 """
 
 import argparse
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-MESHES = {
-    "1": (1, {}),
-    "8 data": (8, {"data": 8}),
-    "8 fsdp": (8, {"data": 1, "fsdp": 8}),
-    "4 data x 2 fsdp": (8, {"data": 4, "fsdp": 2}),
-    "2 x 2 x 2": (8, {"data": 2, "fsdp": 2, "tensor": 2}),
+LAYOUTS = {  # name: devices, processes, mesh
+    "1": (1, 1, {}),
+    "8 data": (8, 1, {"data": 8}),
+    "8 fsdp": (8, 1, {"data": 1, "fsdp": 8}),
+    "4 data x 2 fsdp": (8, 1, {"data": 4, "fsdp": 2}),
+    "2 x 2 x 2 tensor": (8, 1, {"data": 2, "fsdp": 2, "tensor": 2}),
+    "8 sequence": (8, 1, {"data": 1, "sequence": 8}),
+    "2 fsdp x 2 sequence x 2 tensor": (8, 1, {"data": 1, "fsdp": 2, "sequence": 2, "tensor": 2}),
+    "8 data, 2 processes": (8, 2, {"data": 8}),
+    "8 data, 4 processes": (8, 4, {"data": 8}),
+    "8 fsdp, 2 processes": (8, 2, {"data": 1, "fsdp": 8}),
+    "2 data x 4 sequence, 4 processes": (8, 4, {"data": 2, "sequence": 4}),
 }
 
 
@@ -30,54 +38,102 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--config", default="configs/gpt2_nano.py")
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--mesh", choices=MESHES, help=argparse.SUPPRESS)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--layout", choices=LAYOUTS, help=argparse.SUPPRESS)
     parser.add_argument("--workdir", help=argparse.SUPPRESS)
+    parser.add_argument("--coordinator", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--process", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.mesh:
+    if options.layout:
         train(options)
         return
-    print("| mesh | largest relative difference of a loss | first over 1e-5 | SHA-256 of batches |")
+    print("| layout | largest relative difference of a loss | first over 1e-5 | SHA-256 of rows |")
     print("|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         expected: list[float] = []
-        for mesh, (devices, _) in MESHES.items():
-            run = Path(folder) / mesh.replace(" ", "_")
-            flag = f"--xla_force_host_platform_device_count={devices}"
-            command = [sys.executable, __file__, "--mesh", mesh, "--workdir", str(run)]
-            command += ["--config", options.config, "--steps", str(options.steps)]
-            done = subprocess.run(
-                command, env={**os.environ, "XLA_FLAGS": flag}, capture_output=True, text=True
-            )
-            if done.returncode:
-                print(f"| {mesh} | {done.stderr.strip().splitlines()[-1]} | | |", flush=True)
+        for layout in (name for name in LAYOUTS if name == "1" or options.only in name):
+            run = Path(folder) / layout.replace(" ", "_").replace(",", "")
+            said = together(layout, run, options)
+            if said:
+                print(f"| {layout} | {said} | | |", flush=True)
                 continue
             found = losses(run)
             expected = expected or found
             off = [abs(a - b) / b for a, b in zip(found, expected, strict=True)]
             first = next((str(n) for n, value in enumerate(off, 1) if value > 1e-5), "none")
-            row = [mesh, f"{max(off):.1e}", first, done.stdout.split()[-1][:16]]
+            row = [layout, f"{max(off):.1e}", first, digest(run)]
             print(f"| {' | '.join(row)} |", flush=True)
 
 
+def together(layout: str, run: Path, options: argparse.Namespace) -> str:
+    """Runs the processes of a layout to their end; returns what the first says that fails."""
+    devices, processes, _ = LAYOUTS[layout]
+    flag = f"--xla_force_host_platform_device_count={devices // processes}"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, __file__, "--layout", layout, "--workdir", str(run)]
+    command += ["--config", options.config, "--steps", str(options.steps)]
+    if processes > 1:
+        command += ["--coordinator", coordinator]
+    started = [
+        subprocess.Popen(
+            [*command, "--process", str(number)],
+            env={**os.environ, "XLA_FLAGS": flag},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(processes)
+    ]
+    said = [process.communicate()[1] for process in started]
+    failed = [s for s, p in zip(said, started, strict=True) if p.returncode]
+    return failed[0].strip().splitlines()[-1] if failed else ""
+
+
 def train(options: argparse.Namespace) -> None:
-    """One run; the digest of its batches goes to standard output."""
+    """One process of a run; the digests of its rows go into a file beside the workdir."""
     from pretrain_jax import config
+    from pretrain_jax.parallel import hosts, rows
     from pretrain_jax.train import loop
 
-    whole = hashlib.sha256()
-    on_devices = loop.Loop.on_devices
+    noted: list[dict[int, str]] = []
+    place = rows.Rows.place
 
-    def noted(self, batch):
-        whole.update(b"".join(batch[name].tobytes() for name in sorted(batch)))
-        return on_devices(self, batch)
+    def note_and_place(self, made, batch_size):
+        names = sorted(made)
+        noted.append(
+            {
+                int(row): hashlib.sha256(b"".join(made[n][i].tobytes() for n in names)).hexdigest()
+                for i, row in enumerate(self.here(batch_size))
+            }
+        )
+        return place(self, made, batch_size)
 
-    loop.Loop.on_devices = noted
-    axes = MESHES[options.mesh][1]
+    rows.Rows.place = note_and_place
+    _, processes, axes = LAYOUTS[options.layout]
     changes = {f"mesh.{axis}": str(size) for axis, size in axes.items()}
     changes |= {"train.steps": str(options.steps), "train.log_every": "1", "eval.every": "0"}
     changes |= {"eval.tokens": "1000", "eval.sample_tokens": "0", "train.dtype": "float32"}
-    loop.train(config.read(options.config, list(changes.items())), options.workdir)
-    print(whole.hexdigest())
+    settings = config.read(options.config, list(changes.items()))
+    group = hosts.join(
+        options.coordinator, processes if options.coordinator else 1, options.process, 120
+    )
+    loop.train(settings, options.workdir, group)
+    Path(f"{options.workdir}.{options.process}.json").write_text(json.dumps(noted))
+
+
+def digest(run: Path) -> str:
+    """One for all rows of all batches, whichever process made them."""
+    parts = [json.loads(path.read_text()) for path in run.parent.glob(f"{run.name}.*.json")]
+    whole = hashlib.sha256()
+    for batch in zip(*parts, strict=True):
+        rows: dict[int, str] = {}
+        for part in batch:
+            for row, found in part.items():
+                if rows.setdefault(int(row), found) != found:
+                    raise SystemExit(f"two processes made row {row} in different ways")
+        whole.update("".join(rows[row] for row in sorted(rows)).encode())
+    return whole.hexdigest()[:16]
 
 
 def losses(run: Path) -> list[float]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pretrain_jax import command
+from pretrain_jax.train.columns import gib, row
 
 
 def main(argv: list[str]) -> int:
@@ -79,16 +80,11 @@ def table(found: dict[str, Any]) -> Iterator[str]:
     mesh = " x ".join(f"{axis} {size}" for axis, size in found["mesh"].items())
     memory = found["memory_per_device"]
     yield f"memory a device, of {found['devices']} (mesh {mesh}), products in {found['dtype']}"
-    yield from (row(f"  {what}", f"{size / 2**30:,.3f} GiB") for what, size in memory.items())
+    yield from (row(f"  {what}", gib(size)) for what, size in memory.items())
     yield ""
     yield f"{'key':<32}{'from':<14}value"
     for key, (value, origin) in found["config"].items():
         yield f"{key:<32}{origin:<14}{json.dumps(value)}"
-
-
-def row(name: str, value: str) -> str:
-    """A name, and a value that ends at column 66."""
-    return f"{name:<40}{value:>26}"
 
 
 if __name__ == "__main__":

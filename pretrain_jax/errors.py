@@ -61,3 +61,9 @@ class UnwritableWorkdir(UserError):
     """The workdir cannot be written to."""
 
     exit_code = 74
+
+
+class HostMissing(UserError):
+    """A process of this run is not there, or did not come in time."""
+
+    exit_code = 69

@@ -1,65 +1,85 @@
 """Train, evaluate what was trained, look at what would be trained on, or compile for a pod.
 
     python -m pretrain_jax.main --config=configs/gpt2_nano.py [--workdir=DIR]
-                                [--mode=train|eval|preflight] [--config.SECTION.KEY=VALUE ...]
-    python -m pretrain_jax.main --config=configs/gpt2_xl.py --mode=compile
-                                [--topology=v5e:4x4 [--slices=1] [--search]] [--json]
+                                [--mode=train|eval] [--config.SECTION.KEY=VALUE ...]
+                                [--coordinator=HOST:PORT --processes=4 --process=0] [--wait=300]
+    ... --mode=preflight [--topology=v5e:4x4 [--slices=1]]
+    ... --mode=compile   [--topology=v5e:4x4 [--slices=1] [--search]] [--json]
+
+Many hosts run the same command. Cloud TPU VMs, GKE's TPU pods and SLURM tell them of each other in
+the environment; elsewhere every process is given the address of process 0, how many there are, and
+its own number. --wait: seconds until those that are missing are named. --topology: devices that
+need not be here.
 
 The same command goes on from the last checkpoint after any stop. The workdir is runs/<name of the
 config> unless it is given. Exit codes: 0 done, 64 bad configuration or usage, 65 bad data,
-66 input missing, 74 unwritable workdir, 75 stopped by a signal and saved (start again to go on),
-78 the workdir belongs to another configuration, 81 non-finite numbers, 82 workdir in use.
+66 input missing, 69 another process of the run is missing, 74 unwritable workdir, 75 stopped by a
+signal and saved (start again to go on), 78 the workdir belongs to another configuration,
+81 non-finite numbers, 82 workdir in use.
 """
 
 import sys
+from typing import Any
 
 from pretrain_jax import command
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.parallel import topology
 
-MODES = ("train", "eval", "preflight", "compile")
-FLAGS = {"workdir": "", "mode": "train", "topology": "", "slices": "1"}
+HOSTS = {"coordinator": "", "processes": "1", "process": "0", "wait": "300"}
+WHERE = {"topology": "", "slices": "1"}
+COMPILE = {**WHERE, "search": "", "json": ""}
+MODES = {"train": HOSTS, "eval": HOSTS, "preflight": WHERE, "compile": COMPILE}
+"""Each mode's own options."""
 
 
 def main(argv: list[str]) -> int:
     """Runs one command line; returns the exit code. Kept short: the rest is importable."""
-    line = command.parse(argv, FLAGS, choices={"mode": MODES}, switches=("json", "search"))
+    flags = {"workdir": "", "mode": "train", **HOSTS, **COMPILE}
+    switches = ("search", "json")
+    line = command.parse(argv, flags, choices={"mode": tuple(MODES)}, switches=switches)
     mode = line.flags["mode"]
-    if mode == "compile":
-        return compile_ahead(line)
-    check_compiles(line)
+    check_options(line, mode)
+    if line.flags["topology"]:
+        topology.set_up(line.flags["topology"])  # before jax is imported
     from pretrain_jax import config  # imports jax: only after host_memory.keep
-    from pretrain_jax.train import loop, preflight
 
     settings = config.read(line.config, line.overrides)
     workdir = line.flags["workdir"] or command.default_workdir(line)
-    modes = {"train": loop.train, "eval": loop.evaluate, "preflight": preflight.preflight}
-    modes[mode](settings, workdir)
+    return (planned if mode in ("preflight", "compile") else run)(line, settings, workdir)
+
+
+def run(line: command.Line, settings: Any, workdir: str) -> int:
+    """--mode=train and --mode=eval."""
+    from pretrain_jax.parallel import hosts
+    from pretrain_jax.train import loop
+
+    count, own = (command.number(line, name, int) for name in ("processes", "process"))
+    wait = command.number(line, "wait", float)
+    group = hosts.join(line.flags["coordinator"], count, own, wait)
+    {"train": loop.train, "eval": loop.evaluate}[line.flags["mode"]](settings, workdir, group)
     return 0
 
 
-def compile_ahead(line: command.Line) -> int:
-    """--mode=compile."""
-    where, slices = line.flags["topology"], command.number(line, "slices", int)
-    if where:
-        topology.set_up()  # before jax is imported
-    from pretrain_jax import config
-    from pretrain_jax.train import ahead, compose, search
+def planned(line: command.Line, settings: Any, workdir: str) -> int:
+    """--mode=preflight and --mode=compile, for devices that need not be here."""
+    from pretrain_jax.train import ahead, compose, preflight, search
 
-    settings = config.read(line.config, line.overrides)
-    devices = ahead.devices(where, slices)
+    where = line.flags["topology"]
+    devices, simulated = ahead.devices(where, command.number(line, "slices", int))
+    if line.flags["mode"] == "preflight":
+        return preflight.preflight(settings, workdir, devices, simulated)
     find = search.search if line.flags["search"] else ahead.report_of
-    ahead.show(find(compose.fix_schedule(settings), devices), where, bool(line.flags["json"]))
+    found = find(compose.fix_schedule(settings), devices, simulated)
+    ahead.show(found, where, bool(line.flags["json"]))
     return 0
 
 
-def check_compiles(line: command.Line) -> None:
-    """Raises ConfigError for options of --mode=compile in another mode."""
-    for name in ("topology", "slices", "search", "json"):
-        if line.flags[name] != FLAGS.get(name, ""):
-            raise ConfigError(
-                f"--{name} belongs to --mode=compile; received --mode={line.flags['mode']}"
-            )
+def check_options(line: command.Line, mode: str) -> None:
+    """Raises ConfigError for an option of other modes."""
+    for name, default in {**HOSTS, **COMPILE}.items():
+        if name not in MODES[mode] and line.flags[name] != default:
+            owners = " and ".join(f"--mode={m}" for m, own in MODES.items() if name in own)
+            raise ConfigError(f"--{name} belongs to {owners}; received --mode={mode}")
 
 
 if __name__ == "__main__":

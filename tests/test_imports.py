@@ -15,7 +15,7 @@ LEVELS = (
     {"train"},
     {"data", "objectives", "models", "optim", "parallel"},
     {"layers", "corruption", "text", "losses"},
-    {"batch", "registry"},
+    {"batch", "registry", "differences"},
     {"errors"},
 )
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}
@@ -28,7 +28,6 @@ LONGER = {  # each with what would be lost by cutting it
     "optim/optimizers.py": "the table of optimizers is read as one",
     "train/checkpoint.py": "saving and restoring mirror each other",
     "train/compose.py": "the only place that reads a config",
-    "train/loop.py": "a run from claim to last line",
     "train/metrics.py": "all that a run shows",
 }
 

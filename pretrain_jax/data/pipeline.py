@@ -6,7 +6,7 @@ between rows, so hosts, worker processes, prefetching and restarts cannot change
 """
 
 import itertools
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -176,35 +176,24 @@ def batches(
     seed: int,
     batch_size: int,
     first_row: int = 0,
-    host_index: int = 0,
-    host_count: int = 1,
+    here: Iterable[int] | None = None,
     workers: int = 0,
     prefetch: int = 4,
 ) -> Generator[Batch, None, None]:
-    """Endless batches of `batch_size` rows over all hosts; this host's slice of each.
+    """Endless batches of `batch_size` rows; of each, the rows `here` (by place, ascending), or all.
 
-    Row i of the global batch of step s is row first_row + s * batch_size + i of the stream, and
-    host h of H holds rows h * B / H .. (h + 1) * B / H of it. Rows are made ahead in a thread, or
-    in `workers` processes. The iterator's own state need never be saved: to go on after step s,
-    start with first_row + s * batch_size. Close it (`contextlib.closing`) to end its processes.
-
-    Raises ValueError when batch_size is not a multiple of host_count.
+    Row i of the batch of step s is row first_row + s * batch_size + i of the stream, whoever makes
+    it. Rows are made ahead in a thread, or in `workers` processes. The iterator's own state need
+    never be saved: to go on after step s, start with first_row + s * batch_size. Close it
+    (`contextlib.closing`) to end its processes.
     """
-    own = share(batch_size, host_count)
-    start = first_row + host_index * own
+    own = range(batch_size) if here is None else [int(place) for place in here]
 
     def load(step: int) -> Batch:
-        first = start + step * batch_size
-        return stream.batch(range(first, first + own), seed)
+        first = first_row + step * batch_size
+        return stream.batch([first + place for place in own], seed)
 
     return carried(load, ENDLESS, workers, prefetch)
-
-
-def share(batch_size: int, host_count: int) -> int:
-    """Rows of a batch for each host."""
-    if batch_size % host_count:
-        raise ValueError(f"{batch_size} rows cannot be shared by {host_count} hosts")
-    return batch_size // host_count
 
 
 def eval_rows(stream: Stream, tokens_wanted: int, special: np.ndarray) -> int:
@@ -227,20 +216,19 @@ def eval_batches(
     *,
     rows: int,
     batch_size: int,
-    host_index: int = 0,
-    host_count: int = 1,
+    here: Iterable[int] | None = None,
     workers: int = 0,
     prefetch: int = 4,
 ) -> Generator[Batch, None, None]:
     """The first `rows` rows of a fixed order with fixed noise; the last batch is padded.
 
-    The same rows and the same noise at each call, whatever the batch size and the hosts.
+    The same rows and the same noise at each call, whatever the batch size and `here`.
     """
-    own = share(batch_size, host_count)
+    own = range(batch_size) if here is None else [int(place) for place in here]
 
     def load(step: int) -> Batch:
-        first = step * batch_size + host_index * own
-        numbers = [row if row < rows else -1 for row in range(first, first + own)]
+        made = [step * batch_size + place for place in own]
+        numbers = [row if row < rows else -1 for row in made]
         return stream.batch(numbers, EVAL_SEED)
 
     return carried(load, -(-rows // batch_size), workers, prefetch)

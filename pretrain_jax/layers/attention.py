@@ -33,18 +33,29 @@ class SelfAttention(nn.Module):
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
         q, k, v = self.project_query(x), self.project_in(x, "key"), self.project_in(x, "value")
         q, k, bias = self.place(q, k, context)
-        q, drop, added = q * self.scale, self.drop(context), context.added
-        if added is None or drop is not None:
-            y = attend(q, k, v, context.mask.dense(), bias, drop)
-        else:
-            causal = context.mask.attention == "causal"
-            y = attention_cpu.attend(q, k, v, added, bias, causal)
+        k, v = whole(k), whole(v)
+        mask, causal = context.mask.dense(), context.mask.attention == "causal"
+        y = self.look(context, (q * self.scale, k, v), mask, context.added, bias, causal)
         return self.project_out(y, x.shape[-1])
 
-    def drop(self, context: Context) -> Any:
-        """Dropout of the probabilities; None where nothing is dropped."""
+    def look(
+        self,
+        context: Context,
+        qkv: Any,
+        mask: Any,
+        added: Any,
+        bias: Any = None,
+        causal: Any = False,
+    ) -> jax.Array:
+        """[B, L, H, K]: attention in the form that there is `added` for, the mask as it wants it.
+
+        Where probabilities are dropped it is the plain form.
+        """
+        q, k, v = qkv
         drop = self.dropout(name="dropout", deterministic=not context.train)
-        return drop if context.train and drop.rate else None
+        if added is not None and not (context.train and drop.rate):
+            return attention_cpu.attend(q, k, v, added, bias, causal)
+        return attend(q, k, v, mask, bias, drop)
 
     def place(self, q: jax.Array, k: jax.Array, context: Context) -> tuple[Any, Any, Any]:
         """Queries and keys [B, L, H, K] with positions in them, and what is added to the scores."""
@@ -69,13 +80,19 @@ class SelfAttention(nn.Module):
         return self.dense_out(inputs=inputs, outputs=(width,), axes=axes, name="out")(y)
 
 
+def whole(keys_BMHK: jax.Array) -> jax.Array:
+    """Keys or values of all places: where devices share a row, each has queries of its own part
+    and gathers these."""
+    return constrain(keys_BMHK, "batch", "keys", "heads", "head_width")
+
+
 def attend(
     q_BLHK: jax.Array,
     k_BMHK: jax.Array,
     v_BMHK: jax.Array,
     mask_B1LM: jax.Array,
     bias: jax.Array | None = None,
-    drop: Any = None,
+    drop: Any = lambda p: p,
 ) -> jax.Array:
     """softmax(q k' + bias, where mask) v: [B, L, H, K]; q is already scaled.
 
@@ -87,9 +104,7 @@ def attend(
     if bias is not None:
         scores = scores + bias
     scores = jnp.where(mask_B1LM, scores, -jnp.inf)
-    probabilities = jax.nn.softmax(scores, axis=-1).astype(v_BMHK.dtype)
-    if drop is not None:
-        probabilities = drop(probabilities)
+    probabilities = drop(jax.nn.softmax(scores, axis=-1).astype(v_BMHK.dtype))
     return jnp.einsum("bhlm,bmhk->blhk", probabilities, v_BMHK)
 
 
@@ -104,12 +119,9 @@ class CrossAttention(SelfAttention):
         if context.memory is None or context.memory_mask is None:
             raise ValueError("CrossAttention reads context.memory; it belongs in an EncoderDecoder")
         q = self.project_query(x) * self.scale
-        k, v = (self.project_in(context.memory, name) for name in ("key", "value"))
-        mask, added, drop = context.memory_mask, context.memory_added, self.drop(context)
-        if added is None or drop is not None:
-            y = attend(q, k, v, mask.seen(), drop=drop)
-        else:
-            y = attention_cpu.attend(q, k, v, added)
+        k, v = (whole(self.project_in(context.memory, name)) for name in ("key", "value"))
+        mask = context.memory_mask
+        y = self.look(context, (q, k, v), mask.seen(), context.memory_added)
         return self.project_out(jnp.where(mask.blind()[..., None, None], 0, y), x.shape[-1])
 
 

@@ -7,7 +7,7 @@ import jax
 
 from pretrain_jax.layers.makers import Maker
 from pretrain_jax.layers.masks import CrossMask
-from pretrain_jax.layers.stacks import Execution, Output, read, self_context
+from pretrain_jax.layers.stacks import Execution, Output, added, read, self_context
 
 Positions = tuple[tuple[str, Maker], ...]
 
@@ -54,7 +54,6 @@ class EncoderDecoder(nn.Module):
         for name, position in self.decoder_positions:
             context = position(name=name)(context, batch["positions"])
         mask = CrossMask(batch["segments"], batch["memory_segments"])
-        added = mask.added() if execution.platform == "cpu" else None
-        context = context.replace(memory=memory, memory_mask=mask, memory_added=added)
-        hidden = decoder(x, context)
+        beside = {"memory_mask": mask, "memory_added": added(mask, execution)}
+        hidden = decoder(x, context.replace(memory=memory, **beside))
         return read(self, hidden, batch, embedding.readout(), train)

@@ -12,7 +12,7 @@ from pretrain_jax.layers.block import Block
 from pretrain_jax.layers.context import Context
 from pretrain_jax.layers.embeddings import VOCABULARY_MULTIPLE, Readout
 from pretrain_jax.layers.makers import Maker, maker
-from pretrain_jax.layers.masks import Mask
+from pretrain_jax.layers.masks import CrossMask, Mask
 
 REMAT = {
     "none": None,
@@ -121,8 +121,12 @@ class SingleStack(nn.Module):
 def self_context(batch: dict[str, jax.Array], execution: Execution, train: bool) -> Context:
     """What the layers of the predicting stack share, before positions are put in."""
     mask = Mask(batch["segments"], batch.get("prefix"), execution.attention)
-    added = mask.added() if execution.platform == "cpu" else None
-    return Context(mask, train, added=added)
+    return Context(mask, train, added=added(mask, execution))
+
+
+def added(mask: Mask | CrossMask, execution: Execution) -> jax.Array | None:
+    """A mask as attention_cpu wants it, made once for a stack; None on other platforms."""
+    return mask.added() if execution.platform == "cpu" else None
 
 
 def read(

@@ -7,7 +7,7 @@ multiplied in. The text is the one that `compiled.as_text()` gives.
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 BYTES = {
@@ -18,12 +18,11 @@ BYTES = {
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 MOVES_NOTHING = {
     "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "while", "call",
-    "conditional", "partition-id", "replica-id", "copy-done", "optimization-barrier",
+    "conditional", "partition-id", "replica-id", "optimization-barrier",
 }  # fmt: skip
 """Instructions that only name what is there, or whose parts are counted instead."""
 
 ARRAY = re.compile(r"\b([a-z]\w*)\[([\d,]*)\](\{[^}]*\})?")
-ARRAY_TEXT = re.compile(r"\b[a-z]\w*\[[\d,]*\](?:\{[^}]*\})?")
 HEADER = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\{$")
 INSTRUCTION = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = (.*)$")
 CALLED = re.compile(
@@ -81,8 +80,6 @@ class Program:
     computations: Mapping[str, Mapping[str, Instruction]]
     entry: str
     devices: int
-    unknown_loops: list[str] = field(default_factory=list)
-    """Loops whose trips the text does not say; they are counted once."""
 
     @cached_property
     def executed(self) -> list[tuple[str, Instruction, int]]:
@@ -93,16 +90,22 @@ class Program:
         for instruction in self.computations[name].values():
             yield name, instruction, trips
             if instruction.kind == "while":
-                turns = trips * self.turns(instruction)
+                turns = self.turns(instruction)
                 for called in instruction.called:
-                    yield from self._walk(called, turns)
+                    yield from self._walk(called, trips if turns is None else trips * turns)
             elif instruction.kind in ("call", "conditional", "async-start"):
                 for called in instruction.called:
                     yield from self._walk(called, trips)
 
-    def turns(self, loop: Instruction) -> int:
+    @property
+    def unknown_loops(self) -> list[str]:
+        """Loops whose trips the text does not say; they are counted once."""
+        loops = {i.name: i for _, i, _ in self.executed if i.kind == "while"}
+        return sorted(name for name, loop in loops.items() if self.turns(loop) is None)
+
+    def turns(self, loop: Instruction) -> int | None:
         """Trips of a `while`: as the compiler notes them, or the bound that its counter is compared
-        with (counters begin at 0)."""
+        with (counters begin at 0); None where the text says neither."""
         known = TRIPS.search(loop.rest)
         if known:
             return int(known[1])
@@ -114,8 +117,7 @@ class Program:
             bounds = [body[name] for name in compare.operands if body[name].kind == "constant"]
             if len(bounds) == 1 and bounds[0].operands and bounds[0].operands[0].isdigit():
                 return int(bounds[0].operands[0])
-        self.unknown_loops.append(loop.name)
-        return 1
+        return None
 
     def collectives(self) -> list[Collective]:
         """Every collective, those that are fused with computation among them.
@@ -159,7 +161,7 @@ class Program:
         )
 
     def _written(self, instruction: Instruction) -> float:
-        arrays = ARRAY_TEXT.findall(instruction.shape)
+        arrays = [array[0] for array in ARRAY.finditer(instruction.shape)]
         if instruction.kind == "slice-start":  # ((input), slice, context)
             return array_bytes(arrays[1]) + in_memory(arrays[1])
         if instruction.kind == "dynamic-update-slice":
@@ -184,7 +186,7 @@ class Program:
             in_memory(known[name].shape) if name in known else 0.0 for name in instruction.operands
         ]
         if instruction.kind == "dynamic-slice":
-            return min(whole[0], in_memory(instruction.shape) or array_bytes(instruction.shape))
+            return min(whole[0], array_bytes(instruction.shape))
         if instruction.kind == "dynamic-update-slice":
             return 2 * whole[1]
         if instruction.kind != "fusion":

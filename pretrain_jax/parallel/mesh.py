@@ -1,6 +1,6 @@
-"""The device mesh: axes `dcn`, `data`, `fsdp` and `tensor`.
+"""The device mesh: axes `dcn`, `data`, `fsdp`, `sequence` and `tensor`.
 
-The fast network of a TPU slice carries the last three. `dcn`, the data-centre network between
+The fast network of a TPU slice carries the last four. `dcn`, the data-centre network between
 slices, carries gradients alone: each slice holds the whole model.
 """
 
@@ -14,19 +14,26 @@ from jax.sharding import AxisType, Mesh
 
 from pretrain_jax.errors import ConfigError
 
-AXES = ("dcn", "data", "fsdp", "tensor")
+AXES = ("dcn", "data", "fsdp", "sequence", "tensor")
 
 
 def build(
-    devices: Sequence[Any], *, dcn: int = 1, data: int = -1, fsdp: int = 1, tensor: int = 1
+    devices: Sequence[Any],
+    *,
+    dcn: int = 1,
+    data: int = -1,
+    fsdp: int = 1,
+    sequence: int = 1,
+    tensor: int = 1,
 ) -> Mesh:
     """A mesh over all `devices`; -1, at one axis at most, takes what the others leave.
 
-    Eight devices with fsdp=2, tensor=2 and data=-1 are a mesh of 1 x 2 x 2 x 2. On TPUs neighbours
-    on the mesh are neighbours in the network. Raises ConfigError when the sizes do not multiply to
-    the number of devices, or when `dcn` is not the number of slices where there are several.
+    Eight devices with fsdp=2, tensor=2 and data=-1 are a mesh of 1 x 2 x 2 x 1 x 2. On TPUs
+    neighbours on the mesh are neighbours in the network. Raises ConfigError when the sizes do not
+    multiply to the number of devices, or when `dcn` is not the number of slices where there are
+    several.
     """
-    sizes = resolve(len(devices), dcn=dcn, data=data, fsdp=fsdp, tensor=tensor)
+    sizes = resolve(len(devices), dcn=dcn, data=data, fsdp=fsdp, sequence=sequence, tensor=tensor)
     slices = len({getattr(device, "slice_index", None) for device in devices})
     if slices not in (1, sizes["dcn"]):
         raise ConfigError(

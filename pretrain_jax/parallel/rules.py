@@ -19,7 +19,8 @@ from pretrain_jax.errors import ConfigError
 RULES: dict[str, tuple[str, ...]] = {
     # parameters
     "layers": (),
-    "width": ("fsdp",),
+    # A group of devices that shares a row shares the parameters, too.
+    "width": ("fsdp", "sequence"),
     "heads": ("tensor",),
     "head_width": (),
     "feed_forward": ("tensor",),
@@ -30,9 +31,13 @@ RULES: dict[str, tuple[str, ...]] = {
     "classes": (),
     # activations
     "batch": ("dcn", "data", "fsdp"),
-    "length": (),
+    "length": ("sequence",),
+    "keys": (),
     "hidden": (),
 }
+
+LENGTHS = ("L", "M")
+"""Axes of fields (batch.py) that are places in a text."""
 
 
 def spec(
@@ -83,14 +88,19 @@ def _check_divides(name: str, box: nn.Partitioned, mesh: Mesh) -> None:
             split *= mesh.shape[mesh_axis]
         if size % split == 0:
             continue
-        mesh_axis = mesh_axes[0]
-        legal = [n for n in range(1, size + 1) if size % n == 0]
-        near = sorted(sorted(legal, key=lambda n: abs(n - split))[:3])
+        used = [a for a in mesh_axes if mesh.shape[a] > 1]
         raise ConfigError(
             f"the {axis} axis of {name} has {size} entries and must divide over "
-            f"mesh.{mesh_axis}; received mesh.{mesh_axis}={split}. The nearest sizes that divide "
-            f"are {', '.join(map(str, near))}"
+            f"{' x '.join(f'mesh.{a}' for a in used)}; received "
+            f"{' x '.join(f'mesh.{a}={mesh.shape[a]}' for a in used)}. The nearest sizes that "
+            f"divide are {', '.join(map(str, nearest_divisors(size, split)))}"
         )
+
+
+def nearest_divisors(size: int, ways: int, count: int = 3) -> list[int]:
+    """nearest_divisors(12, 5) is [3, 4, 6]."""
+    legal = [n for n in range(1, size + 1) if size % n == 0]
+    return sorted(sorted(legal, key=lambda n: abs(n - ways))[:count])
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -98,17 +108,21 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Rows of a batch over the batch axes: [B, ...]."""
-    return NamedSharding(mesh, spec(("batch",)))
+def field_sharding(mesh: Mesh, axis: str) -> NamedSharding:
+    """Of a field [B, axis] of a batch; axis: "L" and "M" are lengths, others are never split."""
+    return NamedSharding(mesh, spec(("batch", "length") if axis in LENGTHS else ("batch",)))
 
 
-def place(rows: Mapping[str, Any], sharding: NamedSharding) -> dict[str, jax.Array]:
-    """This process's rows of a batch, numpy [b, ...], as its part of arrays over the whole mesh."""
-    return {
-        name: jax.make_array_from_process_local_data(sharding, field)
-        for name, field in rows.items()
-    }
+def check_length(slots: int, mesh: Mesh, what: str) -> None:
+    """Raises ConfigError unless a row's slots divide over the axis that splits rows."""
+    ways = Placement(mesh).ways("length")
+    if slots % ways:
+        near = ", ".join(map(str, nearest_divisors(slots, ways)))
+        raise ConfigError(
+            f"{what} has {slots} slots, which must divide over mesh.sequence; received "
+            f"mesh.sequence={ways}. The nearest sizes that divide are {near}; or choose a "
+            "data.seq_len that gives other slots"
+        )
 
 
 def batch_ways(mesh: Mesh) -> int:

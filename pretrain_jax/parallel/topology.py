@@ -1,4 +1,9 @@
-"""Devices of a TPU pod that is not here: what libtpu compiles for on a machine without TPUs."""
+"""Devices that are not here.
+
+TPU pods ("v5e:4x4"), for which libtpu compiles on a machine without TPUs, and GPUs ("h100:2x8", two
+machines of eight), for which as many simulated CPU devices stand: they tell what divides and, more
+or less, what fits, not how fast it is.
+"""
 
 import importlib.util
 import itertools
@@ -22,31 +27,48 @@ KINDS = {"v2": 2, "v3": 2, "v4": 3, "v5e": 2, "v5p": 3, "v6e": 2, "tpu7x": 3}
 """Generations, and the dimensions of their network."""
 # v4's two cores work as one device, as they do on real machines; libtpu's default splits them.
 CHIP_CONFIGS = {"v4": "megacore"}
+GPUS = {"a100": "NVIDIA A100", "h100": "NVIDIA H100", "h200": "NVIDIA H200"}
+"""Kinds, as jax calls them."""
+MOST_GPUS = 4096
 SIDES = (1, 2, 4, 8, 12, 16, 20, 24, 28, 32)
 
 
-def set_up() -> None:
-    """Keeps the default backend on the CPU and libtpu quiet. Call it before jax is imported."""
+def set_up(topology: str) -> None:
+    """Keeps the default backend on the CPU, with a device for each GPU, and libtpu quiet.
+
+    Call it before jax is imported.
+    """
     os.environ["JAX_PLATFORMS"] = "cpu"
+    kind, sides = read(topology)
+    if kind in GPUS:
+        count = f"--xla_force_host_platform_device_count={math.prod(sides)}"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {count}"
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
 
 
-def devices(topology: str, slices: int = 1) -> list[Any]:
-    """The devices of `slices` pods, or parts of pods, called "v5e:4x4" or "v5p:8x16x16".
+def devices(topology: str, slices: int = 1) -> tuple[list[Any], str]:
+    """The devices of `slices` pods, or parts of pods, called "v5e:4x4" or "v5p:8x16x16"; or CPU
+    devices and the kind of GPU that they stand for ("" for TPUs).
 
     Raises ConfigError when there is no such topology, naming the nearest; when libtpu is missing.
     """
     kind, sides = read(topology)
     if slices < 1:
         raise ConfigError(f"--slices must be at least 1; received {slices}")
+    if kind in GPUS:
+        import jax
+
+        if slices > 1:
+            raise ConfigError(f"--slices is for TPUs; received {topology} with --slices={slices}")
+        return jax.devices()[: math.prod(sides)], GPUS[kind]
     if importlib.util.find_spec("libtpu") is None:
         raise ConfigError(
             "compiling for a TPU needs libtpu, which is not installed; "
             "install the extra: pip install -e '.[tpu]'"
         )
     try:
-        return described(kind, sides, slices)
+        return described(kind, sides, slices), ""
     except RuntimeError as error:
         near = ", ".join(nearest(kind, sides))
         reason = str(error).partition("\n")[0]
@@ -60,19 +82,28 @@ def read(topology: str) -> tuple[str, tuple[int, ...]]:
     """("v5e", (4, 4)) of "v5e:4x4". Raises ConfigError."""
     kind, _, layout = topology.partition(":")
     kind = kind.lower()
-    if kind not in KINDS:
+    known = {**KINDS, **dict.fromkeys(GPUS, 2)}
+    if kind not in known:
         raise ConfigError(
-            f"--topology begins with a TPU generation ({', '.join(KINDS)}), as v5e:4x4 does; "
-            f"received {topology!r}{registry.nearest(kind, KINDS)}"
+            f"--topology begins with a TPU generation ({', '.join(KINDS)}), as v5e:4x4 does, or "
+            f"with a GPU ({', '.join(GPUS)}), as h100:2x8 does; received {topology!r}"
+            f"{registry.nearest(kind, known)}"
         )
     sides = layout.split("x")
-    if len(sides) != KINDS[kind] or not all(side.isdigit() and int(side) for side in sides):
-        example = "x".join(["4"] * KINDS[kind])
+    if len(sides) == 1 and kind in GPUS:
+        sides = ["1", *sides]  # one machine
+    if len(sides) != known[kind] or not all(side.isdigit() and int(side) for side in sides):
+        example = "x".join(["4"] * known[kind])
         raise ConfigError(
-            f"a {kind} topology has {KINDS[kind]} sides, as {kind}:{example} has; "
+            f"a {kind} topology has {known[kind]} sides, as {kind}:{example} has; "
             f"received {topology!r}"
         )
-    return kind, tuple(int(side) for side in sides)
+    found = tuple(int(side) for side in sides)
+    if kind in GPUS and math.prod(found) > MOST_GPUS:
+        raise ConfigError(
+            f"at most {MOST_GPUS} GPUs can be stood for; received {topology!r}, {math.prod(found)}"
+        )
+    return kind, found
 
 
 def described(kind: str, sides: tuple[int, ...], slices: int) -> list[Any]:

@@ -14,6 +14,7 @@ import jax
 
 from pretrain_jax.parallel import chips, hlo, topology
 from pretrain_jax.train import flops, sizes
+from pretrain_jax.train.columns import gib, row
 from pretrain_jax.train.compose import Design
 
 ASSUMED = (
@@ -22,9 +23,10 @@ ASSUMED = (
 )
 
 
-def devices(where: str, slices: int) -> list[Any]:
-    """Those of a topology ("v5e:4x4"), or, where `where` is empty, those that jax finds here."""
-    return topology.devices(where, slices) if where else jax.devices()
+def devices(where: str, slices: int) -> tuple[list[Any], str]:
+    """Those of a topology ("v5e:4x4"), or, where `where` is empty, those that jax finds here; and
+    the kind of GPU that they only stand for ("h100:2x8")."""
+    return topology.devices(where, slices) if where else (jax.devices(), "")
 
 
 def show(found: dict[str, Any], where: str, as_json: bool) -> None:
@@ -32,34 +34,39 @@ def show(found: dict[str, Any], where: str, as_json: bool) -> None:
     print(json.dumps(found, indent=2) if as_json else "\n".join(table(found, where)))
 
 
-def report_of(config: Any, devices: Sequence[Any]) -> dict[str, Any]:
-    """The report of a config on these devices."""
-    return report(Design(config, tuple(devices)))
+def report_of(config: Any, devices: Sequence[Any], simulated: str = "") -> dict[str, Any]:
+    """The report of a config on these devices, or on the GPUs that they stand for."""
+    return report(Design(config, tuple(devices), simulated))
 
 
 def report(design: Design) -> dict[str, Any]:
-    """What one update of the largest phase takes; bytes and FLOPs are those of one device."""
+    """What one update takes in the phase with the largest microbatch; bytes and FLOPs are those of
+    one device."""
     design.check()
-    count, chip = len(design.devices), chips.chip(design.devices[0].device_kind)
+    count, chip = len(design.devices), chips.chip(design.device_kind)
     memory = chip.memory if chip else None
-    state = sizes.memory_per_device(design)
-    phase = max(design.phases, key=lambda p: p.batch_size * design.tokens_per_row(p.seq_len))
-    tokens = phase.batch_size * design.tokens_per_row(phase.seq_len)
+    state = design.abstract_state
+    rows = design.tokens_per_row
+    phase = max(
+        design.phases, key=lambda p: (p.batch_size // p.accumulate * rows(p.seq_len), p.batch_size)
+    )
+    tokens = phase.batch_size * rows(phase.seq_len)
     found = {
         "parameters": sum(sizes.parameters(design).values()),
         "devices": count,
-        "device_kind": design.devices[0].device_kind,
+        "device_kind": design.device_kind,
         "mesh": dict(design.mesh.shape),
         "tokens_per_step": tokens,
         "hbm_bytes_per_device": memory,
-        "parameter_bytes_per_device": state["parameters"],
-        "optimizer_bytes_per_device": state["optimizer"],
+        "parameter_bytes_per_device": sizes.bytes_held(state.params),
+        "optimizer_bytes_per_device": sizes.bytes_held(state.opt_state),
     }
     begin = time.monotonic()
+    traced = trace(design, phase)
     try:
-        compiled = lower(design, phase).compile()
+        compiled = traced.lower().compile()
     except jax.errors.JaxRuntimeError as error:
-        used = used_bytes(str(error), state["parameters"] + state["optimizer"])
+        used = used_bytes(str(error), sizes.bytes_held(state))
         if used is None:
             raise
         keys = ("collective_bytes_per_device", "estimated_mfu")
@@ -72,7 +79,7 @@ def report(design: Design) -> dict[str, Any]:
         "peak_bytes_per_device": peak,
         "fits": None if memory is None else peak <= memory,
     }
-    done = work(hlo.parse(compiled.as_text(), count), traced_flops(design, phase) / count)
+    done = work(hlo.parse(compiled.as_text(), count), flops.count(traced.jaxpr.jaxpr) / count)
     model = flops.per_token(design, phase.seq_len) * tokens / count
     return found | done | roofline(chip, done, model)
 
@@ -87,25 +94,18 @@ def work(program: hlo.Program, executed: float) -> dict[str, Any]:
         "memory_bytes_per_device": program.memory_bytes(),
         "collective_bytes_per_device": sum(sent.values()),
         "collectives": sent,
-        "uncounted_loops": sorted(set(program.unknown_loops)),
+        "uncounted_loops": program.unknown_loops,
     }
 
 
-def lower(design: Design, phase: Any) -> Any:
-    """The training step of a phase, lowered."""
+def trace(design: Design, phase: Any) -> Any:
+    """The training step of a phase as jax traces it: recomputation and padding are in it."""
     shapes = design.batch_shapes(phase.batch_size, phase.seq_len)
     batch = {
-        name: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=design.batch_sharding)
+        name: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=design.rows.shardings[name])
         for name, s in shapes.items()
     }
-    return design.step_function.lower(design.abstract_state, batch, design.program)
-
-
-def traced_flops(design: Design, phase: Any) -> float:
-    """Matrix products of a whole step as it is traced: recomputation counts, padding too."""
-    shapes = design.batch_shapes(phase.batch_size, phase.seq_len)
-    jaxpr = design.step_function.trace(design.abstract_state, shapes, design.program).jaxpr
-    return flops.count(jaxpr.jaxpr)
+    return design.step_function.trace(design.abstract_state, batch, design.programs[phase])
 
 
 def peak_bytes(compiled: Any) -> int:
@@ -192,12 +192,3 @@ def movement(found: dict[str, Any]) -> Iterator[str]:
         yield row(f"seconds for {what}, at least", f"{seconds:.4g}")
     yield row("MFU, at most", f"{found['estimated_mfu']:.1%}")
     yield f"  assumed: {found['assumed']}"
-
-
-def gib(size: float) -> str:
-    return f"{size / 2**30:,.3f} GiB"
-
-
-def row(name: str, value: str) -> str:
-    """A name, and a value that ends at column 66."""
-    return f"{name:<40}{value:>26}"

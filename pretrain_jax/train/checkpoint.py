@@ -65,7 +65,7 @@ class Checkpoints:
         self.every = every
         self._unconfirmed: int | None = None
         _quiet_orbax()
-        if not read_only:
+        if not read_only and jax.process_index() == 0:
             _clear_unmarked_steps(self.directory)
         self._manager = ocp.CheckpointManager(
             self.directory,
@@ -174,7 +174,7 @@ class Checkpoints:
         Raises WorkdirMismatch before reading anything where a path, a shape or a dtype differs:
         Orbax itself would cast, cut or pad in silence.
         """
-        self._compare(step, abstract_state, partial)
+        self.compare(step, abstract_state, partial)
         placed = jax.tree.map(_on_a_device, abstract_state)
         arguments = ocp.args.PyTreeRestore(
             item=placed,
@@ -203,7 +203,8 @@ class Checkpoints:
                 f"{self.directory} holds no committed step {step}; committed steps: {there}"
             )
 
-    def _compare(self, step: int, abstract_state: Any, partial: bool) -> None:
+    def compare(self, step: int, abstract_state: Any, partial: bool = False) -> None:
+        """Raises WorkdirMismatch where a path, a shape or a dtype of a step is another."""
         stored = self.metadata(step)
         wanted = dict(_leaves(abstract_state))
         both = sorted(stored.keys() & wanted.keys())
@@ -296,7 +297,7 @@ def _clear_unmarked_steps(directory: epath.Path) -> None:
     is deleted. A newer one was not left by us (Orbax renames a step only once it is complete),
     so it is set aside as N.incomplete. On gs:// Orbax reads the marker itself and cleans up.
     """
-    if jax.process_index() != 0 or "://" in str(directory):
+    if "://" in str(directory):
         return
     committed = _committed_steps(directory)
     for step in set(_step_directories(directory)) - set(committed):

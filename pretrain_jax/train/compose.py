@@ -5,6 +5,7 @@ objective, model, optimizer, mesh, shapes and shardings (`describe` needs no mor
 the host half: corpora, tokenizer, streams of rows.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 
 from pretrain_jax import optim, registry
 from pretrain_jax.batch import FIELDS
@@ -25,6 +26,7 @@ from pretrain_jax.objectives import Objective
 from pretrain_jax.optim import optimizers, schedules
 from pretrain_jax.parallel import mesh as meshes
 from pretrain_jax.parallel import rules
+from pretrain_jax.parallel.rows import Rows
 from pretrain_jax.train import match, options
 from pretrain_jax.train.match import Member
 from pretrain_jax.train.options import DataOptions, EvalOptions, Phase, TrainOptions
@@ -62,6 +64,17 @@ class Design:
     """The resolved config."""
     devices: tuple[Any, ...]
     """The jax devices that the mesh is made of."""
+    simulated: str = ""
+    """The kind of GPU that CPU devices stand for ("NVIDIA H100"), where they do."""
+
+    @property
+    def platform(self) -> str:
+        return "gpu" if self.simulated else self.devices[0].platform
+
+    @property
+    def device_kind(self) -> str:
+        """As jax calls it: "TPU v5 lite", "cpu"."""
+        return self.simulated or self.devices[0].device_kind
 
     @cached_property
     def data(self) -> DataOptions:
@@ -103,7 +116,7 @@ class Design:
     def dtype(self) -> Any:
         name = self.train.dtype
         if name == "auto":
-            name = "float32" if self.devices[0].platform == "cpu" else "bfloat16"
+            name = "float32" if self.platform == "cpu" else "bfloat16"
         return registry.pick(DTYPES, name, "train.dtype")
 
     @cached_property
@@ -113,7 +126,7 @@ class Design:
 
     @cached_property
     def model(self) -> nn.Module:
-        return self._build_model(platform=self.devices[0].platform)
+        return self._build_model(platform=self.platform)
 
     @cached_property
     def plain_model(self) -> nn.Module:
@@ -175,6 +188,11 @@ class Design:
         )
 
     @cached_property
+    def programs(self) -> dict[Phase, Program]:
+        """The program of each phase."""
+        return {p: dataclasses.replace(self.program, accumulate=p.accumulate) for p in self.phases}
+
+    @cached_property
     def step_function(self) -> Any:
         """step_function(state, batch, program) -> (state, metrics), compiled at its first call."""
         return jax.jit(
@@ -221,19 +239,19 @@ class Design:
         budgets = self.budgets(seq_len)
         return budgets["L"] + budgets.get("M", 0)
 
+    @cached_property
+    def fields(self) -> dict[str, str]:
+        """The fields of a batch with their axes: those that `corrupt` writes, and the packer's."""
+        axes = pack.axes_of(self.objective.fields)
+        places = {n: axis for axis in axes.values() for n in pack.PLACES.get(axis, ())}
+        return dict(sorted((axes | places).items()))
+
     def batch_shapes(self, batch_size: int, seq_len: int) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes and dtypes of the fields of a batch, made by `corrupt` and by the packer."""
         budgets = self.budgets(seq_len)
-        axes = pack.axes_of(self.objective.fields)
-        axes |= {
-            name: axis
-            for axis in axes.values()
-            if axis in pack.PLACES
-            for name in pack.PLACES[axis]
-        }
         return {
             name: jax.ShapeDtypeStruct((batch_size, budgets[axis]), FIELDS[name].dtype)
-            for name, axis in sorted(axes.items())
+            for name, axis in self.fields.items()
         }
 
     def check(self) -> None:
@@ -244,15 +262,17 @@ class Design:
 
     def check_batches(self) -> None:
         """Raises ConfigError unless the batch of every phase divides over microbatches and mesh."""
-        for key, least in (("steps", 0), ("accumulate", 1), ("log_every", 1)):
+        for key, least in (("steps", 0), ("log_every", 1)):
             options.check_count(f"train.{key}", getattr(self.train, key), least)
         for key, least in (("every", 0), ("tokens", 1), ("sample_tokens", 0), ("pseudo_tokens", 0)):
             options.check_count(f"eval.{key}", getattr(self.eval, key), least)
         options.check_count("data.workers", self.data.workers, 0)
         for phase in self.phases:
-            rules.check_batch(
-                phase.batch_size, self.train.accumulate, self.mesh, "train.batch_size"
-            )
+            rules.check_batch(phase.batch_size, phase.accumulate, self.mesh, "train.batch_size")
+        for seq_len in sorted(self.seq_lens):
+            for axis in rules.LENGTHS:
+                slots = self.budgets(seq_len).get(axis, 0)
+                rules.check_length(slots, self.mesh, f"axis {axis} at data.seq_len={seq_len}")
 
     def check_data(self) -> None:
         """Raises ConfigError for options of the section `data` that no member of it can follow."""
@@ -329,8 +349,9 @@ class Design:
         return jax.jit(self._fresh_state, out_shardings=self.state_shardings)()
 
     @cached_property
-    def batch_sharding(self) -> NamedSharding:
-        return rules.batch_sharding(self.mesh)
+    def rows(self) -> Rows:
+        """Where the fields of a batch live."""
+        return Rows({n: rules.field_sharding(self.mesh, axis) for n, axis in self.fields.items()})
 
 
 def run(model: nn.Module, params: Any, batch: Any, rng: jax.Array, train: bool, method: str) -> Any:

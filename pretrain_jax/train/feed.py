@@ -1,5 +1,6 @@
 """The host half of a run: corpora, tokenizer, token caches, and the streams of rows over them."""
 
+import contextlib
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -7,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import jax
 import numpy as np
 from etils import epath
 
@@ -46,12 +46,17 @@ class Feed:
 
     @classmethod
     def open(
-        cls, design: Design, workdir: epath.Path, stored: Mapping[str, Any] | None = None
+        cls,
+        design: Design,
+        workdir: epath.Path,
+        stored: Mapping[str, Any] | None = None,
+        tokenizer_turn: contextlib.AbstractContextManager[None] | None = None,
     ) -> "Feed":
         """Opens the sources, obtains the tokenizer (training it if need be), fills the cache.
 
         stored: the fingerprints of a checkpoint to go on from; other data raises WorkdirMismatch,
         before a tokenizer of other text could take the place of the one in the workdir.
+        tokenizer_turn: entered to obtain the tokenizer, where one process trains it for all.
         """
         opened = {(m.source, m.objective.marks) for m in design.members}
         corpora = {key: open_marked(design.data, *key) for key in sorted(opened)}
@@ -63,15 +68,16 @@ class Feed:
             same_data("corpus", stored["sources"], [s.corpus.fingerprint for s in sources])
         config = design.config
         options = {k: v for k, v in config.tokenizer.items() if k not in ("name", "path")}
-        tokenizer = text.obtain(
-            config.tokenizer.name,
-            config.tokenizer.path,
-            texts=lambda: round_robin([corpus.texts("train") for corpus in corpora.values()]),
-            corpus_fingerprint=joined([corpus.fingerprint for corpus in corpora.values()]),
-            vocab_size=config.model.vocab_size,
-            directory=workdir / "tokenizer",
-            **options,
-        )
+        with tokenizer_turn or contextlib.nullcontext():
+            tokenizer = text.obtain(
+                config.tokenizer.name,
+                config.tokenizer.path,
+                texts=lambda: round_robin([corpus.texts("train") for corpus in corpora.values()]),
+                corpus_fingerprint=joined([corpus.fingerprint for corpus in corpora.values()]),
+                vocab_size=config.model.vocab_size,
+                directory=workdir / "tokenizer",
+                **options,
+            )
         if stored is not None:
             same_data("tokenizer", stored["tokenizer"], tokenizer.fingerprint)
         longest = max(design.seq_lens)
@@ -165,7 +171,7 @@ class Feed:
         return {key: getattr(self.tokenizer, name) if name else None for key, name in named.items()}
 
     def batches(self, phase: Phase, step: int) -> Iterator[Mapping[str, np.ndarray]]:
-        """This host's share of the batches of steps step, step + 1, ... of a phase.
+        """This process's rows of the batches of steps step, step + 1, ... of a phase.
 
         Rows already used by earlier phases of the same sequence length are not read again: the
         place in the data follows from the step alone.
@@ -180,8 +186,7 @@ class Feed:
             seed=self.design.config.seed,
             batch_size=phase.batch_size,
             first_row=used,
-            host_index=jax.process_index(),
-            host_count=jax.process_count(),
+            here=self.design.rows.here(phase.batch_size),
             workers=self.design.data.workers,
         )
 
@@ -190,21 +195,23 @@ class Feed:
     @property
     def eval_batch_size(self) -> int:
         """A microbatch: what is known to fit."""
-        return self.design.train.batch_size // self.design.train.accumulate
+        return min(phase.batch_size // phase.accumulate for phase in self.design.phases)
 
     @cached_property
     def eval_rows(self) -> int:
         stream = self.stream("valid", self.design.data.seq_len)
         return pipeline.eval_rows(stream, self.design.eval.tokens, self.tokenizer.special)
 
-    def eval_batches(self) -> Iterator[Mapping[str, np.ndarray]]:
-        """The same rows at each call, in a fixed order and with fixed noise."""
+    def eval_batches(self, here: Iterable[int] | None = None) -> Iterator[Mapping[str, np.ndarray]]:
+        """The same rows at each call, in a fixed order and with fixed noise.
+
+        here: the places of each batch that this process wants; all of them where it is None.
+        """
         return pipeline.eval_batches(
             self.stream("valid", self.design.data.seq_len),
             rows=self.eval_rows,
             batch_size=self.eval_batch_size,
-            host_index=jax.process_index(),
-            host_count=jax.process_count(),
+            here=here,
         )
 
     @cached_property

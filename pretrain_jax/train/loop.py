@@ -7,121 +7,75 @@ import contextlib
 import json
 import logging
 import math
-import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from etils import epath
 
-from pretrain_jax.errors import InputMissing, Interrupted, NonFinite, WorkdirMismatch
+from pretrain_jax.errors import InputMissing, Interrupted, NonFinite
 from pretrain_jax.parallel import chips, rules
-from pretrain_jax.train import flops, pseudo, sample, workdir
+from pretrain_jax.parallel.hosts import ALONE, Hosts
+from pretrain_jax.train import begin, flops, pseudo, sample, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
-from pretrain_jax.train.compose import Design, fix_schedule
+from pretrain_jax.train.compose import Design
 from pretrain_jax.train.feed import Feed
-from pretrain_jax.train.metrics import Progress, Throughput, Writer
+from pretrain_jax.train.metrics import SILENT, Progress, Silent, Throughput, Writer
 from pretrain_jax.train.options import Phase
+from pretrain_jax.train.signals import Signals
 from pretrain_jax.train.step import TrainState, eval_step
 
 log = logging.getLogger(__name__)
 
 
-def train(config: Any, directory: str) -> None:
+def train(config: Any, directory: str, hosts: Hosts = ALONE) -> None:
     """Trains to `train.steps` in a workdir, going on from its last checkpoint.
 
-    Raises errors for people before anything is compiled; Interrupted after a signal, saved.
+    Raises errors for people before anything is compiled; Interrupted after a signal, saved. Of
+    several processes all raise what any of them has to say.
     """
-    with workdir.claim(directory) as path:
-        stored = workdir.read_config(path)
-        config = fix_schedule(config, stored)
-        plain = config.to_dict()
-        if stored is not None:
-            workdir.compare_configs(stored, plain)
-        design = Design(config, tuple(jax.devices()))
-        design.check()
-        with Checkpoints(path / "checkpoints", **config.checkpoint) as checkpoints:
-            feed = Feed.open(design, path, fingerprints(checkpoints))
-            workdir.write_config(path, plain)
-            step, state = start(design, checkpoints)
-            with (
-                Writer(path, step) as writer,
-                Progress(design.train.steps, step) as progress,
-                Signals() as signals,
-            ):
-                Loop(design, feed, checkpoints, writer, progress, signals).run(state, step)
+    with contextlib.ExitStack() as stack:
+        path = stack.enter_context(begin.claimed(directory, hosts))
+        design = begin.designed(config, path, hosts)
+        with hosts.together("the checkpoints"):
+            checkpoints = Checkpoints(path / "checkpoints", **config.checkpoint)
+            stack.enter_context(checkpoints)
+        feed = begin.open_feed(design, path, checkpoints, hosts)
+        if hosts.first:
+            workdir.write_config(path, design.config.to_dict())
+        step, state = begin.start(design, checkpoints)
+        writer, progress = SILENT, SILENT
+        if hosts.first:
+            writer = stack.enter_context(Writer(path, step))
+            progress = stack.enter_context(Progress(design.train.steps, step))
+        signals = stack.enter_context(Signals())
+        Loop(design, feed, checkpoints, writer, progress, signals).run(state, step)
 
 
-def evaluate(config: Any, directory: str) -> None:
+def evaluate(config: Any, directory: str, hosts: Hosts = ALONE) -> None:
     """Evaluates the last checkpoint of a workdir and prints the line; writes nothing."""
     path = epath.Path(directory)
-    stored = workdir.read_config(path)
-    if stored is None:
-        raise InputMissing(f"--mode=eval needs a workdir that a run has begun in; {path} has none")
-    config = fix_schedule(config, stored)
-    workdir.compare_configs(stored, config.to_dict())
-    design = Design(config, tuple(jax.devices()))
-    design.check()
+    with hosts.together("the workdir"):
+        if workdir.read_config(path) is None:
+            raise InputMissing(
+                f"--mode=eval needs a workdir that a run has begun in; {path} has none"
+            )
+    design = begin.designed(config, path, hosts)
     with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
-        if checkpoints.latest() is None:
-            raise InputMissing(f"--mode=eval needs a checkpoint; {path}/checkpoints has none")
-        feed = Feed.open(design, path, fingerprints(checkpoints))
-        step, state = start(design, checkpoints)
+        with hosts.together("the checkpoints"):
+            if checkpoints.latest() is None:
+                raise InputMissing(f"--mode=eval needs a checkpoint; {path}/checkpoints has none")
+        feed = begin.open_feed(design, path, checkpoints, hosts)
+        step, state = begin.start(design, checkpoints)
     function = jax.jit(partial(eval_step, program=design.program))
     special = jnp.asarray(feed.tokenizer.special)
     values = evaluation(design, feed, state.params, function, special)
     values |= pseudo.perplexity(design, feed, state.params, special)
-    print(json.dumps({"step": step, **values}))
-
-
-def fingerprints(checkpoints: Checkpoints) -> dict[str, Any] | None:
-    """Of the data that the last checkpoint was trained on; None before the first."""
-    step = checkpoints.latest()
-    return None if step is None else checkpoints.read_json(step, "data")["fingerprints"]
-
-
-def start(design: Design, checkpoints: Checkpoints) -> tuple[int, TrainState]:
-    """The state of the last checkpoint, or a fresh one (from `init_from`, where it is set)."""
-    step = checkpoints.latest()
-    if step is None:
-        state = design.init_state()
-        if design.config.init_from:
-            state = state.replace(params=params_of(design, design.config.init_from))
-        return 0, state
-    log.info("going on from step %d", step)
-    return step, checkpoints.restore(step, design.abstract_state)
-
-
-def params_of(design: Design, source: str) -> Any:
-    """The parameters of another run's last checkpoint."""
-    with Checkpoints(epath.Path(source) / "checkpoints", read_only=True) as checkpoints:
-        step = checkpoints.latest()
-        if step is None:
-            raise WorkdirMismatch(
-                f"init_from must be a workdir with a checkpoint; {source} has none"
-            )
-        wanted = {"params": design.abstract_state.params}
-        return checkpoints.restore(step, wanted, partial=True)["params"]
-
-
-class Signals:
-    """Notes SIGTERM and SIGINT instead of dying of them; a second one is no different."""
-
-    def __init__(self):
-        self.received: signal.Signals | None = None
-
-    def __enter__(self) -> "Signals":
-        note = lambda number, frame: setattr(self, "received", signal.Signals(number))  # noqa: E731
-        self._before = {s: signal.signal(s, note) for s in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+    if hosts.first:
+        print(json.dumps({"step": step, **values}))
 
 
 @dataclass
@@ -131,8 +85,8 @@ class Loop:
     design: Design
     feed: Feed
     checkpoints: Checkpoints
-    writer: Writer
-    progress: Progress
+    writer: Writer | Silent
+    progress: Progress | Silent
     signals: Signals
 
     def __post_init__(self):
@@ -150,14 +104,14 @@ class Loop:
         if step < self.train.steps:
             self.progress.say("compiling the training step")
         for phase, batches in self.phases(step):
-            self.seq_len = phase.seq_len
+            self.seq_len, program = phase.seq_len, self.design.programs[phase]
             for _ in range(max(step, phase.first), phase.last):
-                if self.signals.received:
+                if self.signals.stop(step):
                     break
-                batch = self.on_devices(next(batches))
+                batch = self.design.rows.place(next(batches), phase.batch_size)
                 measured = step >= self.measured_after
                 with contextlib.nullcontext() if measured else self.throughput.aside():
-                    state, metrics = self.design.step_function(state, batch, self.design.program)
+                    state, metrics = self.design.step_function(state, batch, program)
                     if not measured:
                         jax.block_until_ready(metrics)
                 step += 1
@@ -217,10 +171,6 @@ class Loop:
         }
         self.checkpoints.save(step, state, data, self.design.config.to_dict(), force=True)
 
-    def on_devices(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-        """This process's rows as its part of global arrays."""
-        return rules.place(batch, self.design.batch_sharding)
-
     def report(self, pending: tuple[int, Any] | None) -> None:
         """Reads the numbers of a step that is done: stops on NaN, writes a line when it is due."""
         if pending is None:
@@ -249,7 +199,7 @@ class Loop:
 
     def mfu(self, tokens_per_second: float | None) -> float | None:
         """Share of the chips' peak; None where the peak of this device is not known."""
-        peak = chips.peak_flops(self.design.devices[0].device_kind, self.design.dtype)
+        peak = chips.peak_flops(self.design.device_kind, self.design.dtype)
         if tokens_per_second is None or peak is None:
             return None
         flops_per_token = flops.per_token(self.design, self.seq_len)
@@ -272,8 +222,9 @@ def evaluation(
 ) -> dict[str, float | None]:
     """Held-out loss, what else says whether the model learns, and the yardsticks beside them."""
     totals: dict[str, list[float]] = {}
-    for rows in feed.eval_batches():
-        batch = rules.place(rows, design.batch_sharding)
+    size = feed.eval_batch_size
+    for rows in feed.eval_batches(design.rows.here(size)):
+        batch = design.rows.place(rows, size)
         for term, pair in jax.device_get(eval_function(params, batch, special)).items():
             found = totals.setdefault(term, [0.0, 0.0])
             for place, number in enumerate(pair):

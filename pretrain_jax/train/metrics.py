@@ -330,6 +330,23 @@ class Progress:
         return f"{tqdm.format_interval((self._total - step) * per_step)} left"
 
 
+class Silent:
+    """In place of Writer and Progress where another process speaks for all."""
+
+    def write(self, step: int, values: Mapping[str, Value]) -> None: ...
+
+    def sample(self, step: int, text: str) -> None: ...
+
+    def draw(self) -> None: ...
+
+    def update(self, step: int, **shown: Value) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+
+SILENT = Silent()
+
+
 def _is_terminal(stream: TextIO) -> bool:
     # A terminal that says it has no columns (some containers) would get an invisible bar.
     return stream.isatty() and os.get_terminal_size(stream.fileno()).columns > 0

@@ -57,7 +57,8 @@ class TrainOptions:
     accumulate: int = 1
     """Microbatches that an update is computed in, one after another, to save memory."""
     phases: tuple = ()
-    """((from_step, {"seq_len": ..., "batch_size": ...}), ...): what changes during the run."""
+    """((from_step, {"seq_len": ..., "batch_size": ..., "accumulate": ...}), ...): what changes
+    during the run."""
     dtype: str = "auto"
     """Of matrix products: "float32", "bfloat16", or "auto" = bfloat16 on accelerators."""
     z_loss: float = 0.0
@@ -83,14 +84,20 @@ class EvalOptions:
     """For encoders: tokens that are masked one at a time for pseudo-perplexity; 0 = none."""
 
 
+CHANGING = ("seq_len", "batch_size", "accumulate")
+"""What a phase may change."""
+
+
 @dataclass(frozen=True)
 class Phase:
-    """Steps first .. last - 1 of a run have rows of `seq_len` and batches of `batch_size`."""
+    """Steps first .. last - 1 of a run have rows of `seq_len` and batches of `batch_size`, computed
+    in `accumulate` microbatches."""
 
     first: int
     last: int
     seq_len: int
     batch_size: int
+    accumulate: int
 
 
 def check_count(key: str, value: Any, least: int = 1) -> None:
@@ -109,7 +116,7 @@ def phases(data: DataOptions, train: TrainOptions) -> list[Phase]:
     """
     malformed = ConfigError(
         "train.phases is a list of (from_step, changes) with ascending steps, and only "
-        f"seq_len and batch_size can change; received {train.phases}"
+        f"{', '.join(CHANGING[:-1])} and {CHANGING[-1]} can change; received {train.phases}"
     )
     try:
         entries = [(operator.index(first), dict(changes)) for first, changes in train.phases]
@@ -118,17 +125,19 @@ def phases(data: DataOptions, train: TrainOptions) -> list[Phase]:
     if not entries or entries[0][0] != 0:
         entries = [(0, {}), *entries]
     found: list[Phase] = []
-    seq_len, batch_size = data.seq_len, train.batch_size
+    now = {"seq_len": data.seq_len, "batch_size": train.batch_size, "accumulate": train.accumulate}
     for number, (first, changes) in enumerate(entries):
-        unknown = set(changes) - {"seq_len", "batch_size"}
-        if unknown or first < 0 or (number and first <= entries[number - 1][0]):
+        if (
+            set(changes) - set(CHANGING)
+            or first < 0
+            or (number and first <= entries[number - 1][0])
+        ):
             raise malformed
-        seq_len = changes.get("seq_len", seq_len)
-        batch_size = changes.get("batch_size", batch_size)
-        check_count("data.seq_len, and every seq_len in train.phases,", seq_len)
-        check_count("train.batch_size, and every batch_size in train.phases,", batch_size)
+        now |= changes
+        for name, section in zip(CHANGING, ("data", "train", "train"), strict=True):
+            check_count(f"{section}.{name}, and every {name} in train.phases,", now[name])
         last = entries[number + 1][0] if number + 1 < len(entries) else train.steps
-        found.append(Phase(first, max(min(last, train.steps), first), seq_len, batch_size))
+        found.append(Phase(first, max(min(last, train.steps), first), **now))
     return found
 
 

@@ -1,279 +1,171 @@
-"""A look at what a run would train on: one page, before anything is compiled or claimed.
+"""Whether a job would start, on one page and without the devices that it is for.
 
-What an objective does is read off the contract (batch.py): which fields there are, of which kinds,
-and how the stream may look at itself. A new objective is shown without a line here.
+Every line is ok or says its fix; a line that depends on one that failed waits for it. Nothing is
+compiled and the workdir is not claimed. Behind the page stands a look at the data (look.py).
 """
 
 import contextlib
+import math
+import os
+import shutil
 import tempfile
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 from etils import epath
 
-from pretrain_jax.batch import FIELDS, Kind
-from pretrain_jax.data.pipeline import Batch, Stream
-from pretrain_jax.text import Tokenizer
-from pretrain_jax.train import loop, workdir
+from pretrain_jax.errors import ConfigError, UnwritableWorkdir, UserError
+from pretrain_jax.parallel import chips
+from pretrain_jax.train import begin, look, sizes, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
-from pretrain_jax.train.compose import Design, fix_schedule
+from pretrain_jax.train.columns import gib
+from pretrain_jax.train.compose import Design
 from pretrain_jax.train.feed import Feed
 
-ROWS_SHOWN = 3
-"""Rows on the page; of a mixture, the first row of each member."""
-EXAMPLES_SHOWN = 2
-"""Examples of a row on the page."""
-PREDICTIONS_SHOWN = 4
-"""Predictions of an example whose other answers (span boundaries) are on the page."""
-ROWS_COUNTED = 64
-"""Rows whose padding is counted."""
-ROWS_SEARCHED = 10_000
-"""Rows among which the first row of each member of a mixture is looked for."""
 WIDTH = 100
-LONGEST = 500
-"""Characters of a text on the page."""
-
-USED = {"L": "segments", "M": "memory_segments", "P": "weights", "E": "label_weights"}
-"""The field that is 0 in the padding of each axis."""
-AXES = {"L": "stream", "M": "memory", "P": "predictions", "E": "labels"}
 
 
-def preflight(config: Any, directory: str) -> None:
-    """Prints the page. Raises what a run would raise before it compiles: a tokenizer without the
-    special ids that the objective needs, an objective that does not fit the model, missing data.
+def preflight(config: Any, directory: str, devices: Sequence[Any], simulated: str = "") -> int:
+    """Prints the page for a run on these devices; returns 0, or the exit code of the first failure.
 
-    The workdir is not claimed. Tokens are cached as a run caches them. A tokenizer that has to be
-    trained goes where the run will look for it, or nowhere when there is no workdir yet.
+    simulated: the kind of GPU that they stand for, where they do.
+
+    Tokens are cached as a run caches them. A tokenizer that has to be trained goes where the run
+    will look for it, or nowhere when there is no workdir yet.
     """
-    path = epath.Path(directory)
-    stored = workdir.read_config(path)
-    config = fix_schedule(config, stored)
-    if stored is not None:
-        workdir.compare_configs(stored, config.to_dict())
-    design = Design(config, tuple(jax.devices()))
-    _ = design.members, design.model  # compares objectives and architecture
+    path, page = epath.Path(directory), Page()
     with contextlib.ExitStack() as stack:
-        if not path.exists():
-            path = epath.Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        fingerprints = None
-        if stored is not None:
-            checkpoints = Checkpoints(path / "checkpoints", read_only=True)
-            fingerprints = loop.fingerprints(stack.enter_context(checkpoints))
-        feed = Feed.open(design, path, fingerprints)
-        print("\n".join(page(feed)))
+        fixed = page.line("configuration", configuration, config, path)
+        design = page.line("model", model, fixed, devices, simulated)
+        page.line("mesh", mesh, design)
+        page.line("memory", memory, design)
+        page.line("workdir", room, design, path)
+        fingerprints = page.line("resuming", resuming, design, path)
+        feed = page.line("data", data, design, path, fingerprints, stack)
+        page.line("tokenizer", tokenizer, feed)
+        if feed is not None:
+            print("\n".join(["", *look.page(feed)]))
+    return page.code
 
 
-def page(feed: Feed) -> Iterator[str]:
-    """The lines of the page."""
-    design, tokenizer = feed.design, feed.tokenizer
-    yield from about_tokenizer(design, tokenizer)
-    lengths = list(dict.fromkeys(phase.seq_len for phase in design.phases))
-    for seq_len in lengths:
-        stream = feed.stream("train", seq_len)
-        yield from ("", *about_members(design, stream, seq_len))
-        yield from about_slots(design, stream, seq_len)
-    stream = feed.stream("train", lengths[0])
-    for row in rows_to_show(stream):
-        member, _ = stream.member_of(row)
-        yield from ("", f"row {row}: {design.members[member]}")
-        batch = stream.batch([row], design.config.seed)
-        one = {name: field[0] for name, field in batch.items()}
-        yield from about_row(one, tokenizer, in_place=design.objective.attention == "full")
+class Page:
+    """Prints lines, and keeps the exit code of the first that is not ok."""
+
+    def __init__(self):
+        self.code = 0
+
+    def line(self, name: str, check: Callable[..., tuple[Any, str]], *given: Any) -> Any:
+        """What check(*given) -> (value, said) found; None where it failed, or a check before it."""
+        if any(one is None for one in given):
+            show("--", name, "waits for what is to be mended above")
+            return None
+        try:
+            value, said = check(*given)
+        except UserError as error:
+            self.code = self.code or error.exit_code
+            show("FIX", name, str(error))
+            return None
+        show("ok", name, said)
+        return value
 
 
-# --- the tables -----------------------------------------------------------------------------------
+def show(verdict: str, name: str, said: str) -> None:
+    """One line of the page, wrapped below itself."""
+    lead = f"{verdict:<4} {name:<14} "
+    print(textwrap.fill(said, WIDTH, initial_indent=lead, subsequent_indent=" " * len(lead)))
 
 
-def about_tokenizer(design: Design, tokenizer: Tokenizer) -> Iterator[str]:
-    """Ids, special ids and sentinels, beside what the objectives need."""
-    section = design.config.tokenizer
-    origin = section.path or "trained on the run's own corpus"
-    yield f"tokenizer  {section.name}, {tokenizer.size} ids, {origin}"
-    named = [f'{name} {i} "{tokenizer.spell(i)}"' for name, i in tokenizer.named.items()]
-    needs = sorted({name for member in design.members for name in member.objective.needs})
-    longest = max(design.seq_lens)
-    taken = max(member.objective.sentinels(longest) for member in design.members)
-    ids = tokenizer.sentinels
-    ends = [f'{i} "{tokenizer.spell(i)}"' for i in (ids if len(ids) < 3 else (ids[0], ids[-1]))]
-    yield from entry("special", ", ".join(named) or "none")
-    yield from entry("sentinels", f"{len(ids)}: {' to '.join(ends)}" if ids else "none")
-    needed = f"{', '.join(needs) or 'no special ids'}; {taken or 'no'} sentinels in an example"
-    yield from entry("needed", needed)
+# --- the checks: each returns what later ones need, and what to say ------------------------------
 
 
-def about_members(design: Design, stream: Stream, seq_len: int) -> Iterator[str]:
-    """What each member of the mixture gives at a sequence length."""
-    rows = sum(
-        (phase.last - phase.first) * phase.batch_size
-        for phase in design.phases
-        if phase.seq_len == seq_len
-    )
-    yield f"data at data.seq_len={seq_len}: {rows} rows in this run"
-    yield "    share of rows   examples   rows an epoch   epochs in this run"
-    total = sum(member.rate for member in stream.members)
-    for member, what in zip(stream.members, design.members, strict=True):
-        share = member.rate / total
-        yield (
-            f"{share:17.1%}{len(member.examples):11}{len(member.rows):16}"
-            f"{rows * share / len(member.rows):21.2f}   {what}"
+def configuration(config: Any, path: epath.Path) -> tuple[Any, str]:
+    """Against the one that the workdir already belongs to."""
+    fixed, begun = begin.against_stored(config, path)
+    return fixed, f"{path} {'belongs to it' if begun else 'is new'}"
+
+
+def model(config: Any, devices: Sequence[Any], simulated: str) -> tuple[Design, str]:
+    """Objectives and architecture fit; sizes are possible."""
+    design = Design(config, tuple(devices), simulated)
+    names = dict.fromkeys(member.name for member in design.members)
+    count = sum(sizes.parameters(design).values())
+    return design, f"{config.model.name}, {count:,} parameters; {', '.join(names)}"
+
+
+def mesh(design: Design) -> tuple[Design, str]:
+    """Everything divides."""
+    design.check()
+    axes = " x ".join(f"{axis} {size}" for axis, size in design.mesh.shape.items() if size > 1)
+    return design, f"{len(design.devices)} x {design.device_kind}, {axes or 'not split'}"
+
+
+def memory(design: Design) -> tuple[int, str]:
+    """An estimate beside the memory of the device, where it is known."""
+    design.check()
+    chip, need = chips.chip(design.device_kind), sizes.memory_per_device(design)["total"]
+    if chip is None or chip.memory is None:
+        return need, f"about {gib(need)} a device, of an unknown size"
+    if need > chip.memory:
+        raise ConfigError(
+            f"a device must hold about {gib(need)} and has {gib(chip.memory)}; --mode=compile "
+            "with the same --topology and --search tries what would make it fit"
         )
+    return need, f"about {gib(need)} of {gib(chip.memory)} a device (--mode=compile knows exactly)"
 
 
-def about_slots(design: Design, stream: Stream, seq_len: int) -> Iterator[str]:
-    """How much of a row is padding, and how much of it is predicted."""
-    batch = stream.batch(range(ROWS_COUNTED), design.config.seed)
-    yield f"    {'axis':<16}{'slots a row':>12}{'padding':>10}   in {ROWS_COUNTED} rows"
-    for axis, size in stream.budgets.items():
-        if USED[axis] in batch and batch[USED[axis]].shape[1] == size:
-            empty = np.mean(batch[USED[axis]] == 0)
-            yield f"    {axis + ' ' + AXES[axis]:<16}{size:>12}{empty:>10.2%}"
-    real = sum(np.count_nonzero(batch[USED[axis]]) for axis in ("L", "M") if USED[axis] in batch)
-    rows = next(phase.batch_size for phase in design.phases if phase.seq_len == seq_len)
-    slots = design.tokens_per_row(seq_len)
-    examples = np.mean(np.max([batch[USED[a]].max(1) for a in ("L", "M") if USED[a] in batch], 0))
-    predicted = np.count_nonzero(batch["weights"]) / ROWS_COUNTED
-    yield (
-        f"    a row holds {examples:.2f} examples and {predicted:.1f} predictions; a batch of "
-        f"{rows} rows holds {round(real / ROWS_COUNTED * rows)} tokens in {rows * slots} slots"
-    )
+def room(design: Design, path: epath.Path) -> tuple[int, str]:
+    """The workdir can be written to, and has space for the checkpoints that are kept and one."""
+    leaves = jax.tree.leaves(design.abstract_state)
+    one = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
+    wanted = one * (design.config.checkpoint.keep + 1)
+    there = path
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    workdir.probe(there)
+    told = f"{gib(wanted)} for {design.config.checkpoint.keep} + 1 checkpoints"
+    if "://" in os.fspath(path):
+        return wanted, f"{there} can be written to; {told}, of a bucket without a known end"
+    free = shutil.disk_usage(there).free
+    if free < wanted:
+        raise UnwritableWorkdir(
+            f"the workdir must have room: {told}; {there} has {gib(free)} free. Free some, lower "
+            "checkpoint.keep, or choose another --workdir"
+        )
+    return wanted, f"{there} can be written to and has {gib(free)} free; {told}"
 
 
-def rows_to_show(stream: Stream) -> Sequence[int]:
-    """The first rows, or the first row of each member of a mixture."""
-    if len(stream.members) == 1:
-        return range(ROWS_SHOWN)
-    first: dict[int, int] = {}
-    for row in range(ROWS_SEARCHED):
-        first.setdefault(stream.member_of(row)[0], row)
-    return sorted(first.values())
+def resuming(design: Design, path: epath.Path) -> tuple[dict[str, Any], str]:
+    """The last checkpoint holds the arrays of this configuration."""
+    if workdir.read_config(path) is None:
+        return {}, "begins at step 0"
+    with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
+        step = checkpoints.latest()
+        if step is None:
+            return {}, "begins at step 0: no checkpoint yet"
+        checkpoints.compare(step, design.abstract_state)
+        left = max(design.train.steps - step, 0)
+        return begin.fingerprints(checkpoints) or {}, f"goes on from step {step}, {left} to go"
 
 
-# --- one row --------------------------------------------------------------------------------------
+def data(
+    design: Design, path: epath.Path, fingerprints: dict[str, Any], stack: contextlib.ExitStack
+) -> tuple[Feed, str]:
+    """All files can be read and decoded; special ids are there; rows can be planned."""
+    if not path.exists():
+        path = epath.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    feed = Feed.open(design, path, fingerprints or None)
+    halves = [
+        f"{source.corpus.name}: {len(feed.cache(source, 'train').tokens):,} tokens to train on, "
+        f"{len(feed.cache(source, 'valid').tokens):,} held out"
+        for source in feed.sources
+    ]
+    return feed, "; ".join(dict.fromkeys(halves))
 
 
-def about_row(row: Batch, tokenizer: Tokenizer, in_place: bool) -> Iterator[str]:
-    """The first examples of a packed row; a row has no batch axis.
-
-    in_place: whether a target stands for the token at its own place (the stream sees all of
-    itself), rather than for the next one.
-    """
-    last = max(int(row[name].max()) for name in ("segments", "memory_segments") if name in row)
-    for segment in range(1, min(last, EXAMPLES_SHOWN) + 1):
-        yield f"  example {segment} of {last}"
-        if "memory_tokens" in row:
-            memory = row["memory_tokens"][row["memory_segments"] == segment]
-            yield from entry("memory", written(tokenizer, memory))
-        yield from about_stream(row, tokenizer, segment, in_place)
-        yield from about_labels(row, tokenizer, segment)
-
-
-def about_stream(row: Batch, tokenizer: Tokenizer, segment: int, in_place: bool) -> Iterator[str]:
-    """What the stream reads and predicts in one example."""
-    places = np.flatnonzero(row["segments"] == segment)
-    tokens, first = row["tokens"][places], places[0]
-    answers = answers_of(row, segment)
-    at = row["predict_at"][answers] if "predict_at" in row else answers
-    targets = row["targets"][answers]
-    if in_place:
-        predicted = dict(zip((at - first).tolist(), targets.tolist(), strict=True))
-        yield from entry("reads", written(tokenizer, tokens, predicted))
-    elif "prefix" in row:
-        seen = row["prefix"][places]
-        yield from entry("in view", written(tokenizer, tokens[seen]))
-        yield from entry("reads on", written(tokenizer, tokens[~seen]))
-    else:
-        yield from entry("reads", written(tokenizer, tokens))
-    if not in_place:
-        runs = np.split(targets, np.flatnonzero(np.diff(at) != 1) + 1)
-        yield from entry("predicts", " ... ".join(written(tokenizer, run) for run in runs))
-    if "types" in row:
-        kinds, sizes = np.unique(row["types"][places], return_counts=True)
-        told = (f"{size} tokens of type {kind}" for kind, size in zip(kinds, sizes, strict=True))
-        yield from entry("types", ", ".join(told))
-    yield from about_answers(row, tokenizer, answers)
-
-
-def about_answers(row: Batch, tokenizer: Tokenizer, answers: np.ndarray) -> Iterator[str]:
-    """What else belongs to the first predictions: tokens at other places, numbers."""
-    known = ("predict_at", "targets", "weights")
-    others = [n for n in row if FIELDS[n].kind in (Kind.INDEX, Kind.ANSWER) and n not in known]
-    for k in answers[: PREDICTIONS_SHOWN if others else 0]:
-        told = []
-        for name in others:
-            value = row[name][k]
-            at_place = FIELDS[name].kind is Kind.INDEX
-            shown = word(tokenizer, row["tokens"][value]) if at_place else f"{value:g}"
-            told.append(f"{name} {shown}")
-        yield from entry("with", f"{word(tokenizer, row['targets'][k])}: {', '.join(told)}")
-
-
-def about_labels(row: Batch, tokenizer: Tokenizer, segment: int) -> Iterator[str]:
-    """The labels of one example, and where they are read."""
-    if "labels" not in row:
-        return
-    counted = np.flatnonzero(row["label_weights"])
-    for k in counted[row["segments"][row["example_at"][counted]] == segment]:
-        token = row["tokens"][row["example_at"][k]]
-        yield from entry("label", f"{row['labels'][k]} at {word(tokenizer, token)}")
-
-
-def answers_of(row: Batch, segment: int) -> np.ndarray:
-    """Indices of an example's predictions among the answers of its row."""
-    answers = np.flatnonzero(row["weights"])
-    at = row["predict_at"][answers] if "predict_at" in row else answers
-    return answers[row["segments"][at] == segment]
-
-
-# --- tokens as text -------------------------------------------------------------------------------
-
-
-def written(
-    tokenizer: Tokenizer, tokens: np.ndarray, predicted: Mapping[int, int] | None = None
-) -> str:
-    """Tokens [n] as text, special ids spelled.
-
-    predicted: place -> target; the place is written {what is read→what should be predicted}:
-
-        [CLS] the {[MASK]→cat} sat on {dog→the} mat [SEP]
-    """
-    predicted = predicted or {}
-    shown = tokens.copy()  # as if there were no noise, which says where words begin
-    shown[list(predicted)] = list(predicted.values())
-    special, starts = tokenizer.special[shown], tokenizer.word_starts[shown]
-    alone = special.copy()
-    alone[list(predicted)] = True
-    edges = np.flatnonzero(alone[1:] | alone[:-1]) + 1
-    text = ""
-    for run in np.split(np.arange(len(tokens)), edges) if len(tokens) else ():
-        k = int(run[0])
-        piece = word(tokenizer, tokens[k]) if alone[k] else tokenizer.decode(tokens[run])
-        if k in predicted:
-            piece = f"{{{piece}→{word(tokenizer, predicted[k])}}}"
-        if k and (starts[k] or special[k - 1]) and not piece[:1].isspace():
-            text += " "
-        text += piece
-    return printable(text)
-
-
-def word(tokenizer: Tokenizer, token: Any) -> str:
-    """One id as text without the space before it; spelled where that is no text."""
-    text = "" if tokenizer.special[token] else tokenizer.decode([token]).strip()
-    return text if text.isprintable() and text and "\ufffd" not in text else tokenizer.spell(token)
-
-
-def printable(text: str) -> str:
-    """Line ends and other control characters as they are written in Python: one line, no surprises
-    for the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def entry(name: str, text: str) -> list[str]:
-    """A line of the page, wrapped below itself and cut where it grows too long."""
-    if len(text) > LONGEST:
-        text = f"{text[:LONGEST]} ... ({len(text) - LONGEST} more characters)"
-    lead = f"    {name:<10} "
-    below = " " * len(lead)
-    return textwrap.wrap(text, WIDTH, initial_indent=lead, subsequent_indent=below) or [lead]
+def tokenizer(feed: Feed) -> tuple[Feed, str]:
+    """Whose it is."""
+    section = feed.design.config.tokenizer
+    origin = section.path or "trained on the run's own corpus"
+    return feed, f"{section.name}, {feed.tokenizer.size:,} ids, {origin}"

@@ -12,8 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from pretrain_jax.data import pack, pipeline
-from pretrain_jax.parallel import rules
+from pretrain_jax.data import pack
 from pretrain_jax.train.compose import Design
 from pretrain_jax.train.feed import Feed
 from pretrain_jax.train.step import probe_step
@@ -31,7 +30,7 @@ def perplexity(
     function = jax.jit(partial(probe_step, program=design.program))
     total = tokens = 0.0
     for rows in batches(design, feed):
-        batch = rules.place(rows, design.batch_sharding)
+        batch = design.rows.place(rows, feed.eval_batch_size)
         nats, count = jax.device_get(function(params, batch, special))
         total, tokens = total + float(nats), tokens + float(count)
     mean = total / tokens if tokens else None
@@ -52,12 +51,11 @@ def batches(design: Design, feed: Feed) -> Iterator[Mapping[str, np.ndarray]]:
     )
     rows = list(itertools.islice(made, design.eval.pseudo_tokens))
     size = feed.eval_batch_size
-    own = pipeline.share(size, jax.process_count())
+    rows += [[]] * (-len(rows) % size)
+    here = design.rows.here(size)
     for first in range(0, len(rows), size):
-        batch = rows[first : first + size]
-        mine = batch[jax.process_index() * own :][:own]
         yield pack.pack(
-            mine + [[]] * (own - len(mine)),
+            [rows[first + place] for place in here],
             fields=design.objective.fields,
             budgets=design.budgets(design.data.seq_len),
         )

@@ -11,12 +11,11 @@ from typing import Any
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.layers.stacks import REMAT
 from pretrain_jax.train import ahead
-from pretrain_jax.train.compose import Design
 
 MOST_MICROBATCHES, WIDEST_TENSOR = 64, 8
 
 
-def search(config: Any, devices: Sequence[Any]) -> dict[str, Any]:
+def search(config: Any, devices: Sequence[Any], simulated: str = "") -> dict[str, Any]:
     """The report (`ahead.report`) of the first change that fits, or of the last that was tried.
 
     With `changes`, by config key, and `tried`: all of them with the bytes that each needs.
@@ -25,14 +24,12 @@ def search(config: Any, devices: Sequence[Any]) -> dict[str, Any]:
     tried: list[dict[str, Any]] = []
     found: dict[str, Any] = {}
     for changes in alternatives(config):
-        design = Design(changed(config, changes), tuple(devices))
         try:
-            design.check()
+            found = ahead.report_of(changed(config, changes), devices, simulated)
         except ConfigError:
             if not changes:
                 raise
             continue  # heads that do not divide, a batch that is too small
-        found = ahead.report(design)
         if found["fits"] is None:
             raise ConfigError(
                 "--search needs devices whose memory is known; name some with --topology=v5e:4x4"

@@ -40,21 +40,21 @@ def memory_per_device(design: Design) -> dict[str, int]:
     parameters, optimizer: as they are stored, sharded. gradients: float32 like the parameters;
     with train.accumulate twice, the sum and a microbatch's own. activations: what the forward pass
     of one microbatch saves for the backward pass, read off its jaxpr. The compiler may save less by
-    fusing, and needs room of its own while it computes; mesh.tensor, which splits part of it, is
-    not taken into account.
+    fusing, and needs room of its own while it computes; mesh.sequence counts as if it split all of
+    it, mesh.tensor, which splits part of it, not at all.
     """
     state = design.abstract_state
-    params = _bytes_held(state.params)
+    params = bytes_held(state.params)
     found = {
         "parameters": params,
-        "optimizer": _bytes_held(state.opt_state),
-        "gradients": params * (2 if design.train.accumulate > 1 else 1),
+        "optimizer": bytes_held(state.opt_state),
+        "gradients": params * (2 if any(p.accumulate > 1 for p in design.phases) else 1),
         "activations": _saved_bytes(design),
     }
     return {**found, "total": sum(found.values())}
 
 
-def _bytes_held(tree: Any) -> int:
+def bytes_held(tree: Any) -> int:
     """Bytes that one device holds of arrays whose shapes carry shardings."""
     return sum(
         math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
@@ -64,8 +64,8 @@ def _bytes_held(tree: Any) -> int:
 
 def _saved_bytes(design: Design) -> int:
     """Bytes of the residuals of one device's share of the largest microbatch."""
-    largest = max(design.phases, key=lambda phase: phase.batch_size * phase.seq_len)
-    ways = rules.batch_ways(design.mesh) * design.train.accumulate
+    largest = max(design.phases, key=lambda p: p.batch_size // p.accumulate * p.seq_len)
+    ways = rules.batch_ways(design.mesh) * largest.accumulate
     shapes = design.batch_shapes(largest.batch_size // ways, largest.seq_len)
     program = design.program
 
@@ -79,4 +79,5 @@ def _saved_bytes(design: Design) -> int:
     jaxpr = jax.make_jaxpr(saved)(design.param_shapes, shapes).jaxpr
     held = {id(v) for v in jaxpr.invars}  # parameters and the batch are there anyway
     residuals = {id(v): v.aval for v in jaxpr.outvars if id(v) not in held}
-    return sum(aval.size * aval.dtype.itemsize for aval in residuals.values())
+    total = sum(aval.size * aval.dtype.itemsize for aval in residuals.values())
+    return total // rules.Placement(design.mesh).ways("length")

@@ -13,20 +13,20 @@ from typing import Any
 
 from etils import epath
 
+from pretrain_jax.differences import differing
 from pretrain_jax.errors import DataError, UnwritableWorkdir, WorkdirInUse, WorkdirMismatch
 
 FREE = ("train.steps", "mesh.*", "checkpoint.*", "eval.*", "data.cache_dir", "data.workers")
 LOCK = "run.lock"
 CONFIG = "config.json"
-ABSENT = "(absent)"
 
 
 @contextlib.contextmanager
 def claim(workdir: epath.PathLike) -> Iterator[epath.Path]:
     """Creates the workdir, proves that it can be written to, and holds it for this process alone.
 
-    Raises UnwritableWorkdir or WorkdirInUse at once, before any data is read. In a group of
-    processes only process 0 claims.
+    Raises UnwritableWorkdir or WorkdirInUse at once, before any data is read. Of many processes
+    that train together, process 0 claims for all.
 
     On a file system the claim is a POSIX lock on `run.lock`: the kernel releases it however the
     process ends, kill -9 included, and no forked child inherits it. The file stays; what it says
@@ -37,7 +37,7 @@ def claim(workdir: epath.PathLike) -> Iterator[epath.Path]:
     ...     write_config(workdir, {"seed": 0})
     """
     path = epath.Path(workdir)
-    _probe(path)
+    probe(path)
     if "://" in os.fspath(path):
         yield path
         return
@@ -52,13 +52,23 @@ def claim(workdir: epath.PathLike) -> Iterator[epath.Path]:
         os.close(lock)
 
 
+def owner(workdir: epath.PathLike) -> dict[str, Any]:
+    """Who holds the workdir, as `claim` wrote it down: processes that see the same one read the
+    same. Empty on gs://, where there is one of each name."""
+    if "://" in os.fspath(workdir):
+        return {}
+    try:
+        return json.loads((epath.Path(workdir) / LOCK).read_text())
+    except (OSError, ValueError):
+        return {"claimed": False}
+
+
 def compare_configs(
     stored: dict[str, Any], now: dict[str, Any], free: tuple[str, ...] = FREE
 ) -> None:
     """Raises WorkdirMismatch when a key outside `free` differs, naming each with both values.
 
-    Keys are dotted, `free` holds patterns of them ("mesh.*"). Values are compared as JSON has
-    them: tuples equal lists, 1 equals 1.0, floats must be equal to the last bit.
+    Keys are dotted, `free` holds patterns of them ("mesh.*").
 
     >>> compare_configs({"train": {"steps": 10}, "seed": 0}, {"train": {"steps": 20}, "seed": 1})
     Traceback (most recent call last):
@@ -66,19 +76,17 @@ def compare_configs(
       seed: stored 0, now 1
     ...
     """
-    before, after = _flat(stored), _flat(now)
-    differing = [
-        f"  {key}: stored {before.get(key, ABSENT)}, now {after.get(key, ABSENT)}"
-        for key in sorted(before.keys() | after.keys())
-        if not _same(before.get(key, ABSENT), after.get(key, ABSENT))
-        and not any(fnmatch.fnmatchcase(key, pattern) for pattern in free)
+    lines = [
+        f"  {key}: stored {before}, now {after}"
+        for key, (before, after) in differing(stored, now).items()
+        if not any(fnmatch.fnmatchcase(key, pattern) for pattern in free)
     ]
-    if differing:
+    if lines:
         raise WorkdirMismatch(
             "a run goes on only with the configuration it began with, but "
-            + ("1 key differs" if len(differing) == 1 else f"{len(differing)} keys differ")
+            + ("1 key differs" if len(lines) == 1 else f"{len(lines)} keys differ")
             + ":\n"
-            + "\n".join(differing)
+            + "\n".join(lines)
             + "\nstart in another --workdir, or undo the change; free to change: "
             + ", ".join(free)
         )
@@ -97,7 +105,7 @@ def read_config(workdir: epath.PathLike) -> dict[str, Any] | None:
     path = epath.Path(workdir) / CONFIG
     try:
         return json.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
         raise DataError(
@@ -106,7 +114,11 @@ def read_config(workdir: epath.PathLike) -> dict[str, Any] | None:
         ) from error
 
 
-def _probe(path: epath.Path) -> None:
+def probe(path: epath.Path) -> None:
+    """Creates a folder where there is none, writes a file into it and takes it away again.
+
+    Raises UnwritableWorkdir.
+    """
     # Any failure counts: on remote storage the library behind epath has its own exceptions.
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -146,22 +158,3 @@ def _owner(lock: int) -> str:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = json.dumps(value, sort_keys=True)
-    return flat
-
-
-def _same(one: str, other: str) -> bool:
-    if one == other:
-        return True
-    # 1 and 1.0 are one number; true and 1 are not (bool is an int in Python only).
-    values = [json.loads(text) if text != ABSENT else None for text in (one, other)]
-    numbers = all(type(value) in (int, float) for value in values)
-    return numbers and values[0] == values[1]

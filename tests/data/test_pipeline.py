@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,8 +48,8 @@ def stream(cache):
     return Stream([member(cache, 64, noisy)], FIELDS, {"L": 64})
 
 
-def take(stream, count, **options):
-    options = {"seed": 3, "batch_size": 8} | options
+def take(stream, count, **options: Any):
+    options = {"seed": 3, "batch_size": 8, **options}
     with contextlib.closing(batches(stream, **options)) as made:
         return list(itertools.islice(made, count))
 
@@ -67,7 +68,8 @@ def same(left, right):
 @pytest.mark.parametrize("hosts", [2, 4, 8])
 def test_hosts_together_read_what_one_host_reads(stream, hosts):
     whole = take(stream, 5)
-    parts = [take(stream, 5, host_index=h, host_count=hosts) for h in range(hosts)]
+    shares = np.split(np.arange(8), hosts)
+    parts = [take(stream, 5, here=share) for share in shares]
     for step in range(5):
         same(joined([part[step] for part in parts]), whole[step])
         assert parts[0][step]["tokens"].shape == (8 // hosts, 64)
@@ -175,7 +177,7 @@ def test_a_mixture_keeps_its_rates_and_mixes_no_row(tmp_path):
     for mark, rate in (("a", 5), ("b", 2), ("c", 1)):
         drawn = np.cumsum(owners == ord(mark))
         assert np.abs(drawn - np.arange(1, 801) * rate / 8).max() <= 2
-    for step, batch in enumerate(take(mixture, 3, seed=1, host_index=1, host_count=2)):
+    for step, batch in enumerate(take(mixture, 3, seed=1, here=range(4, 8))):
         np.testing.assert_array_equal(batch["tokens"], tokens[step * 8 + 4 : step * 8 + 8])
 
 
@@ -205,8 +207,8 @@ def test_evaluation_is_always_the_same_rows_and_noise(stream):
     for size, hosts in ((8, 1), (8, 2), (4, 1), (rows, 1)):
         parts = []
         for host in range(hosts):
-            options = {"rows": rows, "batch_size": size, "host_index": host, "host_count": hosts}
-            parts.append(list(eval_batches(stream, **options)))
+            here = np.split(np.arange(size), hosts)[host]
+            parts.append(list(eval_batches(stream, rows=rows, batch_size=size, here=here)))
         steps = [joined(list(step)) for step in zip(*parts, strict=True)]
         wholes.append(joined(steps))
     for whole in wholes:
@@ -236,8 +238,12 @@ def test_documents_too_short_to_predict_anything_are_refused():
         )
 
 
-def test_what_cannot_be_shared_out_is_an_error(stream):
-    with pytest.raises(ValueError, match="8 rows cannot be shared by 3 hosts"):
-        take(stream, 1, host_count=3)
+def test_any_rows_of_a_batch_can_be_made_alone(stream):
+    whole = take(stream, 3)
+    for step, batch in enumerate(take(stream, 3, here=[0, 3, 6])):
+        same(batch, {name: field[[0, 3, 6]] for name, field in whole[step].items()})
+
+
+def test_a_mixture_of_nothing_is_an_error():
     with pytest.raises(ValueError, match="positive rates"):
         Stream([], FIELDS, {"L": 64})

@@ -84,7 +84,8 @@ def test_the_number_of_hosts_changes_nothing(name, source):
     assert all(batch["weights"].any() for batch in whole)
     for hosts in (2, 4):
         again = stream_of(name, source)  # as another process would make it
-        parts = [take(again, host_index=host, host_count=hosts) for host in range(hosts)]
+        shares = np.split(np.arange(4), hosts)
+        parts = [take(again, here=share) for share in shares]
         for step, batch in enumerate(whole):
             joined = {key: np.concatenate([part[step][key] for part in parts]) for key in batch}
             same(joined, batch)

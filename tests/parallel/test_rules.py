@@ -45,10 +45,10 @@ def boxed(name, **changes):
 @pytest.mark.parametrize(
     ("axes", "expected"),
     [
-        (("width", "heads", "head_width"), P("fsdp", "tensor", None)),
-        (("layers", "feed_forward", "width"), P(None, "tensor", "fsdp")),
-        (("vocabulary", "width"), P("tensor", "fsdp")),
-        (("batch", "length", "hidden"), P(("dcn", "data", "fsdp"), None, None)),
+        (("width", "heads", "head_width"), P(("fsdp", "sequence"), "tensor", None)),
+        (("layers", "feed_forward", "width"), P(None, "tensor", ("fsdp", "sequence"))),
+        (("vocabulary", "width"), P("tensor", ("fsdp", "sequence"))),
+        (("batch", "length", "hidden"), P(("dcn", "data", "fsdp"), "sequence", None)),
         ((None, "heads"), P(None, "tensor")),
         ((), P()),
     ],
@@ -82,15 +82,15 @@ def test_every_parameter_of_every_model_has_a_place(name):
     placed = rules.shardings(tree, mesh(data=2, fsdp=2, tensor=2))
     assert jax.tree.structure(placed) == jax.tree.structure(nn.meta.unbox(tree))
     kernels = {
-        jax.tree_util.keystr(path): set(sharding.spec)
+        jax.tree_util.keystr(path): set(jax.tree.leaves(tuple(sharding.spec)))
         for path, sharding in jax.tree_util.tree_leaves_with_path(placed)
         if jax.tree_util.keystr(path).endswith("['kernel']")
     }
     layers = {path: split for path, split in kernels.items() if "['layers']" in path}
     assert layers
     # No matrix lies whole on any device, and those of the layers are split both ways.
-    assert all("fsdp" in split for split in kernels.values())
-    assert all({"fsdp", "tensor"} <= split for split in layers.values())
+    assert all({"fsdp", "sequence"} <= split for split in kernels.values())
+    assert all({"fsdp", "sequence", "tensor"} <= split for split in layers.values())
 
 
 def test_heads_that_do_not_divide_name_the_nearest_sizes():
@@ -106,12 +106,16 @@ def test_heads_that_do_not_divide_name_the_nearest_sizes():
 def test_a_width_that_does_not_divide_names_the_nearest_sizes():
     with pytest.raises(ConfigError, match=r"width axis .* 36 entries .* mesh.fsdp=8.* 4, 6, 9"):
         rules.shardings(boxed("gpt", width=36), mesh(fsdp=8))
+    over_both = r"over mesh.fsdp x mesh.sequence; received mesh.fsdp=4 x mesh.sequence=2\."
+    with pytest.raises(ConfigError, match=over_both):
+        rules.shardings(boxed("gpt", width=36), mesh(fsdp=4, sequence=2))
 
 
 @pytest.mark.parametrize(
     ("sizes", "expected"),
     [
         ({"data": -1, "fsdp": 2, "tensor": 2}, (2, 2, 2)),
+        ({"data": 1, "fsdp": -1, "sequence": 4, "tensor": 1}, (1, 2, 4, 1)),
         ({"data": -1, "fsdp": 1, "tensor": 1}, (8, 1, 1)),
         ({"data": 1, "fsdp": -1, "tensor": 4}, (1, 2, 4)),
         ({"data": 2, "fsdp": 2, "tensor": 2}, (2, 2, 2)),
@@ -151,5 +155,19 @@ def test_a_batch_that_does_not_divide_names_the_nearest():
 def test_rows_of_a_batch_lie_over_data_and_fsdp():
     layout = mesh(data=2, fsdp=2, tensor=2)
     assert rules.batch_ways(layout) == 4
-    assert rules.batch_sharding(layout).shard_shape((16, 5)) == (4, 5)
+    assert rules.field_sharding(layout, "L").shard_shape((16, 5)) == (4, 5)
     assert rules.replicated(layout).shard_shape((16, 5)) == (16, 5)
+
+
+def test_places_of_a_row_lie_over_sequence_and_predictions_do_not():
+    layout = mesh(fsdp=2, sequence=4)
+    assert rules.field_sharding(layout, "L").shard_shape((16, 20)) == (8, 5)
+    assert rules.field_sharding(layout, "M").shard_shape((16, 8)) == (8, 2)
+    assert rules.field_sharding(layout, "P").shard_shape((16, 6)) == (8, 6)
+    rules.check_length(20, layout, "axis L")
+    with pytest.raises(ConfigError) as caught:
+        rules.check_length(114, layout, "axis L at data.seq_len=512")
+    assert "axis L at data.seq_len=512 has 114 slots" in str(caught.value)
+    assert "received mesh.sequence=4. The nearest sizes that divide are 2, 3, 6" in str(
+        caught.value
+    )

@@ -16,8 +16,13 @@ from pretrain_jax.parallel import mesh, rules
 from pretrain_jax.train.compose import Design
 
 CONFIG = Path(__file__).with_name("tiny_config.py")
-ALONE = (1, 1, 1, 1)
-MESHES = {"2 dcn x 4 data": (2, 4, 1, 1), "8 fsdp": (1, 1, 8, 1), "2 x 2 x 2": (1, 2, 2, 2)}
+ALONE = (1, 1, 1, 1, 1)
+MESHES = {
+    "2 dcn x 4 data": (2, 4, 1, 1, 1),
+    "8 fsdp": (1, 1, 8, 1, 1),
+    "2 data x 2 fsdp x 2 tensor": (1, 2, 2, 1, 2),
+    "2 fsdp x 2 sequence x 2 tensor": (1, 1, 2, 2, 2),
+}
 STEPS = 20
 every_mesh = pytest.mark.parametrize("sizes", MESHES.values(), ids=MESHES.keys())
 
@@ -43,11 +48,11 @@ def batches(how):
             "segments": real.astype(np.int32),
             "positions": np.arange(16) * real,
         }
-        yield jax.device_put(
-            {name: value.astype(np.float32 if name == "weights" else np.int32)
-             for name, value in fields.items()},
-            how.batch_sharding,
-        )  # fmt: skip
+        made = {
+            name: value.astype(np.float32 if name == "weights" else np.int32)
+            for name, value in fields.items()
+        }
+        yield how.rows.place(made, 16)
 
 
 @functools.cache
@@ -90,7 +95,7 @@ def test_losses_are_the_same(sizes, optimizer):
 
 
 def test_parameters_and_moments_are_made_and_stay_split():
-    layouts = run((1, 2, 2, 2))[1]
+    layouts = run((1, 2, 2, 1, 2))[1]
     up = layouts.params["stack"]["layers"]["feed_forward"]["up"]["kernel"]
     assert up.shard_shape((2, 32, 64)) == (2, 16, 32)
     moments = [
@@ -103,8 +108,8 @@ def test_parameters_and_moments_are_made_and_stay_split():
 
 
 def test_an_activation_is_placed_by_the_table_inside_placing_alone():
-    devices = design((1, 2, 2, 2)).mesh
-    x = np.zeros((4, 3, 8), np.float32)
+    devices = design((1, 1, 2, 2, 2)).mesh
+    x = np.zeros((4, 6, 8), np.float32)
     assert constrain(x, "batch", "length", "hidden") is x  # pyright: ignore[reportArgumentType]
 
     @jax.jit
@@ -112,24 +117,25 @@ def test_an_activation_is_placed_by_the_table_inside_placing_alone():
         with placing(rules.Placement(devices)):
             return constrain(x, "batch", "length", "hidden")
 
-    assert placed(x).sharding.shard_shape(x.shape) == (1, 3, 8)
+    assert placed(x).sharding.shard_shape(x.shape) == (2, 3, 8)
 
 
 COMPILE = """
 import sys
 sys.path.insert(0, {folder!r})
 import test_same_run as runs
-how = runs.design((1, 2, 2, 2))
+how = runs.design({sizes})
 how.step_function.lower(how.abstract_state, next(runs.batches(how)), how.program).compile()
 print("compiled")
 """
 
 
-def test_the_compiler_never_copies_a_whole_array_to_split_it_again():
+@pytest.mark.parametrize("sizes", [(1, 2, 2, 1, 2), (1, 1, 2, 2, 2)])
+def test_the_compiler_never_copies_a_whole_array_to_split_it_again(sizes):
     """XLA says so in its log, which goes to the second file descriptor, past Python."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
     done = subprocess.run(
-        [sys.executable, "-c", COMPILE.format(folder=str(CONFIG.parent))],
+        [sys.executable, "-c", COMPILE.format(folder=str(CONFIG.parent), sizes=sizes)],
         capture_output=True,
         text=True,
         timeout=300,

@@ -17,7 +17,13 @@ needs_libtpu = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize(
-    "name, expected", [("v5e:4x4", ("v5e", (4, 4))), ("TPU7x:2x2x1", ("tpu7x", (2, 2, 1)))]
+    "name, expected",
+    [
+        ("v5e:4x4", ("v5e", (4, 4))),
+        ("TPU7x:2x2x1", ("tpu7x", (2, 2, 1))),
+        ("H100:2x8", ("h100", (2, 8))),
+        ("h200:8", ("h200", (1, 8))),
+    ],
 )
 def test_names(name, expected):
     assert topology.read(name) == expected
@@ -32,11 +38,22 @@ def test_names(name, expected):
         ("v5p:4x4", "a v5p topology has 3 sides"),
         ("v5p:4x4x0", "a v5p topology has 3 sides"),
         ("v5p:axbxc", "a v5p topology has 3 sides"),
+        (
+            "h10:8",
+            r"or with a GPU \(a100, h100, h200\), as h100:2x8 does; received 'h10:8'; did you",
+        ),
+        ("h100:2x2x2", "a h100 topology has 2 sides"),
+        ("h100:1024x8", "at most 4096 GPUs can be stood for; received 'h100:1024x8', 8192"),
     ],
 )
 def test_what_is_no_name_is_refused_without_libtpu(name, said):
     with pytest.raises(ConfigError, match=said):
         topology.devices(name)
+
+
+def test_gpus_come_without_slices():
+    with pytest.raises(ConfigError, match="--slices is for TPUs; received h100:2 with --slices=2"):
+        topology.devices("h100:2", 2)
 
 
 def test_slices_are_at_least_one():
@@ -60,18 +77,18 @@ def test_several_slices_need_the_axis_between_them():
 
 PRINTED = """
 from pretrain_jax.parallel import topology
-topology.set_up()
+topology.set_up("v5p:2x2x2")
 import jax, json
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.parallel import mesh
-two = mesh.build(topology.devices("v5p:2x2x2", 2), dcn=2, data=1, fsdp=-1)
+two = mesh.build(topology.devices("v5p:2x2x2", 2)[0], dcn=2, data=1, fsdp=-1)
 try:
     topology.devices("v5p:3x5x7")
 except ConfigError as error:
     refused = str(error)
 print(json.dumps({
     "backend": jax.default_backend(),
-    "v4": len(topology.devices("v4:2x2x4")),
+    "v4": len(topology.devices("v4:2x2x4")[0]),
     "slices": [[d.slice_index for d in part.flat] for part in two.devices],
     "refused": refused,
 }))

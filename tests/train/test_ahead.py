@@ -91,13 +91,25 @@ def test_the_table_says_what_the_json_says(job, capsys):
 
 @pytest.mark.parametrize("option", ["--topology=v5e:2x2", "--slices=2", "--json", "--search"])
 def test_options_of_this_mode_are_refused_in_others(job, option):
-    with pytest.raises(ConfigError, match="belongs to --mode=compile; received --mode=train"):
+    with pytest.raises(ConfigError, match="belongs to .*--mode=compile; received --mode=train"):
         main.main([f"--config={job}", option])
 
 
 def told_of(job, *options):
     command = [sys.executable, "-m", "pretrain_jax.main", f"--config={job}", "--mode=compile"]
     return subprocess.run([*command, "--json", *options], capture_output=True, text=True)
+
+
+def test_gpus_that_are_not_here(job):
+    done = told_of(
+        job, "--topology=h100:2x8", "--config.mesh.fsdp=8", "--config.train.batch_size=16"
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["devices"] == 16 and found["device_kind"] == "NVIDIA H100"
+    assert found["mesh"]["data"] == 2 and found["mesh"]["fsdp"] == 8
+    assert found["hbm_bytes_per_device"] == 80 * 10**9 and found["fits"] is True
+    assert found["estimated_mfu"] is None and found["collectives"]
 
 
 @needs_libtpu

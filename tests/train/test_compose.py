@@ -25,17 +25,17 @@ def phases_of(entries: tuple, steps: int = 100) -> list[Phase]:
 
 
 def test_a_run_without_phases_is_one_phase():
-    assert phases_of(()) == [Phase(0, 100, 512, 8)]
+    assert phases_of(()) == [Phase(0, 100, 512, 8, 1)]
 
 
 def test_phases_follow_each_other_and_keep_what_they_do_not_change():
     found = phases_of(((10, {"seq_len": 128}), (90, {"batch_size": 4})))
-    assert found == [Phase(0, 10, 512, 8), Phase(10, 90, 128, 8), Phase(90, 100, 128, 4)]
+    assert found == [Phase(0, 10, 512, 8, 1), Phase(10, 90, 128, 8, 1), Phase(90, 100, 128, 4, 1)]
 
 
 def test_a_shorter_run_leaves_later_phases_empty():
     found = phases_of(((0, {"seq_len": 128}), (90, {"seq_len": 512})), steps=50)
-    assert found == [Phase(0, 50, 128, 8), Phase(90, 90, 512, 8)]
+    assert found == [Phase(0, 50, 128, 8, 1), Phase(90, 90, 512, 8, 1)]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """The page of --mode=preflight says what stands in the rows, and writes nothing it should not."""
 
+import json
 import logging
+import re
+import shutil
 
 import jax
 import numpy as np
@@ -10,9 +13,9 @@ from etils import epath
 
 from pretrain_jax import config
 from pretrain_jax.data.pack import pack
-from pretrain_jax.errors import ConfigError, WorkdirMismatch
+from pretrain_jax.parallel import chips
 from pretrain_jax.text import byte_bpe, sentencepiece, wordpiece
-from pretrain_jax.train import preflight, workdir
+from pretrain_jax.train import look, preflight, workdir
 from pretrain_jax.train.compose import Design, fix_schedule
 from pretrain_jax.train.feed import Feed
 
@@ -37,7 +40,7 @@ def lines(tokenizer, examples, *, in_place, **budgets):
     """What the page says of one packed row of these examples; words of a line one space apart."""
     batch = pack([examples], fields=list(examples[0]), budgets=budgets)
     row = {name: field[0] for name, field in batch.items()}
-    return [" ".join(x.split()) for x in preflight.about_row(row, tokenizer, in_place)]
+    return [" ".join(x.split()) for x in look.about_row(row, tokenizer, in_place)]
 
 
 def masked(tokenizer, read, at, targets):
@@ -153,7 +156,7 @@ def test_tokens_that_hold_their_spaces(tmp_path, name):
     for place in range(2, len(tokens), 3):
         hidden[place] = tokenizer.mask
         predicted[place] = tokens[place]
-    written = preflight.written(tokenizer, hidden, predicted)
+    written = look.written(tokenizer, hidden, predicted)
     mask = tokenizer.spell(tokenizer.mask)
     assert written.count(f"{{{mask}→") == len(predicted)
     plain = written.replace(f"{{{mask}→", "").replace("}", "")
@@ -163,10 +166,10 @@ def test_tokens_that_hold_their_spaces(tmp_path, name):
 
 
 def test_long_and_strange_text_stays_on_the_page():
-    (first, *more) = preflight.entry("reads", "x y " * 1000)
+    (first, *more) = look.entry("reads", "x y " * 1000)
     assert len(more) < 10 and all(len(line) <= 100 for line in (first, *more))
     assert "(3500 more characters)" in " ".join(" ".join(more).split())
-    assert preflight.printable("a\x1b[31m\nb") == "a\\x1b[31m\\nb"
+    assert look.printable("a\x1b[31m\nb") == "a\\x1b[31m\\nb"
 
 
 # --- whole pages ----------------------------------------------------------------------------------
@@ -183,6 +186,9 @@ TABLE = ("model.max_length", "48")
 LONGER = [("data.seq_len", "48"), ("tokenizer.sentinels", "20"), ("model.vocab_size", "282")]
 
 
+ONE = jax.devices()[:1]
+
+
 @pytest.fixture
 def job(tmp_path):
     return tiny_job.write(tmp_path)
@@ -196,8 +202,16 @@ def settings(job, overrides):
 
 
 def page(job, capsys, *overrides):
-    preflight.preflight(settings(job, overrides), str(job.parent / "run"))
+    assert preflight.preflight(settings(job, overrides), str(job.parent / "run"), ONE) == 0
     return capsys.readouterr().out
+
+
+def refused(job, capsys, *overrides, run="run", devices=ONE):
+    """The exit code, and the line that says what to mend; words one space apart."""
+    code = preflight.preflight(settings(job, overrides), str(job.parent / run), devices)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "FIX " in said
+    return code, said[said.index("FIX ") :]
 
 
 def stream_of(job, *overrides):
@@ -262,23 +276,74 @@ def test_each_length_of_a_phase_is_counted(job, capsys):
     assert "data.seq_len=8: 320 rows" in said and "data.seq_len=16: 160 rows" in said
 
 
-def test_a_tokenizer_without_the_mask_is_refused(job, tmp_path):
+def test_a_tokenizer_without_the_mask_is_refused(job, capsys, tmp_path):
     (tmp_path / "vocab.txt").write_text("\n".join(p for p in PIECES if p != "[MASK]") + "\n")
     overrides = [*MASKED_LM, ("tokenizer.name", "wordpiece")]
     overrides += [("tokenizer.path", str(tmp_path / "vocab.txt"))]
-    with pytest.raises(ConfigError, match=r"masked_lm .*no mask .*the last line \[MASK\]"):
-        preflight.preflight(settings(job, overrides), str(tmp_path / "run"))
+    code, said = refused(job, capsys, *overrides)
+    assert code == 64 and re.match(r"FIX data .*masked_lm .*no mask .*the last line \[MASK\]", said)
 
 
-def test_a_tokenizer_with_too_few_sentinels_is_refused(job, tmp_path):
-    overrides = [*TINY["span_corruption"], ("data.seq_len", "64")]
-    with pytest.raises(ConfigError, match=r"span_corruption .*Set tokenizer\.sentinels="):
-        preflight.preflight(settings(job, overrides), str(tmp_path / "run"))
+def test_a_tokenizer_with_too_few_sentinels_is_refused(job, capsys):
+    code, said = refused(job, capsys, *TINY["span_corruption"], ("data.seq_len", "64"))
+    assert code == 64 and re.match(r"FIX data .*span_corruption .*Set tokenizer\.sentinels=", said)
 
 
-def test_an_objective_that_does_not_fit_is_refused(job, tmp_path):
-    with pytest.raises(ConfigError, match=r"masked_lm and model\.name=gpt do not fit"):
-        preflight.preflight(settings(job, MASKED_LM[:1]), str(tmp_path / "run"))
+def test_an_objective_that_does_not_fit_is_refused_and_the_rest_waits(job, capsys):
+    code, said = refused(job, capsys, MASKED_LM[0])
+    assert code == 64 and re.match(r"FIX model .*masked_lm and model\.name=gpt do not fit", said)
+    for name in ("mesh", "memory", "workdir", "resuming", "data", "tokenizer"):
+        assert f"-- {name} waits for what is to be mended above" in said
+
+
+def test_every_fault_has_a_line_of_its_own(job, capsys):
+    """A mesh that does not divide and a file that is not there: both are said at once."""
+    wrong = [("mesh.data", "1"), ("mesh.fsdp", "3"), ("data.source", "text:/nowhere/*.txt")]
+    code, said = refused(job, capsys, *wrong, devices=jax.devices())
+    assert code == 64
+    assert "FIX mesh the mesh axes must multiply to the number of devices, 8" in said
+    assert re.search(r"FIX (memory|workdir) ", said)
+    assert "FIX data " in said and "/nowhere/*.txt" in said
+
+
+def test_a_missing_source_has_its_own_exit_code(job, capsys):
+    code, said = refused(job, capsys, ("data.source", "text:/nowhere/*.txt"))
+    assert code == 66 and said.startswith("FIX data ")
+
+
+def test_memory_is_compared_with_that_of_the_device(job, capsys, monkeypatch):
+    monkeypatch.setattr(chips, "chip", lambda kind: chips.Chip(1e12, 1000))
+    code, said = refused(job, capsys)
+    assert code == 64 and said.startswith("FIX memory a device must hold about")
+    assert "has 0.000 GiB; --mode=compile" in said
+    monkeypatch.setattr(chips, "chip", lambda kind: chips.Chip(1e12, 2**34))
+    assert "of 16.000 GiB a device" in page(job, capsys)
+
+
+def test_a_disk_without_room_for_the_checkpoints_is_refused(job, capsys, monkeypatch):
+    usage = shutil.disk_usage(job.parent)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    code, said = refused(job, capsys)
+    assert code == 74 and said.startswith("FIX workdir the workdir must have room: ")
+    assert "for 2 + 1 checkpoints" in said and "lower checkpoint.keep" in said
+
+
+def test_a_workdir_that_cannot_be_made_is_refused(job, capsys):
+    (job.parent / "file").write_text("")
+    code, said = refused(job, capsys, run="file/run")
+    assert code == 74 and said.startswith("FIX workdir the workdir must be a directory")
+
+
+def test_a_checkpoint_of_other_shapes_is_found_and_one_that_fits_is_gone_on_from(job, capsys):
+    run = job.parent / "run"
+    done = tiny_job.run(job, run, "--config.train.steps=3")
+    assert done.returncode == 0, done.stderr
+    assert "goes on from step 3, 57 to go" in page(job, capsys)
+    stored = json.loads((run / "config.json").read_text())
+    stored["model"]["width"] = 32
+    (run / "config.json").write_text(json.dumps(stored))
+    code, said = refused(job, capsys, ("model.width", "32"), ("train.steps", "3"))
+    assert code == 78 and said.startswith("FIX resuming step 3 in ")
 
 
 def test_no_workdir_is_made(job, capsys):
@@ -296,6 +361,7 @@ def test_a_workdir_keeps_what_it_has(job, capsys):
     before = {p.name: p.read_bytes() for p in (run / "tokenizer").iterdir()}
     workdir.write_config(run, fix_schedule(settings(job, trained)).to_dict())
     page(job, capsys, *trained)
-    with pytest.raises(WorkdirMismatch, match=r"model\.vocab_size: stored 300, now 290"):
-        page(job, capsys, trained[0], ("model.vocab_size", "290"))
+    code, said = refused(job, capsys, trained[0], ("model.vocab_size", "290"))
+    assert code == 78 and "FIX configuration " in said
+    assert "model.vocab_size: stored 300, now 290" in said
     assert before == {p.name: p.read_bytes() for p in (run / "tokenizer").iterdir()}

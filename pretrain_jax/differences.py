@@ -1,0 +1,43 @@
+"""What differs between two nested dicts, by dotted key: of a workdir and now, of two hosts."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+ABSENT = "(absent)"
+
+
+def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Both values as JSON, by dotted key, of every key whose values are not the same.
+
+    Values are compared as JSON has them: tuples equal lists, 1 equals 1.0, floats must be equal to
+    the last bit.
+
+    >>> differing({"train": {"steps": 10}, "seed": 0}, {"train": {"steps": 20}, "seed": 0.0})
+    {'train.steps': ('10', '20')}
+    """
+    one, other = _flat(before), _flat(after)
+    pairs = {
+        key: (one.get(key, ABSENT), other.get(key, ABSENT))
+        for key in sorted(one.keys() | other.keys())
+    }
+    return {key: pair for key, pair in pairs.items() if not _same(*pair)}
+
+
+def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = json.dumps(value, sort_keys=True)
+    return flat
+
+
+def _same(one: str, other: str) -> bool:
+    if one == other:
+        return True
+    # 1 and 1.0 are one number; true and 1 are not (bool is an int in Python only).
+    values = [json.loads(text) if text != ABSENT else None for text in (one, other)]
+    numbers = all(type(value) in (int, float) for value in values)
+    return numbers and values[0] == values[1]

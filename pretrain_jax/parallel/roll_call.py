@@ -1,0 +1,115 @@
+"""Whether all processes of a run are there, before jax.distributed waits for them.
+
+Its own waiting ends in an abort that names nobody. So every process first tells process 0, over
+TCP at the address that jax will use next, which one it is; process 0 answers all of them when all
+have come, or when time is up, with the names of those that have not.
+"""
+
+import contextlib
+import socket
+import time
+
+from pretrain_jax.errors import ConfigError, HostMissing
+
+LONGEST = 4096
+"""Bytes of a message."""
+PAUSE = 0.2
+"""Seconds between two tries to reach process 0, and most that a stranger's connection may take."""
+
+
+def call(address: str, processes: int, process: int, wait: float) -> None:
+    """Returns when processes 0 .. processes - 1 have all called; each calls with its own number.
+
+    address: "HOST:PORT" of process 0. wait: seconds from this call; who has reached process 0
+    waits for its answer, which comes at most so many seconds after process 0 began.
+
+    Raises HostMissing naming those that did not come, ConfigError where two have the same number
+    or another idea of how many there are.
+    """
+    host, port = split(address)
+    until = time.monotonic() + wait
+    said = (
+        listen(port, processes, until)
+        if process == 0
+        else tell(host, port, processes, process, until)
+    )
+    if said:
+        kind, _, message = said.partition(" ")
+        raise {"missing": HostMissing, "wrong": ConfigError}[kind](
+            f"{message}: all {processes} must be at {address} within {wait:g} s. See what the logs "
+            "of the others say; --wait=SECONDS waits longer"
+        )
+
+
+def split(address: str) -> tuple[str, int]:
+    """("10.0.0.1", 1234) of "10.0.0.1:1234"; an IPv6 address stands in brackets."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ConfigError(f"--coordinator is HOST:PORT of process 0; received {address!r}")
+    return host.strip("[]"), int(port)
+
+
+def listen(port: int, processes: int, until: float) -> str:
+    """Process 0: hears the others out and answers them. Returns the answer, "" when all came."""
+    came: dict[int, socket.socket] = {}
+    wrong = ""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(bound(port))
+        while len(came) < processes - 1 and not wrong and (left := until - time.monotonic()) > 0:
+            server.settimeout(left)
+            try:
+                caller = stack.enter_context(server.accept()[0])
+                caller.settimeout(max(PAUSE, 1.0))
+                number, count = (int(word) for word in caller.recv(LONGEST).split())
+            except (OSError, ValueError):
+                continue  # time is up, or a stranger
+            if count != processes:
+                wrong = f"process {number} was told of {count} processes, process 0 of {processes}"
+            elif number in came or not 0 < number < processes:
+                wrong = f"two processes say that they are number {number}"
+            came[number] = caller
+        answer = f"wrong {wrong}" if wrong else absent(sorted(set(range(1, processes)) - set(came)))
+        for caller in came.values():
+            with contextlib.suppress(OSError):
+                caller.sendall(f"{answer}\n".encode())
+    return answer
+
+
+def bound(port: int) -> socket.socket:
+    """A listening socket on all interfaces."""
+    try:
+        if socket.has_dualstack_ipv6():
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        return socket.create_server(("", port))
+    except OSError as error:
+        raise ConfigError(
+            f"process 0 listens at the port of --coordinator; {port} cannot be had: "
+            f"{error.strerror}. Choose another"
+        ) from error
+
+
+def tell(host: str, port: int, processes: int, process: int, until: float) -> str:
+    """Another process: calls until process 0 hears it, and returns its answer."""
+    reason = "it was not tried"
+    while (left := until - time.monotonic()) > 0:
+        try:
+            with socket.create_connection((host, port), timeout=left) as caller:
+                caller.sendall(f"{process} {processes}".encode())
+                caller.settimeout(None)
+                answer = caller.makefile().readline(LONGEST)
+            if answer:
+                return answer.strip()
+            reason = "it hung up"
+        except OSError as error:
+            reason = error.strerror or str(error)
+        time.sleep(PAUSE)
+    return f"missing process 0 did not answer process {process} ({reason})"
+
+
+def absent(missing: list[int]) -> str:
+    """absent([2, 3]) is "missing processes 2 and 3 did not come"; "" where none is missing."""
+    if not missing:
+        return ""
+    *before, last = map(str, missing)
+    names = f"es {', '.join(before)} and {last}" if before else f" {last}"
+    return f"missing process{names} did not come"

@@ -1,0 +1,104 @@
+"""How a run begins: the workdir, the data and the state, the same for all its processes."""
+
+import contextlib
+import importlib.metadata
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+from etils import epath
+
+from pretrain_jax.errors import ConfigError, DataError, UnwritableWorkdir, WorkdirMismatch
+from pretrain_jax.parallel.hosts import A_DAY, Hosts
+from pretrain_jax.train import workdir
+from pretrain_jax.train.checkpoint import Checkpoints
+from pretrain_jax.train.compose import Design, fix_schedule
+from pretrain_jax.train.feed import Feed
+from pretrain_jax.train.step import TrainState
+
+log = logging.getLogger(__name__)
+SAME_COMMAND = "start all of them with the same command, from the same files and versions"
+SHARED_WORKDIR = "--workdir must name one folder that all of them see: a network disk, or gs://"
+SAME_DATA = "give every host the same files, or name the same bucket"
+
+
+@contextlib.contextmanager
+def claimed(directory: str, hosts: Hosts) -> Iterator[epath.Path]:
+    """The workdir, held by process 0, and seen by all of them."""
+    with contextlib.ExitStack() as stack:
+        path = epath.Path(directory)
+        with hosts.together("the workdir"):
+            if hosts.first:
+                path = stack.enter_context(workdir.claim(directory))
+        hosts.agree("workdir", workdir.owner(path), UnwritableWorkdir, SHARED_WORKDIR)
+        yield path
+
+
+def designed(config: Any, path: epath.Path, hosts: Hosts) -> Design:
+    """The design of a run in a workdir, checked, and the same on all hosts."""
+    with hosts.together("the configuration"):
+        fixed, _ = against_stored(config, path)
+        design = Design(fixed, tuple(jax.devices()))
+        design.check()
+    hosts.agree("configuration", own_choices_aside(fixed.to_dict()), ConfigError, SAME_COMMAND)
+    return design
+
+
+def against_stored(config: Any, path: epath.Path) -> tuple[Any, bool]:
+    """The config with its schedule fixed, and whether the workdir already belongs to it.
+
+    Raises WorkdirMismatch where it belongs to another.
+    """
+    stored = workdir.read_config(path)
+    fixed = fix_schedule(config, stored)
+    if stored is not None:
+        workdir.compare_configs(stored, fixed.to_dict())
+    return fixed, stored is not None
+
+
+def open_feed(design: Design, path: epath.Path, checkpoints: Checkpoints, hosts: Hosts) -> Feed:
+    """The data, the same for all processes; each tokenizes it into its own cache."""
+    with hosts.together("the data", A_DAY):
+        stored = fingerprints(checkpoints)
+        feed = Feed.open(design, path, stored, hosts.first_before_others("the tokenizer"))
+    hosts.agree("data", feed.fingerprints, DataError, SAME_DATA)
+    return feed
+
+
+def own_choices_aside(plain: dict[str, Any]) -> dict[str, Any]:
+    """What all processes must have alike: the config without what is each one's own, and the
+    versions that decide what is computed."""
+    versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax")}
+    data = {k: v for k, v in plain["data"].items() if k not in ("cache_dir", "workers")}
+    return {**plain, "data": data, "version of": versions}
+
+
+def fingerprints(checkpoints: Checkpoints) -> dict[str, Any] | None:
+    """Of the data that the last checkpoint was trained on; None before the first."""
+    step = checkpoints.latest()
+    return None if step is None else checkpoints.read_json(step, "data")["fingerprints"]
+
+
+def start(design: Design, checkpoints: Checkpoints) -> tuple[int, TrainState]:
+    """The state of the last checkpoint, or a fresh one (from `init_from`, where it is set)."""
+    step = checkpoints.latest()
+    if step is None:
+        state = design.init_state()
+        if design.config.init_from:
+            state = state.replace(params=params_of(design, design.config.init_from))
+        return 0, state
+    log.info("going on from step %d", step)
+    return step, checkpoints.restore(step, design.abstract_state)
+
+
+def params_of(design: Design, source: str) -> Any:
+    """The parameters of another run's last checkpoint."""
+    with Checkpoints(epath.Path(source) / "checkpoints", read_only=True) as checkpoints:
+        step = checkpoints.latest()
+        if step is None:
+            raise WorkdirMismatch(
+                f"init_from must be a workdir with a checkpoint; {source} has none"
+            )
+        wanted = {"params": design.abstract_state.params}
+        return checkpoints.restore(step, wanted, partial=True)["params"]

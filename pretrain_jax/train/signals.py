@@ -1,0 +1,40 @@
+"""Stopping when told to, saved, and all processes of a run at one step."""
+
+import os
+import signal
+
+import jax
+from jax.experimental import multihost_utils
+
+
+class Signals:
+    """Notes SIGTERM and SIGINT instead of dying of them; a second one is no different.
+
+    Of several processes that train together any may be told; all stop before the same step, which
+    jax's preemption service finds. It listens for SIGTERM itself.
+    """
+
+    def __init__(self):
+        self.received: signal.Signals | None = None
+
+    def __enter__(self) -> "Signals":
+        if jax.process_count() == 1:
+            handlers = dict.fromkeys((signal.SIGTERM, signal.SIGINT), self.note)
+        else:
+            handlers = {signal.SIGINT: lambda *_: os.kill(os.getpid(), signal.SIGTERM)}
+        self._before = {number: signal.signal(number, h) for number, h in handlers.items()}
+        return self
+
+    def note(self, number: int, _frame: object) -> None:
+        self.received = signal.Signals(number)
+
+    def stop(self, step: int) -> bool:
+        """Whether to stop after so many updates; asked once for each."""
+        if self.received is None and jax.process_count() > 1:
+            agreed = multihost_utils.reached_preemption_sync_point(step)
+            self.received = signal.SIGTERM if agreed else None
+        return self.received is not None
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

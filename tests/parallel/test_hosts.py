@@ -1,0 +1,149 @@
+"""Real processes, joined by jax.distributed over loopback, each with simulated devices."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tiny_job
+
+LIMIT = 240
+
+
+def start(count, config, workdirs, devices=8, each=None, **changes):
+    """Starts `count` processes of one run with `devices` in all; each: more words for one."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+    if not isinstance(workdirs, list):
+        workdirs = [workdirs] * count
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices // count}"
+    started = []
+    for number, workdir in enumerate(workdirs):
+        command = [sys.executable, "-m", "pretrain_jax.main", f"--config={config}"]
+        command += [f"--workdir={workdir}", "--wait=60"]
+        if count > 1:
+            command += [f"--coordinator={coordinator}", f"--processes={count}"]
+            command += [f"--process={number}"]
+        command += [f"--config.{key.replace('__', '.')}={value}" for key, value in changes.items()]
+        started.append(
+            subprocess.Popen(
+                command + (each or {}).get(number, []),
+                env={**os.environ, "XLA_FLAGS": flags},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    return started
+
+
+def ended(started):
+    """Exit codes, and what each wrote to standard error."""
+    said = [process.communicate(timeout=LIMIT)[1] for process in started]
+    return [process.returncode for process in started], said
+
+
+def finished(started):
+    codes, said = ended(started)
+    assert codes == [0] * len(started), said
+
+
+def losses(workdir):
+    return np.array([row["train/loss"] for row in tiny_job.lines(workdir) if "train/loss" in row])
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    return tiny_job.write(tmp_path_factory.mktemp("job"))
+
+
+@pytest.fixture(scope="module")
+def whole(config, tmp_path_factory):
+    """The workdir of 18 steps in one process."""
+    folder = tmp_path_factory.mktemp("whole")
+    finished(start(1, config, folder, train__steps=18))
+    return folder
+
+
+def test_a_run_moves_between_1_2_and_4_processes_and_other_meshes(config, whole, tmp_path):
+    finished(start(2, config, tmp_path, train__steps=6))
+    assert list(tmp_path.glob("tokenizer/*")) and (tmp_path / "loss.png").exists()
+    finished(start(1, config, tmp_path, train__steps=12, mesh__data=1, mesh__fsdp=8))
+    # Two processes make the same rows: a row lies on both.
+    shared = {"mesh__data": 1, "mesh__fsdp": 2, "mesh__sequence": 2, "mesh__tensor": 2}
+    finished(start(4, config, tmp_path, train__steps=18, **shared))
+    assert len(losses(whole)) == 18
+    np.testing.assert_allclose(losses(tmp_path), losses(whole), rtol=1e-5)
+    last = [rows[-1]["valid/loss"] for rows in map(tiny_job.lines, (tmp_path, whole))]
+    assert last[0] == pytest.approx(last[1], rel=1e-5)
+
+
+def test_a_signal_to_any_process_stops_all_at_one_step_saved(config, whole, tmp_path):
+    started = start(2, config, tmp_path, train__steps=4000, optimizer__decay_steps=60)
+    until = time.monotonic() + LIMIT
+    while not (tmp_path / "metrics.jsonl").exists() or len(tiny_job.lines(tmp_path)) < 3:
+        assert time.monotonic() < until and started[0].poll() is None, ended(started)
+        time.sleep(0.1)
+    started[1].send_signal(signal.SIGTERM)
+    codes, said = ended(started)
+    assert codes == [75, 75], said
+    steps = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
+    assert all(f"stopped by SIGTERM and saved at step {steps[-1]} of 4000" in s for s in said)
+    expected = losses(whole)[: steps[-1]]
+    np.testing.assert_allclose(losses(tmp_path)[: len(expected)], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("what", "words", "code", "message"),
+    [
+        (
+            "configurations",
+            ["--config.optimizer.learning_rate=0.5"],
+            64,
+            "optimizer.learning_rate: process 0 has 0.01, process 1 has 0.5",
+        ),
+        (
+            "data",
+            ["--config.data.cache_dir=/proc/nowhere"],
+            64,
+            "data.cache_dir must be writable",
+        ),
+        ("workdirs", ["--workdir=OTHER"], 74, "every process must have the same workdir"),
+    ],
+)
+def test_what_is_wrong_on_one_host_ends_all_with_a_sentence(
+    config, tmp_path, what, words, code, message
+):
+    words = [word.replace("OTHER", str(tmp_path / "other")) for word in words]
+    begin = time.monotonic()
+    codes, said = ended(start(2, config, tmp_path / "run", each={1: words}, train__steps=2))
+    assert time.monotonic() - begin < LIMIT / 2
+    assert codes == [code, code], said
+    assert all(message in s for s in said), said
+    assert all("Traceback" not in s for s in said)
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_a_missing_host_is_named_within_the_limit(config, tmp_path):
+    begin = time.monotonic()
+    present = start(3, config, tmp_path, each={number: ["--wait=4"] for number in range(3)})
+    present[2].kill()
+    codes, said = ended(present)
+    assert codes[:2] == [69, 69], said
+    assert all("process 2 did not come: all 3 must be at 127.0.0.1:" in s for s in said[:2])
+    assert time.monotonic() - begin < 60
+
+
+def test_numbers_without_an_address_are_refused(config, tmp_path):
+    done = tiny_job.run(config, tmp_path, "--processes=2", "--process=1")
+    assert done.returncode == 64
+    assert "--processes and --process go with --coordinator=HOST:PORT" in done.stderr
+    done = tiny_job.run(config, tmp_path, "--coordinator=a:1", "--processes=2", "--process=2")
+    assert (
+        "--process is one of 0 .. --processes - 1; received --processes=2 --process=2"
+        in done.stderr
+    )

@@ -1,0 +1,83 @@
+"""Who is missing is named, whoever it is. Threads stand for hosts: the roll call knows sockets."""
+
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pretrain_jax.errors import ConfigError, HostMissing
+from pretrain_jax.parallel import roll_call
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def calls(numbers, processes, wait=1.5, told=None, before=lambda address: None):
+    """What each of these processes makes of the roll call: None, or its error."""
+    address = f"127.0.0.1:{free_port()}"
+
+    def one(number):
+        try:
+            roll_call.call(address, (told or {}).get(number, processes), number, wait)
+        except (HostMissing, ConfigError) as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(len(numbers) + 1) as pool:
+        pool.submit(before, address)
+        return list(pool.map(one, numbers))
+
+
+@pytest.mark.parametrize("numbers", [[0, 1], [3, 2, 1, 0]])
+def test_nothing_is_said_when_all_are_there(numbers):
+    assert calls(numbers, len(numbers), wait=20) == [None] * len(numbers)
+
+
+def test_those_that_do_not_come_are_named_to_all_that_did():
+    begin = time.monotonic()
+    found = calls([0, 1, 4], 5)
+    assert time.monotonic() - begin < 5
+    assert all(isinstance(error, HostMissing) for error in found)
+    for error in found:
+        assert str(error).startswith("processes 2 and 3 did not come: all 5 must be at 127.0.0.1:")
+        assert "within 1.5 s" in str(error)
+
+
+def test_process_0_is_named_when_it_is_the_one():
+    (found,) = calls([1], 2)
+    assert isinstance(found, HostMissing)
+    assert "process 0 did not answer process 1 (Connection refused)" in str(found)
+
+
+def test_who_counts_other_processes_or_has_the_number_of_another_is_told():
+    found = calls([0, 1, 2], 3, told={2: 4}, wait=10)
+    assert all(isinstance(error, ConfigError) for error in found if error)
+    assert "process 2 was told of 4 processes, process 0 of 3" in str(found[0])
+    found = calls([0, 1, 1], 3, wait=10)
+    assert "two processes say that they are number 1" in str(found[0])
+
+
+def test_a_stranger_changes_nothing():
+    def stranger(address):
+        time.sleep(0.2)
+        with socket.create_connection(roll_call.split(address), timeout=5) as caller:
+            caller.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            time.sleep(0.2)
+
+    assert calls([0, 1], 2, wait=20, before=stranger) == [None, None]
+
+
+@pytest.mark.parametrize("address", ["", "localhost", "localhost:", "localhost:http", ":80", "a:0"])
+def test_an_address_without_a_port_is_refused(address):
+    with pytest.raises(ConfigError, match="--coordinator is HOST:PORT of process 0"):
+        roll_call.call(address, 2, 1, 1.0)
+
+
+def test_a_port_that_is_taken_is_refused():
+    with socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"{port} cannot be had: .*Choose another"):
+            roll_call.call(f"127.0.0.1:{port}", 2, 0, 1.0)
