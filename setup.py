@@ -33,6 +33,7 @@ EXTRAS = {
         "pyright>=1.1.414,<1.2",
         "pytest>=8.4,<10",
         "pytest-xdist>=3.8,<4",
+        "pyyaml>=6,<7",
         "ruff>=0.17.5,<0.18",
     ],
     "tpu": ["jax[tpu]>=0.10.2,<0.13"],

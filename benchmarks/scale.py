@@ -1,51 +1,61 @@
 """Published scales compiled for TPU pods, on a machine that has none.
 
-    python benchmarks/scale.py [--configs=gpt2_xl,t5_11b] [--growth]
+    python benchmarks/scale.py [--configs=gpt2_xl,t5_11b] [--growth] [--jobs=1]
 
-Every config on the pod named below, or the chosen ones; needs the extra `tpu`. --growth: the three
-largest from 256 to 6,144 chips at a fixed number of tokens a chip, instead. Prints one table.
+Every config whose docstring names a TPU pod, or the chosen ones; needs the extra `tpu`. --growth:
+the three largest from 256 to 6,144 chips at a fixed number of tokens a chip, instead. Prints one
+table, a line as soon as it is known, and to standard error the whole report of each.
 """
 
 import argparse
 import json
 import math
+import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import jobs
 
-POD = {
-    "gpt2_xl": "v5e:4x4",
-    "bert_large": "v5e:2x2",
-    "t5_11b": "v5p:4x4x4",
-    "llama_65b": "v5p:8x8x8",
-    "gpt3_175b": "v5p:8x16x16",
-    "mt_nlg_530b": "v5p:16x16x24",
-}
-GROWN = ("llama_65b", "gpt3_175b", "mt_nlg_530b")
+CONFIGS = {path.stem: path.read_text() for path in sorted(Path("configs").glob("*.py"))}
+POD = re.compile(r"^TPU pod: (\w+:[\dx]+)(?: with (.*))?\.$", re.MULTILINE)
 GROWTH = ("v5p:4x8x8", "v5p:8x8x8", "v5p:8x8x16", "v5p:8x16x16", "v5p:16x16x24")
+GROWN = {  # mesh, rows a chip and microbatches that fit the smallest of these pods
+    "llama_65b": ("--config.mesh.tensor=4", 2, 2),
+    "gpt3_175b": ("--config.mesh.tensor=8", 1, 2),
+    "mt_nlg_530b": ("--config.mesh.data=-1 --config.mesh.fsdp=16 --config.mesh.tensor=16", 1, 4),
+}
 HEAD = ["config", "pod", "chips", "mesh", "tokens a step", "GiB a chip", "of", "sent, GiB"]
 HEAD += ["seconds, at least", "MFU, at most", "compiled in, s"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--configs", default=",".join(POD))
+    parser.add_argument("--configs", default="")
     parser.add_argument("--growth", action="store_true")
+    parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
+    named = {name: said for name, text in CONFIGS.items() if (said := POD.search(text))}
+    chosen = (
+        options.configs.split(",") if options.configs else list(GROWN if options.growth else named)
+    )
     if options.growth:
-        runs = [(name, pod, grown(name, pod)) for name in GROWN for pod in GROWTH]
+        runs = [(name, pod, grown(name, pod)) for name in chosen for pod in GROWTH]
     else:
-        runs = [(name, POD[name], {}) for name in options.configs.split(",")]
-    print(jobs.table(HEAD, [line(*run) for run in runs]))
+        runs = [(name, named[name][1], (named[name][2] or "").split()) for name in chosen]
+    print(jobs.table(HEAD, []), flush=True)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for row in pool.map(lambda run: line(*run), runs):
+            print(f"| {' | '.join(row)} |", flush=True)
 
 
-def grown(name: str, pod: str) -> dict[str, int]:
-    """Changes that give each chip of a pod the rows that it has on the config's own pod."""
-    own = jobs.describe(f"configs/{name}.py", {"mesh.data": -1, "mesh.fsdp": 1, "mesh.tensor": 1})
-    rows = own["config"]["train.batch_size"][0]
-    share = max(rows // chips(POD[name]), 1)
-    return {"train.batch_size": share * chips(pod)}
+def grown(name: str, pod: str) -> list[str]:
+    """Options that give each chip of a pod the same rows."""
+    mesh, rows, parts = GROWN[name]
+    batch = rows * chips(pod)
+    changes = {"train.batch_size": batch, "train.phases": "()", "train.accumulate": parts}
+    return [*mesh.split(), *jobs.overrides(changes)]
 
 
 def chips(pod: str) -> int:
@@ -53,18 +63,20 @@ def chips(pod: str) -> int:
     return math.prod(int(side) for side in pod.partition(":")[2].split("x"))
 
 
-def line(name: str, pod: str, changes: dict[str, int]) -> list[str]:
+def line(name: str, pod: str, words: list[str]) -> list[str]:
     """One row of the table."""
     command = [sys.executable, "-m", "pretrain_jax.main", f"--config=configs/{name}.py"]
-    command += ["--mode=compile", f"--topology={pod}", "--json", *jobs.overrides(changes)]
+    command += ["--mode=compile", f"--topology={pod}", "--json", *words]
     done = subprocess.run(command, capture_output=True, text=True)
+    row = [name, pod, str(chips(pod))]
     if done.returncode:
-        return [name, pod, str(chips(pod)), done.stderr.strip().splitlines()[-1]]
+        said = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
+        return [*row, said, *[""] * (len(HEAD) - len(row) - 1)]
     found = json.loads(done.stdout)
     print(json.dumps({"config": name, "topology": pod, **found}), file=sys.stderr, flush=True)
     mesh = " x ".join(f"{axis} {n}" for axis, n in found["mesh"].items() if n > 1)
     gib = lambda key: f"{found[key] / 2**30:.2f}"  # noqa: E731
-    row = [name, pod, str(found["devices"]), mesh, f"{found['tokens_per_step']:,}"]
+    row += [mesh, f"{found['tokens_per_step']:,}"]
     row += [gib("peak_bytes_per_device"), gib("hbm_bytes_per_device")]
     if not found["fits"]:
         return [*row, "does not fit", "", "", f"{found['compile_seconds']:.0f}"]

@@ -12,6 +12,7 @@ stays inside a document. The warm-up rises from 4e-5 / 1500, not from 1e-7. Adam
 The tokenizer has byte fallback but no NFKC; a unigram model is our choice.
 Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=FILE.model), the
 embedded corpus and a tokenizer trained on it stand in.
+TPU pod: v5p:8x8x8.
 """
 
 from ml_collections import ConfigDict
@@ -44,6 +45,10 @@ def get_config() -> ConfigDict:
                 clip_norm=0.25,
             ),
             mesh=dict(data=1, fsdp=-1),
-            train=dict(steps=71_500, batch_size=1536, phases=((47_700, dict(batch_size=3072)),)),
+            train=dict(
+                steps=71_500,
+                batch_size=1536,
+                phases=((47_700, dict(batch_size=3072, accumulate=2)),),
+            ),
         )
     )

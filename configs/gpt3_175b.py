@@ -2,17 +2,17 @@
 
     python -m pretrain_jax.main --config=configs/gpt3_175b.py --config.data.source="text:GLOB"
 
-300 B tokens in 117,400 steps: warm-up over 375 M tokens (7,700 steps), cosine to 10 % at 260 B
-(step 104,700), then flat. Documents are packed with an end token and no mask between them.
-The batch grows from 16 rows (32 k tokens) to 1,536 rows of 2,048 (3.1 M tokens; the paper's 3.2 M
-would be 1,562.5 rows), by doublings of 4,000 steps each and a last step to 1,536 rows at 26,000,
-12.5 B tokens in all. The paper grows it in a straight line over 4 to 12 B tokens, and counts
-schedules in tokens. A mesh with more than 16 shards of the batch (data x fsdp) needs another
-train.phases.
+300 B tokens in 103,500 steps: warm-up over 375 M tokens (715 steps), cosine to 10 % at 260 B
+(step 90,800), then flat. Documents are packed with an end token and no mask between them.
+The batch grows from 256 rows (0.5 M tokens) by 512 and 1,024 to 1,536 rows of 2,048 (3.1 M tokens;
+the paper's 3.2 M would be 1,562.5 rows) at steps 5,000, 10,000 and 12,000, 12.1 B tokens in all.
+The paper grows it in a straight line over 4 to 12 B tokens from 16 rows, which would leave most of
+the chips that such a model needs without one, and counts schedules in tokens.
 Departures: every layer's attention is dense (the paper alternates it with a banded one, of a
 bandwidth it does not give); initialisation as GPT-2's.
 Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=DIR with GPT-2's
 encoder.json and vocab.bpe), the embedded corpus and a tokenizer trained on it stand in.
+TPU pod: v5p:8x16x16 with --config.mesh.tensor=8.
 """
 
 from ml_collections import ConfigDict
@@ -39,19 +39,21 @@ def get_config() -> ConfigDict:
                 learning_rate=0.6e-4,
                 schedule="cosine",
                 final=0.1,
-                warmup_steps=7700,
-                decay_steps=104_700,
+                warmup_steps=715,
+                decay_steps=90_800,
                 b2=0.95,
                 weight_decay=0.1,
                 clip_norm=1.0,
             ),
             mesh=dict(data=1, fsdp=-1),
             train=dict(
-                steps=117_400,
+                steps=103_500,
                 batch_size=1536,
                 phases=(
-                    *((4000 * k, dict(batch_size=16 * 2**k)) for k in range(7)),
-                    (26_000, dict(batch_size=1536)),
+                    (0, dict(batch_size=256)),
+                    (5000, dict(batch_size=512)),
+                    (10_000, dict(batch_size=1024)),
+                    (12_000, dict(batch_size=1536)),
                 ),
             ),
         )

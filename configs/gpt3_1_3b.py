@@ -7,13 +7,14 @@
 The batch grows from 16 rows (32 k tokens) to 512 rows of 2,048 (1 M tokens), by 5 doublings, one
 every 6,000 steps, 6.1 B tokens in all. The paper grows it in a straight line over 4 to 12 B tokens,
 and counts schedules in tokens. A mesh with more than 16 shards of the batch (data x fsdp) needs
-another train.phases.
+another train.phases. At most 64 rows are computed at a time.
 Table 2.1 prints 24 heads of 128 at a width of 2048, a slip: they would be 3072 wide and the model
 1.517 B. It has 16 heads here.
 Departures: every layer's attention is dense (the paper alternates it with a banded one, of a
 bandwidth it does not give); initialisation as GPT-2's.
 Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=DIR with GPT-2's
 encoder.json and vocab.bpe), the embedded corpus and a tokenizer trained on it stand in.
+TPU pod: v5e:4x4.
 """
 
 from ml_collections import ConfigDict
@@ -50,7 +51,10 @@ def get_config() -> ConfigDict:
             train=dict(
                 steps=310_300,
                 batch_size=512,
-                phases=tuple((6000 * k, dict(batch_size=16 * 2**k)) for k in range(6)),
+                phases=tuple(
+                    (6000 * k, dict(batch_size=16 * 2**k, accumulate=max(2**k // 4, 1)))
+                    for k in range(6)
+                ),
             ),
         )
     )

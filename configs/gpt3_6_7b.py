@@ -7,11 +7,12 @@
 The batch grows from 16 rows (32 k tokens) to 1,024 rows of 2,048 (2 M tokens), by 6 doublings, one
 every 4,000 steps, 8.3 B tokens in all. The paper grows it in a straight line over 4 to 12 B tokens,
 and counts schedules in tokens. A mesh with more than 16 shards of the batch (data x fsdp) needs
-another train.phases.
+another train.phases. At most 128 rows are computed at a time.
 Departures: every layer's attention is dense (the paper alternates it with a banded one, of a
 bandwidth it does not give); initialisation as GPT-2's.
 Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=DIR with GPT-2's
 encoder.json and vocab.bpe), the embedded corpus and a tokenizer trained on it stand in.
+TPU pod: v5p:2x2x4.
 """
 
 from ml_collections import ConfigDict
@@ -48,7 +49,10 @@ def get_config() -> ConfigDict:
             train=dict(
                 steps=163_100,
                 batch_size=1024,
-                phases=tuple((4000 * k, dict(batch_size=16 * 2**k)) for k in range(7)),
+                phases=tuple(
+                    (4000 * k, dict(batch_size=16 * 2**k, accumulate=max(2**k // 8, 1)))
+                    for k in range(7)
+                ),
             ),
         )
     )

@@ -2,16 +2,16 @@
 
     python -m pretrain_jax.main --config=configs/jurassic1_178b.py --config.data.source="text:GLOB"
 
-GPT-3 175B's recipe with fewer, wider layers: 300 B tokens in 117,400 steps, warm-up over 375 M
-tokens (7,700 steps), cosine to 10 % at 260 B (step 104,700), batches from 16 rows (32 k tokens) to
-1,536 (3.1 M; 3.2 M would be 1,562.5 rows) by doublings, 12.5 B tokens in all. A mesh with more than
-16 shards of the batch (data x fsdp) needs another train.phases.
+GPT-3 175B's recipe with fewer, wider layers: 300 B tokens in 103,500 steps, warm-up over 375 M
+tokens (715 steps), cosine to 10 % at 260 B (step 90,800), batches from 256 rows (0.5 M tokens; the
+paper's 32 k would be 16) to 1,536 (3.1 M; 3.2 M would be 1,562.5 rows), 12.1 B tokens in all.
 The paper's "256K" ids are 262,144: only then does the embedding hold its 3.6 B parameters (256,000
 rows would be 3.54 B, and the model 177,866,855,424).
 Departure: pieces of a tokenizer trained here do not cross words; name a model whose pieces do.
 Its smaller one: J1-Large = 32 layers x 4096, 32 heads, 7.5 B.
 Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=FILE.model), the
 embedded corpus and a tokenizer trained on it stand in.
+TPU pod: v5p:8x16x16 with --config.mesh.tensor=8.
 """
 
 from ml_collections import ConfigDict
@@ -38,19 +38,21 @@ def get_config() -> ConfigDict:
                 learning_rate=0.6e-4,
                 schedule="cosine",
                 final=0.1,
-                warmup_steps=7700,
-                decay_steps=104_700,
+                warmup_steps=715,
+                decay_steps=90_800,
                 b2=0.95,
                 weight_decay=0.1,
                 clip_norm=1.0,
             ),
             mesh=dict(data=1, fsdp=-1),
             train=dict(
-                steps=117_400,
+                steps=103_500,
                 batch_size=1536,
                 phases=(
-                    *((4000 * k, dict(batch_size=16 * 2**k)) for k in range(7)),
-                    (26_000, dict(batch_size=1536)),
+                    (0, dict(batch_size=256)),
+                    (5000, dict(batch_size=512)),
+                    (10_000, dict(batch_size=1024)),
+                    (12_000, dict(batch_size=1536)),
                 ),
             ),
         )

@@ -2,16 +2,19 @@
 
 import ast
 import inspect
+import math
+import re
 import textwrap
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jax
 import pytest
 
 from pretrain_jax import config, registry
 from pretrain_jax.optim import optimizers, schedules
-from pretrain_jax.parallel import mesh
+from pretrain_jax.parallel import mesh, rules, topology
 from pretrain_jax.train import compose, flops, options, sizes
 from pretrain_jax.train.checkpoint import Checkpoints
 
@@ -164,6 +167,28 @@ def tokens_after(name: str, steps: int) -> int:
         max(min(steps, end) - phase.first, 0) * phase.batch_size * phase.seq_len
         for phase, end in zip(phases, ends, strict=True)
     )
+
+
+POD = re.compile(r"^TPU pod: (\w+:[\dx]+)(?: with (.*))?\.$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_its_docstring_names_a_pod_whose_chips_divide_its_batches(name):
+    said = POD.search(CONFIGS[name].read_text())
+    if name.endswith("_nano") or name.startswith("shakespeare"):
+        assert said is None
+        return
+    assert said is not None
+    _, sides = topology.read(said[1])
+    words = [word.removeprefix("--config.").partition("=") for word in (said[2] or "").split()]
+    changes = [(key, value) for key, _, value in words]
+    settings: Any = config.read(str(CONFIGS[name]), changes)
+    found = mesh.resolve(math.prod(sides), **settings.mesh)
+    ways = math.prod(found[axis] for axis in rules.RULES["batch"])
+    for phase in options.phases(
+        options.DataOptions(**settings.data), options.TrainOptions(**settings.train)
+    ):
+        assert phase.batch_size % (ways * phase.accumulate) == 0, phase
 
 
 def test_tokens_after_counts_phases():

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# A run on a Cloud TPU VM pod: create, install, run, stay (again after each preemption), delete.
+#
+#     launch/tpu_vm.sh [--dry-run] create|install|run|stay|delete [options of the run]
+#     NAME=xl TYPE=v5litepod-16 launch/tpu_vm.sh stay --config=configs/gpt2_xl.py --workdir=gs://BUCKET/xl
+#
+# NAME        of the TPU (pretrain)
+# ZONE        (us-west4-a)
+# TYPE        accelerator type (v5litepod-16: the pod v5e:4x4 of --topology)
+# VERSION     runtime (v2-alpha-tpuv5-lite)
+# SPOT        --spot, or empty for a TPU that is not preempted (--spot)
+#
+# `install` copies this folder to every worker, with a Python 3.12 of its own. The workdir is
+# in a bucket, which all workers see and which outlives them. `stay` creates the TPU, installs and
+# runs; when the TPU is gone it begins anew, and the run goes on from its last checkpoint. It ends
+# with the run: 0 done, or an error that is not a preemption.
+set -euo pipefail
+: "${NAME:=pretrain}" "${ZONE:=us-west4-a}" "${TYPE:=v5litepod-16}" "${SPOT=--spot}"
+: "${VERSION:=v2-alpha-tpuv5-lite}"
+source "$(dirname "$0")/dry_run.sh"
+action="${1:-}"
+[[ $# -gt 0 ]] && shift
+
+tpu() { run gcloud compute tpus tpu-vm "$1" "${@:2}" --zone="$ZONE"; }
+on_all() { tpu ssh "$NAME" --worker=all --command="$1"; }
+# shellcheck disable=SC2086 # SPOT may be no word at all
+create() { tpu create "$NAME" --accelerator-type="$TYPE" --version="$VERSION" $SPOT; }
+install() {
+  tpu scp --recurse "$(dirname "$0")/.." "$NAME:pretrain_jax" --worker=all
+  on_all "pip install --user uv && .local/bin/uv venv --python=3.12 venv"
+  on_all ".local/bin/uv pip install --python=venv/bin/python -e 'pretrain_jax[tpu]'"
+}
+train() {
+  on_all "cd pretrain_jax && ../venv/bin/python -m pretrain_jax.main $(printf '%q ' "$@")"
+}
+delete() { tpu delete "$NAME" --quiet; }
+there() {
+  local state
+  state="$(gcloud compute tpus tpu-vm describe "$NAME" --zone="$ZONE" --format='value(state)')"
+  [[ "$state" == READY ]]
+}
+
+case "$action" in
+  create | install | delete) "$action" ;;
+  run) train "$@" ;;
+  stay)
+    while true; do
+      create
+      install
+      code=0
+      train "$@" || code=$?
+      $dry_run && break
+      if ((code == 0)) || there; then exit "$code"; fi
+      delete || true # what preemption left
+    done
+    ;;
+  *)
+    echo "usage: $0 [--dry-run] create|install|run|stay|delete [options of the run]" >&2
+    exit 64
+    ;;
+esac
