@@ -4,12 +4,12 @@
                                 [--mode=train|eval] [--config.SECTION.KEY=VALUE ...]
                                 [--coordinator=HOST:PORT --processes=4 --process=0] [--wait=300]
     ... --mode=preflight [--topology=v5e:4x4 [--slices=1]]
-    ... --mode=compile   [--topology=v5e:4x4 [--slices=1] [--search]] [--json]
+    ... --mode=compile   [--topology=v5e:4x4 [--slices=1] [--search] [--full]] [--json]
 
 Many hosts run the same command. Cloud TPU VMs, GKE's TPU pods and SLURM tell them of each other in
 the environment; elsewhere every process is given the address of process 0, how many there are, and
 its own number. --wait: seconds until those that are missing are named. --topology: devices that
-need not be here.
+need not be here. --search: what would make it fit. --full: as much effort in compiling as a run's.
 
 The same command goes on from the last checkpoint after any stop. The workdir is runs/<name of the
 config> unless it is given. Exit codes: 0 done, 64 bad configuration or usage, 65 bad data,
@@ -27,7 +27,7 @@ from pretrain_jax.parallel import topology
 
 HOSTS = {"coordinator": "", "processes": "1", "process": "0", "wait": "300"}
 WHERE = {"topology": "", "slices": "1"}
-COMPILE = {**WHERE, "search": "", "json": ""}
+COMPILE = {**WHERE, "search": "", "full": "", "json": ""}
 MODES = {"train": HOSTS, "eval": HOSTS, "preflight": WHERE, "compile": COMPILE}
 """Each mode's own options."""
 
@@ -35,7 +35,7 @@ MODES = {"train": HOSTS, "eval": HOSTS, "preflight": WHERE, "compile": COMPILE}
 def main(argv: list[str]) -> int:
     """Runs one command line; returns the exit code. Kept short: the rest is importable."""
     flags = {"workdir": "", "mode": "train", **HOSTS, **COMPILE}
-    switches = ("search", "json")
+    switches = ("search", "full", "json")
     line = command.parse(argv, flags, choices={"mode": tuple(MODES)}, switches=switches)
     mode = line.flags["mode"]
     check_options(line, mode)
@@ -69,7 +69,8 @@ def planned(line: command.Line, settings: Any, workdir: str) -> int:
     if line.flags["mode"] == "preflight":
         return preflight.preflight(settings, workdir, devices, simulated)
     find = search.search if line.flags["search"] else ahead.report_of
-    found = find(compose.fix_schedule(settings), devices, simulated)
+    full = bool(line.flags["full"])
+    found = find(compose.fix_schedule(settings), devices, simulated, full)
     ahead.show(found, where, bool(line.flags["json"]))
     return 0
 

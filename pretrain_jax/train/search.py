@@ -15,7 +15,9 @@ from pretrain_jax.train import ahead
 MOST_MICROBATCHES, WIDEST_TENSOR = 64, 8
 
 
-def search(config: Any, devices: Sequence[Any], simulated: str = "") -> dict[str, Any]:
+def search(
+    config: Any, devices: Sequence[Any], simulated: str = "", full: bool = False
+) -> dict[str, Any]:
     """The report (`ahead.report`) of the first change that fits, or of the last that was tried.
 
     With `changes`, by config key, and `tried`: all of them with the bytes that each needs.
@@ -25,7 +27,7 @@ def search(config: Any, devices: Sequence[Any], simulated: str = "") -> dict[str
     found: dict[str, Any] = {}
     for changes in alternatives(config):
         try:
-            found = ahead.report_of(changed(config, changes), devices, simulated)
+            found = ahead.report_of(changed(config, changes), devices, simulated, full)
         except ConfigError:
             if not changes:
                 raise

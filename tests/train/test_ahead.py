@@ -89,9 +89,11 @@ def test_the_table_says_what_the_json_says(job, capsys):
     assert "bytes it sends" in told and "(mesh data 8)" in told
 
 
-@pytest.mark.parametrize("option", ["--topology=v5e:2x2", "--slices=2", "--json", "--search"])
+@pytest.mark.parametrize(
+    "option", ["--topology=v5e:2x2", "--slices=2", "--json", "--search", "--full"]
+)
 def test_options_of_this_mode_are_refused_in_others(job, option):
-    with pytest.raises(ConfigError, match="belongs to .*--mode=compile; received --mode=train"):
+    with pytest.raises(ConfigError, match=r"belongs to .*--mode=compile; received --mode=train"):
         main.main([f"--config={job}", option])
 
 
@@ -120,6 +122,18 @@ def test_a_pod_that_is_not_here(job):
     assert found["devices"] == 4 and found["fits"] is True
     assert found["hbm_bytes_per_device"] == 16 * 2**30
     assert 0 < found["estimated_mfu"] < 1
+
+
+@needs_libtpu
+def test_less_effort_says_about_the_same(job):
+    quick, full = (
+        json.loads(told_of(job, "--topology=v5e:2x2", "--config.mesh.fsdp=4", *words).stdout)
+        for words in ([], ["--full"])
+    )
+    assert quick["compile_seconds"] < full["compile_seconds"]
+    assert quick["flops_per_device"] == full["flops_per_device"]
+    apart = quick["peak_bytes_per_device"] - full["peak_bytes_per_device"]
+    assert abs(apart) < 2**24  # of a model that has next to nothing
 
 
 @needs_libtpu
