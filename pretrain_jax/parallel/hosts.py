@@ -60,17 +60,6 @@ class Hosts:
                 kind, _, message = other.partition(" ")
                 raise getattr(errors, kind, UserError)(f"process {number}: {message}")
 
-    @contextlib.contextmanager
-    def first_before_others(self, what: str, wait: float = A_DAY) -> Iterator[None]:
-        """A block that process 0 does before the others do it: they find what it leaves."""
-        if not self.first:
-            self.barrier(what, wait)
-        try:
-            yield
-        finally:
-            if self.first:
-                self.barrier(what, wait)
-
     def agree(self, what: str, mine: Mapping[str, Any], kind: type[UserError], fix: str) -> None:
         """Raises `kind` on every process unless all have the same nested dict, naming the keys."""
         for number, text in enumerate(self.gather(what, json.dumps(mine, sort_keys=True))):
@@ -171,8 +160,12 @@ def detected(wait: float) -> tuple[str, int, int, Sequence[int] | None]:
     # Not public, but the one place that knows how Google's and SLURM's machines tell it.
     from jax._src.clusters import ClusterEnv
 
-    found = ClusterEnv.auto_detect_unset_distributed_params(None, None, None, None, None, int(wait))
-    coordinator, processes, process, local = found
+    try:
+        coordinator, processes, process, local = ClusterEnv.auto_detect_unset_distributed_params(
+            None, None, None, None, None, int(wait)
+        )
+    except RuntimeError as error:  # a name that does not resolve
+        raise HostMissing(f"process 0 cannot be found from the environment: {error}") from error
     if coordinator is None or processes is None or process is None:
         return "", 1, 0, None
     return coordinator, processes, process, local

@@ -13,8 +13,8 @@ from pretrain_jax.errors import ConfigError, HostMissing
 
 LONGEST = 4096
 """Bytes of a message."""
-PAUSE = 0.2
-"""Seconds between two tries to reach process 0, and most that a stranger's connection may take."""
+PAUSE = 0.5
+"""Seconds between two tries to reach process 0, and most that it waits for a caller to speak."""
 
 
 def call(address: str, processes: int, process: int, wait: float) -> None:
@@ -59,7 +59,7 @@ def listen(port: int, processes: int, until: float) -> str:
             server.settimeout(left)
             try:
                 caller = stack.enter_context(server.accept()[0])
-                caller.settimeout(max(PAUSE, 1.0))
+                caller.settimeout(PAUSE)
                 number, count = (int(word) for word in caller.recv(LONGEST).split())
             except (OSError, ValueError):
                 continue  # time is up, or a stranger

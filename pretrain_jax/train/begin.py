@@ -14,7 +14,7 @@ from pretrain_jax.parallel.hosts import A_DAY, Hosts
 from pretrain_jax.train import workdir
 from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.compose import Design, fix_schedule
-from pretrain_jax.train.feed import Feed
+from pretrain_jax.train.feed import Feed, obtain_tokenizer, open_sources
 from pretrain_jax.train.step import TrainState
 
 log = logging.getLogger(__name__)
@@ -59,9 +59,15 @@ def against_stored(config: Any, path: epath.Path) -> tuple[Any, bool]:
 
 def open_feed(design: Design, path: epath.Path, checkpoints: Checkpoints, hosts: Hosts) -> Feed:
     """The data, the same for all processes; each tokenizes it into its own cache."""
-    with hosts.together("the data", A_DAY):
+    with hosts.together("the text", A_DAY):
         stored = fingerprints(checkpoints)
-        feed = Feed.open(design, path, stored, hosts.first_before_others("the tokenizer"))
+        sources = open_sources(design, stored)
+    with hosts.together("the tokenizer", A_DAY):
+        if hosts.first:  # which may train it; the others find it
+            obtain_tokenizer(design, sources, path, stored)
+    with hosts.together("the data", A_DAY):
+        tokenizer = obtain_tokenizer(design, sources, path, stored)
+        feed = Feed.over(design, sources, tokenizer)
     hosts.agree("data", feed.fingerprints, DataError, SAME_DATA)
     return feed
 

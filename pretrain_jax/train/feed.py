@@ -1,6 +1,5 @@
 """The host half of a run: corpora, tokenizer, token caches, and the streams of rows over them."""
 
-import contextlib
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -46,49 +45,24 @@ class Feed:
 
     @classmethod
     def open(
-        cls,
-        design: Design,
-        workdir: epath.Path,
-        stored: Mapping[str, Any] | None = None,
-        tokenizer_turn: contextlib.AbstractContextManager[None] | None = None,
+        cls, design: Design, workdir: epath.Path, stored: Mapping[str, Any] | None = None
     ) -> "Feed":
         """Opens the sources, obtains the tokenizer (training it if need be), fills the cache.
 
         stored: the fingerprints of a checkpoint to go on from; other data raises WorkdirMismatch,
         before a tokenizer of other text could take the place of the one in the workdir.
-        tokenizer_turn: entered to obtain the tokenizer, where one process trains it for all.
         """
-        opened = {(m.source, m.objective.marks) for m in design.members}
-        corpora = {key: open_marked(design.data, *key) for key in sorted(opened)}
-        sources = tuple(
-            Source(corpora[m.source, m.objective.marks], m.objective, m.rate)
-            for m in design.members
-        )
-        if stored is not None:
-            same_data("corpus", stored["sources"], [s.corpus.fingerprint for s in sources])
-        config = design.config
-        options = {k: v for k, v in config.tokenizer.items() if k not in ("name", "path")}
-        with tokenizer_turn or contextlib.nullcontext():
-            tokenizer = text.obtain(
-                config.tokenizer.name,
-                config.tokenizer.path,
-                texts=lambda: round_robin([corpus.texts("train") for corpus in corpora.values()]),
-                corpus_fingerprint=joined([corpus.fingerprint for corpus in corpora.values()]),
-                vocab_size=config.model.vocab_size,
-                directory=workdir / "tokenizer",
-                **options,
-            )
-        if stored is not None:
-            same_data("tokenizer", stored["tokenizer"], tokenizer.fingerprint)
-        longest = max(design.seq_lens)
-        for source, member in zip(sources, design.members, strict=True):
-            of, what = source.objective, f"objective {member.name}"
-            text.check_needs(tokenizer, of.needs, of.sentinels(longest), what)
+        sources = open_sources(design, stored)
+        return cls.over(design, sources, obtain_tokenizer(design, sources, workdir, stored))
+
+    @classmethod
+    def over(cls, design: Design, sources: tuple[Source, ...], tokenizer: text.Tokenizer) -> "Feed":
+        """Fills the cache and plans all rows: what is wrong with the data is said before anything
+        is compiled."""
         feed = cls(design, sources, tokenizer)
         for half in ("train", "valid"):
             for source in sources:
                 feed.cache(source, half)
-        # All rows are planned now: what is wrong with the data is said before anything is compiled.
         for seq_len in {phase.seq_len for phase in design.phases}:
             feed.stream("train", seq_len)
         feed.stream("valid", design.data.seq_len)
@@ -249,6 +223,48 @@ class Feed:
         """int32 [tokens]: the beginning of the first held-out row."""
         first = next(iter(self.eval_batches()))["tokens"][0]
         return first[: min(tokens, len(first) // 2)]
+
+
+def open_sources(design: Design, stored: Mapping[str, Any] | None) -> tuple[Source, ...]:
+    """The corpora of all members; stored: fingerprints, as `Feed.open` has them."""
+    opened = {(m.source, m.objective.marks) for m in design.members}
+    corpora = {key: open_marked(design.data, *key) for key in sorted(opened)}
+    sources = tuple(
+        Source(corpora[m.source, m.objective.marks], m.objective, m.rate) for m in design.members
+    )
+    if stored is not None:
+        same_data("corpus", stored["sources"], [s.corpus.fingerprint for s in sources])
+    return sources
+
+
+def obtain_tokenizer(
+    design: Design,
+    sources: Sequence[Source],
+    workdir: epath.Path,
+    stored: Mapping[str, Any] | None,
+) -> text.Tokenizer:
+    """The run's tokenizer, with all that its objectives need; trained, it stays in the workdir."""
+    config = design.config
+    options = {k: v for k, v in config.tokenizer.items() if k not in ("name", "path")}
+    pairs = zip(design.members, sources, strict=True)
+    opened = {(member.source, source.objective.marks): source.corpus for member, source in pairs}
+    corpora = [opened[key] for key in sorted(opened)]
+    tokenizer = text.obtain(
+        config.tokenizer.name,
+        config.tokenizer.path,
+        texts=lambda: round_robin([corpus.texts("train") for corpus in corpora]),
+        corpus_fingerprint=joined([corpus.fingerprint for corpus in corpora]),
+        vocab_size=config.model.vocab_size,
+        directory=workdir / "tokenizer",
+        **options,
+    )
+    if stored is not None:
+        same_data("tokenizer", stored["tokenizer"], tokenizer.fingerprint)
+    longest = max(design.seq_lens)
+    for source, member in zip(sources, design.members, strict=True):
+        of, what = source.objective, f"objective {member.name}"
+        text.check_needs(tokenizer, of.needs, of.sentinels(longest), what)
+    return tokenizer
 
 
 def open_marked(data: DataOptions, source: str, marks: str) -> Corpus:

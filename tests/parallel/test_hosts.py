@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 import tiny_job
 
+from pretrain_jax.parallel import hosts
+
 LIMIT = 240
 
 
-def start(count, config, workdirs, devices=8, each=None, **changes):
-    """Starts `count` processes of one run with `devices` in all; each: more words for one."""
+def start(count, config, workdirs, devices=8, each=None, places=None, **changes):
+    """Starts `count` processes of one run with `devices` in all; each: more words for one; places:
+    the folder that one is started in."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         coordinator = f"127.0.0.1:{free.getsockname()[1]}"
     if not isinstance(workdirs, list):
@@ -33,6 +36,7 @@ def start(count, config, workdirs, devices=8, each=None, **changes):
             subprocess.Popen(
                 command + (each or {}).get(number, []),
                 env={**os.environ, "XLA_FLAGS": flags},
+                cwd=(places or {}).get(number),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -97,6 +101,7 @@ def test_a_signal_to_any_process_stops_all_at_one_step_saved(config, whole, tmp_
     np.testing.assert_allclose(losses(tmp_path)[: len(expected)], expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("host", [0, 1])
 @pytest.mark.parametrize(
     ("what", "words", "code", "message"),
     [
@@ -104,7 +109,7 @@ def test_a_signal_to_any_process_stops_all_at_one_step_saved(config, whole, tmp_
             "configurations",
             ["--config.optimizer.learning_rate=0.5"],
             64,
-            "optimizer.learning_rate: process 0 has 0.01, process 1 has 0.5",
+            "optimizer.learning_rate: process 0 has 0.",
         ),
         (
             "data",
@@ -116,16 +121,35 @@ def test_a_signal_to_any_process_stops_all_at_one_step_saved(config, whole, tmp_
     ],
 )
 def test_what_is_wrong_on_one_host_ends_all_with_a_sentence(
-    config, tmp_path, what, words, code, message
+    config, tmp_path, what, words, code, message, host
 ):
     words = [word.replace("OTHER", str(tmp_path / "other")) for word in words]
     begin = time.monotonic()
-    codes, said = ended(start(2, config, tmp_path / "run", each={1: words}, train__steps=2))
+    codes, said = ended(start(2, config, tmp_path / "run", each={host: words}, train__steps=2))
     assert time.monotonic() - begin < LIMIT / 2
     assert codes == [code, code], said
     assert all(message in s for s in said), said
     assert all("Traceback" not in s for s in said)
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize("host", [0, 1])
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [(None, 66, "here.txt"), ("another text, " * 999, 65, "every process must have the same data")],
+)
+def test_files_that_one_host_lacks_or_has_otherwise_end_all(
+    config, tmp_path, host, text, code, message
+):
+    places = {number: tmp_path / str(number) for number in range(2)}
+    for number, place in places.items():
+        place.mkdir()
+        if number != host or text:
+            (place / "here.txt").write_text(text if number == host else "the same text, " * 999)
+    source = {"data__source": "text:here.txt", "train__steps": 2}
+    codes, said = ended(start(2, config, tmp_path / "run", places=places, **source))
+    assert codes == [code, code], said
+    assert all(message in s and "Traceback" not in s for s in said), said
 
 
 def test_a_missing_host_is_named_within_the_limit(config, tmp_path):
@@ -147,3 +171,43 @@ def test_numbers_without_an_address_are_refused(config, tmp_path):
         "--process is one of 0 .. --processes - 1; received --processes=2 --process=2"
         in done.stderr
     )
+
+
+def test_a_late_process_is_named_from_what_the_coordination_service_says():
+    said = (
+        "DEADLINE_EXCEEDED: Barrier timed out. Id: data::0. This usually happens because.\n"
+        "# of tasks that reached the barrier: 1/4.\nThe first task at the barrier: {0}. "
+        "Some timed out task names:\n{1}\n{3}\n\n\nRPC: /xla.coordination.CoordinationService"
+    )
+    long = "/job:jax_worker/replica:0/task:"
+    for text in (said.format(*"0123"), said.format(*(long + n for n in "0123"))):
+        told = hosts.late(text, "the data", 5)
+        assert "must come to 'the data' within 5 s; missing: 1, 3." in told
+    assert "failed: UNAVAILABLE: gone" in hosts.late("UNAVAILABLE: gone\nmore", "the data", 5)
+
+
+BARRIER = """
+import sys, time
+from pretrain_jax.errors import HostMissing
+from pretrain_jax.parallel import hosts
+number = int(sys.argv[2])
+group = hosts.join(sys.argv[1], 2, number, 3.0)
+try:
+    if number:
+        time.sleep(6)
+    with group.together("the text"):
+        pass
+except HostMissing as error:
+    print(error)
+"""
+
+
+def test_a_process_that_hangs_is_named():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-c", BARRIER, address]
+    started = [
+        subprocess.Popen([*command, number], stdout=subprocess.PIPE, text=True) for number in "01"
+    ]
+    told = [process.communicate(timeout=LIMIT)[0] for process in started]
+    assert "all processes must come to 'the text' within 3 s; missing: 1. See what" in told[0]
