@@ -22,7 +22,7 @@ CONFIGS = {path.stem: path.read_text() for path in sorted(Path("configs").glob("
 POD = re.compile(r"^TPU pod: (\w+:[\dx]+)(?: with (.*))?\.$", re.MULTILINE)
 GROWTH = ("v5p:4x8x8", "v5p:8x8x8", "v5p:8x8x16", "v5p:8x16x16", "v5p:16x16x24")
 GROWN = {  # mesh, rows a chip and microbatches that fit the smallest of these pods
-    "llama_65b": ("--config.mesh.tensor=4", 2, 2),
+    "llama_65b": ("--config.mesh.data=-1 --config.mesh.fsdp=64 --config.mesh.tensor=4", 2, 2),
     "gpt3_175b": ("--config.mesh.tensor=8", 1, 2),
     "mt_nlg_530b": ("--config.mesh.data=-1 --config.mesh.fsdp=16 --config.mesh.tensor=16", 1, 4),
 }

@@ -68,7 +68,25 @@ def resolve(devices: int, **sizes: int) -> dict[str, int]:
         fits = "divide" if free else "multiply to"
         raise ConfigError(
             f"the mesh axes must {fits} the number of devices, {devices}; received {written}. "
-            f"Leave one axis at -1, or simulate devices on a CPU with "
-            f"XLA_FLAGS=--xla_force_host_platform_device_count={max(fixed, 1)}"
+            f"{nearest(devices, sizes, bool(free))}Leave one axis at -1, or simulate devices on a "
+            f"CPU with XLA_FLAGS=--xla_force_host_platform_device_count={max(fixed, 1)}"
         )
     return {**sizes, **dict.fromkeys(free, devices // fixed)}
+
+
+def nearest(devices: int, sizes: dict[str, int], free: bool) -> str:
+    """What would do instead, axis by axis; free: whether another axis takes what is left.
+
+    >>> nearest(8, {"data": -1, "fsdp": 3, "tensor": 1}, True)
+    'The nearest that would do: mesh.fsdp=2 or 4. '
+    """
+    found = []
+    for axis, size in sizes.items():
+        others = math.prod(n for other, n in sizes.items() if other != axis and n > 0)
+        if size < 2 or devices % others:
+            continue
+        most = devices // others
+        legal = [n for n in range(1, most + 1) if most % n == 0] if free else [most]
+        near = sorted(sorted(legal, key=lambda n, size=size: abs(n - size))[:2])
+        found.append(f"mesh.{axis}={' or '.join(map(str, near))}")
+    return f"The nearest that would do: {', '.join(found)}. " if found else ""

@@ -132,7 +132,9 @@ def test_an_axis_of_minus_1_takes_what_is_left(sizes, expected):
         ({"data": 0, "fsdp": 8}, "at least 1, or -1 .* received mesh.data=0 x mesh.fsdp=8"),
         ({"data": -2, "fsdp": 4}, "at least 1, or -1 .* received mesh.data=-2"),
         ({"data": 2, "fsdp": 2}, "multiply to the number of devices, 8; .*device_count=4"),
+        ({"data": 2, "fsdp": 2}, "The nearest that would do: mesh.data=4, mesh.fsdp=4. Leave"),
         ({"data": -1, "fsdp": 3}, "divide the number of devices, 8; .*Leave one axis at -1"),
+        ({"data": -1, "fsdp": 3, "tensor": 2}, "would do: mesh.fsdp=2 or 4. Leave one"),
         ({"data": 16, "fsdp": 1}, "multiply to the number of devices, 8; .*device_count=16"),
     ],
 )
