@@ -11,8 +11,9 @@
 # CHIPS         of each virtual machine (4)
 # SLICES        how many (1); more than one needs --config.mesh.dcn=SLICES
 #
-# GKE tells the processes of each other in their environment. 75 (stopped by a signal, saved) and
-# 134 (another host is gone) restart the whole JobSet, which goes on from the last checkpoint.
+# GKE tells the processes of each other in their environment. 75 (stopped by a signal, saved), 134
+# (another host is gone) and the like restart the whole JobSet, which goes on from the last
+# checkpoint; what a restart cannot mend (64, 65, 66, 74, 78, 81, 82) ends it.
 # --dry-run prints the JobSet.
 set -euo pipefail
 : "${NAME:=pretrain}" "${IMAGE:=pretrain_jax:latest}" "${SLICES:=1}" "${HOSTS:=4}" "${CHIPS:=4}"
@@ -36,6 +37,9 @@ metadata:
 spec:
   failurePolicy:
     maxRestarts: 1000
+    rules:
+      - action: FailJobSet
+        onJobFailureReasons: [PodFailurePolicy]
   replicatedJobs:
     - name: slice
       replicas: $SLICES
@@ -44,6 +48,12 @@ spec:
           parallelism: $HOSTS
           completions: $HOSTS
           backoffLimit: 0
+          podFailurePolicy:
+            rules:
+              - action: FailJob
+                onExitCodes:
+                  operator: In
+                  values: [64, 65, 66, 74, 78, 81, 82]
           template:
             spec:
               restartPolicy: Never

@@ -25,16 +25,17 @@ for ((process = 0; process < PROCESSES; process++)); do
   fi
 done
 $dry_run && exit
-trap 'kill -TERM "${started[@]}"' TERM
-trap '' INT # the terminal has told all of them
+# In the background they do not hear Ctrl-C.
+stopped=false
+trap 'stopped=true; kill -TERM "${started[@]}" 2>/dev/null || true' INT TERM
 
 code=0
 for one in "${started[@]}"; do
-  until wait "$one"; do
-    last=$?
-    kill -0 "$one" 2>/dev/null && continue # a signal, not the end
-    ((code)) || code=$last
-    break
+  while true; do
+    stopped=false last=0
+    wait "$one" || last=$?
+    $stopped || break # otherwise it was the signal that ended the waiting
   done
+  ((code)) || code=$last
 done
 exit "$code"

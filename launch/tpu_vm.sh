@@ -10,8 +10,8 @@
 # VERSION     runtime (v2-alpha-tpuv5-lite)
 # SPOT        --spot, or empty for a TPU that is not preempted (--spot)
 #
-# `install` copies this folder to every worker, with a Python 3.12 of its own. The workdir is
-# in a bucket, which all workers see and which outlives them. `stay` creates the TPU, installs and
+# `install` copies the last commit of this folder to every worker, beside a Python 3.12 of its own.
+# The workdir is in a bucket, which all workers see and which outlives them. `stay` creates the TPU, installs and
 # runs; when the TPU is gone it begins anew, and the run goes on from its last checkpoint. It ends
 # with the run: 0 done, or an error that is not a preemption.
 set -euo pipefail
@@ -19,6 +19,7 @@ set -euo pipefail
 : "${VERSION:=v2-alpha-tpuv5-lite}"
 source "$(dirname "$0")/dry_run.sh"
 action="${1:-}"
+PACKED="${TMPDIR:-/tmp}/pretrain_jax-$NAME.tar"
 [[ $# -gt 0 ]] && shift
 
 tpu() { run gcloud compute tpus tpu-vm "$1" "${@:2}" --zone="$ZONE"; }
@@ -26,8 +27,10 @@ on_all() { tpu ssh "$NAME" --worker=all --command="$1"; }
 # shellcheck disable=SC2086 # SPOT may be no word at all
 create() { tpu create "$NAME" --accelerator-type="$TYPE" --version="$VERSION" $SPOT; }
 install() {
-  tpu scp --recurse "$(dirname "$0")/.." "$NAME:pretrain_jax" --worker=all
-  on_all "pip install --user uv && .local/bin/uv venv --python=3.12 venv"
+  run git -C "$(dirname "$0")/.." archive --prefix=pretrain_jax/ --output="$PACKED" HEAD
+  tpu scp "$PACKED" "$NAME:pretrain_jax.tar" --worker=all
+  on_all "rm -rf pretrain_jax && tar -xf pretrain_jax.tar"
+  on_all "pip install --user uv && .local/bin/uv venv --clear --python=3.12 venv"
   on_all ".local/bin/uv pip install --python=venv/bin/python -e 'pretrain_jax[tpu]'"
 }
 train() {
@@ -36,7 +39,8 @@ train() {
 delete() { tpu delete "$NAME" --quiet; }
 there() {
   local state
-  state="$(gcloud compute tpus tpu-vm describe "$NAME" --zone="$ZONE" --format='value(state)')"
+  state="$(gcloud compute tpus tpu-vm describe "$NAME" --zone="$ZONE" \
+    --format='value(state)' 2>/dev/null)" || return 1
   [[ "$state" == READY ]]
 }
 
@@ -45,13 +49,20 @@ case "$action" in
   run) train "$@" ;;
   stay)
     while true; do
-      create
-      install
+      if $dry_run || ! there; then
+        until create; do # what preemption left, or no TPU to be had
+          delete || true
+          sleep 60
+        done
+        install || continue
+      fi
       code=0
       train "$@" || code=$?
       $dry_run && break
-      if ((code == 0)) || there; then exit "$code"; fi
-      delete || true # what preemption left
+      case "$code" in
+        0 | 64 | 65 | 66 | 74 | 78 | 81 | 82) exit "$code" ;; # done, or nothing that time mends
+      esac
+      sleep 60 # until a preempted TPU says that it is
     done
     ;;
   *)

@@ -11,7 +11,7 @@ import pytest
 import tiny_job
 import yaml
 
-from pretrain_jax import command, config, main
+from pretrain_jax import command, config, errors, main
 
 LAUNCH = Path(__file__).parents[1] / "launch"
 SCRIPTS = ("local.sh", "slurm.sh", "tpu_vm.sh", "gke.sh")
@@ -118,14 +118,16 @@ def test_slurm_requeues_what_was_saved_and_nothing_else():
     ("action", "verbs"),
     [
         ("create", ["create"]),
-        ("install", ["scp", "ssh", "ssh"]),
+        ("install", ["scp", "ssh", "ssh", "ssh"]),
         ("run", ["ssh"]),
         ("delete", ["delete"]),
-        ("stay", ["create", "scp", "ssh", "ssh", "ssh"]),
+        ("stay", ["create", "scp", "ssh", "ssh", "ssh", "ssh"]),
     ],
 )
 def test_tpu_vm_does_each_part_alone_and_stay_does_them_all(action, verbs):
-    lines = dry("tpu_vm.sh", action, *RUN, NAME="xl", ZONE="z")
+    lines = [
+        words for words in dry("tpu_vm.sh", action, *RUN, NAME="xl", ZONE="z") if words[0] != "git"
+    ]
     assert all(words[:4] == ["gcloud", "compute", "tpus", "tpu-vm"] for words in lines)
     assert [words[4] for words in lines] == verbs
     assert all("--zone=z" in words for words in lines)
@@ -157,4 +159,12 @@ def test_gke_is_a_jobset_with_the_command_of_the_run():
     assert container["command"][:3] == ["python", "-m", "pretrain_jax.main"]
     assert container["command"][3:] == quoted
     assert dict(understood(container["command"]).overrides)["data.text_key"] == 'a"b\\c'
+    (rule,) = inner["podFailurePolicy"]["rules"]
+    codes = {
+        kind.exit_code
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.UserError)
+    }
+    # What a restart may mend: a missing host, a signal.
+    assert set(rule["onExitCodes"]["values"]) == codes - {69, 75}
     assert container["resources"]["limits"] == {"google.com/tpu": 4}

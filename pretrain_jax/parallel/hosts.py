@@ -8,6 +8,7 @@ name and an end, and says which process did not come.
 import contextlib
 import json
 import logging
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 WAIT = 300.0
 """Seconds that processes wait for one another."""
 A_DAY = 86_400.0
+ENVIRONMENTS = ("gcetpu", "gketpu", "slurm", "ompi")
+"""As jax calls them. Not plain Kubernetes, where it would ask a server in every pod."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,10 @@ class Hosts:
 
         wait: seconds that the slowest may take longer than the quickest.
         """
-        mine: UserError | None = None
+        mine: Exception | None = None
         try:
             yield
-        except UserError as error:
+        except Exception as error:
             mine = error
         said = "" if mine is None else f"{type(mine).__name__} {mine}"
         for number, other in enumerate(self.gather(what, said, wait)):
@@ -58,7 +61,8 @@ class Hosts:
                 raise mine
             if other:
                 kind, _, message = other.partition(" ")
-                raise getattr(errors, kind, UserError)(f"process {number}: {message}")
+                known = getattr(errors, kind, None)  # what is no UserError has its traceback there
+                raise (known or HostMissing)(f"process {number}: {message or kind}")
 
     def agree(self, what: str, mine: Mapping[str, Any], kind: type[UserError], fix: str) -> None:
         """Raises `kind` on every process unless all have the same nested dict, naming the keys."""
@@ -73,6 +77,10 @@ class Hosts:
                 raise kind(
                     f"every process must have the same {what}, but they differ:{lines}\n{fix}"
                 )
+
+    def of_first(self, what: str, mine: str) -> str:
+        """What process 0 says, on all of them."""
+        return self.gather(what, mine)[0]
 
     def gather(self, what: str, text: str, wait: float | None = None) -> list[str]:
         """What each process says, by number; all of them call this."""
@@ -123,7 +131,7 @@ def join(coordinator: str, processes: int, process: int, wait: float) -> Hosts:
     Raises HostMissing when not all come within `wait` seconds, naming those that did not.
     """
     local: Sequence[int] | None = None
-    if wait <= 0:
+    if not 0 < wait < math.inf:
         raise ConfigError(f"--wait is a number of seconds above 0; received {wait:g}")
     if not coordinator:
         if (processes, process) != (1, 0):
@@ -161,11 +169,14 @@ def detected(wait: float) -> tuple[str, int, int, Sequence[int] | None]:
     from jax._src.clusters import ClusterEnv
 
     try:
-        coordinator, processes, process, local = ClusterEnv.auto_detect_unset_distributed_params(
-            None, None, None, None, None, int(wait)
+        kinds = [kind for kind in ClusterEnv._cluster_types if kind.name in ENVIRONMENTS]
+        there = [kind.name for kind in kinds if kind.is_env_present()]
+        if not there:
+            return "", 1, 0, None
+        found = ClusterEnv.auto_detect_unset_distributed_params(
+            None, None, None, None, there[0], max(int(wait), 1)
         )
-    except RuntimeError as error:  # a name that does not resolve
-        raise HostMissing(f"process 0 cannot be found from the environment: {error}") from error
-    if coordinator is None or processes is None or process is None:
-        return "", 1, 0, None
-    return coordinator, processes, process, local
+    except Exception as error:  # a name that does not resolve, a service that does not answer
+        raise HostMissing(f"the environment does not tell where process 0 is: {error}") from error
+    coordinator, processes, process, local = found
+    return str(coordinator), int(processes or 1), int(process or 0), local

@@ -34,7 +34,9 @@ def build(
     several.
     """
     sizes = resolve(len(devices), dcn=dcn, data=data, fsdp=fsdp, sequence=sequence, tensor=tensor)
-    slices = len({getattr(device, "slice_index", None) for device in devices})
+    # GPUs have a slice_index too: their host.
+    on_tpu = devices[0].platform == "tpu"
+    slices = len({getattr(d, "slice_index", None) for d in devices}) if on_tpu else 1
     if slices not in (1, sizes["dcn"]):
         raise ConfigError(
             f"mesh.dcn must be the number of TPU slices, {slices}; received mesh.dcn={sizes['dcn']}"

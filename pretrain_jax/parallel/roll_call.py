@@ -14,7 +14,11 @@ from pretrain_jax.errors import ConfigError, HostMissing
 LONGEST = 4096
 """Bytes of a message."""
 PAUSE = 0.5
-"""Seconds between two tries to reach process 0, and most that it waits for a caller to speak."""
+"""Seconds between two tries to reach process 0."""
+SPEAK = 5.0
+"""Seconds that process 0 waits for a caller to say its number."""
+LATER = 60.0
+"""Seconds that an answer may come after process 0's own time is up."""
 
 
 def call(address: str, processes: int, process: int, wait: float) -> None:
@@ -27,12 +31,10 @@ def call(address: str, processes: int, process: int, wait: float) -> None:
     or another idea of how many there are.
     """
     host, port = split(address)
-    until = time.monotonic() + wait
-    said = (
-        listen(port, processes, until)
-        if process == 0
-        else tell(host, port, processes, process, until)
-    )
+    if process == 0:
+        said = listen(port, processes, wait)
+    else:
+        said = tell(host, port, processes, process, wait)
     if said:
         kind, _, message = said.partition(" ")
         raise {"missing": HostMissing, "wrong": ConfigError}[kind](
@@ -49,27 +51,34 @@ def split(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def listen(port: int, processes: int, until: float) -> str:
+def listen(port: int, processes: int, wait: float) -> str:
     """Process 0: hears the others out and answers them. Returns the answer, "" when all came."""
-    came: dict[int, socket.socket] = {}
-    wrong = ""
+    came: set[int] = set()
+    until, wrong = time.monotonic() + wait, ""
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(bound(port))
-        while len(came) < processes - 1 and not wrong and (left := until - time.monotonic()) > 0:
+        server, callers = stack.enter_context(bound(port)), []
+        while len(came) < processes - 1 and (left := until - time.monotonic()) > 0:
             server.settimeout(left)
             try:
                 caller = stack.enter_context(server.accept()[0])
-                caller.settimeout(PAUSE)
+            except TimeoutError:
+                break
+            try:
+                caller.settimeout(SPEAK)
                 number, count = (int(word) for word in caller.recv(LONGEST).split())
             except (OSError, ValueError):
-                continue  # time is up, or a stranger
+                caller.close()  # a stranger; one of us calls again
+                continue
+            callers.append(caller)
             if count != processes:
                 wrong = f"process {number} was told of {count} processes, process 0 of {processes}"
             elif number in came or not 0 < number < processes:
                 wrong = f"two processes say that they are number {number}"
-            came[number] = caller
-        answer = f"wrong {wrong}" if wrong else absent(sorted(set(range(1, processes)) - set(came)))
-        for caller in came.values():
+            if wrong:  # those that are calling now are told, too
+                until = min(until, time.monotonic() + 3 * PAUSE)
+            came.add(number)
+        answer = f"wrong {wrong}" if wrong else absent(sorted(set(range(1, processes)) - came))
+        for caller in callers:
             with contextlib.suppress(OSError):
                 caller.sendall(f"{answer}\n".encode())
     return answer
@@ -88,14 +97,14 @@ def bound(port: int) -> socket.socket:
         ) from error
 
 
-def tell(host: str, port: int, processes: int, process: int, until: float) -> str:
+def tell(host: str, port: int, processes: int, process: int, wait: float) -> str:
     """Another process: calls until process 0 hears it, and returns its answer."""
-    reason = "it was not tried"
+    until, reason = time.monotonic() + wait, "it was not tried"
     while (left := until - time.monotonic()) > 0:
         try:
             with socket.create_connection((host, port), timeout=left) as caller:
                 caller.sendall(f"{process} {processes}".encode())
-                caller.settimeout(None)
+                caller.settimeout(wait + LATER)
                 answer = caller.makefile().readline(LONGEST)
             if answer:
                 return answer.strip()

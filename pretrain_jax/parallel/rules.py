@@ -43,7 +43,7 @@ LENGTHS = ("L", "M")
 def spec(
     axes: tuple[str | None, ...], rules: Mapping[str, tuple[str, ...]] = RULES
 ) -> PartitionSpec:
-    """("width", "heads", "head_width") -> PartitionSpec("fsdp", "tensor", None)."""
+    """("width", "heads") -> PartitionSpec(("fsdp", "sequence"), "tensor")."""
     used: dict[str, str] = {}
     entries: list[Any] = []
     for axis in axes:

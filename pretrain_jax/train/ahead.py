@@ -60,7 +60,8 @@ def report(design: Design, full: bool = False) -> dict[str, Any]:
     state = design.abstract_state
     rows = design.tokens_per_row
     phase = max(
-        design.phases, key=lambda p: (p.batch_size // p.accumulate * rows(p.seq_len), p.batch_size)
+        design.phases_run,
+        key=lambda p: (p.batch_size // p.accumulate * rows(p.seq_len), p.batch_size),
     )
     tokens = phase.batch_size * rows(phase.seq_len)
     found = {

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import json
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +15,8 @@ from pretrain_jax.parallel.hosts import A_DAY, Hosts
 from pretrain_jax.train import workdir
 from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.compose import Design, fix_schedule
-from pretrain_jax.train.feed import Feed, obtain_tokenizer, open_sources
+from pretrain_jax.train.feed import Feed
+from pretrain_jax.train.sources import obtain_tokenizer, open_sources
 from pretrain_jax.train.step import TrainState
 
 log = logging.getLogger(__name__)
@@ -57,10 +59,18 @@ def against_stored(config: Any, path: epath.Path) -> tuple[Any, bool]:
     return fixed, stored is not None
 
 
-def open_feed(design: Design, path: epath.Path, checkpoints: Checkpoints, hosts: Hosts) -> Feed:
+def last_step(checkpoints: Checkpoints, hosts: Hosts) -> int | None:
+    """The step to go on from, as process 0 sees it; None at the beginning."""
+    said = hosts.of_first("the last step", json.dumps(checkpoints.latest()))
+    return json.loads(said)
+
+
+def open_feed(
+    design: Design, path: epath.Path, checkpoints: Checkpoints, step: int | None, hosts: Hosts
+) -> Feed:
     """The data, the same for all processes; each tokenizes it into its own cache."""
     with hosts.together("the text", A_DAY):
-        stored = fingerprints(checkpoints)
+        stored = fingerprints(checkpoints, step)
         sources = open_sources(design, stored)
     with hosts.together("the tokenizer", A_DAY):
         if hosts.first:  # which may train it; the others find it
@@ -80,31 +90,35 @@ def own_choices_aside(plain: dict[str, Any]) -> dict[str, Any]:
     return {**plain, "data": data, "version of": versions}
 
 
-def fingerprints(checkpoints: Checkpoints) -> dict[str, Any] | None:
-    """Of the data that the last checkpoint was trained on; None before the first."""
-    step = checkpoints.latest()
+def fingerprints(checkpoints: Checkpoints, step: int | None) -> dict[str, Any] | None:
+    """Of the data that a checkpoint was trained on; None before the first."""
     return None if step is None else checkpoints.read_json(step, "data")["fingerprints"]
 
 
-def start(design: Design, checkpoints: Checkpoints) -> tuple[int, TrainState]:
-    """The state of the last checkpoint, or a fresh one (from `init_from`, where it is set)."""
-    step = checkpoints.latest()
+def start(
+    design: Design, checkpoints: Checkpoints, step: int | None, hosts: Hosts
+) -> tuple[int, TrainState]:
+    """The state of a checkpoint, or a fresh one (from `init_from`, where it is set)."""
     if step is None:
         state = design.init_state()
         if design.config.init_from:
-            state = state.replace(params=params_of(design, design.config.init_from))
+            state = state.replace(params=params_of(design, design.config.init_from, hosts))
         return 0, state
+    with hosts.together("the checkpoint"):
+        checkpoints.compare(step, design.abstract_state)
     log.info("going on from step %d", step)
     return step, checkpoints.restore(step, design.abstract_state)
 
 
-def params_of(design: Design, source: str) -> Any:
+def params_of(design: Design, source: str, hosts: Hosts) -> Any:
     """The parameters of another run's last checkpoint."""
+    wanted = {"params": design.abstract_state.params}
     with Checkpoints(epath.Path(source) / "checkpoints", read_only=True) as checkpoints:
-        step = checkpoints.latest()
-        if step is None:
-            raise WorkdirMismatch(
-                f"init_from must be a workdir with a checkpoint; {source} has none"
-            )
-        wanted = {"params": design.abstract_state.params}
+        step = last_step(checkpoints, hosts)
+        with hosts.together("init_from"):
+            if step is None:
+                raise WorkdirMismatch(
+                    f"init_from must be a workdir with a checkpoint; {source} has none"
+                )
+            checkpoints.compare(step, wanted, partial=True)
         return checkpoints.restore(step, wanted, partial=True)["params"]

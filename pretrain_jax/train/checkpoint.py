@@ -67,6 +67,7 @@ class Checkpoints:
         _quiet_orbax()
         if not read_only and jax.process_index() == 0:
             _clear_unmarked_steps(self.directory)
+        self._last = self.latest()
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=_manager_options(read_only, keep, keep_every),
@@ -95,7 +96,7 @@ class Checkpoints:
         if not (force or self.due(step)):
             return False
         self.wait()
-        if step in self.steps():
+        if step == self._last:
             return False
         parts = ocp.args.Composite(
             state=ocp.args.PyTreeSave(state),
@@ -108,7 +109,7 @@ class Checkpoints:
             raise self._save_failed(step, error) from error
         if not accepted:
             raise self._save_failed(step, "Orbax declined to save it")
-        self._unconfirmed = step
+        self._unconfirmed = self._last = step
         return True
 
     def wait(self) -> None:
@@ -120,7 +121,7 @@ class Checkpoints:
             self._manager.wait_until_finished()
         except Exception as error:
             raise self._save_failed(step, error) from error
-        if not (self.directory / str(step) / COMMIT_MARKER).exists():
+        if not self._marked(step):
             raise self._save_failed(step, "it was written but has no commit marker")
 
     def close(self) -> None:
@@ -175,6 +176,7 @@ class Checkpoints:
         Orbax itself would cast, cut or pad in silence.
         """
         self.compare(step, abstract_state, partial)
+        self._last = step
         placed = jax.tree.map(_on_a_device, abstract_state)
         arguments = ocp.args.PyTreeRestore(
             item=placed,
@@ -196,8 +198,14 @@ class Checkpoints:
         except Exception as error:
             raise self._damaged(step, error) from error
 
+    def _marked(self, step: int) -> bool:
+        """Whether a step is committed. Process 0 looks for all: a network disk may show the others
+        its marker later, and what each decided for itself they would not decide alike."""
+        marker = self.directory / str(step) / COMMIT_MARKER
+        return jax.process_index() != 0 or marker.exists()
+
     def _require(self, step: int) -> None:
-        if not (self.directory / str(step) / COMMIT_MARKER).exists():
+        if not self._marked(step):
             there = ", ".join(map(str, self.steps())) or "none"
             raise InputMissing(
                 f"{self.directory} holds no committed step {step}; committed steps: {there}"

@@ -93,6 +93,11 @@ class Design:
         return options.phases(self.data, self.train)
 
     @property
+    def phases_run(self) -> list[Phase]:
+        """Those that a run of `train.steps` comes to; all of them where that is 0."""
+        return [phase for phase in self.phases if phase.last > phase.first] or self.phases
+
+    @property
     def seq_lens(self) -> set[int]:
         """Every length of rows in this run: those of its phases, and that of its evaluations."""
         return {self.data.seq_len, *(phase.seq_len for phase in self.phases)}

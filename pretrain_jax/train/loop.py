@@ -43,10 +43,12 @@ def train(config: Any, directory: str, hosts: Hosts = ALONE) -> None:
         with hosts.together("the checkpoints"):
             checkpoints = Checkpoints(path / "checkpoints", **config.checkpoint)
             stack.enter_context(checkpoints)
-        feed = begin.open_feed(design, path, checkpoints, hosts)
-        if hosts.first:
-            workdir.write_config(path, design.config.to_dict())
-        step, state = begin.start(design, checkpoints)
+        last = begin.last_step(checkpoints, hosts)
+        feed = begin.open_feed(design, path, checkpoints, last, hosts)
+        with hosts.together("config.json"):
+            if hosts.first:
+                workdir.write_config(path, design.config.to_dict())
+        step, state = begin.start(design, checkpoints, last, hosts)
         writer, progress = SILENT, SILENT
         if hosts.first:
             writer = stack.enter_context(Writer(path, step))
@@ -65,11 +67,11 @@ def evaluate(config: Any, directory: str, hosts: Hosts = ALONE) -> None:
             )
     design = begin.designed(config, path, hosts)
     with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
-        with hosts.together("the checkpoints"):
-            if checkpoints.latest() is None:
-                raise InputMissing(f"--mode=eval needs a checkpoint; {path}/checkpoints has none")
-        feed = begin.open_feed(design, path, checkpoints, hosts)
-        step, state = begin.start(design, checkpoints)
+        last = begin.last_step(checkpoints, hosts)
+        if last is None:
+            raise InputMissing(f"--mode=eval needs a checkpoint; {path}/checkpoints has none")
+        feed = begin.open_feed(design, path, checkpoints, last, hosts)
+        step, state = begin.start(design, checkpoints, last, hosts)
     function = jax.jit(partial(eval_step, program=design.program))
     special = jnp.asarray(feed.tokenizer.special)
     values = evaluation(design, feed, state.params, function, special)
@@ -106,7 +108,7 @@ class Loop:
         for phase, batches in self.phases(step):
             self.seq_len, program = phase.seq_len, self.design.programs[phase]
             for _ in range(max(step, phase.first), phase.last):
-                if self.signals.stop(step):
+                if self.signals.stop():
                     break
                 batch = self.design.rows.place(next(batches), phase.batch_size)
                 measured = step >= self.measured_after

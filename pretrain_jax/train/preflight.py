@@ -39,10 +39,10 @@ def preflight(config: Any, directory: str, devices: Sequence[Any], simulated: st
     with contextlib.ExitStack() as stack:
         fixed = page.line("configuration", configuration, config, path)
         design = page.line("model", model, fixed, devices, simulated)
-        page.line("mesh", mesh, design)
-        page.line("memory", memory, design)
-        page.line("workdir", room, design, path)
-        fingerprints = page.line("resuming", resuming, design, path)
+        placed = page.line("mesh", mesh, design)
+        page.line("memory", memory, placed)
+        page.line("workdir", room, placed, path)
+        fingerprints = page.line("resuming", resuming, placed, path)
         feed = page.line("data", data, design, path, fingerprints, stack)
         page.line("tokenizer", tokenizer, feed)
         if feed is not None:
@@ -103,7 +103,6 @@ def mesh(design: Design) -> tuple[Design, str]:
 
 def memory(design: Design) -> tuple[int, str]:
     """An estimate beside the memory of the device, where it is known."""
-    design.check()
     chip, need = chips.chip(design.device_kind), sizes.memory_per_device(design)["total"]
     if chip is None or chip.memory is None:
         return need, f"about {gib(need)} a device, of an unknown size"
@@ -146,7 +145,9 @@ def resuming(design: Design, path: epath.Path) -> tuple[dict[str, Any], str]:
             return {}, "begins at step 0: no checkpoint yet"
         checkpoints.compare(step, design.abstract_state)
         left = max(design.train.steps - step, 0)
-        return begin.fingerprints(checkpoints) or {}, f"goes on from step {step}, {left} to go"
+        return begin.fingerprints(
+            checkpoints, step
+        ) or {}, f"goes on from step {step}, {left} to go"
 
 
 def data(

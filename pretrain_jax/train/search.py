@@ -56,14 +56,28 @@ def alternatives(config: Any) -> Iterator[dict[str, Any]]:
     count = config.train.accumulate
     while count < MOST_MICROBATCHES:
         count *= 2
-        changes["train.accumulate"] = count
+        changes |= microbatches(config, count)
         yield dict(changes)
     ways = config.mesh.tensor
     while 0 < ways < WIDEST_TENSOR:
         ways *= 2
         # A group of chips shares a row: fewer groups have more rows each, so start over with them.
         for count in (config.train.accumulate * 2**n for n in range(7)):
-            yield {**changes, "mesh.tensor": ways, "train.accumulate": count}
+            yield {**changes, "mesh.tensor": ways, **microbatches(config, count)}
+
+
+def microbatches(config: Any, count: int) -> dict[str, Any]:
+    """`train.accumulate=count`, and in the same measure more where a phase has its own."""
+    more = count // config.train.accumulate
+    phases = tuple(
+        (
+            first,
+            {**dict(to), **({"accumulate": to["accumulate"] * more} if "accumulate" in to else {})},
+        )
+        for first, to in config.train.phases
+    )
+    own = any("accumulate" in to for _, to in phases)
+    return {"train.accumulate": count} | ({"train.phases": phases} if own else {})
 
 
 def changed(config: Any, changes: dict[str, Any]) -> Any:

@@ -16,6 +16,7 @@ class Signals:
 
     def __init__(self):
         self.received: signal.Signals | None = None
+        self._asked = 0
 
     def __enter__(self) -> "Signals":
         if jax.process_count() == 1:
@@ -28,10 +29,13 @@ class Signals:
     def note(self, number: int, _frame: object) -> None:
         self.received = signal.Signals(number)
 
-    def stop(self, step: int) -> bool:
-        """Whether to stop after so many updates; asked once for each."""
+    def stop(self) -> bool:
+        """Whether to stop now; asked once before each update."""
         if self.received is None and jax.process_count() > 1:
-            agreed = multihost_utils.reached_preemption_sync_point(step)
+            # Counted from 1 in every start: after a signal the service waits for the number behind
+            # the highest that it has seen, which is 1 when the signal came before the first update.
+            self._asked += 1
+            agreed = multihost_utils.reached_preemption_sync_point(self._asked)
             self.received = signal.SIGTERM if agreed else None
         return self.received is not None
 

@@ -47,6 +47,7 @@ def claim(workdir: epath.PathLike) -> Iterator[epath.Path]:
         owner = {"host": socket.gethostname(), "pid": os.getpid(), "start": _now()}
         os.ftruncate(lock, 0)
         os.pwrite(lock, json.dumps(owner).encode(), 0)
+        os.fsync(lock)  # on a network disk, the other processes of the run read it
         yield path
     finally:
         os.close(lock)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tiny_job
 
+from pretrain_jax.errors import ConfigError
 from pretrain_jax.parallel import hosts
 
 LIMIT = 240
@@ -154,7 +155,7 @@ def test_files_that_one_host_lacks_or_has_otherwise_end_all(
 
 def test_a_missing_host_is_named_within_the_limit(config, tmp_path):
     begin = time.monotonic()
-    present = start(3, config, tmp_path, each={number: ["--wait=4"] for number in range(3)})
+    present = start(3, config, tmp_path, each={number: ["--wait=15"] for number in range(3)})
     present[2].kill()
     codes, said = ended(present)
     assert codes[:2] == [69, 69], said
@@ -189,13 +190,14 @@ def test_a_late_process_is_named_from_what_the_coordination_service_says():
 BARRIER = """
 import sys, time
 from pretrain_jax.errors import HostMissing
+from pretrain_jax.errors import ConfigError
 from pretrain_jax.parallel import hosts
 number = int(sys.argv[2])
-group = hosts.join(sys.argv[1], 2, number, 3.0)
+group = hosts.join(sys.argv[1], 2, number, 100.0)
 try:
     if number:
         time.sleep(6)
-    with group.together("the text"):
+    with group.together("the text", 3.0):
         pass
 except HostMissing as error:
     print(error)
@@ -211,3 +213,27 @@ def test_a_process_that_hangs_is_named():
     ]
     told = [process.communicate(timeout=LIMIT)[0] for process in started]
     assert "all processes must come to 'the text' within 3 s; missing: 1. See what" in told[0]
+
+
+SLURM = {
+    "SLURM_JOB_ID": "1234",
+    "SLURM_STEP_NODELIST": "node[7-9]",
+    "SLURM_NTASKS": "3",
+    "SLURM_PROCID": "2",
+    "SLURM_LOCALID": "0",
+}
+
+
+def test_slurm_says_who_is_who(monkeypatch):
+    assert hosts.detected(5) == ("", 1, 0, None)
+    for name, value in SLURM.items():
+        monkeypatch.setenv(name, value)
+    coordinator, processes, process, local = hosts.detected(5)
+    assert coordinator.startswith("node7:")
+    assert (processes, process, local) == (3, 2, [0])
+
+
+@pytest.mark.parametrize("wait", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_limit_is_a_number_of_seconds(wait):
+    with pytest.raises(ConfigError, match="--wait is a number of seconds above 0"):
+        hosts.join("", 1, 0, wait)

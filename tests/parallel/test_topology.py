@@ -75,6 +75,16 @@ def test_several_slices_need_the_axis_between_them():
         mesh.build(pod, data=1, fsdp=-1)
 
 
+def test_gpus_of_several_machines_are_no_slices():
+    class Gpu:
+        platform = "gpu"
+
+        def __init__(self, number):
+            self.slice_index = number // 4
+
+    assert mesh.build([Gpu(number) for number in range(8)], data=-1).shape["data"] == 8
+
+
 PRINTED = """
 from pretrain_jax.parallel import topology
 topology.set_up("v5p:2x2x2")

@@ -1,0 +1,101 @@
+"""The corpora of a run and its tokenizer."""
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from etils import epath
+
+from pretrain_jax import text
+from pretrain_jax.data.corpus import Corpus, open_corpus
+from pretrain_jax.errors import WorkdirMismatch
+from pretrain_jax.objectives import Objective
+from pretrain_jax.train.compose import Design
+from pretrain_jax.train.options import DataOptions
+
+
+@dataclass(frozen=True)
+class Source:
+    """One member of the mixture (or the only source)."""
+
+    corpus: Corpus
+    objective: Objective
+    rate: float
+
+
+def open_sources(design: Design, stored: Mapping[str, Any] | None) -> tuple[Source, ...]:
+    """The corpora of all members; stored: fingerprints, as `Feed.open` has them."""
+    opened = {(m.source, m.objective.marks) for m in design.members}
+    corpora = {key: open_marked(design.data, *key) for key in sorted(opened)}
+    sources = tuple(
+        Source(corpora[m.source, m.objective.marks], m.objective, m.rate) for m in design.members
+    )
+    if stored is not None:
+        same_data("corpus", stored["sources"], [s.corpus.fingerprint for s in sources])
+    return sources
+
+
+def obtain_tokenizer(
+    design: Design,
+    sources: Sequence[Source],
+    workdir: epath.Path,
+    stored: Mapping[str, Any] | None,
+) -> text.Tokenizer:
+    """The run's tokenizer, with all that its objectives need; trained, it stays in the workdir."""
+    config = design.config
+    options = {k: v for k, v in config.tokenizer.items() if k not in ("name", "path")}
+    pairs = zip(design.members, sources, strict=True)
+    opened = {(member.source, source.objective.marks): source.corpus for member, source in pairs}
+    corpora = [opened[key] for key in sorted(opened)]
+    tokenizer = text.obtain(
+        config.tokenizer.name,
+        config.tokenizer.path,
+        texts=lambda: round_robin([corpus.texts("train") for corpus in corpora]),
+        corpus_fingerprint=joined([corpus.fingerprint for corpus in corpora]),
+        vocab_size=config.model.vocab_size,
+        directory=workdir / "tokenizer",
+        **options,
+    )
+    if stored is not None:
+        same_data("tokenizer", stored["tokenizer"], tokenizer.fingerprint)
+    longest = max(design.seq_lens)
+    for source, member in zip(sources, design.members, strict=True):
+        of, what = source.objective, f"objective {member.name}"
+        text.check_needs(tokenizer, of.needs, of.sentinels(longest), what)
+    return tokenizer
+
+
+def open_marked(data: DataOptions, source: str, marks: str) -> Corpus:
+    """The corpus of a source, with the marks that its objective reads."""
+    return open_corpus(
+        source,
+        split=data.split,
+        text_key=data.text_key,
+        target_key=data.target_key if marks == "targets" else "",
+        spans_key=data.spans_key if marks == "spans" else "",
+    )
+
+
+def same_data(what: str, stored: Any, found: Any) -> None:
+    """Raises WorkdirMismatch when a fingerprint is not the one that the run began with."""
+    if stored != found:
+        raise WorkdirMismatch(
+            f"a run goes on only with the data it began with; the {what} of the checkpoint has the "
+            f"fingerprint {stored}, the one here {found}. Restore it, or start in another "
+            "--workdir (with --config.init_from=WORKDIR to keep the parameters)"
+        )
+
+
+def round_robin(iterables: Iterable[Iterable[str]]) -> Iterator[str]:
+    """One piece of each in turn, so that a bounded reader sees a share of every source."""
+    for pieces in itertools.zip_longest(*iterables):
+        yield from (piece for piece in pieces if piece is not None)
+
+
+def joined(fingerprints: list[str]) -> str:
+    """One fingerprint of several."""
+    if len(fingerprints) == 1:
+        return fingerprints[0]
+    return hashlib.sha256("\n".join(fingerprints).encode()).hexdigest()
