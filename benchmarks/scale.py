@@ -18,6 +18,8 @@ from pathlib import Path
 
 import jobs
 
+from pretrain_jax.train.columns import axes
+
 CONFIGS = {path.stem: path.read_text() for path in sorted(Path("configs").glob("*.py"))}
 POD = re.compile(r"^TPU pod: (\w+:[\dx]+)(?: with (.*))?\.$", re.MULTILINE)
 GROWTH = ("v5p:4x8x8", "v5p:8x8x8", "v5p:8x8x16", "v5p:8x16x16", "v5p:16x16x24")
@@ -74,7 +76,7 @@ def line(name: str, pod: str, words: list[str]) -> list[str]:
         return [*row, said, *[""] * (len(HEAD) - len(row) - 1)]
     found = json.loads(done.stdout)
     print(json.dumps({"config": name, "topology": pod, **found}), file=sys.stderr, flush=True)
-    mesh = " x ".join(f"{axis} {n}" for axis, n in found["mesh"].items() if n > 1)
+    mesh = axes(found["mesh"])
     gib = lambda key: f"{found[key] / 2**30:.2f}"  # noqa: E731
     row += [mesh, f"{found['tokens_per_step']:,}"]
     row += [gib("peak_bytes_per_device"), gib("hbm_bytes_per_device")]

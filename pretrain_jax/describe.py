@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pretrain_jax import command
-from pretrain_jax.train.columns import gib, row
+from pretrain_jax.train.columns import axes, gib, row
 
 
 def main(argv: list[str]) -> int:
@@ -77,7 +77,7 @@ def table(found: dict[str, Any]) -> Iterator[str]:
     yield row("tokens", f"{found['tokens']:,}")
     yield row("training FLOPs", f"{found['flops']:.4g}")
     yield ""
-    mesh = " x ".join(f"{axis} {size}" for axis, size in found["mesh"].items())
+    mesh = axes(found["mesh"]) or "1"
     memory = found["memory_per_device"]
     yield f"memory a device, of {found['devices']} (mesh {mesh}), products in {found['dtype']}"
     yield from (row(f"  {what}", gib(size)) for what, size in memory.items())

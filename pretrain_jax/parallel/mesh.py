@@ -13,6 +13,7 @@ from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh
 
 from pretrain_jax.errors import ConfigError
+from pretrain_jax.parallel.rules import nearest_divisors
 
 AXES = ("dcn", "data", "fsdp", "sequence", "tensor")
 
@@ -88,7 +89,6 @@ def nearest(devices: int, sizes: dict[str, int], free: bool) -> str:
         if size < 2 or devices % others:
             continue
         most = devices // others
-        legal = [n for n in range(1, most + 1) if most % n == 0] if free else [most]
-        near = sorted(sorted(legal, key=lambda n, size=size: abs(n - size))[:2])
+        near = nearest_divisors(most, size, 2) if free else [most]
         found.append(f"mesh.{axis}={' or '.join(map(str, near))}")
     return f"The nearest that would do: {', '.join(found)}. " if found else ""

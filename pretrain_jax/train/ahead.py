@@ -15,7 +15,7 @@ import jax
 
 from pretrain_jax.parallel import chips, hlo, topology
 from pretrain_jax.train import flops, sizes
-from pretrain_jax.train.columns import gib, row
+from pretrain_jax.train.columns import axes, gib, row
 from pretrain_jax.train.compose import Design
 
 QUICK = {"exec_time_optimization_effort": -1.0}
@@ -58,12 +58,8 @@ def report(design: Design, full: bool = False) -> dict[str, Any]:
     count, chip = len(design.devices), chips.chip(design.device_kind)
     memory = chip.memory if chip else None
     state = design.abstract_state
-    rows = design.tokens_per_row
-    phase = max(
-        design.phases_run,
-        key=lambda p: (p.batch_size // p.accumulate * rows(p.seq_len), p.batch_size),
-    )
-    tokens = phase.batch_size * rows(phase.seq_len)
+    phase = design.largest_phase
+    tokens = phase.batch_size * design.tokens_per_row(phase.seq_len)
     found = {
         "parameters": sum(sizes.parameters(design).values()),
         "devices": count,
@@ -169,8 +165,8 @@ def assumed(quick: bool) -> str:
 
 def table(found: dict[str, Any], where: str) -> Iterator[str]:
     """The lines of the table."""
-    mesh = " x ".join(f"{axis} {size}" for axis, size in found["mesh"].items() if size > 1)
-    yield f"{found['devices']} x {found['device_kind']} {where} (mesh {mesh or '1'})"
+    split = axes(found["mesh"]) or "1"
+    yield f"{found['devices']} x {found['device_kind']} {where} (mesh {split})"
     yield row("parameters", f"{found['parameters']:,}")
     yield row("tokens a step", f"{found['tokens_per_step']:,}")
     for name in ("parameter", "optimizer", "temporary", "peak"):

@@ -73,10 +73,11 @@ def open_feed(
         stored = fingerprints(checkpoints, step)
         sources = open_sources(design, stored)
     with hosts.together("the tokenizer", A_DAY):
-        if hosts.first:  # which may train it; the others find it
-            obtain_tokenizer(design, sources, path, stored)
+        # Process 0 may train it; the others find it.
+        tokenizer = obtain_tokenizer(design, sources, path, stored) if hosts.first else None
     with hosts.together("the data", A_DAY):
-        tokenizer = obtain_tokenizer(design, sources, path, stored)
+        if tokenizer is None:
+            tokenizer = obtain_tokenizer(design, sources, path, stored)
         feed = Feed.over(design, sources, tokenizer)
     hosts.agree("data", feed.fingerprints, DataError, SAME_DATA)
     return feed
@@ -104,7 +105,7 @@ def start(
         if design.config.init_from:
             state = state.replace(params=params_of(design, design.config.init_from, hosts))
         return 0, state
-    with hosts.together("the checkpoint"):
+    with hosts.together("the checkpoint"):  # before any of them reads, for reading waits for all
         checkpoints.compare(step, design.abstract_state)
     log.info("going on from step %d", step)
     return step, checkpoints.restore(step, design.abstract_state)

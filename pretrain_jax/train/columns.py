@@ -1,9 +1,16 @@
 """Lines of the tables that commands print."""
 
+from collections.abc import Mapping
+
 
 def row(name: str, value: str) -> str:
     """A name, and a value that ends at column 66."""
     return f"{name:<40}{value:>26}"
+
+
+def axes(mesh: Mapping[str, int]) -> str:
+    """The axes that split something: "fsdp 4 x tensor 2"; "" on one device."""
+    return " x ".join(f"{axis} {size}" for axis, size in mesh.items() if size > 1)
 
 
 def gib(size: float) -> str:

@@ -98,6 +98,15 @@ class Design:
         return [phase for phase in self.phases if phase.last > phase.first] or self.phases
 
     @property
+    def largest_phase(self) -> Phase:
+        """The one of `phases_run` with the most tokens in a microbatch."""
+        rows = self.tokens_per_row
+        return max(
+            self.phases_run,
+            key=lambda p: (p.batch_size // p.accumulate * rows(p.seq_len), p.batch_size),
+        )
+
+    @property
     def seq_lens(self) -> set[int]:
         """Every length of rows in this run: those of its phases, and that of its evaluations."""
         return {self.data.seq_len, *(phase.seq_len for phase in self.phases)}

@@ -11,6 +11,7 @@ from typing import Any
 from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.layers.stacks import REMAT
+from pretrain_jax.parallel import rules
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,11 +178,10 @@ def check_shape(section: Any, longest: int) -> None:
         raise ConfigError(f"model.dropout is a rate from 0 to below 1; received {section.dropout}")
     width, heads = section.width, section.heads
     if not section.get("head_width") and width % heads:
-        near = [n for n in range(1, width + 1) if width % n == 0]
-        near = sorted(near, key=lambda n: abs(n - heads))[:2]
+        near = rules.nearest_divisors(width, heads, 2)
         raise ConfigError(
             f"model.width must be a multiple of model.heads; received width={width}, "
-            f"heads={heads}. The nearest numbers of heads are {min(near)} and {max(near)}"
+            f"heads={heads}. The nearest numbers of heads are {near[0]} and {near[-1]}"
         )
     table = section.get("max_length", longest)
     check_count("model.max_length", table)

@@ -20,7 +20,7 @@ from pretrain_jax.errors import ConfigError, UnwritableWorkdir, UserError
 from pretrain_jax.parallel import chips
 from pretrain_jax.train import begin, look, sizes, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
-from pretrain_jax.train.columns import gib
+from pretrain_jax.train.columns import axes, gib
 from pretrain_jax.train.compose import Design
 from pretrain_jax.train.feed import Feed
 
@@ -97,8 +97,8 @@ def model(config: Any, devices: Sequence[Any], simulated: str) -> tuple[Design, 
 def mesh(design: Design) -> tuple[Design, str]:
     """Everything divides."""
     design.check()
-    axes = " x ".join(f"{axis} {size}" for axis, size in design.mesh.shape.items() if size > 1)
-    return design, f"{len(design.devices)} x {design.device_kind}, {axes or 'not split'}"
+    split = axes(design.mesh.shape) or "not split"
+    return design, f"{len(design.devices)} x {design.device_kind}, {split}"
 
 
 def memory(design: Design) -> tuple[int, str]:

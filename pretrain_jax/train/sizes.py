@@ -64,7 +64,7 @@ def bytes_held(tree: Any) -> int:
 
 def _saved_bytes(design: Design) -> int:
     """Bytes of the residuals of one device's share of the largest microbatch."""
-    largest = max(design.phases_run, key=lambda p: p.batch_size // p.accumulate * p.seq_len)
+    largest = design.largest_phase
     ways = rules.batch_ways(design.mesh) * largest.accumulate
     shapes = design.batch_shapes(largest.batch_size // ways, largest.seq_len)
     program = design.program
