@@ -35,7 +35,7 @@ def get_config() -> ConfigDict:
                 b2=0.98,
                 weight_decay=0.01,
             ),
-            train=dict(steps=1000, batch_size=16),
+            train=dict(steps=750, batch_size=16),
             checkpoint=dict(every=250),
             eval=dict(every=250, tokens=16384),
         )
