@@ -146,7 +146,10 @@ def _objective(chosen: Mapping[str, Any]) -> dict[str, Option]:
 
 def _model(chosen: Mapping[str, Any]) -> dict[str, Option]:
     module = registry.load("models", chosen["name"], "model.name")
-    return {"name": NAME, **registry.options(module.build, options.execution)}
+    return {
+        "name": NAME,
+        **registry.options(module.build, options.execution, options.attention_form),
+    }
 
 
 def _optimizer(chosen: Mapping[str, Any]) -> dict[str, Option]:

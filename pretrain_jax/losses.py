@@ -2,6 +2,7 @@
 differs between microbatches or devices."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -63,9 +64,7 @@ def in_chunks(function: Callable[..., Any], output: Any, values: Any) -> Any:
     slice of P at a time.
     """
     hidden, readout = output.hidden, output.readout
-    rows, length = hidden.shape[:2]
-    logits = rows * length * readout.table.shape[0] // readout.shards
-    chunks = min(-(-logits // MAX_LOGITS), length)
+    chunks = chunks_of(output)
 
     def part(of_hidden: jax.Array, of_values: Any) -> Any:
         flat = read_out(of_hidden.reshape(-1, of_hidden.shape[-1]), readout)
@@ -74,19 +73,31 @@ def in_chunks(function: Callable[..., Any], output: Any, values: Any) -> Any:
 
     if chunks == 1:
         return part(hidden, values)
-
-    each = -(-length // chunks)
-    chunks = -(-length // each)
-
-    def split(x):
-        whole = jnp.pad(x, ((0, 0), (0, chunks * each - length), *((0, 0),) * (x.ndim - 2)))
-        return jnp.moveaxis(whole.reshape(rows, chunks, each, *x.shape[2:]), 1, 0)
-
-    def join(x):
-        return jnp.moveaxis(x, 0, 1).reshape(rows, chunks * each)[:, :length]
-
     body = jax.checkpoint(lambda pair: part(*pair))
-    return jax.tree.map(join, jax.lax.map(body, jax.tree.map(split, (hidden, values))))
+    parts = jax.tree.map(lambda x: split(x, chunks), (hidden, values))
+    return jax.tree.map(lambda x: joined(x, hidden.shape[1]), jax.lax.map(body, parts))
+
+
+def chunks_of(output: Any) -> int:
+    """Into how many parts P is cut, so that at most MAX_LOGITS logits are alive on a device."""
+    rows, length = output.hidden.shape[:2]
+    logits = rows * length * output.readout.table.shape[0] // output.readout.shards
+    each = -(-length // min(-(-logits // MAX_LOGITS), length))
+    return -(-length // each)
+
+
+def split(x: jax.Array, chunks: int) -> jax.Array:
+    """[B, P, ...] -> [chunks, B, P / chunks, ...], with zeros behind P where it does not divide."""
+    rows, length = x.shape[:2]
+    each = -(-length // chunks)
+    whole = jnp.pad(x, ((0, 0), (0, chunks * each - length), *((0, 0),) * (x.ndim - 2)))
+    return jnp.moveaxis(whole.reshape(rows, chunks, each, *x.shape[2:]), 1, 0)
+
+
+def joined(parts: jax.Array, length: int) -> jax.Array:
+    """What `split` made, as it was: [B, P, ...]."""
+    whole = jnp.moveaxis(parts, 0, 1)
+    return whole.reshape(len(whole), -1, *parts.shape[3:])[:, :length]
 
 
 @jax.custom_vjp
@@ -126,11 +137,76 @@ def is_target(targets: jax.Array, logits: jax.Array) -> jax.Array:
 
 def read_out(hidden: jax.Array, readout: Any) -> jax.Array:
     """Logits float32 [N, V padded] of hidden states [N, D]; -inf beyond the true vocabulary."""
-    table = readout.table.astype(hidden.dtype)
-    logits = jnp.matmul(hidden * readout.scale, table.T, preferred_element_type=jnp.float32)
+    logits = product(hidden * readout.scale, readout.table)
     if readout.bias is not None:
         logits = logits + readout.bias
     return jnp.where(jnp.arange(logits.shape[-1]) < readout.vocab_size, logits, -jnp.inf)
+
+
+@jax.custom_vjp
+def product(hidden: jax.Array, table: jax.Array) -> jax.Array:
+    """hidden [N, D] x table [V, D]' in the dtype of `hidden`, summed up in float32: [N, V].
+
+    So are its gradients; derived by jax they would be products in float32.
+    """
+    return jnp.matmul(hidden, table.astype(hidden.dtype).T, preferred_element_type=jnp.float32)
+
+
+def _product_backward(saved, d_logits):
+    hidden, table = saved
+    d_logits = d_logits.astype(hidden.dtype)
+    d_table = jnp.matmul(d_logits.T, hidden, preferred_element_type=jnp.float32)
+    return d_logits @ table.astype(hidden.dtype), d_table.astype(table.dtype)
+
+
+product.defvjp(lambda hidden, table: (product(hidden, table), (hidden, table)), _product_backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(4,))
+def weighted_sums(
+    hidden: jax.Array, readout: Any, targets: jax.Array, weights: jax.Array, chunks: int
+) -> tuple[jax.Array, jax.Array]:
+    """Sums of weights x nats, and of weights x (log Z)^2, over all places [B, P].
+
+    P is read out in chunks. The gradients of a chunk are formed while its logits are there, so
+    that nothing is read out again: they are those of the first sum + readout.z_loss x the second,
+    and go with the first; the second has none of its own.
+    """
+    parts = [split(x, chunks) for x in (hidden, targets, weights)]
+    _, sums = jax.lax.map(lambda part: chunk_sums(part[0], readout, *part[1:]), parts)
+    return jax.tree.map(jnp.sum, sums)
+
+
+def chunk_sums(
+    hidden: jax.Array, readout: Any, targets: jax.Array, weights: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    """What is minimised, and the two sums of `weighted_sums`, of one chunk."""
+    logits = read_out(hidden.reshape(-1, hidden.shape[-1]), readout)
+    nll, log_z = cross_entropy(logits, targets.reshape(-1))
+    weights = weights.reshape(-1)
+    loss, z_loss = jnp.sum(nll * weights), jnp.sum(jnp.square(log_z) * weights)
+    return loss + readout.z_loss * z_loss, (loss, z_loss)
+
+
+def _weighted_sums_forward(hidden, readout, targets, weights, chunks):
+    gradient = jax.value_and_grad(chunk_sums, (0, 1), has_aux=True)
+
+    def step(total, part):
+        (_, sums), (d_hidden, d_readout) = gradient(part[0], readout, *part[1:])
+        return jax.tree.map(jnp.add, total, (sums, d_readout)), d_hidden
+
+    nothing = ((jnp.float32(0), jnp.float32(0)), jax.tree.map(jnp.zeros_like, readout))
+    parts = [split(x, chunks) for x in (hidden, targets, weights)]
+    (sums, d_readout), d_hidden = jax.lax.scan(step, nothing, parts)
+    return sums, (joined(d_hidden, hidden.shape[1]), d_readout)
+
+
+def _weighted_sums_backward(chunks, saved, d_sums):
+    scaled = lambda x: (d_sums[0] * x).astype(x.dtype)  # noqa: E731
+    return *jax.tree.map(scaled, saved), None, None
+
+
+weighted_sums.defvjp(_weighted_sums_forward, _weighted_sums_backward)
 
 
 def token_loss(
@@ -145,7 +221,13 @@ def token_loss(
 
 def token_terms(output: Any, batch: dict[str, jax.Array]) -> Sums:
     """`token_loss` of a model's output."""
-    return nll_terms(*token_nll(output, batch["targets"]), batch["weights"])
+    weights = batch["weights"]
+    sums: Any = weighted_sums(
+        output.hidden, output.readout, batch["targets"], weights, chunks_of(output)
+    )
+    loss, z_loss = sums
+    total = jnp.sum(weights)
+    return {"loss": (loss, total), "z_loss": (z_loss, total)}
 
 
 def nll_terms(nll: jax.Array, log_z: jax.Array, weights: jax.Array) -> Sums:

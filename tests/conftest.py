@@ -1,8 +1,8 @@
 """Every test sees eight simulated devices and a home folder of its own.
 
 Both reach the processes that tests start, through the environment. Warnings are errors in all of
-them (pyproject.toml). JAX's persistent compilation cache stays off: tests that compare two runs
-bit for bit must compile twice.
+them (pyproject.toml). The persistent cache of programs stays off: tests that compare two runs bit
+for bit must compile twice.
 """
 
 import gc
@@ -20,6 +20,7 @@ os.environ["XLA_FLAGS"] = " ".join(
     ]
 ).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
 
 import jax
 import pytest

@@ -96,7 +96,8 @@ def test_memory_is_split_over_the_mesh():
     # Nearly everything is split by width (fsdp) and by heads, features or vocabulary (tensor).
     assert split["parameters"] == pytest.approx(whole["parameters"] / 4, rel=0.03)
     assert split["optimizer"] == pytest.approx(whole["optimizer"] / 4, rel=0.03)
-    assert split["activations"] == pytest.approx(whole["activations"] / 4, rel=0.05)
+    # But for the gradient of the read-out, which is there from the forward pass on.
+    assert split["activations"] == pytest.approx(whole["activations"] / 4, rel=0.06)
 
 
 def test_activations_fall_with_recomputation_and_microbatches():
@@ -104,7 +105,7 @@ def test_activations_fall_with_recomputation_and_microbatches():
     full = sizes.memory_per_device(nano(("model.remat", "full")))
     parts = sizes.memory_per_device(nano(("train.accumulate", "4")))
     assert full["activations"] < plain["activations"] / 2
-    assert parts["activations"] == pytest.approx(plain["activations"] / 4, rel=0.05)
+    assert parts["activations"] == pytest.approx(plain["activations"] / 4, rel=0.06)
     assert parts["gradients"] == 2 * plain["gradients"]
 
 

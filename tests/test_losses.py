@@ -152,9 +152,62 @@ def test_places_of_weight_0_count_for_nothing():
     other = HIDDEN.at[0, 3:].multiply(-2.0)
     for term in ("loss", "z_loss"):
         assert terms(weights)[term] == terms(weights, other)[term]
-        gradient = jax.grad(lambda h, term=term: terms(weights, h)[term][0])(HIDDEN)
-        assert np.all(gradient[0, 3:] == 0)
-        assert np.all(np.any(gradient[0, :3] != 0, axis=-1))
+    gradient = jax.grad(lambda h: terms(weights, h)["loss"][0])(HIDDEN)
+    assert np.all(gradient[0, 3:] == 0)
+    assert np.all(np.any(gradient[0, :3] != 0, axis=-1))
+
+
+@pytest.mark.parametrize("z_loss", [0.0, 0.1])
+@pytest.mark.parametrize("rows_alive", [24, 10, 1])
+def test_gradients_formed_in_the_forward_chunk_are_those_of_the_formula(
+    monkeypatch, rows_alive, z_loss
+):
+    """Also that of the z-loss, which comes with the first sum."""
+    monkeypatch.setattr(losses, "MAX_LOGITS", rows_alive * PADDED)
+    weights = jnp.asarray(RNG.uniform(size=(ROWS, LENGTH)), jnp.float32)
+
+    def made(hidden, table, bias):
+        shown = output(hidden, table, bias, 0.7)
+        shown.readout = shown.readout.replace(z_loss=z_loss)
+        return shown
+
+    def plain(*arrays):
+        nll, log_z = losses.token_nll(made(*arrays), TARGETS)
+        loss, z = jnp.sum(nll * weights), jnp.sum(jnp.square(log_z) * weights)
+        return 3 * (loss + z_loss * z), (loss, z)
+
+    def fused(*arrays):
+        terms = losses.token_terms(made(*arrays), {"targets": TARGETS, "weights": weights})
+        loss, z = terms["loss"][0], terms["z_loss"][0]
+        return 3 * (loss + z_loss * z), (loss, z)
+
+    found, expected = (
+        jax.jit(jax.value_and_grad(f, (0, 1, 2), has_aux=True))(HIDDEN, TABLE, BIAS)
+        for f in (fused, plain)
+    )
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
+
+
+def test_the_vocabulary_is_read_out_once_a_step_and_not_again_for_gradients():
+    """Three products with the table, forward and backward, each in the dtype of the model."""
+    half, weights = HIDDEN.astype(jnp.bfloat16), jnp.ones((ROWS, LENGTH))
+
+    def loss(hidden, table):
+        batch = {"targets": TARGETS, "weights": weights}
+        return losses.token_terms(output(hidden, table), batch)["loss"][0]
+
+    traced = str(jax.make_jaxpr(jax.grad(loss, (0, 1)))(half, TABLE))
+    products = [line for line in traced.splitlines() if "dot_general" in line]
+    assert len(products) == 3
+    rounded = jax.grad(loss, (0, 1))(half, TABLE)
+    exact = jax.grad(loss, (0, 1))(half.astype(jnp.float32), TABLE)
+    assert rounded[0].dtype == jnp.bfloat16
+    assert rounded[1].dtype == jnp.float32
+    for one, other in zip(rounded, exact, strict=True):
+        np.testing.assert_allclose(
+            np.float32(one), other, rtol=0, atol=0.01 * float(jnp.abs(other).max())
+        )
 
 
 def test_sums_over_parts_add_up_to_the_whole():

@@ -1,16 +1,35 @@
-"""Multi-head attention (Vaswani et al. 2017): scores and softmax in float32."""
+"""Multi-head attention (Vaswani et al. 2017): scores and softmax in float32.
 
+How the products are computed is a form, a module with
+
+    view(mask)                              the mask as it wants it, made once for a stack
+    refusal(mask, bias, q)                  what it cannot do of this, in words; "" if it can
+    attend(q, k, v, view, bias, causal)     [B, L, H, K]
+
+The numbers of all forms are the same but for rounding.
+"""
+
+import logging
+from functools import cache
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pretrain_jax.layers import attention_cpu
+from pretrain_jax.layers import attention_cpu, attention_gpu, attention_plain, attention_tpu
 from pretrain_jax.layers.axes import constrain, named
 from pretrain_jax.layers.context import Context
 from pretrain_jax.layers.makers import Maker
 from pretrain_jax.layers.positions import rotate, shift_distances
+
+log = logging.getLogger(__name__)
+FORMS: dict[str, Any] = {
+    "plain": attention_plain,
+    "cpu": attention_cpu,
+    "gpu": attention_gpu,
+    "tpu": attention_tpu,
+}
 
 
 class SelfAttention(nn.Module):
@@ -34,28 +53,21 @@ class SelfAttention(nn.Module):
         q, k, v = self.project_query(x), self.project_in(x, "key"), self.project_in(x, "value")
         q, k, bias = self.place(q, k, context)
         k, v = whole(k), whole(v)
-        mask, causal = context.mask.dense(), context.mask.attention == "causal"
-        y = self.look(context, (q * self.scale, k, v), mask, context.added, bias, causal)
+        y = self.look(context, (q * self.scale, k, v), context.mask, context.view, bias)
         return self.project_out(y, x.shape[-1])
 
-    def look(
-        self,
-        context: Context,
-        qkv: Any,
-        mask: Any,
-        added: Any,
-        bias: Any = None,
-        causal: Any = False,
-    ) -> jax.Array:
-        """[B, L, H, K]: attention in the form that there is `added` for, the mask as it wants it.
-
-        Where probabilities are dropped it is the plain form.
-        """
+    def look(self, context: Context, qkv: Any, mask: Any, view: Any, bias: Any = None) -> jax.Array:
+        """[B, L, H, K]: attention in the form of the context, or in the plain one where that form
+        refuses what is asked of it."""
         q, k, v = qkv
         drop = self.dropout(name="dropout", deterministic=not context.train)
-        if added is not None and not (context.train and drop.rate):
-            return attention_cpu.attend(q, k, v, added, bias, causal)
-        return attend(q, k, v, mask, bias, drop)
+        form, causal = FORMS[context.form], mask.attention == "causal"
+        dropped = context.train and drop.rate > 0
+        why = "probabilities are dropped" if dropped else form.refusal(mask, bias, q)
+        if why or form is attention_plain:
+            instead(context.form, why)
+            return attention_plain.attend(q, k, v, mask, bias, causal, drop)
+        return form.attend(q, k, v, view, bias, causal)
 
     def place(self, q: jax.Array, k: jax.Array, context: Context) -> tuple[Any, Any, Any]:
         """Queries and keys [B, L, H, K] with positions in them, and what is added to the scores."""
@@ -86,26 +98,11 @@ def whole(keys_BMHK: jax.Array) -> jax.Array:
     return constrain(keys_BMHK, "batch", "keys", "heads", "head_width")
 
 
-def attend(
-    q_BLHK: jax.Array,
-    k_BMHK: jax.Array,
-    v_BMHK: jax.Array,
-    mask_B1LM: jax.Array,
-    bias: jax.Array | None = None,
-    drop: Any = lambda p: p,
-) -> jax.Array:
-    """softmax(q k' + bias, where mask) v: [B, L, H, K]; q is already scaled.
-
-    The bias is [H, L, M] (T5's) or [B, H, L, M] (Transformer-XL's).
-    Masked probabilities are exactly 0, so a packed row gives each of its examples what it would
-    get alone.
-    """
-    scores = jnp.einsum("blhk,bmhk->bhlm", q_BLHK, k_BMHK, preferred_element_type=jnp.float32)
-    if bias is not None:
-        scores = scores + bias
-    scores = jnp.where(mask_B1LM, scores, -jnp.inf)
-    probabilities = drop(jax.nn.softmax(scores, axis=-1).astype(v_BMHK.dtype))
-    return jnp.einsum("bhlm,bmhk->blhk", probabilities, v_BMHK)
+@cache
+def instead(form: str, why: str) -> None:
+    """Says once that attention is computed in the plain form, and why."""
+    if why:
+        log.info("attention in the plain form instead of that for %s: %s", form.upper(), why)
 
 
 class CrossAttention(SelfAttention):
@@ -121,7 +118,7 @@ class CrossAttention(SelfAttention):
         q = self.project_query(x) * self.scale
         k, v = (whole(self.project_in(context.memory, name)) for name in ("key", "value"))
         mask = context.memory_mask
-        y = self.look(context, (q, k, v), mask.seen(), context.memory_added)
+        y = self.look(context, (q, k, v), mask, context.memory_view)
         return self.project_out(jnp.where(mask.blind()[..., None, None], 0, y), x.shape[-1])
 
 

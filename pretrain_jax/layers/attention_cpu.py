@@ -1,6 +1,6 @@
 """Attention as XLA's CPU backend runs it fastest: the same numbers, other products.
 
-Four things differ from `attention.attend` (measured in docs/performance.md):
+Four things differ from `attention_plain.attend` (measured in docs/performance.md):
 
 - the mask is added, as 0 or -inf made once for the stack, since a select inside softmax is not
   vectorised;
@@ -16,8 +16,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from pretrain_jax.layers.masks import CrossMask, Mask
+
 BLOCK = 128
 """Queries in a causal block."""
+
+
+def view(mask: Mask | CrossMask) -> jax.Array:
+    """float32 [B, 1, L, M]: 0 or -inf, to be added to the scores."""
+    return mask.added()
+
+
+def refusal(mask: Mask | CrossMask, bias: jax.Array | None, q_BLHK: jax.Array) -> str:
+    """Nothing is refused."""
+    return ""
 
 
 def attend(

@@ -8,7 +8,7 @@ activations  batch, length, hidden, heads, head_width, feed_forward, vocabulary
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
@@ -22,6 +22,12 @@ class Placement(Protocol):
 
     def constrain(self, x: jax.Array, axes: tuple[str, ...]) -> jax.Array:
         """`x`, split over the mesh as its axes say."""
+        ...
+
+    def mapped(
+        self, function: Callable[..., Any], inputs: Sequence[tuple[str, ...]], output: Any
+    ) -> Callable[..., Any]:
+        """`function` over each device's own part of its arrays."""
         ...
 
     def ways(self, axis: str) -> int:
@@ -49,6 +55,15 @@ def constrain(x: jax.Array, *axes: str) -> jax.Array:
     """
     placement = _placement.get()
     return x if placement is None else placement.constrain(x, axes)
+
+
+def mapped(
+    function: Callable[..., Any], inputs: Sequence[tuple[str, ...]], output: tuple[str, ...]
+) -> Callable[..., Any]:
+    """`function` of arrays with these axes, run by every device on its own part: for kernels,
+    which the compiler cannot split. Outside of `placing` it is `function` itself."""
+    placement = _placement.get()
+    return function if placement is None else placement.mapped(function, inputs, output)
 
 
 def ways(*axes: str) -> int:

@@ -1,5 +1,7 @@
 """What every layer of a stack shares: computed once for the stack, passed to all its layers."""
 
+from typing import Any
+
 import jax
 from flax import struct
 
@@ -17,10 +19,12 @@ class Context(struct.PyTreeNode):
     """float32 [H, L, L], added to the attention scores (T5's relative buckets)."""
     distances: jax.Array | None = None
     """float32 [L, D]: Transformer-XL's sinusoid of each distance 0 .. L - 1."""
-    added: jax.Array | None = None
-    """float32 [B, 1, L, L]: the mask as attention_cpu wants it; None elsewhere."""
+    form: str = struct.field(pytree_node=False, default="plain")
+    """In which of attention.FORMS attention is computed."""
+    view: Any = None
+    """The mask as that form wants it, made once for the stack."""
     memory: jax.Array | None = None
     """[B, M, D], what cross attention reads; None in a stack that has nothing to read."""
     memory_mask: CrossMask | None = None
-    memory_added: jax.Array | None = None
-    """float32 [B, 1, L, M]: that mask as attention_cpu wants it; None elsewhere."""
+    memory_view: Any = None
+    """That mask as the form wants it."""

@@ -41,6 +41,8 @@ class Readout(struct.PyTreeNode):
     vocab_size: int = struct.field(pytree_node=False)
     shards: int = struct.field(pytree_node=False, default=1)
     """Into how many parts the logits are split over the mesh."""
+    z_loss: float = struct.field(pytree_node=False, default=0.0)
+    """The coefficient of (log Z)^2 beside the nats: one reading gives the gradient of both."""
 
 
 def table(

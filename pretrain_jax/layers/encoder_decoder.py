@@ -5,9 +5,10 @@ from dataclasses import replace
 import flax.linen as nn
 import jax
 
+from pretrain_jax.layers.attention import FORMS
 from pretrain_jax.layers.makers import Maker
 from pretrain_jax.layers.masks import CrossMask
-from pretrain_jax.layers.stacks import Execution, Output, added, read, self_context
+from pretrain_jax.layers.stacks import Execution, Output, read, self_context
 
 Positions = tuple[tuple[str, Maker], ...]
 
@@ -54,6 +55,6 @@ class EncoderDecoder(nn.Module):
         for name, position in self.decoder_positions:
             context = position(name=name)(context, batch["positions"])
         mask = CrossMask(batch["segments"], batch["memory_segments"])
-        beside = {"memory_mask": mask, "memory_added": added(mask, execution)}
+        beside = {"memory_mask": mask, "memory_view": FORMS[execution.form].view(mask)}
         hidden = decoder(x, context.replace(memory=memory, **beside))
         return read(self, hidden, batch, embedding.readout(), train)

@@ -10,6 +10,8 @@ A mask stays structured until attention needs it, so that a fused kernel can tak
                                             0 0 0 1 1
 """
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -27,22 +29,38 @@ class Mask(struct.PyTreeNode):
     prefix: jax.Array | None
     """bool [B, L], for attention = "prefix" alone."""
     attention: str = struct.field(pytree_node=False)
+    one_text: bool = struct.field(pytree_node=False, default=False)
+    """Every row is one segment from end to end, so that nobody need compare them."""
+
+    @property
+    def keys(self) -> jax.Array:
+        """int32 [B, L]: the segments of what is looked at."""
+        return self.segments
 
     def added(self) -> jax.Array:
-        """float32 [B, 1, L, L]: what to add to the scores, 0 where `dense` is true, else -inf."""
+        """float32 [B, 1, L, L]: what to add to the scores, 0 where `dense` is true, else -inf.
+
+        B is 1 where rows do not differ, as in `dense`.
+        """
         return jnp.where(self.dense(), 0.0, -jnp.inf)
+
+    def seen(self) -> jax.Array:
+        """`dense`: here every query looks at something."""
+        return self.dense()
 
     def dense(self) -> jax.Array:
         """bool [B, 1, L, L]: query i (third axis) may look at key j (fourth axis).
 
         Padding looks at padding, so that no row is empty and softmax never divides by zero.
         """
-        same = self.segments[:, :, None] == self.segments[:, None, :]
-        if self.attention == "full":
-            return same[:, None]
         length = self.segments.shape[1]
         order = jnp.arange(length)
         seen = order[:, None] >= order[None, :]
+        if self.one_text and self.attention == "causal":
+            return seen[None, None]
+        same = self.segments[:, :, None] == self.segments[:, None, :]
+        if self.attention == "full":
+            return same[:, None]
         if self.prefix is not None:
             seen = seen[None] | self.prefix[:, None, :]
         return (same & seen)[:, None]
@@ -63,6 +81,13 @@ class CrossMask(struct.PyTreeNode):
     """int32 [B, L] of the stream; 0 = padding."""
     memory_segments: jax.Array
     """int32 [B, M], numbered alike."""
+    attention: ClassVar[str] = "full"
+    one_text: ClassVar[bool] = False
+
+    @property
+    def keys(self) -> jax.Array:
+        """int32 [B, M]: the segments of what is looked at."""
+        return self.memory_segments
 
     def dense(self) -> jax.Array:
         """bool [B, 1, L, M]: query i of the stream may look at key j of the memory.

@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from pretrain_jax.layers.attention import FORMS
 from pretrain_jax.layers.block import Block
 from pretrain_jax.layers.context import Context
 from pretrain_jax.layers.embeddings import VOCABULARY_MULTIPLE, Readout
 from pretrain_jax.layers.makers import Maker, maker
-from pretrain_jax.layers.masks import CrossMask, Mask
+from pretrain_jax.layers.masks import Mask
 
 REMAT = {
     "none": None,
@@ -38,8 +39,12 @@ class Execution:
     unroll: int = 1
     """Layers in one turn of the loop over layers."""
     remat: str = "none"
-    platform: str = "any"
-    """"cpu" takes the forms that XLA's CPU backend runs fastest; the numbers are the same."""
+    form: str = "plain"
+    """Of attention, one of attention.FORMS."""
+    one_text: bool = False
+    """Whether every row is one text from end to end (data.cross_documents)."""
+    z_loss: float = 0.0
+    """The coefficient of (log Z)^2 in what is minimised."""
     multiple: int = VOCABULARY_MULTIPLE
     """Rows of vocabulary matrices are padded to a multiple of this."""
 
@@ -120,13 +125,9 @@ class SingleStack(nn.Module):
 
 def self_context(batch: dict[str, jax.Array], execution: Execution, train: bool) -> Context:
     """What the layers of the predicting stack share, before positions are put in."""
-    mask = Mask(batch["segments"], batch.get("prefix"), execution.attention)
-    return Context(mask, train, added=added(mask, execution))
-
-
-def added(mask: Mask | CrossMask, execution: Execution) -> jax.Array | None:
-    """A mask as attention_cpu wants it, made once for a stack; None on other platforms."""
-    return mask.added() if execution.platform == "cpu" else None
+    mask = Mask(batch["segments"], batch.get("prefix"), execution.attention, execution.one_text)
+    view = FORMS[execution.form].view(mask)
+    return Context(mask, train, form=execution.form, view=view)
 
 
 def read(
@@ -137,6 +138,7 @@ def read(
     `model` is the module in whose compact method this is called; it has `output` and `execution`.
     """
     execution = model.execution
+    tied = tied.replace(z_loss=execution.z_loss)
     heads = {
         name: head(name=name, dtype=execution.dtype)(hidden, batch, tied, train)
         for name, head in execution.heads

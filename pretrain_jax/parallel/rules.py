@@ -6,7 +6,7 @@ array and a size that does not divide are errors before anything is compiled.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,6 +154,18 @@ class Placement:
     def constrain(self, x: jax.Array, axes: tuple[str, ...]) -> jax.Array:
         """`x`, split as the table says."""
         return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, spec(axes)))
+
+    def mapped(
+        self, function: Callable[..., Any], inputs: Sequence[tuple[str, ...]], output: Any
+    ) -> Callable[..., Any]:
+        """`function` over each device's own part of arrays that are split as the table says."""
+        return jax.shard_map(
+            function,
+            mesh=self.mesh,
+            in_specs=tuple(spec(axes) for axes in inputs),
+            out_specs=spec(output),
+            check_vma=False,  # which no kernel can be checked for
+        )
 
     def ways(self, axis: str) -> int:
         """Into how many parts an axis is split: batch on 2 data x 4 fsdp is 8."""

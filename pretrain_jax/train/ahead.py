@@ -16,6 +16,7 @@ import jax
 from pretrain_jax.parallel import chips, hlo, topology
 from pretrain_jax.train import flops, sizes
 from pretrain_jax.train.columns import axes, gib, row
+from pretrain_jax.train.compiled import trace
 from pretrain_jax.train.compose import Design
 
 QUICK = {"exec_time_optimization_effort": -1.0}
@@ -106,16 +107,6 @@ def work(program: hlo.Program, executed: float) -> dict[str, Any]:
         "collectives": sent,
         "uncounted_loops": program.unknown_loops,
     }
-
-
-def trace(design: Design, phase: Any) -> Any:
-    """The training step of a phase as jax traces it: recomputation and padding are in it."""
-    shapes = design.batch_shapes(phase.batch_size, phase.seq_len)
-    batch = {
-        name: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=design.rows.shardings[name])
-        for name, s in shapes.items()
-    }
-    return design.step_function.trace(design.abstract_state, batch, design.programs[phase])
 
 
 def peak_bytes(compiled: Any) -> int:

@@ -97,6 +97,10 @@ class Design:
         """Those that a run of `train.steps` comes to; all of them where that is 0."""
         return [phase for phase in self.phases if phase.last > phase.first] or self.phases
 
+    def phases_after(self, step: int) -> list[Phase]:
+        """Those that are not at their end after `step` updates."""
+        return [phase for phase in self.phases if phase.last > max(step, phase.first)]
+
     @property
     def largest_phase(self) -> Phase:
         """The one of `phases_run` with the most tokens in a microbatch."""
@@ -140,13 +144,15 @@ class Design:
 
     @cached_property
     def model(self) -> nn.Module:
-        return self._build_model(platform=self.platform)
+        section = own(self.config.model, options.attention_form)
+        form = options.attention_form(**section, platform=self.devices[0].platform)
+        return self._build_model(form="plain" if self.simulated else form)
 
     @cached_property
     def plain_model(self) -> nn.Module:
         """The same model without what suits one platform, and without rows that only pad the
         vocabulary: the form in which parameters and FLOPs are counted."""
-        return self._build_model(platform="any", multiple=1)
+        return self._build_model(form="plain", multiple=1)
 
     def _build_model(self, **how: Any) -> nn.Module:
         section, module = self.config.model, self.architecture
@@ -156,6 +162,8 @@ class Design:
             attention=self.objective.attention,
             heads=self.objective.heads,
             dtype=self.dtype,
+            z_loss=self.train.z_loss,
+            one_text=self.data.cross_documents,
             **options.execution(**own(section, options.execution)),
             **how,
         )

@@ -7,7 +7,6 @@ import contextlib
 import json
 import logging
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,11 +20,12 @@ from pretrain_jax.parallel import chips, rules
 from pretrain_jax.parallel.hosts import ALONE, Hosts
 from pretrain_jax.train import begin, flops, pseudo, sample, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
+from pretrain_jax.train.compiled import Steps
 from pretrain_jax.train.compose import Design
 from pretrain_jax.train.feed import Feed
 from pretrain_jax.train.metrics import SILENT, Progress, Silent, Throughput, Writer
-from pretrain_jax.train.options import Phase
 from pretrain_jax.train.signals import Signals
+from pretrain_jax.train.startup import Startup
 from pretrain_jax.train.step import TrainState, eval_step
 
 log = logging.getLogger(__name__)
@@ -37,24 +37,31 @@ def train(config: Any, directory: str, hosts: Hosts = ALONE) -> None:
     Raises errors for people before anything is compiled; Interrupted after a signal, saved. Of
     several processes all raise what any of them has to say.
     """
+    startup = Startup()
     with contextlib.ExitStack() as stack:
-        path = stack.enter_context(begin.claimed(directory, hosts))
-        design = begin.designed(config, path, hosts)
+        with startup.part("configuration"):
+            path = stack.enter_context(begin.claimed(directory, hosts))
+            design = begin.designed(config, path, hosts)
         with hosts.together("the checkpoints"):
             checkpoints = Checkpoints(path / "checkpoints", **config.checkpoint)
             stack.enter_context(checkpoints)
         last = begin.last_step(checkpoints, hosts)
-        feed = begin.open_feed(design, path, checkpoints, last, hosts)
+        steps = stack.enter_context(Steps(design))
+        for phase in design.phases_after(last or 0)[:1]:
+            steps.begin(phase)
+        with startup.part("data"):
+            feed = begin.open_feed(design, path, checkpoints, last, hosts)
         with hosts.together("config.json"):
             if hosts.first:
                 workdir.write_config(path, design.config.to_dict())
-        step, state = begin.start(design, checkpoints, last, hosts)
+        with startup.part("state"):
+            step, state = begin.start(design, checkpoints, last, hosts)
         writer, progress = SILENT, SILENT
         if hosts.first:
             writer = stack.enter_context(Writer(path, step))
             progress = stack.enter_context(Progress(design.train.steps, step))
         signals = stack.enter_context(Signals())
-        Loop(design, feed, checkpoints, writer, progress, signals).run(state, step)
+        Loop(design, feed, checkpoints, writer, progress, signals, steps, startup).run(state, step)
 
 
 def evaluate(config: Any, directory: str, hosts: Hosts = ALONE) -> None:
@@ -90,6 +97,8 @@ class Loop:
     writer: Writer | Silent
     progress: Progress | Silent
     signals: Signals
+    steps: Steps
+    startup: Startup
 
     def __post_init__(self):
         self.train = self.design.train
@@ -103,19 +112,25 @@ class Loop:
         """From `step` updates done to `train.steps`."""
         pending: tuple[int, Any] | None = None
         self.measured_after = step + 2  # compilation, and the first step's page faults
-        if step < self.train.steps:
-            self.progress.say("compiling the training step")
-        for phase, batches in self.phases(step):
-            self.seq_len, program = phase.seq_len, self.design.programs[phase]
+        left = self.design.phases_after(step)
+        with self.startup.part("compiling"):
+            for phase in left[:1]:
+                self.steps(phase)
+        first = step
+        for phase in left:
+            self.seq_len = phase.seq_len
+            batches = iter(self.feed.batches(phase, max(step, phase.first)))
             for _ in range(max(step, phase.first), phase.last):
                 if self.signals.stop():
                     break
                 batch = self.design.rows.place(next(batches), phase.batch_size)
                 measured = step >= self.measured_after
                 with contextlib.nullcontext() if measured else self.throughput.aside():
-                    state, metrics = self.design.step_function(state, batch, program)
+                    state, metrics = self.steps(phase)(state, batch)
                     if not measured:
                         jax.block_until_ready(metrics)
+                if step == first:
+                    self.progress.say(self.startup.line())
                 step += 1
                 self.report(pending)
                 pending = (step, metrics)
@@ -126,13 +141,6 @@ class Loop:
                         self.pause(state, step)
         self.report(pending)
         self.finish(state, step)
-
-    def phases(self, step: int) -> Iterator[tuple[Phase, Iterator[Any]]]:
-        """The phases that are left, each with its batches."""
-        for phase in self.design.phases:
-            if phase.last > step:
-                begin = max(step, phase.first)
-                yield phase, iter(self.feed.batches(phase, begin))
 
     def pause_due(self, step: int) -> bool:
         return self.checkpoints.due(step) or self.evaluation_due(step)

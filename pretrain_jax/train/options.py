@@ -10,6 +10,7 @@ from typing import Any
 
 from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError
+from pretrain_jax.layers.attention import FORMS
 from pretrain_jax.layers.stacks import REMAT
 from pretrain_jax.parallel import rules
 
@@ -152,6 +153,19 @@ def execution(*, unroll: int = 1, remat: str = "none") -> dict[str, Any]:
     if unroll < 1:
         raise ConfigError(f"model.unroll must be at least 1; received {unroll}")
     return {"unroll": unroll, "remat": remat}
+
+
+def attention_form(platform: str = "", *, attention_form: str = "auto") -> str:
+    """One of layers.attention.FORMS.
+
+    attention_form: "auto" is the one for the platform, where there is one; "plain" and "cpu" run
+    on all; "gpu" (cuDNN) and "tpu" (Pallas) on their own.
+    """
+    legal = ["auto", "plain", "cpu", *({platform} & {"gpu", "tpu"})]
+    registry.check_name(attention_form, legal, "model.attention_form")
+    if attention_form != "auto":
+        return attention_form
+    return platform if platform in FORMS else "plain"
 
 
 def clipping(*, clip_norm: float = 1.0) -> float:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pretrain_jax.layers.attention import attend
+from pretrain_jax.layers.attention_plain import attend
 from pretrain_jax.layers.context import Context
 from pretrain_jax.layers.dense import Dense
 from pretrain_jax.layers.embeddings import Embedding, Readout, padded_size
@@ -226,17 +226,17 @@ def attention_formula(mask):
 def test_attend(attention):
     """Documents of 4 and 3 tokens and 2 places of padding; a row of one document."""
     segments = jnp.array([[1, 1, 1, 1, 2, 2, 2, 0, 0], [1] * 9])
-    mask = Mask(segments, None, attention).dense()
+    mask = Mask(segments, None, attention)
     assert_same(
         lambda q, k, v, bias: attend(q, k, v, mask, bias),
-        attention_formula(np.asarray(mask)),
+        attention_formula(np.asarray(mask.dense())),
         [draw(2, 9, 3, 4), draw(2, 9, 3, 4), draw(2, 9, 3, 4), draw(3, 9, 9)],
     )
 
 
 def test_attend_without_a_bias():
-    mask = Mask(jnp.array([[1, 1, 1, 2, 2]]), None, "causal").dense()
-    formula = attention_formula(np.asarray(mask))
+    mask = Mask(jnp.array([[1, 1, 1, 2, 2]]), None, "causal")
+    formula = attention_formula(np.asarray(mask.dense()))
     assert_same(
         lambda q, k, v: attend(q, k, v, mask),
         lambda q, k, v: formula(q, k, v, 0),
@@ -245,7 +245,7 @@ def test_attend_without_a_bias():
 
 
 def test_attend_to_scores_of_a_thousand_is_finite():
-    mask = Mask(jnp.array([[1, 1, 1, 1]]), None, "causal").dense()
+    mask = Mask(jnp.array([[1, 1, 1, 1]]), None, "causal")
     q, k, v = (jnp.asarray(draw(1, 4, 1, 2)) for _ in range(3))
     run = lambda q: jnp.sum(attend(q, 30 * k, v, mask))  # noqa: E731
     value, gradient = jax.value_and_grad(run)(30 * q)
@@ -255,7 +255,7 @@ def test_attend_to_scores_of_a_thousand_is_finite():
 
 def test_what_is_masked_has_no_part_to_the_last_bit():
     """Whatever stands in the second document, even infinity, changes nothing in the first."""
-    mask = Mask(jnp.array([[1, 1, 1, 2, 2]]), None, "causal").dense()
+    mask = Mask(jnp.array([[1, 1, 1, 2, 2]]), None, "causal")
     q, k, v = (jnp.asarray(draw(1, 5, 2, 4)) for _ in range(3))
     run = jax.jit(lambda q, k, v: attend(q, k, v, mask))
     other = [x.at[:, 3:].multiply(1e6) for x in (q, k, v)]
@@ -263,20 +263,20 @@ def test_what_is_masked_has_no_part_to_the_last_bit():
 
 
 def test_dropout_acts_on_the_probabilities():
-    mask = Mask(jnp.array([[1, 1, 1]]), None, "full").dense()
+    mask = Mask(jnp.array([[1, 1, 1]]), None, "full")
     q, k, v = (jnp.asarray(draw(1, 3, 2, 4)) for _ in range(3))
     plain = attend(q, k, v, mask)
-    np.testing.assert_allclose(attend(q, k, v, mask, None, lambda p: 2 * p), 2 * plain, rtol=1e-5)
-    np.testing.assert_array_equal(attend(q, k, v, mask, None, lambda p: 0 * p), 0 * plain)
+    np.testing.assert_allclose(attend(q, k, v, mask, drop=lambda p: 2 * p), 2 * plain, rtol=1e-5)
+    np.testing.assert_array_equal(attend(q, k, v, mask, drop=lambda p: 0 * p), 0 * plain)
 
 
 def test_attend_in_bfloat16_keeps_its_scores_in_float32():
-    mask = Mask(jnp.ones((1, 64), jnp.int32), None, "causal").dense()
+    mask = Mask(jnp.ones((1, 64), jnp.int32), None, "causal")
     q, k, v = (jnp.asarray(draw(1, 64, 2, 16), jnp.bfloat16) for _ in range(3))
     found = attend(q, k, v, mask)
     assert found.dtype == jnp.bfloat16
     exact_q, exact_k, exact_v = (np.asarray(x, np.float64) for x in (q, k, v))
-    expected = attention_formula(np.asarray(mask))(exact_q, exact_k, exact_v, 0)
+    expected = attention_formula(np.asarray(mask.dense()))(exact_q, exact_k, exact_v, 0)
     np.testing.assert_allclose(np.float64(found), expected, rtol=0, atol=0.03)
 
 

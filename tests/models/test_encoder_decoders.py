@@ -29,13 +29,13 @@ from pretrain_jax.models import t5
 GOLDEN = Path(__file__).parents[1] / "golden"
 layout: Any = SimpleNamespace(**runpy.run_path(str(GOLDEN / "encoder_decoder_layout.py")))
 EXECUTIONS = [
-    Execution(unroll=1, remat="none", platform="any"),
-    Execution(unroll=3, remat="full", platform="cpu"),
-    Execution(unroll=1, remat="full", platform="any"),
+    Execution(unroll=1, remat="none", form="plain"),
+    Execution(unroll=3, remat="full", form="cpu"),
+    Execution(unroll=1, remat="full", form="plain"),
 ]
 released = pytest.mark.parametrize("name", ["t5", "t5_1_1"])
 all_executions = pytest.mark.parametrize(
-    "execution", EXECUTIONS, ids=lambda e: f"unroll{e.unroll}-{e.remat}-{e.platform}"
+    "execution", EXECUTIONS, ids=lambda e: f"unroll{e.unroll}-{e.remat}-{e.form}"
 )
 MEMORY, LENGTH = 40, 24
 
@@ -187,7 +187,7 @@ def drawn(model):
 @functools.cache
 def dependence(kind):
     """params, batch [1, L] -> (bool [L, L], bool [L, M]): which tokens move which hidden states."""
-    model = tiny_model(kind, Execution(platform="cpu"))
+    model = tiny_model(kind, Execution(form="cpu"))
     directions = np.random.default_rng(1).normal(size=(SMALL_L, tiny.SIZES["width"]))
     cotangents = jnp.asarray(np.eye(SMALL_L)[:, None, :, None] * directions, jnp.float32)
 

@@ -31,12 +31,12 @@ OWN = {"bert": {}, "roberta": {"types": 1}, "electra": {"embedding_width": 16}}
 SIZES = {"layers": 3, "width": 32, "heads": 4, "feed_forward": 64, "vocab_size": 61}
 LENGTH, PREDICTIONS, EXAMPLES = 24, 8, 2
 EXECUTIONS = [
-    Execution("full", unroll=1, platform="any"),
-    Execution("full", unroll=3, platform="cpu", remat="full"),
+    Execution("full", unroll=1, form="plain"),
+    Execution("full", unroll=3, form="cpu", remat="full"),
 ]
 all_models = pytest.mark.parametrize("name", TREES)
 all_executions = pytest.mark.parametrize(
-    "execution", EXECUTIONS, ids=lambda e: f"unroll{e.unroll}-{e.platform}"
+    "execution", EXECUTIONS, ids=lambda e: f"unroll{e.unroll}-{e.form}"
 )
 
 

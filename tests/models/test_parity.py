@@ -21,14 +21,14 @@ layout: Any = SimpleNamespace(**runpy.run_path(str(GOLDEN / "layout.py")))
 MODELS = {"gpt1": "gpt1", "gpt2": "gpt", "llama": "llama"}
 TREES = {"gpt1": layout.gpt1_tree, "gpt2": layout.gpt2_tree, "llama": layout.llama_tree}
 EXECUTIONS = [
-    Execution(unroll=1, remat="none", platform="any"),
-    Execution(unroll=3, remat="none", platform="cpu"),
-    Execution(unroll=1, remat="full", platform="cpu"),
-    Execution(unroll=3, remat="full", platform="any"),
+    Execution(unroll=1, remat="none", form="plain"),
+    Execution(unroll=3, remat="none", form="cpu"),
+    Execution(unroll=1, remat="full", form="cpu"),
+    Execution(unroll=3, remat="full", form="plain"),
 ]
 all_models = pytest.mark.parametrize("name", MODELS)
 all_executions = pytest.mark.parametrize(
-    "execution", EXECUTIONS, ids=lambda e: f"unroll{e.unroll}-{e.remat}-{e.platform}"
+    "execution", EXECUTIONS, ids=lambda e: f"unroll{e.unroll}-{e.remat}-{e.form}"
 )
 
 

@@ -13,16 +13,16 @@ from pretrain_jax import losses
 from pretrain_jax.layers.stacks import Execution
 
 L = tiny.LENGTH
-every_platform = pytest.mark.parametrize("platform", ["any", "cpu"])
+every_form = pytest.mark.parametrize("form", ["plain", "cpu"])
 
 
 @functools.cache
-def compiled(name, platform, attention="causal"):
+def compiled(name, form, attention="causal"):
     """params, batch [1, L] -> bool [L, L]: whether hidden i moves with the embedding of token j.
 
     All tokens of a row differ, so the gradient of a row of the table is that of one place.
     """
-    model = tiny.build(name, Execution(attention, platform=platform))
+    model = tiny.build(name, Execution(attention, form=form))
     directions = np.random.default_rng(1).normal(size=(L, tiny.SIZES["width"]))
     cotangents = jnp.asarray(np.eye(L)[:, None, :, None] * directions, jnp.float32)
 
@@ -40,30 +40,30 @@ def compiled(name, platform, attention="causal"):
     return jax.jit(depends), tiny.randomise(tiny.init(model))
 
 
-def seen(name, platform, row, attention="causal", **more):
-    depends, params = compiled(name, platform, attention)
+def seen(name, form, row, attention="causal", **more):
+    depends, params = compiled(name, form, attention)
     return np.asarray(depends(params, tiny.pack([row], **more))).astype(int)
 
 
-@every_platform
+@every_form
 @pytest.mark.parametrize("name", tiny.DECODERS)
-def test_a_position_depends_on_itself_and_the_past_alone(name, platform):
-    np.testing.assert_array_equal(seen(name, platform, [L]), np.tri(L, dtype=int))
+def test_a_position_depends_on_itself_and_the_past_alone(name, form):
+    np.testing.assert_array_equal(seen(name, form, [L]), np.tri(L, dtype=int))
 
 
-@every_platform
+@every_form
 @pytest.mark.parametrize("name", tiny.DECODERS)
-def test_documents_and_padding_of_a_row_never_see_each_other(name, platform):
+def test_documents_and_padding_of_a_row_never_see_each_other(name, form):
     """Documents of 6, 1 and 5 tokens and 4 places of padding."""
     expected = np.zeros((L, L), int)
     for start, end in ((0, 6), (6, 7), (7, 12), (12, 16)):
         expected[start:end, start:end] = np.tri(end - start)
-    np.testing.assert_array_equal(seen(name, platform, [6, 1, 5]), expected)
+    np.testing.assert_array_equal(seen(name, form, [6, 1, 5]), expected)
 
 
-@every_platform
+@every_form
 @pytest.mark.parametrize("name", tiny.PREFIX_DECODERS)
-def test_a_prefix_is_seen_by_all_of_its_own_document(name, platform):
+def test_a_prefix_is_seen_by_all_of_its_own_document(name, form):
     """Documents of 6 and 7 tokens, the first 3 and 2 of them prefix."""
     prefix = np.zeros((1, L), bool)
     prefix[0, [0, 1, 2, 6, 7]] = True
@@ -71,13 +71,13 @@ def test_a_prefix_is_seen_by_all_of_its_own_document(name, platform):
     for start, end, n in ((0, 6, 3), (6, 13, 2), (13, 16, 0)):
         expected[start:end, start:end] = np.tri(end - start)
         expected[start:end, start : start + n] = 1
-    np.testing.assert_array_equal(seen(name, platform, [6, 7], "prefix", prefix=prefix), expected)
+    np.testing.assert_array_equal(seen(name, form, [6, 7], "prefix", prefix=prefix), expected)
 
 
 @pytest.mark.parametrize("name", tiny.DECODERS)
 def test_padding_gets_no_gradient(name):
     attention = tiny.module_of(name).ATTENTION[0]
-    model = tiny.build(name, Execution(attention, platform="cpu"))
+    model = tiny.build(name, Execution(attention, form="cpu"))
     params = tiny.randomise(tiny.init(model))
     batch = tiny.pack([[6, 5]])
     weights = (batch["segments"] > 0).astype(jnp.float32)

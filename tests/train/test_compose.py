@@ -1,13 +1,18 @@
 """The composition root refuses what can be known to be wrong before data and compilation."""
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from pretrain_jax import config
 from pretrain_jax.errors import ConfigError
+from pretrain_jax.layers import attention_plain, attention_tpu
+from pretrain_jax.layers.masks import Mask
+from pretrain_jax.train import flops, options
 from pretrain_jax.train.compose import Design, fix_schedule
 from pretrain_jax.train.options import DataOptions, Phase, TrainOptions, phases
 
@@ -115,3 +120,48 @@ def test_deterministic_reaches_the_compiler_where_it_matters():
     # XLA refuses the names of options that it does not have.
     options = design(wanted, devices=gpu).compiler_options
     assert jax.jit(lambda x: x + 1, compiler_options=options)(1) == 2
+
+
+@pytest.mark.parametrize(
+    ("platform", "asked", "form"),
+    [
+        ("cpu", "auto", "cpu"),
+        ("cpu", "plain", "plain"),
+        ("gpu", "auto", "gpu"),
+        ("gpu", "cpu", "cpu"),
+        ("tpu", "auto", "tpu"),
+        ("tpu", "tpu", "tpu"),
+        ("metal", "auto", "plain"),
+    ],
+)
+def test_attention_takes_the_form_of_the_platform_unless_told(platform, asked, form):
+    assert options.attention_form(platform, attention_form=asked) == form
+
+
+@pytest.mark.parametrize(("platform", "asked"), [("cpu", "gpu"), ("gpu", "tpu"), ("tpu", "flash")])
+def test_a_form_of_another_platform_is_refused(platform, asked):
+    with pytest.raises(ConfigError, match=rf"model\.attention_form must be one of .*'{asked}'"):
+        options.attention_form(platform, attention_form=asked)
+
+
+def test_the_form_reaches_the_model_and_a_simulated_gpu_has_none():
+    assert design().model.execution.form == "cpu"
+    assert design(("model.attention_form", "plain")).model.execution.form == "plain"
+    assert design().plain_model.execution.form == "plain"
+    simulated = dataclasses.replace(design(), simulated="NVIDIA H100")
+    assert simulated.model.execution.form == "plain"
+
+
+def test_flops_of_kernels_are_those_of_the_plain_form():
+    """Splash attention computes whole blocks, so at a multiple of them it does no more."""
+
+    q = jax.ShapeDtypeStruct((2, 256, 2, 64), jnp.float32)
+    segments = jax.ShapeDtypeStruct((2, 256), jnp.int32)
+
+    def of(form):
+        def attend(q, segments):
+            return form.attend(q, q, q, form.view(Mask(segments, None, "full")))
+
+        return flops.count(jax.make_jaxpr(attend)(q, segments).jaxpr)
+
+    assert of(attention_tpu) == of(attention_plain) == 4 * 2 * 2 * 256 * 256 * 64

@@ -36,7 +36,7 @@ def make_batch(seed=0):
 
 def model(dropout=0.0):
     return gpt.build(
-        Execution(),
+        Execution(z_loss=0.01),
         vocab_size=VOCAB,
         layers=2,
         width=16,

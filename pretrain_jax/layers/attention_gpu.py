@@ -1,0 +1,58 @@
+"""Attention on GPUs: cuDNN's flash attention, which keeps no [B, H, L, M] scores in memory.
+
+Where rows are one text each, it gets no mask but the word "causal". Otherwise segments and
+prefixes are a mask [B, 1, L, M], and T5's bias is one more addend of the scores, with a gradient.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from pretrain_jax.layers.masks import CrossMask, Mask
+
+MOST_WIDTH = 128
+"""Of a head, on every GPU since Ampere; Hopper takes 256."""
+
+
+def view(mask: Mask | CrossMask) -> jax.Array | None:
+    """bool [B, 1, L, M], or None where "causal" says it all."""
+    return None if mask.one_text and mask.attention == "causal" else mask.seen()
+
+
+def refusal(mask: Mask | CrossMask, bias: jax.Array | None, q_BLHK: jax.Array) -> str:
+    """Another dtype than bfloat16, a head width or, beside a mask or bias, a length that cuDNN does
+    not take (jax._src.cudnn, check_is_flash_attention)."""
+    if q_BLHK.dtype not in (jnp.bfloat16, jnp.float16):
+        return f"cuDNN takes bfloat16, and train.dtype is {q_BLHK.dtype.name}"
+    width = q_BLHK.shape[-1]
+    if width % 8 or width > MOST_WIDTH:
+        return f"cuDNN takes heads of a multiple of 8 up to {MOST_WIDTH}, not of {width}"
+    lengths = (mask.segments.shape[1], mask.keys.shape[1])
+    if (bias is not None or view(mask) is not None) and any(length % 2 for length in lengths):
+        return "beside a mask or bias cuDNN takes even lengths, not {} and {}".format(*lengths)
+    return ""
+
+
+def attend(
+    q_BLHK: jax.Array,
+    k_BMHK: jax.Array,
+    v_BMHK: jax.Array,
+    view: jax.Array | None,
+    bias: jax.Array | None = None,
+    causal: bool = False,
+) -> jax.Array:
+    """softmax(q k' + bias, where seen) v: [B, L, H, K]; q is already scaled.
+
+    The bias is [H, L, M] (T5's) or [B, H, L, M] (Transformer-XL's).
+    """
+    if bias is not None:
+        bias = bias.reshape(-1, *bias.shape[-3:]).astype(q_BLHK.dtype)
+    return jax.nn.dot_product_attention(
+        q_BLHK,
+        k_BMHK,
+        v_BMHK,
+        bias=bias,
+        mask=view,
+        scale=1.0,
+        is_causal=causal and view is None,
+        implementation="cudnn",
+    )

@@ -1,0 +1,75 @@
+"""The GPU form of attention: what it asks of cuDNN and refuses anywhere, its numbers on a GPU."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pretrain_jax.layers import attention_gpu, attention_plain
+from pretrain_jax.layers.masks import CrossMask, Mask
+
+on_gpu = pytest.mark.skipif(jax.default_backend() != "gpu", reason="needs a GPU")
+ROWS, LENGTH, HEADS, WIDTH = 2, 128, 2, 64
+SEGMENTS = jnp.asarray(np.repeat([[1, 2, 0], [1, 1, 1]], [50, 68, 10], axis=1), jnp.int32)
+
+
+def drawn(*shape, dtype=jnp.bfloat16):
+    return jnp.asarray(np.random.default_rng(sum(shape)).normal(size=shape), dtype)
+
+
+def test_rows_of_one_text_need_no_mask():
+    mask = Mask(SEGMENTS, None, "causal", one_text=True)
+    assert attention_gpu.view(mask) is None
+    packed = attention_gpu.view(Mask(SEGMENTS, None, "causal"))
+    assert packed is not None
+    assert packed.shape == (ROWS, 1, LENGTH, LENGTH)
+
+
+@pytest.mark.parametrize(
+    ("q", "length", "said"),
+    [
+        (drawn(2, 8, 2, 64, dtype=jnp.float32), 8, "train.dtype is float32"),
+        (drawn(2, 8, 2, 60), 8, "not of 60"),
+        (drawn(2, 8, 2, 256), 8, "not of 256"),
+        (drawn(2, 9, 2, 64), 9, "even lengths, not 9 and 9"),
+        (drawn(2, 8, 2, 64), 8, ""),
+    ],
+)
+def test_what_it_refuses(q, length, said):
+    mask = Mask(jnp.ones((2, length), jnp.int32), None, "causal")
+    why = attention_gpu.refusal(mask, None, q)
+    assert said in why
+    assert bool(why) == bool(said)
+    assert not attention_gpu.refusal(mask.replace(one_text=True), None, drawn(2, 9, 2, 64))
+
+
+@on_gpu
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("kind", ["one text", "causal", "prefix", "full", "memory"])
+def test_values_and_gradients_equal_the_plain_form(kind, biased):
+    if kind == "memory":
+        mask = CrossMask(SEGMENTS, SEGMENTS)
+    else:
+        attention = "causal" if kind == "one text" else kind
+        prefix = jnp.arange(LENGTH)[None] % 40 < 9 if kind == "prefix" else None
+        mask = Mask(SEGMENTS, prefix, attention, one_text=kind == "one text")
+    if kind == "one text":
+        mask = mask.replace(segments=jnp.ones_like(SEGMENTS))
+    arrays = [drawn(ROWS, LENGTH, HEADS, WIDTH) / 8, *(drawn(ROWS, LENGTH, HEADS, WIDTH),) * 2]
+    arrays += [drawn(HEADS, LENGTH, LENGTH, dtype=jnp.float32)] if biased else []
+    counts = (mask.segments > 0)[..., None, None] * drawn(ROWS, LENGTH, HEADS, WIDTH)
+
+    def total(form, dtype, *arrays):
+        cast = [x.astype(dtype) for x in arrays[:3]]
+        causal = mask.attention == "causal"
+        y = form.attend(*cast, form.view(mask), *arrays[3:], causal=causal)
+        return jnp.sum(y.astype(jnp.float32) * counts)
+
+    places = tuple(range(len(arrays)))
+    found, expected = (
+        jax.jit(jax.grad(lambda *a, f=f, d=d: total(f, d, *a), places))(*arrays)
+        for f, d in ((attention_gpu, jnp.bfloat16), (attention_plain, jnp.float32))
+    )
+    for one, other in zip(found, expected, strict=True):
+        one, other = np.float32(one), np.float32(other)
+        np.testing.assert_allclose(one, other, rtol=0, atol=0.02 * np.abs(other).max())

@@ -1,0 +1,107 @@
+"""The TPU form of attention is the plain one, its kernels interpreted: values, gradients, masks."""
+
+import contextlib
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental.pallas import tpu as pltpu
+
+from pretrain_jax.layers import attention_plain, attention_tpu
+from pretrain_jax.layers.masks import CrossMask, Mask
+
+HEADS, WIDTH = 2, 64
+LENGTH = 140  # one block and a rest
+
+
+@pytest.fixture
+def interpreted(monkeypatch):
+    """Kernels for a TPU run on this CPU. Each in the way that it knows: splash attention takes an
+    argument, flash attention does not."""
+    splash = attention_tpu.splash
+    monkeypatch.setattr(splash, "make_splash_mha", partial(splash.make_splash_mha, interpret=True))
+    return lambda bias: (
+        contextlib.nullcontext() if bias is None else pltpu.force_tpu_interpret_mode()
+    )
+
+
+def drawn(*shape):
+    return jnp.asarray(np.random.default_rng(sum(shape)).normal(size=shape), jnp.float32)
+
+
+def segments(length, *ends):
+    """int32 [1, length]: segments 1, 2, ... up to their ends, then padding."""
+    found = np.zeros((1, length), np.int32)
+    for number, (start, end) in enumerate(zip((0, *ends), ends, strict=False), 1):
+        found[0, start:end] = number
+    return jnp.asarray(found)
+
+
+def compare(interpreted, mask, keys, bias, causal):
+    """Values and gradients of both forms, where a query sees something."""
+    length = mask.segments.shape[1]
+    arrays = [drawn(1, length, HEADS, WIDTH) / 8, drawn(1, keys, HEADS, WIDTH)]
+    arrays.append(drawn(1, keys + 1, HEADS, WIDTH)[:, 1:])
+    arrays += [] if bias is None else [bias]
+    counts = (mask.segments > 0)[..., None, None] * drawn(1, length, HEADS, WIDTH)
+
+    def total(form, *arrays):
+        y = form.attend(*arrays[:3], form.view(mask), *arrays[3:], causal=causal)
+        return jnp.sum(y * counts)
+
+    places = tuple(range(len(arrays)))
+    expected = jax.value_and_grad(partial(total, attention_plain), places)(*arrays)
+    with interpreted(bias):
+        found = jax.value_and_grad(partial(total, attention_tpu), places)(*arrays)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
+
+
+@pytest.mark.parametrize("biased", [False, True], ids=["splash", "flash with a bias"])
+@pytest.mark.parametrize("kind", ["causal", "full"])
+def test_values_and_gradients_equal_the_plain_form(interpreted, kind, biased):
+    mask = Mask(segments(LENGTH, 60, 131), None, kind)
+    assert not attention_tpu.refusal(mask, None, drawn(1, LENGTH, HEADS, WIDTH))
+    bias = drawn(HEADS, LENGTH, LENGTH) if biased else None
+    compare(interpreted, mask, LENGTH, bias, kind == "causal")
+
+
+def test_rows_of_one_text_need_no_segments(interpreted):
+    mask = Mask(jnp.ones((1, LENGTH), jnp.int32), None, "causal", one_text=True)
+    assert attention_tpu.view(mask) == ()
+    compare(interpreted, mask, LENGTH, None, True)
+
+
+def test_a_memory_of_another_length(interpreted):
+    mask = CrossMask(segments(30, 10, 25), segments(LENGTH, 50, 140))
+    compare(interpreted, mask, LENGTH, None, False)
+
+
+def test_a_query_that_sees_nothing_reads_finite_numbers(interpreted):
+    mask = CrossMask(segments(8, 4), segments(128, 0, 128))  # example 1 has no memory
+    q, k = drawn(1, 8, HEADS, WIDTH), drawn(1, 128, HEADS, WIDTH)
+    assert mask.blind()[0].all()
+    assert np.isfinite(attention_tpu.attend(q, k, k, attention_tpu.view(mask))).all()
+
+
+def test_what_it_refuses():
+    rows, q = segments(8, 8), drawn(1, 8, HEADS, WIDTH)
+    prefix = Mask(rows, rows > 0, "prefix")
+    assert "prefix" in attention_tpu.refusal(prefix, None, q)
+    causal = Mask(rows, None, "causal")
+    assert "bias of its own" in attention_tpu.refusal(causal, drawn(1, 2, 8, 8), q)
+    assert not attention_tpu.refusal(causal, drawn(2, 8, 8), q)
+
+
+def test_blocks_divide_the_padded_length():
+    assert [attention_tpu.block(n) for n in (128, 384, 512, 640, 768, 2048)] == [
+        128,
+        384,
+        512,
+        128,
+        384,
+        512,
+    ]
+    assert attention_tpu.padded(jnp.ones((1, 114))).shape == (1, 128)

@@ -1,0 +1,112 @@
+"""Compiled programs are kept, by one user for one kind of machine, unless told otherwise."""
+
+import os
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pretrain_jax.parallel import program_cache
+
+SECOND_START = """
+import logging, sys
+from pretrain_jax.parallel import program_cache
+program_cache.keep()
+import jax, jax.numpy as jnp
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+hits = []
+jax.monitoring.register_event_listener(lambda event, **_: hits.append(event))
+print(jax.jit(lambda x: jnp.sin(x) @ x)(jnp.ones((3, 3))).sum())
+print(sum(event.endswith("cache_hits") for event in hits))
+"""
+
+
+@pytest.fixture
+def unnamed(monkeypatch, tmp_path):
+    """A new home, and nothing said about a cache."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv(program_cache.VARIABLE, raising=False)
+    for name in program_cache.LEAST:
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def start():
+    done = subprocess.run(
+        [sys.executable, "-c", SECOND_START], capture_output=True, text=True, check=True
+    )
+    value, hits = done.stdout.split()
+    return value, int(hits)
+
+
+def test_a_second_start_finds_the_programs_of_the_first(unnamed):
+    first, second = start(), start()
+    assert first[1] == 0
+    assert second[1] > 0
+    assert first[0] == second[0]
+
+
+def test_the_folder_is_the_users_alone(unnamed, monkeypatch):
+    folder = program_cache.keep()
+    assert folder is not None
+    assert os.environ[program_cache.VARIABLE] == str(folder)
+    for one in (folder, folder.parent):
+        assert stat.S_IMODE(one.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("said", ["", "/somewhere/else"])
+def test_what_the_user_says_stands(unnamed, monkeypatch, said):
+    monkeypatch.setenv(program_cache.VARIABLE, said)
+    assert program_cache.keep() is None
+    assert os.environ[program_cache.VARIABLE] == said
+    assert not (unnamed / ".cache").exists()
+
+
+def test_a_folder_of_somebody_else_is_not_used(unnamed, monkeypatch, caplog):
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    assert program_cache.keep() is None
+    assert program_cache.VARIABLE not in os.environ
+    assert "is not used" in caplog.text
+
+
+def test_a_link_is_not_followed(unnamed, caplog):
+    elsewhere = unnamed / "elsewhere"
+    elsewhere.mkdir()
+    top = Path(program_cache.FOLDER).expanduser()
+    top.parent.mkdir(parents=True)
+    top.symlink_to(elsewhere)
+    assert program_cache.keep() is None
+    assert "is not used" in caplog.text
+
+
+def test_a_home_that_cannot_be_written_to_is_no_error(unnamed, caplog):
+    (unnamed / ".cache").write_text("a file")
+    assert program_cache.keep() is None
+    assert "compiled programs are not kept" in caplog.text
+
+
+def test_old_programs_are_deleted(unnamed, monkeypatch):
+    folder = program_cache.keep()
+    assert folder is not None
+    old, new = folder / "old", folder / "new"
+    for file in (old, new):
+        file.write_text("")
+    long_ago = time.time() - (program_cache.KEPT_DAYS + 1) * 86_400
+    os.utime(old, (long_ago, long_ago))
+    monkeypatch.delenv(program_cache.VARIABLE)
+    program_cache.keep()
+    assert not old.exists()
+    assert new.exists()
+
+
+def test_machines_with_other_instructions_have_other_folders(tmp_path):
+    names = set()
+    for flags in ("flags : sse avx", "flags : sse avx avx512", "Features : neon", ""):
+        file = tmp_path / "cpuinfo"
+        file.write_text(f"processor : 0\n{flags}\n")
+        names.add(program_cache.kind_of_machine(file))
+    assert len(names) == 4
+    assert program_cache.kind_of_machine(tmp_path / "none") in names  # macOS says nothing
