@@ -1,0 +1,283 @@
+"""Everything that only a GPU can show, in one call: parity, speed beside PyTorch, a real run.
+
+    python benchmarks/gpu.py [--parts=parity,speed,peers,run,profile] [--nanogpt=FOLDER]
+                             [--torch_python=PYTHON] [--text=GLOB] [--out=FOLDER] [--limit=1500]
+
+parity    cuDNN's attention against the plain form in float32, causal, full, packed, with a bias
+          and over a memory: values and gradients
+speed     benchmarks/speed.py for GPT-2 124M and XL, BERT-large packed at 512 and T5-1.1-large
+          512/114, without dropout, beside the published rates to beat
+peers     the same shapes in PyTorch with torch.compile and bfloat16: nanoGPT's model (--nanogpt
+          names the folder with its model.py), Hugging Face's BERT and T5
+run       shakespeare_char_gpu to its end: valid/loss at most 1.47 (--shakespeare names its text)
+profile   a trace of three steps of GPT-2 124M, into --out
+
+Every part is a process of its own and prints its lines as soon as it has them; what does not end
+within --limit seconds of the whole is cut off and said. Without a GPU, --tiny runs all of it on
+shapes that mean nothing, to see that it runs.
+"""
+
+# pyright: reportMissingImports=false
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+COMMON = {"train.accumulate": 1, "train.phases": "()", "mesh.data": -1, "mesh.fsdp": 1}
+SPEED = {  # name: config, changes, unit, to beat
+    "GPT-2 124M": ("gpt2_small", {"train.batch_size": 64}, "tokens_per_second", 470_000),
+    "GPT-2 XL": ("gpt2_xl", {"train.batch_size": 16}, "tokens_per_second", 48_500),
+    "BERT-large at 512": (
+        "bert_large",
+        {"train.batch_size": 64, "data.seq_len": 512, "model.dropout": 0.0},
+        "tokens_per_second",
+        200_000,
+    ),
+    "T5-1.1-large 512/114": (
+        "t5_1_1_large",
+        {"train.batch_size": 64},
+        "rows_per_second",
+        180,
+    ),
+}
+TINY = {"model.layers": 2, "model.width": 64, "model.heads": 2, "model.feed_forward": 128}
+TINY |= {"train.batch_size": 4, "model.vocab_size": 1024, "train.dtype": "bfloat16"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--parts", default="parity,speed,peers,run,profile")
+    parser.add_argument("--nanogpt", default="")
+    parser.add_argument("--torch_python", default=sys.executable)
+    parser.add_argument("--text", default="", help="a glob of text; the standard library's without")
+    parser.add_argument("--shakespeare", default="input.txt")
+    parser.add_argument("--out", default="gpu_out")
+    parser.add_argument("--limit", type=float, default=1500.0)
+    parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--only", default="", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.only:
+        {"parity": parity, "nanogpt": nanogpt, "bert": bert, "t5": t5}[options.only](options)
+        return
+    end = time.monotonic() + options.limit
+    for part in options.parts.split(","):
+        for command in commands(part, options):
+            run(command, end - time.monotonic())
+
+
+def commands(part: str, options: argparse.Namespace) -> list[list[str]]:
+    """The processes of a part."""
+    own = [__file__, f"--nanogpt={options.nanogpt}", *(["--tiny"] if options.tiny else [])]
+    if part == "parity":
+        return [[sys.executable, *own, "--only=parity"]]
+    if part == "speed":
+        return [speed(name, options) for name in SPEED]
+    if part == "peers":
+        chosen = [*(["nanogpt"] if options.nanogpt else []), "bert", "t5"]
+        return [[options.torch_python, *own, f"--only={name}"] for name in chosen]
+    if part == "run":
+        config = f"--config=configs/shakespeare_char_gpu.py:{options.shakespeare}"
+        main = [sys.executable, "-m", "pretrain_jax.main", config]
+        short = ["--config.train.steps=4", "--config.train.batch_size=4"] if options.tiny else []
+        return [[*main, f"--workdir={options.out}/shakespeare", *short]]
+    if part == "profile":
+        return [[*speed("GPT-2 124M", options), f"--profile={options.out}/profile", "--steps=5"]]
+    raise SystemExit(f"--parts are parity, speed, peers, run, profile; received {part!r}")
+
+
+def speed(name: str, options: argparse.Namespace) -> list[str]:
+    """benchmarks/speed.py on one of SPEED."""
+    config, changes, _, _ = SPEED[name]
+    changes = {
+        **COMMON,
+        **changes,
+        **({"data.source": f"text:{options.text}"} if options.text else {}),
+    }
+    changes |= TINY if options.tiny else {}
+    words = [f"--config.{key}={value}" for key, value in changes.items()]
+    steps = ["--steps=3", "--warm=1"] if options.tiny else []
+    return [sys.executable, str(HERE / "speed.py"), f"--config=configs/{config}.py", *steps, *words]
+
+
+def run(command: list[str], seconds: float) -> None:
+    """Runs a process, its output ours; says where it fails or is cut off."""
+    said = " ".join(command[1:])
+    print(f"# {said}", flush=True)
+    if seconds <= 0:
+        print("# not begun: --limit is over", flush=True)
+        return
+    begun = time.monotonic()
+    try:
+        done = subprocess.run(command, timeout=seconds, env=dict(os.environ))
+        print(f"# ended with {done.returncode} after {time.monotonic() - begun:.0f} s", flush=True)
+    except subprocess.TimeoutExpired:
+        print(f"# cut off after {seconds:.0f} s", flush=True)
+
+
+# --- parity --------------------------------------------------------------------------------------
+
+
+def parity(options: argparse.Namespace) -> None:
+    """Largest difference of values and gradients, over the largest value, in bfloat16."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from pretrain_jax.layers import attention_gpu, attention_plain
+    from pretrain_jax.layers.masks import CrossMask, Mask
+
+    form = attention_gpu if jax.devices()[0].platform == "gpu" else attention_plain
+    rows, length, keys, heads, width = (
+        (2, 128, 256, 2, 64) if options.tiny else (4, 512, 768, 16, 64)
+    )
+    draw = np.random.default_rng(0)
+
+    def normal(*shape: int) -> Any:
+        return jnp.asarray(draw.normal(size=shape), jnp.float32)
+
+    packed = np.ones((rows, length), np.int32)
+    packed[0, length // 3 :] = 2
+    packed[0, -10:] = 0
+    one = jnp.ones((rows, length), jnp.int32)
+    memory = np.ones((rows, keys), np.int32)
+    memory[0, keys // 2 :] = 2
+    bias = normal(heads, length, length)
+    cases = {
+        "causal, one text": (Mask(one, None, "causal", one_text=True), None),
+        "causal, packed": (Mask(jnp.asarray(packed), None, "causal"), None),
+        "full, packed": (Mask(jnp.asarray(packed), None, "full"), None),
+        "prefix, packed": (Mask(jnp.asarray(packed), one > 0, "prefix"), None),
+        "full, packed, bias": (Mask(jnp.asarray(packed), None, "full"), bias),
+        "causal, packed, bias": (Mask(jnp.asarray(packed), None, "causal"), bias),
+        "memory": (CrossMask(jnp.asarray(packed), jnp.asarray(memory)), None),
+    }
+    for name, (mask, added) in cases.items():
+        size = mask.keys.shape[1]
+        q, k, v = (
+            normal(rows, length, heads, width) / 8,
+            normal(rows, size, heads, width),
+            normal(rows, size, heads, width),
+        )
+        counts = (mask.segments > 0)[..., None, None] * normal(rows, length, heads, width)
+        arrays = (q, k, v, *(() if added is None else (added,)))
+
+        def total(form: Any, dtype: Any, *arrays: Any, mask=mask, counts=counts) -> Any:
+            cast = [x.astype(dtype) for x in arrays[:3]]
+            causal = mask.attention == "causal"
+            y = form.attend(*cast, form.view(mask), *arrays[3:], causal=causal)
+            return jnp.sum(y.astype(jnp.float32) * counts)
+
+        places = tuple(range(len(arrays)))
+        found, expected = (
+            jax.jit(jax.grad(lambda *a, f=f, d=d: total(f, d, *a), places))(*arrays)
+            for f, d in ((form, jnp.bfloat16), (attention_plain, jnp.float32))
+        )
+        off = {
+            what: float(jnp.max(jnp.abs(a - b)) / jnp.max(jnp.abs(b)))
+            for what, a, b in zip(("q", "k", "v", "bias"), found, expected, strict=False)
+        }
+        print(json.dumps({"parity": name, "gradients off by": off}), flush=True)
+
+
+# --- peers, in PyTorch ---------------------------------------------------------------------------
+
+
+def timed(
+    name: str, model: Any, batch: dict[str, Any], per_step: dict[str, int], tiny: bool
+) -> None:
+    """Median of the steps of a compiled model with fused AdamW; prints the rates."""
+    import statistics
+
+    import torch
+
+    device = torch.device(place())
+    model.to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=device.type == "cuda")
+    compiled = model if tiny else torch.compile(model)
+    ends = []
+    for _ in range(3 if tiny else 60):
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            out = compiled(**batch)
+            loss = out[1] if isinstance(out, tuple) else out.loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        loss.item()
+        ends.append(time.monotonic())
+    seconds = statistics.median(b - a for a, b in zip(ends[-51:], ends[-50:], strict=False))
+    rates = {f"{what}_per_second": count / seconds for what, count in per_step.items()}
+    print(json.dumps({"peer": name, "step_seconds": seconds, **rates, "torch": torch.__version__}))
+
+
+def place() -> str:
+    """Where PyTorch computes."""
+    import torch
+
+    torch.set_float32_matmul_precision("high")
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def nanogpt(options: argparse.Namespace) -> None:
+    """GPT-2 124M and XL in nanoGPT's model."""
+    sys.path.insert(0, options.nanogpt)
+    import torch
+    from model import GPT, GPTConfig  # nanoGPT's
+
+    sizes = {"124M": (12, 12, 768, 64), "XL": (48, 25, 1600, 16)}
+    for name, (layers, heads, width, rows) in sizes.items():
+        if options.tiny:
+            layers, heads, width, rows = 2, 2, 64, 2
+        shape = {"n_layer": layers, "n_head": heads, "n_embd": width, "dropout": 0.0, "bias": True}
+        model = GPT(GPTConfig(block_size=1024, vocab_size=50304, **shape))
+        tokens = torch.randint(50257, (rows, 1024), device=place())
+        batch = {"idx": tokens, "targets": tokens.roll(-1, 1)}
+        timed(f"nanoGPT {name}", model, batch, {"tokens": rows * 1024}, options.tiny)
+
+
+def bert(options: argparse.Namespace) -> None:
+    """BERT-large in Hugging Face's transformers, full rows of 512, one text each."""
+    import torch
+    from transformers import BertConfig, BertForMaskedLM
+
+    more: Any = {"num_hidden_layers": 2} if options.tiny else {"num_hidden_layers": 24}
+    none: Any = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    large: Any = {"hidden_size": 1024, "num_attention_heads": 16, "intermediate_size": 4096}
+    model = BertForMaskedLM(BertConfig(**large, **more, **none))
+    rows = 2 if options.tiny else 64
+    tokens = torch.randint(30522, (rows, 512), device=place())
+    chosen = torch.rand(tokens.shape, device=place()) < 0.15
+    batch = {"input_ids": tokens, "labels": torch.where(chosen, tokens, -100)}
+    timed("Hugging Face BERT-large", model, batch, {"tokens": rows * 512}, options.tiny)
+
+
+def t5(options: argparse.Namespace) -> None:
+    """T5-1.1-large in Hugging Face's transformers, 512 in and 114 out."""
+    import torch
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    layers = 2 if options.tiny else 24
+    shape: Any = {"d_model": 1024, "d_kv": 64, "d_ff": 2816, "num_heads": 16, "num_layers": layers}
+    gated: Any = {
+        "feed_forward_proj": "gated-gelu",
+        "tie_word_embeddings": False,
+        "dropout_rate": 0.0,
+    }
+    rest: Any = {"vocab_size": 32128, "decoder_start_token_id": 0, "use_cache": False}
+    config = T5Config(**rest, **shape, **gated)
+    model = T5ForConditionalGeneration(config)
+    rows = 2 if options.tiny else 64
+    inputs = torch.randint(32000, (rows, 512), device=place())
+    batch = {"input_ids": inputs, "labels": inputs[:, :114].contiguous()}
+    counts = {"rows": rows, "tokens": rows * 626}
+    timed("Hugging Face T5-1.1-large", model, batch, counts, options.tiny)
+
+
+if __name__ == "__main__":
+    main()

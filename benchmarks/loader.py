@@ -1,0 +1,113 @@
+"""The loader alone: real tokens a second of packed rows, the objective's noise included.
+
+    python benchmarks/loader.py --text='wikipedia/*.jsonl' [--workers=0] [--seq_len=512]
+
+One config of each family, once on the documents as they are and once on documents of about 60
+tokens, cut from them, so that a row holds many. Tokens of the stream and of the memory count,
+padding does not. Bursts of --steps batches; medians of --bursts, in millions of tokens.
+"""
+
+import argparse
+import contextlib
+import glob
+import json
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jobs
+from etils import epath
+
+from pretrain_jax import config
+from pretrain_jax.train.compose import Design, fix_schedule
+from pretrain_jax.train.feed import Feed
+from pretrain_jax.train.sources import obtain_tokenizer, open_sources
+
+CONFIGS = {
+    "GPT (causal_lm)": ("gpt2_nano", {}),
+    "GPT, one text a row": ("gpt2_nano", {"data.cross_documents": True}),
+    "BERT (next_sentence)": ("bert_nano", {}),
+    "RoBERTa (masked_lm)": ("bert_nano", {"objective.name": "masked_lm"}),
+    "SpanBERT (span_boundary)": ("spanbert_nano", {}),
+    "ELECTRA (replaced_token)": ("electra_nano", {}),
+    "T5 (span_corruption)": (
+        "t5_nano",
+        {"objective.rate": 0.15, "objective.mean_span": 3.0, "tokenizer.sentinels": 300},
+    ),
+}
+WORDS = 45  # of English make some 60 tokens
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--text", required=True)
+    parser.add_argument("--seq_len", type=int, default=512)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--bursts", type=int, default=7)
+    parser.add_argument("--workers", type=int, default=0, help="data.workers")
+    options = parser.parse_args()
+    print(f"rows of {options.seq_len}, batches of {options.batch}, {os.cpu_count()} cores\n")
+    with tempfile.TemporaryDirectory() as folder:
+        short = Path(folder) / "short.jsonl"
+        cut(options.text, short)
+        texts = {"as they are": options.text, "60 tokens": str(short)}
+        rows = []
+        for name, (file, changes) in CONFIGS.items():
+            row = [name]
+            for what, text in texts.items():
+                more = {**changes, "data.source": f"text:{text}", "data.seq_len": options.seq_len}
+                more["data.workers"] = options.workers
+                if "BERT" in name or "ELECTRA" in name or "GPT" in name:
+                    more["model.max_length"] = options.seq_len
+                rate, held = feeding(f"configs/{file}.py", more, options, Path(folder) / what)
+                row += [f"{rate / 1e6:.2f}", f"{held:.1f}"]
+            rows.append(row)
+            print("|", " | ".join(row), "|", flush=True)
+    head = ["", "documents as they are", "examples a row", "of 60 tokens", "examples a row"]
+    print(jobs.table(head, rows))
+
+
+def cut(text: str, where: Path) -> None:
+    """Documents of WORDS words, from those of `text`."""
+    with where.open("w") as out:
+        for file in sorted(glob.glob(text)):
+            for line in Path(file).read_text().splitlines():
+                words = json.loads(line)["text"].split()
+                for start in range(0, len(words), WORDS):
+                    piece = " ".join(words[start : start + WORDS])
+                    out.write(json.dumps({"text": piece}) + "\n")
+
+
+def feeding(
+    file: str, changes: dict, options: argparse.Namespace, folder: Path
+) -> tuple[float, float]:
+    """Real tokens a second, and examples a row, of one config."""
+    words = [(key, str(value)) for key, value in changes.items()]
+    design = Design(fix_schedule(config.read(file, words)), tuple(jax.devices()))
+    sources = open_sources(design, None)
+    folder.mkdir(exist_ok=True)
+    tokenizer = obtain_tokenizer(design, sources, epath.Path(tempfile.mkdtemp(dir=folder)), None)
+    feed = Feed.over(design, sources, tokenizer)
+    phase = design.phases[0]
+    rates, held = [], 0.0
+    batches: Any = feed.batches(phase, 0)
+    with contextlib.closing(batches):
+        next(batches)
+        for _ in range(options.bursts):
+            begun, tokens = time.perf_counter(), 0
+            for _ in range(options.steps):
+                batch = next(batches)
+                for field in ("segments", "memory_segments"):
+                    tokens += int((batch[field] > 0).sum()) if field in batch else 0
+            rates.append(tokens / (time.perf_counter() - begun))
+            held = float(batch["segments"].max(1).mean())
+    return statistics.median(rates), held
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""How fast a config trains on the devices that are here, the loader and all else included.
+
+    python benchmarks/speed.py --config=configs/gpt2_small.py [--steps=50] [--profile=FOLDER]
+                               [--config.train.batch_size=64 ...]
+
+Runs the steps of a run without evaluating or saving: rows are read, packed and placed, and the
+numbers of the step before are fetched while a step runs. Prints one JSON object:
+
+    tokens_per_second   real tokens (no padding), of the median step after --warm steps
+    sequences_per_second   examples a second: rows that are packed hold several
+    mfu                 FLOPs as PaLM counts them, over the chip's dense peak; null on a CPU
+    mfu_causal          the same with the masked half of causal attention left out
+    of_product          FLOPs as for mfu, over the rate of one large product measured here
+    peak_bytes          most memory of a device, as it says itself; on a CPU as the compiler says
+    compile_seconds, first_step_seconds
+"""
+
+import argparse
+import itertools
+import json
+import statistics
+import sys
+import tempfile
+import time
+from typing import Any
+
+from pretrain_jax.parallel import host_memory
+
+PRODUCT = {"cpu": 2048, "gpu": 8192, "tpu": 8192}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--warm", type=int, default=5)
+    parser.add_argument("--profile", default="", help="a folder for a trace of three steps")
+    options, words = parser.parse_known_args()
+    host_memory.keep()
+    print(json.dumps(measure(options, words)), flush=True)
+
+
+def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
+    """The figures of one config with overrides "--config.KEY=VALUE"."""
+    import jax
+    from etils import epath
+
+    from pretrain_jax import config
+    from pretrain_jax.train import ahead, compiled, flops
+    from pretrain_jax.train.compose import Design, fix_schedule
+    from pretrain_jax.train.feed import Feed
+    from pretrain_jax.train.sources import obtain_tokenizer, open_sources
+
+    pairs = (word.removeprefix("--config.").partition("=") for word in words)
+    changes = [(key, value) for key, _, value in pairs]
+    design = Design(fix_schedule(config.read(options.config, changes)), tuple(jax.devices()))
+    design.check()
+    sources = open_sources(design, None)
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer = obtain_tokenizer(design, sources, epath.Path(folder), None)
+    feed = Feed.over(design, sources, tokenizer)
+    phase = design.largest_phase
+    begun = time.monotonic()
+    step = compiled.trace(design, phase).lower().compile()
+    compiling = time.monotonic() - begun
+    state = design.init_state()
+    batches = feed.batches(phase, phase.first)
+    ends, tokens, examples, pending = [], [], [], None
+    for number in range(options.warm + options.steps + 1):
+        if options.profile and number == options.warm:
+            jax.profiler.start_trace(options.profile)
+        rows = next(batches)
+        examples.append(int(rows["segments"].max(1).sum()))
+        state, metrics = step(state, design.rows.place(rows, phase.batch_size))
+        if pending is not None:
+            tokens.append(float(jax.device_get(pending)["tokens"]))
+            ends.append(time.monotonic())
+        if options.profile and number == options.warm + 3:
+            jax.block_until_ready(metrics)
+            jax.profiler.stop_trace()
+        pending = metrics
+    seconds = [after - before for before, after in itertools.pairwise(ends)]
+    median = statistics.median(seconds[options.warm :])
+    rate = statistics.mean(tokens[options.warm :]) / median
+    work = flops.per_token(design, phase.seq_len)
+    slots = phase.batch_size * design.tokens_per_row(phase.seq_len) / median
+    product = product_rate(design)
+    return {
+        "config": options.config,
+        "changes": dict(changes),
+        "device": f"{len(design.devices)} x {design.device_kind}",
+        "attention": design.model.execution.form,
+        "tokens_per_second": rate,
+        "slots_per_second": slots,
+        "rows_per_second": phase.batch_size / median,
+        "sequences_per_second": statistics.mean(examples[options.warm :]) / median,
+        "step_seconds": median,
+        "mfu": share(design, rate * work),
+        "mfu_causal": share(design, rate * (work - flops.masked_per_token(design, phase.seq_len))),
+        "of_product": rate * work / (product * len(design.devices)),
+        "product_flops": product,
+        "peak_bytes": peak(design, step, ahead),
+        "compile_seconds": compiling,
+        "loss": float(jax.device_get(pending)["loss"]),
+        "jax": jax.__version__,
+    }
+
+
+def share(design: Any, flops_per_second: float) -> float | None:
+    """Of the peak of all devices."""
+    from pretrain_jax.parallel import chips
+
+    peak = chips.peak_flops(design.device_kind, design.dtype)
+    return None if peak is None else flops_per_second / (peak * len(design.devices))
+
+
+def peak(design: Any, step: Any, ahead: Any) -> int:
+    """Bytes: what the device has counted, or what the compiler planned."""
+    counted = (design.devices[0].memory_stats() or {}).get("peak_bytes_in_use")
+    return counted or ahead.peak_bytes(step)
+
+
+def product_rate(design: Any) -> float:
+    """FLOPs a second of one large product in the dtype of the model, the best of ten."""
+    import jax
+    import jax.numpy as jnp
+
+    size = PRODUCT.get(design.platform, 2048)
+    x = jnp.ones((size, size), design.dtype)
+    multiply = jax.jit(jnp.matmul)
+    jax.block_until_ready(multiply(x, x))
+    seconds = []
+    for _ in range(10):
+        begun = time.monotonic()
+        jax.block_until_ready(multiply(x, x))
+        seconds.append(time.monotonic() - begun)
+    return 2 * size**3 / min(seconds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
