@@ -20,6 +20,7 @@ shapes that mean nothing, to see that it runs.
 # pyright: reportMissingImports=false
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -211,7 +212,7 @@ def timed(
         optimizer.zero_grad(set_to_none=True)
         loss.item()
         ends.append(time.monotonic())
-    seconds = statistics.median(b - a for a, b in zip(ends[-51:], ends[-50:], strict=False))
+    seconds = statistics.median(b - a for a, b in itertools.pairwise(ends[-51:]))
     rates = {f"{what}_per_second": count / seconds for what, count in per_step.items()}
     print(json.dumps({"peer": name, "step_seconds": seconds, **rates, "torch": torch.__version__}))
 
