@@ -64,7 +64,7 @@ class SelfAttention(nn.Module):
         form, causal = FORMS[context.form], mask.attention == "causal"
         dropped = context.train and drop.rate > 0
         why = "probabilities are dropped" if dropped else form.refusal(mask, bias, q)
-        if why or form is attention_plain:
+        if why:
             instead(context.form, why)
             return attention_plain.attend(q, k, v, mask, bias, causal, drop)
         return form.attend(q, k, v, view, bias, causal)
@@ -100,8 +100,8 @@ def whole(keys_BMHK: jax.Array) -> jax.Array:
 
 @cache
 def instead(form: str, why: str) -> None:
-    """Says once that attention is computed in the plain form, and why."""
-    if why:
+    """Says once that attention is computed in the plain form and not in another, and why."""
+    if form != "plain":
         log.info("attention in the plain form instead of that for %s: %s", form.upper(), why)
 
 

@@ -15,7 +15,7 @@ MOST_WIDTH = 128
 
 def view(mask: Mask | CrossMask) -> jax.Array | None:
     """bool [B, 1, L, M], or None where "causal" says it all."""
-    return None if mask.one_text and mask.attention == "causal" else mask.seen()
+    return None if mask.by_order else mask.seen()
 
 
 def refusal(mask: Mask | CrossMask, bias: jax.Array | None, q_BLHK: jax.Array) -> str:

@@ -32,7 +32,7 @@ KEYS = ("batch", "keys", "heads", "head_width")
 
 def view(mask: Mask | CrossMask) -> tuple[jax.Array, ...]:
     """Segments int32 [B, L] of queries and [B, M] of keys; () where "causal" says it all."""
-    return () if mask.one_text and mask.attention == "causal" else (mask.segments, mask.keys)
+    return () if mask.by_order else (mask.segments, mask.keys)
 
 
 def refusal(mask: Mask | CrossMask, bias: jax.Array | None, q_BLHK: jax.Array) -> str:

@@ -33,6 +33,11 @@ class Mask(struct.PyTreeNode):
     """Every row is one segment from end to end, so that nobody need compare them."""
 
     @property
+    def by_order(self) -> bool:
+        """Whether the order of the places alone says what is seen: "causal" says it all."""
+        return self.one_text and self.attention == "causal"
+
+    @property
     def keys(self) -> jax.Array:
         """int32 [B, L]: the segments of what is looked at."""
         return self.segments
@@ -56,7 +61,7 @@ class Mask(struct.PyTreeNode):
         length = self.segments.shape[1]
         order = jnp.arange(length)
         seen = order[:, None] >= order[None, :]
-        if self.one_text and self.attention == "causal":
+        if self.by_order:
             return seen[None, None]
         same = self.segments[:, :, None] == self.segments[:, None, :]
         if self.attention == "full":
@@ -82,7 +87,7 @@ class CrossMask(struct.PyTreeNode):
     memory_segments: jax.Array
     """int32 [B, M], numbered alike."""
     attention: ClassVar[str] = "full"
-    one_text: ClassVar[bool] = False
+    by_order: ClassVar[bool] = False
 
     @property
     def keys(self) -> jax.Array:
