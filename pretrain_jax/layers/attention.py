@@ -64,7 +64,7 @@ class SelfAttention(nn.Module):
         form, causal = FORMS[context.form], mask.attention == "causal"
         dropped = context.train and drop.rate > 0
         why = "probabilities are dropped" if dropped else form.refusal(mask, bias, q)
-        if why:
+        if why or form is attention_plain:  # which reads the mask itself, and needs no view
             instead(context.form, why)
             return attention_plain.attend(q, k, v, mask, bias, causal, drop)
         return form.attend(q, k, v, view, bias, causal)
