@@ -20,6 +20,7 @@ RUNTIME = [
     "numpy>=2.1,<3",
     "optax>=0.2.8,<0.3",
     "orbax-checkpoint>=0.12.8,<0.13",
+    "packaging>=24",  # whether the libtpu that is here is the one that jax asks for
     "protobuf>=7.34,<8",  # sentencepiece's own models are protocol buffers
     "sentencepiece>=0.2.2,<0.3",
     "tensorboardX>=2.6.4,<3",

@@ -3,8 +3,8 @@
     python benchmarks/gpu.py [--parts=parity,speed,peers,run,profile] [--nanogpt=FOLDER]
                              [--torch_python=PYTHON] [--text=GLOB] [--out=FOLDER] [--limit=1500]
 
-parity    cuDNN's attention against the plain form in float32, causal, full, packed, with a bias
-          and over a memory: values and gradients
+parity    tests/layers/test_attention_gpu.py: gradients through cuDNN's attention against the plain
+          form in float32, causal, prefix, full, packed, with a bias and over a memory
 speed     benchmarks/speed.py for GPT-2 124M and XL, BERT-large packed at 512 and T5-1.1-large
           512/114, without dropout, beside the published rates to beat
 peers     the same shapes in PyTorch with torch.compile and bfloat16: nanoGPT's model (--nanogpt
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.only:
-        {"parity": parity, "nanogpt": nanogpt, "bert": bert, "t5": t5}[options.only](options)
+        {"nanogpt": nanogpt, "bert": bert, "t5": t5}[options.only](options)
         return
     end = time.monotonic() + options.limit
     for part in options.parts.split(","):
@@ -76,7 +76,8 @@ def commands(part: str, options: argparse.Namespace) -> list[list[str]]:
     """The processes of a part."""
     own = [__file__, f"--nanogpt={options.nanogpt}", *(["--tiny"] if options.tiny else [])]
     if part == "parity":
-        return [[sys.executable, *own, "--only=parity"]]
+        tests = Path("tests", "layers", "test_attention_gpu.py")
+        return [[sys.executable, "-m", "pytest", "-q", "-n", "0", str(tests)]]
     if part == "speed":
         return [speed(name, options) for name in SPEED]
     if part == "peers":
@@ -115,75 +116,12 @@ def run(command: list[str], seconds: float) -> None:
         return
     begun = time.monotonic()
     try:
-        done = subprocess.run(command, timeout=seconds, env=dict(os.environ))
+        # Tests stay on the CPU unless told otherwise; "" is whatever jax finds.
+        environment = {"JAX_PLATFORMS": "", **os.environ}
+        done = subprocess.run(command, timeout=seconds, env=environment)
         print(f"# ended with {done.returncode} after {time.monotonic() - begun:.0f} s", flush=True)
     except subprocess.TimeoutExpired:
         print(f"# cut off after {seconds:.0f} s", flush=True)
-
-
-# --- parity --------------------------------------------------------------------------------------
-
-
-def parity(options: argparse.Namespace) -> None:
-    """Largest difference of values and gradients, over the largest value, in bfloat16."""
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-
-    from pretrain_jax.layers import attention_gpu, attention_plain
-    from pretrain_jax.layers.masks import CrossMask, Mask
-
-    form = attention_gpu if jax.devices()[0].platform == "gpu" else attention_plain
-    rows, length, keys, heads, width = (
-        (2, 128, 256, 2, 64) if options.tiny else (4, 512, 768, 16, 64)
-    )
-    draw = np.random.default_rng(0)
-
-    def normal(*shape: int) -> Any:
-        return jnp.asarray(draw.normal(size=shape), jnp.float32)
-
-    packed = np.ones((rows, length), np.int32)
-    packed[0, length // 3 :] = 2
-    packed[0, -10:] = 0
-    one = jnp.ones((rows, length), jnp.int32)
-    memory = np.ones((rows, keys), np.int32)
-    memory[0, keys // 2 :] = 2
-    bias = normal(heads, length, length)
-    cases = {
-        "causal, one text": (Mask(one, None, "causal", one_text=True), None),
-        "causal, packed": (Mask(jnp.asarray(packed), None, "causal"), None),
-        "full, packed": (Mask(jnp.asarray(packed), None, "full"), None),
-        "prefix, packed": (Mask(jnp.asarray(packed), one > 0, "prefix"), None),
-        "full, packed, bias": (Mask(jnp.asarray(packed), None, "full"), bias),
-        "causal, packed, bias": (Mask(jnp.asarray(packed), None, "causal"), bias),
-        "memory": (CrossMask(jnp.asarray(packed), jnp.asarray(memory)), None),
-    }
-    for name, (mask, added) in cases.items():
-        size = mask.keys.shape[1]
-        q, k, v = (
-            normal(rows, length, heads, width) / 8,
-            normal(rows, size, heads, width),
-            normal(rows, size, heads, width),
-        )
-        counts = (mask.segments > 0)[..., None, None] * normal(rows, length, heads, width)
-        arrays = (q, k, v, *(() if added is None else (added,)))
-
-        def total(form: Any, dtype: Any, *arrays: Any, mask=mask, counts=counts) -> Any:
-            cast = [x.astype(dtype) for x in arrays[:3]]
-            causal = mask.attention == "causal"
-            y = form.attend(*cast, form.view(mask), *arrays[3:], causal=causal)
-            return jnp.sum(y.astype(jnp.float32) * counts)
-
-        places = tuple(range(len(arrays)))
-        found, expected = (
-            jax.jit(jax.grad(lambda *a, f=f, d=d: total(f, d, *a), places))(*arrays)
-            for f, d in ((form, jnp.bfloat16), (attention_plain, jnp.float32))
-        )
-        off = {
-            what: float(jnp.max(jnp.abs(a - b)) / jnp.max(jnp.abs(b)))
-            for what, a, b in zip(("q", "k", "v", "bias"), found, expected, strict=False)
-        }
-        print(json.dumps({"parity": name, "gradients off by": off}), flush=True)
 
 
 # --- peers, in PyTorch ---------------------------------------------------------------------------

@@ -8,7 +8,7 @@ numbered from 1 in order of place. `masking` replaces noise in place (BERT), `re
     tokens           10 11 12 13 14 15
     noise             0  1  1  0  2  0
     mask_tokens      10  M  M 13  M 15     M the mask, or what was drawn instead of it
-    sentinel_inputs  10  X    13  Y 15     X, Y the first two sentinels
-    sentinel_targets     X 11 12  Y 14
+    with_sentinels   10  X    13  Y 15     X, Y the first two sentinels; the inputs
+                         X 11 12  Y 14     and the targets
     drop             10       13    15
 """

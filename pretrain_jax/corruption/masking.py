@@ -33,7 +33,7 @@ def mask_tokens(
     Returns:
       a new array like `tokens`.
     """
-    places = np.flatnonzero(noise)
+    places = noise.nonzero()[0]
     corrupted = tokens.copy()
     if len(places) == 0:
         return corrupted

@@ -149,7 +149,7 @@ def _segments(items: int, segments: int, rng: np.random.Generator) -> np.ndarray
     """int [segments] sizes >= 1 that sum to `items`, all such equally likely."""
     ends = np.empty(segments + 1, np.int64)
     ends[0], ends[-1] = 0, items
-    ends[1:-1] = np.flatnonzero(_choose(items - 1, segments - 1, rng)) + 1
+    ends[1:-1] = _choose(items - 1, segments - 1, rng).nonzero()[0] + 1
     return ends[1:] - ends[:-1]
 
 
@@ -198,7 +198,7 @@ def groups(noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     edge = np.ones(len(noise) + 1, np.bool_)
     np.not_equal(noise[1:], noise[:-1], out=edge[1:-1])
     member = noise > 0
-    return np.flatnonzero(edge[:-1] & member), np.flatnonzero(edge[1:] & member) + 1
+    return (edge[:-1] & member).nonzero()[0], (edge[1:] & member).nonzero()[0] + 1
 
 
 def _choose(n: int, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -212,4 +212,4 @@ def _word_bounds(starts: np.ndarray) -> np.ndarray:
     """int [words + 1]: where each word begins, and n."""
     edge = np.ones(len(starts) + 1, np.bool_)
     edge[1:-1] = starts[1:]
-    return np.flatnonzero(edge)
+    return edge.nonzero()[0]

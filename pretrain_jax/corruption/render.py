@@ -19,42 +19,40 @@ def frame(tokens: np.ndarray, first: int, last: int) -> np.ndarray:
     return framed
 
 
-def sentinel_inputs(
+def with_sentinels(
     tokens: np.ndarray, noise: np.ndarray, sentinels: Sequence[int] | np.ndarray
-) -> np.ndarray:
-    """The text with each noise group replaced by its sentinel, the k-th group by the k-th.
+) -> tuple[np.ndarray, np.ndarray]:
+    """(the text with its k-th noise group replaced by the k-th sentinel, the noise, each group
+    behind its sentinel).
 
-    "Thank you <X> me to your party <Y> week ." (T5's noise_span_to_unique_sentinel). Raises
-    ValueError where groups outnumber sentinels.
+    Inputs "Thank you <X> me to your party <Y> week ." (T5's noise_span_to_unique_sentinel) and
+    targets "<X> for inviting <Y> last". No sentinel closes the last group. For noise from
+    `random_spans` these targets are T5's nonnoise_span_to_unique_sentinel; elsewhere that function
+    numbers the gaps, so that its targets begin without a sentinel where the noise begins the text
+    and end with one where text ends it. Raises ValueError where groups outnumber sentinels.
 
-    >>> sentinel_inputs(np.array([10, 11, 12, 13]), np.array([1, 1, 0, 2]), [99, 98])
-    array([99, 12, 98])
-    """
-    starts, _ = groups(noise)
-    kept = noise == 0
-    kept[starts] = True
-    marked = tokens.copy()
-    marked[starts] = _first(sentinels, len(starts))
-    return marked[kept]
-
-
-def sentinel_targets(
-    tokens: np.ndarray, noise: np.ndarray, sentinels: Sequence[int] | np.ndarray
-) -> np.ndarray:
-    """The noise, each group behind its sentinel: "<X> for inviting <Y> last".
-
-    No sentinel closes the last group. For noise from `random_spans` this is T5's
-    nonnoise_span_to_unique_sentinel; elsewhere that function numbers the gaps, so that its targets
-    begin without a sentinel where the noise begins the text and end with one where text ends it.
-    Raises ValueError where groups outnumber sentinels.
-
-    >>> sentinel_targets(np.array([10, 11, 12, 13]), np.array([1, 1, 0, 2]), [99, 98])
-    array([99, 10, 11, 98, 13])
+    >>> with_sentinels(np.array([10, 11, 12, 13]), np.array([1, 1, 0, 2]), [99, 98])
+    (array([99, 12, 98]), array([99, 10, 11, 98, 13]))
     """
     starts, stops = groups(noise)
-    sizes = stops - starts
-    before = np.cumsum(sizes) - sizes  # tokens of the groups in front
-    return np.insert(tokens[noise > 0], before, _first(sentinels, len(starts)))
+    if len(starts) > len(sentinels):
+        raise ValueError(
+            f"each noise group must have a sentinel of its own; received {len(starts)} groups and "
+            f"{len(sentinels)} sentinels; use a tokenizer with more of them, or longer spans"
+        )
+    own = sentinels[: len(starts)]
+    kept = noise == 0
+    removed = tokens[~kept]
+    kept[starts] = True
+    marked = tokens.copy()
+    marked[starts] = own
+    sizes = stops - starts + 1
+    at = sizes.cumsum() - sizes
+    is_text = np.ones(len(removed) + len(starts), np.bool_)
+    is_text[at] = False
+    targets = np.empty(len(is_text), tokens.dtype)
+    targets[at], targets[is_text] = own, removed
+    return marked[kept], targets
 
 
 def drop(tokens: np.ndarray, noise: np.ndarray) -> np.ndarray:
@@ -97,13 +95,3 @@ def as_stream(inputs: np.ndarray, targets: np.ndarray, prefix: bool) -> dict[str
     if prefix:
         fields["prefix"] = np.arange(len(stream) - 1) < len(inputs)
     return fields
-
-
-def _first(sentinels: Sequence[int] | np.ndarray, count: int) -> Sequence[int] | np.ndarray:
-    """The first `count` sentinels."""
-    if count > len(sentinels):
-        raise ValueError(
-            f"each noise group must have a sentinel of its own; received {count} groups and "
-            f"{len(sentinels)} sentinels; use a tokenizer with more of them, or longer spans"
-        )
-    return sentinels[:count]

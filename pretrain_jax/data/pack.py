@@ -5,6 +5,8 @@ Two examples of 3 and 2 tokens in a row of 6:
     tokens      1  5  6  1  7  0
     segments    1  1  1  2  2  0    made here: which example of the row; 0 = padding
     positions   0  1  2  0  1  0    made here: they start again in each example
+
+The examples of a whole batch are joined at once: a row may hold many short ones.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,31 +35,50 @@ def pack(
     cross_documents   each row is one text: attention and positions run across its examples
     """
     axes = axes_of(fields)
-    batch = {n: np.zeros((len(rows), budgets[a]), FIELDS[n].dtype) for n, a in axes.items()}
-    used = sorted(set(axes.values()))
-    leaders = {axis: next(n for n, a in axes.items() if a == axis) for axis in used}
-    places = [(axis, *PLACES[axis]) for axis in PLACES if axis in leaders]
-    for axis, *names in places:
-        batch |= {name: np.zeros((len(rows), budgets[axis]), np.int32) for name in names}
-    count = np.arange(max(budgets.values()), dtype=np.int32)
-    copied = [(n, a, batch[n], FIELDS[n].kind in SHIFTED) for n, a in axes.items()]
-    for row, examples in enumerate(rows):
-        at = dict.fromkeys(used, 0)
-        for segment, example in enumerate(examples, start=1):
-            end = {axis: at[axis] + len(example[leaders[axis]]) for axis in used}
-            for axis in used:
-                if end[axis] > budgets[axis]:
-                    raise ValueError(f"a row has {budgets[axis]} {axis}; received {end[axis]}")
-            for name, axis, array, shifted in copied:
-                value = example[name]
-                array[row, at[axis] : end[axis]] = value + at["L"] if shifted else value
-            for axis, segments, positions in places:
-                start, stop = at[axis], end[axis]
-                batch[segments][row, start:stop] = 1 if cross_documents else segment
-                first = start if cross_documents else 0
-                batch[positions][row, start:stop] = count[first : first + stop - start]
-            at = end
+    leaders = {axis: name for name, axis in reversed(axes.items())}
+    examples = [example for row in rows for example in row]
+    counts = np.array([len(row) for row in rows])
+    row_of = np.repeat(np.arange(len(rows)), counts)
+    first = np.repeat(np.cumsum(counts) - counts, counts)  # of each example: the first of its row
+    sizes = {a: np.array([len(e[n]) for e in examples], np.int64) for a, n in leaders.items()}
+    starts = {axis: starts_of(size, first) for axis, size in sizes.items()}
+    batch = {}
+    for axis, size in sizes.items():
+        used = np.bincount(row_of, size, len(rows))
+        if (used > budgets[axis]).any():
+            raise ValueError(f"a row has {budgets[axis]} {axis}; received {int(used.max())}")
+        filled = np.arange(budgets[axis]) < used[:, None]
+        for name in (name for name, its_axis in axes.items() if its_axis == axis):
+            values = np.concatenate([example[name] for example in examples]) if examples else 0
+            if FIELDS[name].kind in SHIFTED:
+                values = values + np.repeat(starts["L"], size)
+            batch[name] = laid(values, filled, FIELDS[name].dtype)
+        if axis in PLACES:
+            segments, positions = PLACES[axis]
+            numbers = np.arange(len(examples)) - first + 1
+            places = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+            if cross_documents:
+                numbers, places = np.ones_like(numbers), places + np.repeat(starts[axis], size)
+            batch[segments] = laid(np.repeat(numbers, size), filled, np.int32)
+            batch[positions] = laid(places, filled, np.int32)
     return batch
+
+
+def starts_of(size: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Where each example starts in its row, from the sizes of all, and the first of each one's row.
+
+    >>> starts_of(np.array([3, 2, 2]), np.array([0, 0, 2]))
+    array([0, 3, 0])
+    """
+    starts = np.cumsum(size) - size
+    return starts - starts[first]
+
+
+def laid(values: np.ndarray | int, filled: np.ndarray, dtype: type) -> np.ndarray:
+    """[B, n]: values, row by row, in the slots that are `filled`, bool [B, n], and 0 elsewhere."""
+    array = np.zeros(filled.shape, dtype)
+    array[filled] = values
+    return array
 
 
 def axes_of(fields: Sequence[str]) -> dict[str, str]:

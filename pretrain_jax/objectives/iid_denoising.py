@@ -131,10 +131,7 @@ def spans(tokens, drawn, vocab, rng, replaced, random):
     """The text with a sentinel for each run of noise, and the runs behind their sentinels."""
     del rng, replaced, random  # of "all" alone
     runs = noise.given(drawn > 0)
-    return (
-        render.sentinel_inputs(tokens, runs, vocab.sentinels),
-        render.sentinel_targets(tokens, runs, vocab.sentinels),
-    )
+    return render.with_sentinels(tokens, runs, vocab.sentinels)
 
 
 def alone(tokens, drawn, vocab, rng, replaced, random):

@@ -102,20 +102,28 @@ def corrupt(example: Fields, rng: np.random.Generator, vocab: Any, *, how: Maski
     starts = vocab.word_starts[text]
     starts[first] = True  # a word does not run from one text into the other
     hidden, drawn = how.hide(text, starts, len(text) + SPECIALS, rng, vocab)
-    return predicted(example, hidden, np.flatnonzero(drawn), vocab)
+    label = 1 - example["is_next"]
+    return predicted(text, first, label, hidden, np.flatnonzero(drawn), vocab)
 
 
-def predicted(example: Fields, hidden: np.ndarray, at: np.ndarray, vocab: Any) -> Fields:
-    """The fields of a pair of which the model reads `hidden` [a + b] and predicts places `at`."""
-    text, first = joined(example)
-    cls, sep = np.array([vocab.cls], hidden.dtype), np.array([vocab.sep], hidden.dtype)
-    tokens = np.concatenate([cls, hidden[:first], sep, hidden[first:], sep])
+def predicted(
+    text: np.ndarray, first: int, label: np.ndarray, hidden: np.ndarray, at: np.ndarray, vocab: Any
+) -> Fields:
+    """The fields of a pair of which the model reads `hidden` [a + b] and predicts places `at`.
+
+    text int32 [a + b]; first = a; label int32 [1].
+    """
+    tokens = np.empty(len(text) + SPECIALS, hidden.dtype)
+    tokens[0], tokens[first + 1], tokens[-1] = vocab.cls, vocab.sep, vocab.sep
+    tokens[1 : first + 1], tokens[first + 2 : -1] = hidden[:first], hidden[first:]
+    types = np.zeros(len(tokens), np.int32)
+    types[first + 2 :] = 1
     return {
         "tokens": tokens,
         **answers(text, at, at + 1 + (at >= first)),
-        "types": (np.arange(len(tokens)) > first + 1).astype(np.int32),
+        "types": types,
         "example_at": np.zeros(1, np.int32),
-        "labels": 1 - example["is_next"],
+        "labels": label,
         "label_weights": np.ones(1, np.float32),
     }
 
@@ -127,8 +135,9 @@ def joined(example: Fields) -> tuple[np.ndarray, int]:
 
 def probes(example: Fields, vocab: Any) -> list[Fields]:
     """One pair for each token of both texts, in which that token alone is masked and predicted."""
-    text, _ = joined(example)
-    return [predicted(example, hidden, at, vocab) for hidden, at in singly(text, vocab)]
+    text, first = joined(example)
+    label = 1 - example["is_next"]
+    return [predicted(text, first, label, hidden, at, vocab) for hidden, at in singly(text, vocab)]
 
 
 def loss(

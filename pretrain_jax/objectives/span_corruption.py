@@ -109,8 +109,7 @@ def denoised(
     tokens: np.ndarray, drawn: np.ndarray, vocab: Any, shape: Form, mode: int = 0
 ) -> dict[str, np.ndarray]:
     """The fields of a text int32 [n] whose noise is drawn, a sentinel for each group of it."""
-    inputs = render.sentinel_inputs(tokens, drawn, vocab.sentinels)
-    targets = render.sentinel_targets(tokens, drawn, vocab.sentinels)
+    inputs, targets = render.with_sentinels(tokens, drawn, vocab.sentinels)
     end = (vocab.eos,)
     return shape.write(
         between(mode_tokens(mode, vocab), inputs, end), between((), targets, end), vocab

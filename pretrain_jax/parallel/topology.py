@@ -7,10 +7,14 @@ or less, what fits, not how fast it is.
 
 import importlib.util
 import itertools
+import logging
 import math
 import os
 from collections.abc import Iterator
+from importlib import metadata
 from typing import Any
+
+from packaging.requirements import Requirement
 
 from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError
@@ -33,6 +37,7 @@ GPUS = {"a100": "NVIDIA A100", "h100": "NVIDIA H100", "h200": "NVIDIA H200"}
 """Kinds, as jax calls them."""
 MOST_GPUS = 4096
 SIDES = (1, 2, 4, 8, 12, 16, 20, 24, 28, 32)
+log = logging.getLogger(__name__)
 
 
 def set_up(topology: str) -> None:
@@ -71,6 +76,8 @@ def devices(topology: str, slices: int = 1) -> tuple[list[Any], str]:
             "compiling for a TPU needs libtpu, which is not installed; "
             "install the extra: pip install -e '.[tpu]'"
         )
+    if other := other_libtpu():
+        log.warning("%s; programs may not compile, or not be read back: %s", *other)
     try:
         return described(kind, sides, slices), ""
     except RuntimeError as error:
@@ -80,6 +87,20 @@ def devices(topology: str, slices: int = 1) -> tuple[list[Any], str]:
             f"--topology must be one that exists; received {topology!r}; libtpu says: {reason}. "
             f"The nearest are {near}"
         ) from None
+
+
+def other_libtpu() -> tuple[str, str] | None:
+    """What to say, and what to do, where libtpu is not of the release that jax asks for."""
+    asked = [Requirement(line) for line in metadata.requires("jax") or ()]
+    wanted = next((one for one in asked if one.name == "libtpu"), None)
+    try:
+        found = metadata.version("libtpu")
+    except metadata.PackageNotFoundError:  # it came without its papers
+        return None
+    if wanted is None or wanted.specifier.contains(found, prereleases=True):
+        return None
+    here = f"jax {metadata.version('jax')} goes with libtpu{wanted.specifier}, and {found} is here"
+    return here, f"pip install 'libtpu{wanted.specifier}'"
 
 
 def read(topology: str) -> tuple[str, tuple[int, ...]]:

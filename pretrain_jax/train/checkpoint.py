@@ -12,7 +12,6 @@ wall clock, and nothing that is read can choose code.
 import logging
 import pathlib
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any, Literal, Self
 
 import jax
@@ -134,12 +133,7 @@ class Checkpoints:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """Closes; a failed save is added as a note to an error that is already on its way."""
         try:
             self.close()

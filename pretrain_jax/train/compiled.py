@@ -1,7 +1,6 @@
 """The training step of each phase, compiled; the first while the text is being read."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 from typing import Any, Self
 
 import jax
@@ -38,12 +37,7 @@ class Steps:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         # An error elsewhere is to be told at once, not when the compiler is done.
         self._thread.shutdown(wait=False, cancel_futures=True)
 

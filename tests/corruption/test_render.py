@@ -43,8 +43,7 @@ def test_inputs_and_targets_interleave_to_the_text(draw, n):
     for seed in range(10):
         rng = np.random.default_rng(seed)
         text, drawn = frozen(rng.integers(500, size=n, dtype=np.int32), draw(n, rng))
-        inputs = render.sentinel_inputs(text, drawn, SENTINELS)
-        targets = render.sentinel_targets(text, drawn, SENTINELS)
+        inputs, targets = render.with_sentinels(text, drawn, SENTINELS)
         assert inputs.dtype == targets.dtype == np.int32
         assert interleave(inputs.tolist(), targets.tolist()) == text.tolist()
         number = drawn.max()
@@ -54,12 +53,11 @@ def test_inputs_and_targets_interleave_to_the_text(draw, n):
         assert len(targets) == np.count_nonzero(drawn) + number
 
 
-@pytest.mark.parametrize("side", [render.sentinel_inputs, render.sentinel_targets])
-def test_more_groups_than_sentinels_are_refused(side):
+def test_more_groups_than_sentinels_are_refused():
     text, drawn = np.arange(5), np.array([1, 0, 2, 0, 3], np.int32)
     with pytest.raises(ValueError, match="received 3 groups and 2 sentinels"):
-        side(text, drawn, SENTINELS[:2])
-    assert len(side(text, drawn, SENTINELS[:3])) > 0
+        render.with_sentinels(text, drawn, SENTINELS[:2])
+    assert len(render.with_sentinels(text, drawn, SENTINELS[:3])[1]) == 6
 
 
 def test_t5_unit_tests():
@@ -67,10 +65,10 @@ def test_t5_unit_tests():
     mask = np.array([1, 1, 0, 0, 1, 0], bool)
     text, drawn, rest = frozen(np.arange(10, 16), noise.given(mask), noise.given(~mask))
     same, alone = [999] * 6, np.cumsum(mask) * mask
-    assert render.sentinel_inputs(text, alone, same).tolist() == [999, 999, 12, 13, 999, 15]
-    assert render.sentinel_inputs(text, drawn, same).tolist() == [999, 12, 13, 999, 15]
-    assert render.sentinel_inputs(text, rest, same).tolist() == [10, 11, 999, 14, 999]
-    assert render.sentinel_inputs(text, drawn, SENTINELS).tolist() == [999, 12, 13, 998, 15]
+    assert render.with_sentinels(text, alone, same)[0].tolist() == [999, 999, 12, 13, 999, 15]
+    assert render.with_sentinels(text, drawn, same)[0].tolist() == [999, 12, 13, 999, 15]
+    assert render.with_sentinels(text, rest, same)[0].tolist() == [10, 11, 999, 14, 999]
+    assert render.with_sentinels(text, drawn, SENTINELS)[0].tolist() == [999, 12, 13, 998, 15]
     assert render.drop(text, drawn).tolist() == [12, 13, 15]
     assert render.drop(text, rest).tolist() == [10, 11, 14]
 
@@ -78,8 +76,8 @@ def test_t5_unit_tests():
 def test_t5_paper_figure_2():
     """Thank you for inviting me to your party last week: arXiv 1910.10683."""
     text, drawn = frozen(np.arange(10), noise.given(np.isin(np.arange(10), [2, 3, 8])))
-    assert render.sentinel_inputs(text, drawn, (99, 98)).tolist() == [0, 1, 99, 4, 5, 6, 7, 98, 9]
-    assert render.sentinel_targets(text, drawn, (99, 98)).tolist() == [99, 2, 3, 98, 8]
+    assert render.with_sentinels(text, drawn, (99, 98))[0].tolist() == [0, 1, 99, 4, 5, 6, 7, 98, 9]
+    assert render.with_sentinels(text, drawn, (99, 98))[1].tolist() == [99, 2, 3, 98, 8]
     assert render.drop(text, drawn).tolist() == [0, 1, 4, 5, 6, 7, 9]
 
 

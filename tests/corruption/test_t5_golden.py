@@ -27,10 +27,10 @@ def test_renderings(golden):
     sentinel = case["vocab_size"] - 1
     same, unique = [sentinel] * len(text), range(sentinel, sentinel - 100, -1)
     found = {
-        "noise_token_to_sentinel": render.sentinel_inputs(text, alone, same),
-        "noise_span_to_sentinel": render.sentinel_inputs(text, drawn, same),
-        "nonnoise_span_to_sentinel": render.sentinel_inputs(text, rest, same),
-        "noise_span_to_unique_sentinel": render.sentinel_inputs(text, drawn, unique),
+        "noise_token_to_sentinel": render.with_sentinels(text, alone, same)[0],
+        "noise_span_to_sentinel": render.with_sentinels(text, drawn, same)[0],
+        "nonnoise_span_to_sentinel": render.with_sentinels(text, rest, same)[0],
+        "noise_span_to_unique_sentinel": render.with_sentinels(text, drawn, unique)[0],
         "drop_noise_tokens": render.drop(text, drawn),
         "drop_nonnoise_tokens": render.drop(text, rest),
     }
@@ -72,5 +72,5 @@ def test_denoised_example(golden):
     drawn, sentinels = noise.given(chosen), (25, 24)
     count, spans = noise.spans_of_length(len(text), case["noise_density"], 3.0)
     assert (np.count_nonzero(drawn), drawn.max()) == (count, spans)
-    assert render.sentinel_inputs(text, drawn, sentinels).tolist() == case["inputs"]
-    assert render.sentinel_targets(text, drawn, sentinels).tolist() == case["targets"]
+    assert render.with_sentinels(text, drawn, sentinels)[0].tolist() == case["inputs"]
+    assert render.with_sentinels(text, drawn, sentinels)[1].tolist() == case["targets"]

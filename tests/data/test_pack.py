@@ -29,6 +29,19 @@ def test_the_row_of_the_contract():
     assert batch["tokens"][2].tolist() == [1, 7, 0, 0, 0, 0]
 
 
+def test_a_batch_of_padding_alone():
+    batch = pack([[], []], fields=("tokens", "memory_tokens"), budgets={"L": 6, "M": 4})
+    assert {name: array.shape for name, array in batch.items()} == {
+        "tokens": (2, 6),
+        "segments": (2, 6),
+        "positions": (2, 6),
+        "memory_tokens": (2, 4),
+        "memory_segments": (2, 4),
+        "memory_positions": (2, 4),
+    }
+    assert not any(array.any() for array in batch.values())
+
+
 def test_across_documents_the_row_is_one_text():
     example = arrays(tokens=[1, 5, 6])
     options = {"fields": ("tokens",), "budgets": {"L": 8}, "cross_documents": True}

@@ -20,7 +20,7 @@ from data_toys import (
 from pretrain_jax.data.arrange import Chunks
 from pretrain_jax.data.cache import token_cache
 from pretrain_jax.data.corpus import open_corpus
-from pretrain_jax.data.pipeline import Member, Stream, batches, eval_batches, eval_rows
+from pretrain_jax.data.pipeline import Member, Stream, batches, eval_batches, eval_rows, noise
 from pretrain_jax.errors import DataError
 
 TEXTS = [f"<{i}> " + "some words " * (i * 7 % 11) for i in range(300)]
@@ -125,6 +125,17 @@ def test_noise_is_of_seed_epoch_and_example_not_of_the_row_order(stream):
     assert drawn[0].keys() == drawn[1].keys() == drawn[2].keys()
     for key in drawn[0]:
         assert drawn[0][key] != drawn[1][key] and drawn[0][key] != drawn[2][key]
+
+
+def test_the_draws_of_an_example_begin_anew_whatever_was_drawn_before():
+    key = np.array([3, 4], np.uint64)
+    draws = noise(key)
+    draws(9).integers(5, size=3, dtype=np.int32)  # leaves half of a word behind
+    for example in (0, 7, 7):
+        alone = np.random.Philox(key=key, counter=[0, example, 0, 0])
+        expected = np.random.Generator(alone).integers(1 << 30, size=5, dtype=np.int32)
+        found = draws(example).integers(1 << 30, size=5, dtype=np.int32)
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("copies", [1, 3])

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -49,6 +50,21 @@ def test_names(name, expected):
 def test_what_is_no_name_is_refused_without_libtpu(name, said):
     with pytest.raises(ConfigError, match=said):
         topology.devices(name)
+
+
+@pytest.mark.parametrize(
+    "found, said", [("0.0.1.2", "goes with libtpu==.* 0.0.1.2 is here"), ("", "")]
+)
+def test_a_libtpu_of_another_release_is_told(monkeypatch, found, said):
+    asked = {"jax": "9.9", "libtpu": found or "9.9.1"}
+    monkeypatch.setattr(topology.metadata, "version", asked.__getitem__)
+    wanted = ['libtpu==9.9.*; extra == "tpu"', "numpy>=2"]
+    monkeypatch.setattr(topology.metadata, "requires", lambda name: wanted)
+    told = topology.other_libtpu()
+    assert bool(told) == bool(said)
+    if told:
+        assert re.search(said, told[0])
+        assert told[1] == "pip install 'libtpu==9.9.*'"
 
 
 def test_gpus_come_without_slices():
