@@ -123,10 +123,9 @@ def test_no_word_runs_from_one_text_of_a_pair_into_the_other():
 
 @pytest.mark.parametrize("is_next", [0, 1])
 def test_next_sentence_writes_the_example_of_its_docstring(is_next):
-    pair = {"first": ids(10, 11), "second": ids(12), "is_next": ids(is_next)}
-    hidden = ids(10, VOCAB.mask, 12)
+    text, hidden = ids(10, 11, 12), ids(10, VOCAB.mask, 12)
     check(
-        next_sentence.predicted(pair, hidden, np.array([1]), VOCAB),
+        next_sentence.predicted(text, 2, ids(1 - is_next), hidden, np.array([1]), VOCAB),
         tokens=[5, 10, 4, 6, 12, 6],
         types=[0, 0, 0, 0, 1, 1],
         predict_at=[2],
