@@ -97,7 +97,7 @@ class Member:
 
 
 def noise(key: np.ndarray) -> Callable[[int], np.random.Generator]:
-    """The draws of one example after the other: Philox counts, so that its state is set (2 us)
+    """The draws of one example after the other: Philox counts, so that its state is set (1 us)
     where another generator would have to be made (12 us). Each call ends the draws of the last."""
     philox = np.random.Philox(key=key)
     state, draws = philox.state, np.random.Generator(philox)
