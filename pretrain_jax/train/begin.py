@@ -16,7 +16,7 @@ from pretrain_jax.train import workdir
 from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.compose import Design, fix_schedule
 from pretrain_jax.train.feed import Feed
-from pretrain_jax.train.sources import obtain_tokenizer, open_sources
+from pretrain_jax.train.sources import Source, obtain_tokenizer, open_sources
 from pretrain_jax.train.step import TrainState
 
 log = logging.getLogger(__name__)
@@ -65,14 +65,29 @@ def last_step(checkpoints: Checkpoints, hosts: Hosts) -> int | None:
     return json.loads(said)
 
 
+def open_texts(
+    design: Design, checkpoints: Checkpoints, step: int | None, hosts: Hosts
+) -> tuple[Source, ...]:
+    """The sources of the data, before anything is read of them but what tells one from another.
+
+    To be called before anything else is done in another thread: TFDS changes what `import` does in
+    the whole process while it is imported, and jax imports while it traces.
+    """
+    with hosts.together("the text", A_DAY):
+        return open_sources(design, fingerprints(checkpoints, step))
+
+
 def open_feed(
-    design: Design, path: epath.Path, checkpoints: Checkpoints, step: int | None, hosts: Hosts
+    design: Design,
+    sources: tuple[Source, ...],
+    path: epath.Path,
+    checkpoints: Checkpoints,
+    step: int | None,
+    hosts: Hosts,
 ) -> Feed:
     """The data, the same for all processes; each tokenizes it into its own cache."""
-    with hosts.together("the text", A_DAY):
-        stored = fingerprints(checkpoints, step)
-        sources = open_sources(design, stored)
     with hosts.together("the tokenizer", A_DAY):
+        stored = fingerprints(checkpoints, step)
         # Process 0 may train it; the others find it.
         tokenizer = obtain_tokenizer(design, sources, path, stored) if hosts.first else None
     with hosts.together("the data", A_DAY):
