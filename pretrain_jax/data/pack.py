@@ -48,18 +48,20 @@ def pack(
         if (used > budgets[axis]).any():
             raise ValueError(f"a row has {budgets[axis]} {axis}; received {int(used.max())}")
         filled = np.arange(budgets[axis]) < used[:, None]
-        for name in (name for name, its_axis in axes.items() if its_axis == axis):
+        for name in (n for n, a in axes.items() if a == axis):
             values = np.concatenate([example[name] for example in examples]) if examples else 0
             if FIELDS[name].kind in SHIFTED:
                 values = values + np.repeat(starts["L"], size)
             batch[name] = laid(values, filled, FIELDS[name].dtype)
         if axis in PLACES:
             segments, positions = PLACES[axis]
-            numbers = np.arange(len(examples)) - first + 1
-            places = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+            numbers = np.repeat(np.arange(len(examples)) - first + 1, size)
+            places = filled.nonzero()[1]  # in the row
             if cross_documents:
-                numbers, places = np.ones_like(numbers), places + np.repeat(starts[axis], size)
-            batch[segments] = laid(np.repeat(numbers, size), filled, np.int32)
+                numbers = np.ones_like(numbers)
+            else:
+                places = places - np.repeat(starts[axis], size)
+            batch[segments] = laid(numbers, filled, np.int32)
             batch[positions] = laid(places, filled, np.int32)
     return batch
 

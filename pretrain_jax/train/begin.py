@@ -67,27 +67,27 @@ def last_step(checkpoints: Checkpoints, hosts: Hosts) -> int | None:
 
 def open_texts(
     design: Design, checkpoints: Checkpoints, step: int | None, hosts: Hosts
-) -> tuple[Source, ...]:
-    """The sources of the data, before anything is read of them but what tells one from another.
+) -> tuple[tuple[Source, ...], dict[str, Any] | None]:
+    """The sources of the data, before anything is read of them but what tells one from another;
+    and the fingerprints of the data that the checkpoint was trained on, which they have.
 
     To be called before anything else is done in another thread: TFDS changes what `import` does in
     the whole process while it is imported, and jax imports while it traces.
     """
     with hosts.together("the text", A_DAY):
-        return open_sources(design, fingerprints(checkpoints, step))
+        stored = fingerprints(checkpoints, step)
+        return open_sources(design, stored), stored
 
 
 def open_feed(
     design: Design,
     sources: tuple[Source, ...],
+    stored: dict[str, Any] | None,
     path: epath.Path,
-    checkpoints: Checkpoints,
-    step: int | None,
     hosts: Hosts,
 ) -> Feed:
     """The data, the same for all processes; each tokenizes it into its own cache."""
     with hosts.together("the tokenizer", A_DAY):
-        stored = fingerprints(checkpoints, step)
         # Process 0 may train it; the others find it.
         tokenizer = obtain_tokenizer(design, sources, path, stored) if hosts.first else None
     with hosts.together("the data", A_DAY):

@@ -48,10 +48,10 @@ def train(config: Any, directory: str, hosts: Hosts = ALONE) -> None:
         last = begin.last_step(checkpoints, hosts)
         steps = stack.enter_context(Steps(design))
         with startup.part("data"):
-            sources = begin.open_texts(design, checkpoints, last, hosts)
+            sources, stored = begin.open_texts(design, checkpoints, last, hosts)
             for phase in design.phases_after(last or 0)[:1]:
                 steps.begin(phase)
-            feed = begin.open_feed(design, sources, path, checkpoints, last, hosts)
+            feed = begin.open_feed(design, sources, stored, path, hosts)
         with hosts.together("config.json"):
             if hosts.first:
                 workdir.write_config(path, design.config.to_dict())
@@ -78,8 +78,8 @@ def evaluate(config: Any, directory: str, hosts: Hosts = ALONE) -> None:
         last = begin.last_step(checkpoints, hosts)
         if last is None:
             raise InputMissing(f"--mode=eval needs a checkpoint; {path}/checkpoints has none")
-        sources = begin.open_texts(design, checkpoints, last, hosts)
-        feed = begin.open_feed(design, sources, path, checkpoints, last, hosts)
+        sources, stored = begin.open_texts(design, checkpoints, last, hosts)
+        feed = begin.open_feed(design, sources, stored, path, hosts)
         step, state = begin.start(design, checkpoints, last, hosts)
     function = jax.jit(partial(eval_step, program=design.program))
     special = jnp.asarray(feed.tokenizer.special)
