@@ -4,7 +4,7 @@
 
 Half of a text gives way to sentinels, in spans of 10 tokens: the largest rate and length that the
 paper compares (tables 6 and 7). Its choice for full-size runs, 15 % in spans of 3, is the default;
-a row of this length would then have 19 predictions, too few to learn from in 600 steps of
+a row of this length would then have 19 predictions, too few to learn from in 500 steps of
 16 x (128 + 128) tokens. AdamW instead of Adafactor, whose rate is made for many more steps. What it
 measured stands in docs/families.md.
 """
@@ -38,8 +38,8 @@ def get_config() -> ConfigDict:
                 b2=0.98,
                 weight_decay=0.01,
             ),
-            train=dict(steps=600, batch_size=16),
-            checkpoint=dict(every=150),
-            eval=dict(every=150, tokens=16384),
+            train=dict(steps=500, batch_size=16),
+            checkpoint=dict(every=125),
+            eval=dict(every=125, tokens=16384),
         )
     )

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from pretrain_jax.corruption.noise import places_of
+
 
 def mask_tokens(
     tokens: np.ndarray,
@@ -43,5 +45,5 @@ def mask_tokens(
         fate = rng.random(noise[places[-1]])[noise[places] - 1]  # the last group has their number
     corrupted[places[fate < replaced]] = mask
     changed = places[(fate >= replaced) & (fate < replaced + random)]
-    corrupted[changed] = candidates[rng.integers(len(candidates), size=len(changed))]
+    corrupted[changed] = candidates[places_of(rng, len(candidates), len(changed))]
     return corrupted

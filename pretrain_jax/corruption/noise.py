@@ -81,7 +81,7 @@ def geometric_spans(
     free, left = np.arange(n), count
     while left > 0:
         draws = 8 + left // 3  # nearly always enough, so that the outer loop runs once
-        anchors = free[rng.integers(len(free), size=draws)]
+        anchors = free[places_of(rng, len(free), draws)]
         words = bounds.searchsorted(anchors, side="right") - 1
         last = np.minimum(words + span_lengths(draws, rng, p, longest), len(bounds) - 1)
         for anchor, start, stop in zip(
@@ -199,6 +199,12 @@ def groups(noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     np.not_equal(noise[1:], noise[:-1], out=edge[1:-1])
     member = noise > 0
     return (edge[:-1] & member).nonzero()[0], (edge[1:] & member).nonzero()[0] + 1
+
+
+def places_of(rng: np.random.Generator, n: int, size: int) -> np.ndarray:
+    """int [size] places below n, each as likely as another to 2^-53: a third of the time of
+    `rng.integers`, which checks its bounds as arrays."""
+    return (rng.random(size) * n).astype(np.int64)
 
 
 def _choose(n: int, count: int, rng: np.random.Generator) -> np.ndarray:
