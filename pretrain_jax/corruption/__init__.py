@@ -1,9 +1,10 @@
-"""How text is made worse, on 1-D numpy arrays: which tokens are noise, and what becomes of them.
+"""How texts are made worse: which of their tokens are noise, and what becomes of these.
 
-`noise` draws a noise map, one int32 for each token: 0 = keep, k >= 1 = member of the k-th noise
-group. A group is what was drawn together (a token, a word, a span); groups are contiguous and
-numbered from 1 in order of place. `masking` replaces noise in place (BERT), `render` takes it out
-(T5). Nothing here mutates its arguments or draws from anything but the generator it is given.
+All functions work on many texts at once, one behind the other in one array (ragged.py): T tokens of
+E texts. `noise` draws a noise map, one int32 for each token: 0 = keep, k >= 1 = member of the k-th
+noise group of its text. A group is what was drawn together (a token, a word, a span); groups are
+contiguous and numbered from 1 in order of place. `masking` replaces noise in place (BERT), `render`
+takes it out (T5). Nothing here mutates its arguments or draws from anything but what it is given.
 
     tokens           10 11 12 13 14 15
     noise             0  1  1  0  2  0
@@ -12,3 +13,29 @@ numbered from 1 in order of place. `masking` replaces noise in place (BERT), `re
                          X 11 12  Y 14     and the targets
     drop             10       13    15
 """
+
+from collections.abc import Callable
+
+import numpy as np
+
+Uniform = Callable[[np.ndarray], np.ndarray]
+"""uniform(sizes int [E]) -> float64 in [0, 1), as many for each text as `sizes` says, all together.
+What a text gets depends on the text and the number of the call alone."""
+
+
+def plain(rng: np.random.Generator) -> Uniform:
+    """One generator for all texts.
+
+    >>> plain(np.random.default_rng(0))(np.array([2, 1])).shape
+    (3,)
+    """
+    return lambda sizes: rng.random(int(sizes.sum()))
+
+
+def whole(uniform: np.ndarray, count: np.ndarray | int) -> np.ndarray:
+    """Numbers in [0, 1) as whole numbers 0 .. count - 1, each as likely as another to 2^-53.
+
+    >>> whole(np.array([0.0, 0.5, 0.99]), 10)
+    array([0, 5, 9])
+    """
+    return (uniform * count).astype(np.int64)

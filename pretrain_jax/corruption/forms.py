@@ -9,15 +9,14 @@ LM. Only the targets are predicted in each of them.
 """
 
 import bisect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from pretrain_jax import registry
 from pretrain_jax.corruption import render
 from pretrain_jax.errors import ConfigError
+from pretrain_jax.ragged import Fields, Ragged
 
 MODES = 16
 """Mode tokens at most; UL2 has three."""
@@ -48,8 +47,8 @@ class Form:
             return {"L": (inputs + targets if both is None else both) - 1, "P": targets}
         return {"M": inputs, "L": targets}
 
-    def write(self, inputs: np.ndarray, targets: np.ndarray, vocab: Any) -> dict[str, np.ndarray]:
-        """The fields of an example, from int32 [i] and [t]; a decoder starts with `vocab.pad`."""
+    def write(self, inputs: Ragged, targets: Ragged, vocab: Any) -> Fields:
+        """The fields of examples, of int32 inputs and targets; decoders start with `pad`."""
         if self.one_stream:
             return render.as_stream(inputs, targets, prefix=self.attention == "prefix")
         return render.as_memory(inputs, targets, vocab.pad)
@@ -101,18 +100,6 @@ FORMS = {
 def form(inputs: str) -> Form:
     """The form called `inputs`; raises ConfigError, naming the three, when there is none."""
     return registry.pick(FORMS, inputs, "objective.inputs")
-
-
-def between(before: Sequence[int], tokens: np.ndarray, after: Sequence[int]) -> np.ndarray:
-    """int32: a few ids in front of the tokens and a few behind.
-
-    >>> between([9], np.array([5, 6]), [1])
-    array([9, 5, 6, 1], dtype=int32)
-    """
-    first, last = len(before), len(before) + len(tokens)
-    whole = np.empty(last + len(after), np.int32)
-    whole[:first], whole[first:last], whole[last:] = before, tokens, after
-    return whole
 
 
 def mode_tokens(mode: int, vocab: Any) -> tuple[int, ...]:

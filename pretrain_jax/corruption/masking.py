@@ -2,13 +2,16 @@
 
 import numpy as np
 
-from pretrain_jax.corruption.noise import places_of
+from pretrain_jax.corruption import Uniform, whole
+from pretrain_jax.corruption.noise import firsts
+from pretrain_jax.ragged import Parts
 
 
 def mask_tokens(
     tokens: np.ndarray,
     noise: np.ndarray,
-    rng: np.random.Generator,
+    texts: Parts,
+    uniform: Uniform,
     *,
     mask: int,
     replaced: float = 0.8,
@@ -22,9 +25,10 @@ def mask_tokens(
     for each of its tokens, as BERT does also in whole words. Random tokens are drawn one by one.
 
     Args:
-      tokens: int [n].
-      noise: int [n], the noise map.
-      rng: the only source of randomness.
+      tokens: int [T], of all texts.
+      noise: int [T], the noise map.
+      texts: where each text is.
+      uniform: the only source of randomness.
       mask: id of the mask.
       replaced: probability of the mask.
       random: probability of random tokens; what `replaced` and `random` leave of 1 stays.
@@ -36,14 +40,11 @@ def mask_tokens(
       a new array like `tokens`.
     """
     places = noise.nonzero()[0]
+    first = np.ones(len(places), np.bool_) if per_token else firsts(texts, noise)[places]
+    fate = uniform(texts.counts(places[first]).sizes)[first.cumsum() - 1]
     corrupted = tokens.copy()
-    if len(places) == 0:
-        return corrupted
-    if per_token:
-        fate = rng.random(len(places))
-    else:
-        fate = rng.random(noise[places[-1]])[noise[places] - 1]  # the last group has their number
     corrupted[places[fate < replaced]] = mask
     changed = places[(fate >= replaced) & (fate < replaced + random)]
-    corrupted[changed] = candidates[places_of(rng, len(candidates), len(changed))]
+    picked = whole(uniform(texts.counts(changed).sizes), len(candidates))
+    corrupted[changed] = candidates[picked]
     return corrupted

@@ -1,4 +1,4 @@
-"""Which tokens are noise: every function returns a noise map, int32 [n] (corruption/__init__.py).
+"""Which tokens are noise: every function returns a noise map, int32 [T] (corruption/__init__.py).
 
 Sources: BERT (google-research/bert, create_pretraining_data.py), SpanBERT (arXiv 1907.10529,
 section 3.1; facebookresearch/SpanBERT, masking.py), T5 (arXiv 1910.10683, section 3.1.4;
@@ -10,106 +10,106 @@ from typing import Any
 
 import numpy as np
 
+from pretrain_jax.corruption import Uniform
+from pretrain_jax.ragged import Parts
 
-def random_tokens(n: int, count: int, rng: np.random.Generator) -> np.ndarray:
-    """`count` of `n` tokens, every choice equally likely, each a group of its own.
 
-    >>> random_tokens(6, 2, np.random.default_rng(0))
+def random_tokens(texts: Parts, counts: np.ndarray, uniform: Uniform) -> np.ndarray:
+    """`counts` [E] of the tokens of each text, every choice equally likely, each its own group.
+
+    >>> from pretrain_jax.corruption import plain
+    >>> random_tokens(Parts([6]), np.array([2]), plain(np.random.default_rng(0)))
     array([0, 0, 1, 2, 0, 0], dtype=int32)
     """
-    chosen = _choose(n, count, rng)
-    return chosen.cumsum(dtype=np.int32) * chosen
+    chosen = choose(texts, counts, uniform)
+    return numbered(texts, chosen, chosen)
 
 
-def whole_words(starts: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Words in random order as long as they fit: `count` tokens at most, each word a group.
+def whole_words(
+    texts: Parts, counts: np.ndarray, uniform: Uniform, *, starts: np.ndarray
+) -> np.ndarray:
+    """Words in random order as long as they fit: `counts` [E] tokens at most, each word a group.
 
-    A word that would go over is passed over, as in BERT. Where every word is longer than `count`,
-    the first `count` tokens of one word are taken, so that something is always predicted.
+    A word that would go over is passed over, as in BERT. Where every word is longer than its text's
+    count, the first tokens of one word are taken, so that something is always predicted.
 
-    Args:
-      starts: bool [n], true where a word begins. Tokens before the first start are a word too.
-      count: tokens that may be noise.
-
-    >>> whole_words(np.array([True, False, True, False, False]), 3, np.random.default_rng(1))
-    array([1, 1, 0, 0, 0], dtype=int32)
+    starts: bool [T], true where a word begins; the first token of a text always begins one.
     """
-    bounds = _word_bounds(starts)
-    sizes = bounds[1:] - bounds[:-1]
-    order = rng.permutation(len(sizes))
-    chosen = np.zeros(len(sizes), np.bool_)
-    left = count
-    while left > 0:
-        order = order[sizes[order] <= left]  # what does not fit now never will
-        if len(order) == 0:
+    words, begins = words_of(texts, starts)
+    sizes = np.diff(begins)
+    waiting = words.shuffled(uniform(words.sizes))  # each text's words, in the order of its draws
+    first = waiting[words.starts[words.sizes > 0]]
+    chosen = np.zeros(words.total, np.bool_)
+    left = counts.copy()
+    while True:
+        waiting = waiting[sizes[waiting] <= left[words.of[waiting]]]  # others never will fit
+        if len(waiting) == 0:
             break
-        used = sizes[order].cumsum()
-        fitting = int(used.searchsorted(left, side="right"))
-        chosen[order[:fitting]] = True
-        left -= int(used[fitting - 1])
-        order = order[fitting:]
-    if left == count > 0 and len(sizes):
-        start = bounds[rng.integers(len(sizes))]
-        noise = np.zeros(len(starts), np.int32)
-        noise[start : start + count] = 1
-        return noise
-    return (chosen.cumsum(dtype=np.int32) * chosen).repeat(sizes)
+        queue = words.counts(waiting)
+        fits = queue.running(sizes[waiting]) <= queue.each(left)
+        taken = waiting[fits]
+        chosen[taken] = True
+        left -= np.bincount(words.of[taken], sizes[taken], len(words)).astype(np.int64)
+        waiting = waiting[~fits]
+    noise = numbered(words, chosen, chosen).repeat(sizes)
+    none = (left == counts)[words.of[first]]
+    for word in first[none].tolist():
+        begin = begins[word]
+        noise[begin : begin + counts[words.of[word]]] = 1
+    return noise
 
 
 def geometric_spans(
+    texts: Parts,
+    counts: np.ndarray,
+    uniform: Uniform,
+    *,
     starts: np.ndarray,
-    count: int,
-    rng: np.random.Generator,
     p: float = 0.2,
     longest: int = 10,
 ) -> np.ndarray:
-    """SpanBERT's spans: exactly `count` tokens, or all when there are fewer.
+    """SpanBERT's spans: exactly `counts` [E] tokens of each text, or all where there are fewer.
 
-    Until `count` tokens are noise, a token that is not yet noise is drawn, and the word that it
-    is in begins a span of as many words as `span_lengths` says. A span may run over older ones; the
+    Until so many tokens are noise, a token that is not yet noise is drawn, and the word that it is
+    in begins a span of as many words as `span_lengths` says. A span may run over older ones; the
     last is cut, also inside a word. Spans that overlap or touch become one group.
 
-    Args:
-      starts: bool [n], true where a word begins. Tokens before the first start are a word too.
-      count: tokens to make noise.
-      p, longest: of the distribution of lengths, in words.
+    starts      bool [T], true where a word begins; the first token of a text always begins one
+    p, longest  of the distribution of lengths, in words
     """
-    n = len(starts)
-    count = min(count, n)
-    bounds = _word_bounds(starts)
-    noise = bytearray(n)  # a few dozen short spans: plain bytes are quicker than arrays here
-    free, left = np.arange(n), count
-    while left > 0:
-        draws = 8 + left // 3  # nearly always enough, so that the outer loop runs once
-        anchors = free[places_of(rng, len(free), draws)]
-        words = bounds.searchsorted(anchors, side="right") - 1
-        last = np.minimum(words + span_lengths(draws, rng, p, longest), len(bounds) - 1)
-        for anchor, start, stop in zip(
-            anchors.tolist(), bounds[words].tolist(), bounds[last].tolist(), strict=True
-        ):
-            if noise[anchor]:
+    words, begins = words_of(texts, starts)
+    word_of = np.arange(words.total).repeat(np.diff(begins))
+    behind = words.starts + words.sizes
+    # Tokens in random order, those passed over that are noise by then: as if each were drawn.
+    order, draws = texts.shuffled(uniform(texts.sizes)), uniform(texts.sizes)
+    noise = bytearray(texts.total)  # a few dozen short spans: plain bytes are quicker than arrays
+    left = np.minimum(counts, texts.sizes).tolist()
+    done, most = 0, 8 + max(left, default=0) // 3  # nearly always enough, so that one round is
+    while any(left):
+        now = (texts.place >= done) & (texts.place < most) & texts.each(np.array(left) > 0)
+        anchors, of = order[now], texts.of[now]
+        word = word_of[anchors]
+        last = np.minimum(word + span_lengths(draws[now], p, longest), behind[of])
+        spans = of, anchors, begins[word], begins[last]
+        for text, anchor, start, stop in zip(*(part.tolist() for part in spans), strict=True):
+            if not left[text] or noise[anchor]:
                 continue
             fresh = noise.count(0, start, stop)
-            while fresh > left:
+            while fresh > left[text]:
                 stop -= 1
                 fresh -= not noise[stop]
             noise[start:stop] = b"\1" * (stop - start)
-            left -= fresh
-            if left == 0:
-                break
-        else:
-            free = np.flatnonzero(np.frombuffer(noise, np.uint8) == 0)
-    return given(np.frombuffer(noise, np.bool_))
+            left[text] -= fresh
+        done, most = most, 2 * most
+    return given(texts, np.frombuffer(noise, np.bool_))
 
 
-def span_lengths(
-    size: int, rng: np.random.Generator, p: float = 0.2, longest: int = 10
-) -> np.ndarray:
-    """int [size] lengths from Geometric(p), cut at `longest` and renormalised.
+def span_lengths(uniform: np.ndarray, p: float = 0.2, longest: int = 10) -> np.ndarray:
+    """Lengths from Geometric(p), cut at `longest` and renormalised, of numbers in [0, 1).
 
     The mean of SpanBERT's is 3.80: P(1) = 0.2 / (1 - 0.8^10) = 0.224, P(10) = 0.030.
     """
-    return _geometric(p, longest).searchsorted(rng.random(size), side="right") + 1
+    return _geometric(p, longest).searchsorted(uniform, side="right") + 1
 
 
 @cache
@@ -119,38 +119,52 @@ def _geometric(p: float, longest: int) -> np.ndarray:
     return (1 - unseen[1:longest]) / (1 - unseen[longest])
 
 
-def random_spans(n: int, count: int, spans: int, rng: np.random.Generator) -> np.ndarray:
-    """T5's spans: `count` tokens in `spans` groups, none touching, beginning with text.
+def random_spans(
+    texts: Parts, counts: np.ndarray, spans: np.ndarray, uniform: Uniform
+) -> np.ndarray:
+    """T5's spans: `counts` [E] tokens in `spans` [E] groups, none touching, text in front of each.
 
     The noise is cut into `spans` parts of at least one token, so is the rest, every way to cut
-    being equally likely; the parts alternate, the rest's first. The last token is thus noise.
+    being equally likely; the parts alternate, the rest's first. The last token is thus noise. One
+    span may also be a whole text.
 
-    Raises ValueError unless spans <= count and spans <= n - count, and both are 0 or neither.
+    Raises ValueError unless a span has a token of noise, and of text where it is not all.
 
-    >>> random_spans(8, 3, 2, np.random.default_rng(0))
-    array([0, 0, 0, 1, 1, 0, 0, 2], dtype=int32)
+    >>> from pretrain_jax.corruption import plain
+    >>> texts, count, spans = Parts([8]), np.array([3]), np.array([2])
+    >>> random_spans(texts, count, spans, plain(np.random.default_rng(0)))
+    array([0, 0, 0, 0, 1, 0, 2, 2], dtype=int32)
     """
-    if not min(count, 1) <= spans <= min(count, n - count):
+    rest = texts.sizes - counts
+    wrong = (spans < np.minimum(counts, 1)) | (spans > counts) | (spans > np.maximum(rest, 1))
+    wrong |= rest < 0
+    if wrong.any():
+        worst = wrong.argmax()
         raise ValueError(
-            f"spans must leave a token of noise and one of text for each; received {count} tokens "
-            f"of noise in {spans} spans among {n}; spans_of_length gives numbers that fit"
+            f"spans must leave a token of noise and one of text for each; received {counts[worst]} "
+            f"tokens of noise in {spans[worst]} spans among {texts.sizes[worst]}; spans_of_length "
+            "gives numbers that fit"
         )
-    if spans == 0:
-        return np.zeros(n, np.int32)
-    sizes = np.empty(2 * spans, np.int64)
-    sizes[0::2] = _segments(n - count, spans, rng)
-    sizes[1::2] = _segments(count, spans, rng)
-    numbers = np.zeros(2 * spans, np.int32)
-    numbers[1::2] = np.arange(1, spans + 1)
-    return numbers.repeat(sizes)
+    pieces = Parts(np.maximum(spans, 1))  # a text without noise is one piece, and noise of size 0
+    sizes = np.empty(2 * pieces.total, np.int64)
+    sizes[0::2] = _cut(rest, pieces, uniform)
+    sizes[1::2] = _cut(counts, pieces, uniform)
+    groups = np.zeros(2 * pieces.total, np.int32)
+    groups[1::2] = pieces.place + 1
+    return groups.repeat(sizes)
 
 
-def _segments(items: int, segments: int, rng: np.random.Generator) -> np.ndarray:
-    """int [segments] sizes >= 1 that sum to `items`, all such equally likely."""
-    ends = np.empty(segments + 1, np.int64)
-    ends[0], ends[-1] = 0, items
-    ends[1:-1] = _choose(items - 1, segments - 1, rng).nonzero()[0] + 1
-    return ends[1:] - ends[:-1]
+def _cut(items: np.ndarray, pieces: Parts, uniform: Uniform) -> np.ndarray:
+    """int [sum of pieces] sizes >= 1 of the pieces of `items` [E], all such equally likely."""
+    gaps = Parts(np.maximum(items - 1, 0))
+    cuts = choose(gaps, pieces.sizes - 1, uniform)
+    ends = np.empty(pieces.total, np.int64)
+    final = pieces.place == pieces.each(pieces.sizes) - 1
+    ends[final], ends[~final] = items, gaps.place[cuts] + 1
+    begins = np.zeros_like(ends)
+    begins[1:] = ends[:-1]
+    begins[pieces.starts] = 0
+    return ends - begins
 
 
 def spans_of_length(length: Any, density: float, mean: float) -> tuple[Any, Any]:
@@ -161,61 +175,57 @@ def spans_of_length(length: Any, density: float, mean: float) -> tuple[Any, Any]
     T5's own code fails). A text of fewer than 2 tokens, or a density of 0, has no noise, as in T5.
 
     Args:
-      length: tokens of the text, an int or an int array.
+      length: tokens of the text, an int or an int array; the results are like it.
       density: part of the tokens that is noise.
       mean: tokens of an average span.
 
-    >>> spans_of_length(568, 0.15, 3.0)
-    (85, 28)
+    >>> spans_of_length(np.array([568, 2]), 0.15, 3.0)
+    (array([85,  1]), array([28,  1]))
     """
     fewest = 1 if density > 0 else 0
-    if isinstance(length, int):  # many times quicker than arrays of one
-        count = min(max(round(length * density), fewest), max(length - 1, 0))
-        return count, min(max(round(count / mean), 1), count, length - count)
     count = np.maximum(np.rint(length * density).astype(np.int64), fewest)
     count = np.minimum(count, np.maximum(length - 1, 0))
     spans = np.maximum(np.rint(count / mean).astype(np.int64), 1)
     return count, np.minimum(np.minimum(spans, count), length - count)
 
 
-def given(chosen: np.ndarray) -> np.ndarray:
-    """The noise map of known places, bool [n]: each maximal run of true is a group.
+def given(texts: Parts, chosen: np.ndarray) -> np.ndarray:
+    """The noise map of known places, bool [T]: each maximal run of true in a text is a group.
 
-    >>> given(np.array([True, True, False, True]))
-    array([1, 1, 0, 2], dtype=int32)
+    >>> given(Parts([4, 1]), np.array([True, True, False, True, True]))
+    array([1, 1, 0, 2, 1], dtype=int32)
     """
-    first = chosen.copy()
-    first[1:] &= ~chosen[:-1]
-    return first.cumsum(dtype=np.int32) * chosen
+    return numbered(texts, firsts(texts, chosen), chosen)
 
 
-def groups(noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(starts [G], stops [G]): the k-th group is noise[starts[k - 1] : stops[k - 1]].
+def firsts(texts: Parts, noise: np.ndarray) -> np.ndarray:
+    """bool [T]: the first token of each group of a noise map.
 
-    >>> groups(np.array([0, 1, 1, 2, 0]))
-    (array([1, 3]), array([3, 4]))
+    >>> firsts(Parts([3, 2]), np.array([0, 1, 2, 2, 2]))
+    array([False,  True,  True,  True, False])
     """
-    edge = np.ones(len(noise) + 1, np.bool_)
-    np.not_equal(noise[1:], noise[:-1], out=edge[1:-1])
-    member = noise > 0
-    return (edge[:-1] & member).nonzero()[0], (edge[1:] & member).nonzero()[0] + 1
+    edge = np.ones(len(noise), np.bool_)
+    np.not_equal(noise[1:], noise[:-1], out=edge[1:])
+    edge[texts.starts[texts.sizes > 0]] = True
+    return edge & (noise > 0)
 
 
-def places_of(rng: np.random.Generator, n: int, size: int) -> np.ndarray:
-    """int [size] places below n, each as likely as another to 2^-53: a third of the time of
-    `rng.integers`, which checks its bounds as arrays."""
-    return (rng.random(size) * n).astype(np.int64)
+def numbered(texts: Parts, first: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """The noise map of groups whose first tokens and whose members are given, bool [T]."""
+    return (texts.running(first) * member).astype(np.int32)
 
 
-def _choose(n: int, count: int, rng: np.random.Generator) -> np.ndarray:
-    """bool [n] with `count` true (at most n), all such equally likely."""
-    chosen = np.zeros(n, np.bool_)
-    chosen[rng.permutation(n)[:count]] = True
+def choose(texts: Parts, counts: np.ndarray, uniform: Uniform) -> np.ndarray:
+    """bool [T] with `counts` [E] true in each text (at most all), all such equally likely."""
+    chosen = np.zeros(texts.total, np.bool_)
+    order = texts.shuffled(uniform(texts.sizes))
+    chosen[order[texts.place < texts.each(counts)]] = True
     return chosen
 
 
-def _word_bounds(starts: np.ndarray) -> np.ndarray:
-    """int [words + 1]: where each word begins, and n."""
-    edge = np.ones(len(starts) + 1, np.bool_)
-    edge[1:-1] = starts[1:]
-    return edge.nonzero()[0]
+def words_of(texts: Parts, starts: np.ndarray) -> tuple[Parts, np.ndarray]:
+    """(words of each text, where each word begins, int [words + 1], with the end of all)."""
+    edge = starts.copy()
+    edge[texts.starts[texts.sizes > 0]] = True
+    begins = edge.nonzero()[0]
+    return texts.counts(begins), np.append(begins, texts.total)

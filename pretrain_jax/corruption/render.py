@@ -1,28 +1,22 @@
 """How inputs and targets look, once the noise is drawn.
 
 `noise` is a noise map (corruption/__init__.py). T5's functions work on masks, in which neighbouring
-tokens of noise are always one span; here each group gets a sentinel, and `given(noise > 0)` makes
-neighbours one group.
+tokens of noise are always one span; here each group gets a sentinel, and `given(texts, noise > 0)`
+makes neighbours one group.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from pretrain_jax.corruption.noise import groups
-
-
-def frame(tokens: np.ndarray, first: int, last: int) -> np.ndarray:
-    """[5, 6] between 1 and 2 is [1, 5, 6, 2]: [CLS] text [SEP]."""
-    framed = np.empty(len(tokens) + 2, tokens.dtype)
-    framed[0], framed[1:-1], framed[-1] = first, tokens, last
-    return framed
+from pretrain_jax.corruption.noise import firsts
+from pretrain_jax.ragged import Fields, Parts, Ragged, side_by_side
 
 
 def with_sentinels(
-    tokens: np.ndarray, noise: np.ndarray, sentinels: Sequence[int] | np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """(the text with its k-th noise group replaced by the k-th sentinel, the noise, each group
+    texts: Ragged, noise: np.ndarray, sentinels: Sequence[int] | np.ndarray
+) -> tuple[Ragged, Ragged]:
+    """(each text with its k-th noise group replaced by the k-th sentinel, the noise, each group
     behind its sentinel).
 
     Inputs "Thank you <X> me to your party <Y> week ." (T5's noise_span_to_unique_sentinel) and
@@ -31,67 +25,81 @@ def with_sentinels(
     numbers the gaps, so that its targets begin without a sentinel where the noise begins the text
     and end with one where text ends it. Raises ValueError where groups outnumber sentinels.
 
-    >>> with_sentinels(np.array([10, 11, 12, 13]), np.array([1, 1, 0, 2]), [99, 98])
-    (array([99, 12, 98]), array([99, 10, 11, 98, 13]))
+    >>> noise = np.array([1, 1, 0, 2])
+    >>> inputs, targets = with_sentinels(Ragged.joined([[10, 11, 12, 13]]), noise, [99, 98])
+    >>> inputs.values, targets.values
+    (array([99, 12, 98], dtype=int32), array([99, 10, 11, 98, 13], dtype=int32))
     """
-    starts, stops = groups(noise)
-    if len(starts) > len(sentinels):
+    tokens, parts = texts
+    first = firsts(parts, noise)
+    number = noise[first]
+    most = int(number.max(initial=0))
+    if most > len(sentinels):
         raise ValueError(
-            f"each noise group must have a sentinel of its own; received {len(starts)} groups and "
+            f"each noise group must have a sentinel of its own; received {most} groups and "
             f"{len(sentinels)} sentinels; use a tokenizer with more of them, or longer spans"
         )
-    own = sentinels[: len(starts)]
-    kept = noise == 0
-    removed = tokens[~kept]
-    kept[starts] = True
+    own = np.asarray(sentinels)[number - 1] if most else number
+    removed = noise.nonzero()[0]
     marked = tokens.copy()
-    marked[starts] = own
-    sizes = stops - starts + 1
-    at = sizes.cumsum() - sizes
-    is_text = np.ones(len(removed) + len(starts), np.bool_)
-    is_text[at] = False
-    targets = np.empty(len(is_text), tokens.dtype)
-    targets[at], targets[is_text] = own, removed
-    return marked[kept], targets
+    marked[first] = own
+    begins = first[removed]
+    places = np.arange(len(removed)) + begins.cumsum()  # in the targets, behind the sentinels
+    targets = np.empty(len(removed) + len(own), tokens.dtype)
+    targets[places], targets[places[begins] - 1] = tokens[removed], own
+    sizes = parts.counts(removed).sizes + parts.counts(removed[begins]).sizes
+    inputs = Ragged(marked, parts).where(first | (noise == 0))
+    return inputs, Ragged(targets, Parts(sizes))
 
 
-def drop(tokens: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """The text without the noise: "Thank you me to your party week ." (T5's drop_noise_tokens)."""
-    return tokens[noise == 0]
+def drop(texts: Ragged, noise: np.ndarray) -> Ragged:
+    """Texts without the noise: "Thank you me to your party week ." (T5's drop_noise_tokens)."""
+    return texts.where(noise == 0)
 
 
-def as_memory(inputs: np.ndarray, targets: np.ndarray, start: int) -> dict[str, np.ndarray]:
+def as_memory(inputs: Ragged, targets: Ragged, start: int) -> Fields:
     """Fields for an encoder-decoder: it reads `inputs`, and its decoder predicts `targets`.
 
     Inputs [5, 6, 1] and targets [7, 8, 1] with start 0 give memory_tokens [5, 6, 1], tokens
     [0, 7, 8], targets [7, 8, 1], weights [1, 1, 1]: the decoder sees its answers one place late.
     """
-    tokens = np.empty_like(targets)
-    tokens[:1], tokens[1:] = start, targets[:-1]
+    tokens, parts = np.empty_like(targets.values), targets.parts
+    tokens[1:] = targets.values[:-1]
+    tokens[parts.starts[parts.sizes > 0]] = start
     return {
         "memory_tokens": inputs,
-        "tokens": tokens,
+        "tokens": Ragged(tokens, parts),
         "targets": targets,
-        "weights": np.ones(len(targets), np.float32),
+        "weights": ones(parts),
     }
 
 
-def as_stream(inputs: np.ndarray, targets: np.ndarray, prefix: bool) -> dict[str, np.ndarray]:
+def as_stream(inputs: Ragged, targets: Ragged, prefix: bool) -> Fields:
     """Fields for a decoder alone: one stream of inputs and targets, of which targets are predicted.
 
     Inputs [5, 6] and targets [7, 8, 1] give tokens [5, 6, 7, 8], predict_at [1, 2, 3], targets
     [7, 8, 1], weights [1, 1, 1] and, with `prefix`, prefix [1, 1, 0, 0]: the inputs, which may see
     one another. Without inputs nothing stands before the first target, and it is not predicted.
     """
-    stream = np.concatenate([inputs, targets])
-    first = max(len(inputs), 1)
-    predicted = stream[first:]
+    stream = side_by_side(inputs, targets)
+    place, of = stream.parts.place, stream.parts
+    read = place < of.each(of.sizes - 1)
+    predicted = stream.where(place >= of.each(np.maximum(inputs.parts.sizes, 1)))
+    tokens = stream.where(read)
+    before = np.maximum(inputs.parts.sizes, 1) - 1
+    at = predicted.parts.place + predicted.parts.each(before)
     fields = {
-        "tokens": stream[:-1],
-        "predict_at": np.arange(first - 1, first - 1 + len(predicted), dtype=np.int32),
+        "tokens": tokens,
+        "predict_at": Ragged(at.astype(np.int32), predicted.parts),
         "targets": predicted,
-        "weights": np.ones(len(predicted), np.float32),
+        "weights": ones(predicted.parts),
     }
     if prefix:
-        fields["prefix"] = np.arange(len(stream) - 1) < len(inputs)
+        own = tokens.parts
+        fields["prefix"] = Ragged(own.place < own.each(inputs.parts.sizes), own)
     return fields
+
+
+def ones(parts: Parts) -> Ragged:
+    """float32 weights of answers that all count."""
+    return Ragged(np.ones(parts.total, np.float32), parts)

@@ -21,6 +21,9 @@ from typing import Any
 
 import numpy as np
 
+from pretrain_jax.corruption import Uniform
+from pretrain_jax.ragged import Parts, Ragged
+
 MONTH = (
     r"(?:January|February|March|April|May|June|July|August|September|October|November|December"
     r"|(?:Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec)\b\.?)"
@@ -42,6 +45,7 @@ WORD = re.compile(r"(?:Mr|Mrs|Ms|Dr|St|Jr|Sr)\.|(?:[^\W\d_]\.)+|\w+(?:['\u2019-]
 SENTENCE = re.compile(r"[.!?:\"“”\n]")
 PRONOUN = re.compile(r"I(?:['\u2019]|$)")
 Spans = tuple[np.ndarray, np.ndarray]
+"""(starts, stops) int [S] of the spans of one text, in order of place."""
 
 
 def marked(marks: np.ndarray) -> Spans:
@@ -143,20 +147,26 @@ def spelled(word: bytes, vocab: Any) -> tuple[str, tuple[tuple[int, int], ...], 
 
 
 def draw(
-    starts: np.ndarray, stops: np.ndarray, n: int, count: int, spans: int, rng: np.random.Generator
+    texts: Parts, starts: Ragged, stops: Ragged, counts: np.ndarray, most: int, uniform: Uniform
 ) -> np.ndarray:
-    """Spans in random order as long as they fit, as a noise map int32 [n].
+    """Spans in random order as long as they fit, as a noise map int32 [T].
 
-    starts, stops   int [S], spans that do not overlap, in order of place
-    count, spans    most tokens and most groups of noise; a span that would go over is passed over
+    starts, stops   where the spans of each text begin and end in it, in order, not overlapping
+    counts          int [E], most tokens of noise in each text
+    most            groups of noise in a text; a span that would go over either is passed over
     """
-    sizes = (stops - starts).tolist()
-    chosen: list[int] = []
-    for span in rng.permutation(len(sizes)).tolist():
-        if len(chosen) < spans and sizes[span] <= count:
-            chosen.append(span)
-            count -= sizes[span]
-    noise = np.zeros(n, np.int32)
-    for group, span in enumerate(sorted(chosen), start=1):
-        noise[starts[span] : stops[span]] = group
+    of = starts.parts
+    order = of.shuffled(uniform(of.sizes)).tolist()
+    begins, ends = ((texts.starts[of.of] + edge.values).tolist() for edge in (starts, stops))
+    noise = np.zeros(texts.total, np.int32)
+    for at, number, left in zip(
+        of.starts.tolist(), of.sizes.tolist(), counts.tolist(), strict=True
+    ):
+        chosen: list[int] = []
+        for span in order[at : at + number]:
+            if len(chosen) < most and ends[span] - begins[span] <= left:
+                chosen.append(span)
+                left -= ends[span] - begins[span]
+        for group, span in enumerate(sorted(chosen), start=1):
+            noise[begins[span] : ends[span]] = group
     return noise

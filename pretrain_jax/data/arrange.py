@@ -20,6 +20,7 @@ import numpy as np
 
 from pretrain_jax.data.cache import TokenCache
 from pretrain_jax.errors import DataError
+from pretrain_jax.ragged import Fields, Parts, Ragged, stretches
 
 
 class Chunks:
@@ -46,8 +47,7 @@ class Chunks:
             raise ValueError(f"overlap must be in 0 .. raw_length - 1; received {overlap}")
         self.cache = cache
         self.options = {"raw_length": raw_length, "overlap": overlap, "begin": begin, "end": end}
-        self.begin = np.array([] if begin is None else [begin], np.int32)
-        self.end = np.array([] if end is None else [end], np.int32)
+        self.begin, self.end = ([] if token is None else [token] for token in (begin, end))
         stride = raw_length - overlap
         sizes = np.diff(cache.offsets) + len(self.begin) + len(self.end)
         counts = np.maximum(-(-(sizes - overlap) // stride), 0)
@@ -60,32 +60,25 @@ class Chunks:
     def __len__(self) -> int:
         return len(self.length)
 
-    def __getitem__(self, k: int) -> dict[str, np.ndarray]:
-        """Raw example k: {"tokens": int32 [n]}, n = length[k].
+    def take(self, numbers: np.ndarray) -> Fields:
+        """The raw examples with these numbers, int [E]: {"tokens": int32, length[k] of each}.
 
-        With "marks": uint8 [n] where the cache has them; begin and end are marked 0.
+        With "marks": uint8 alike where the cache has them; begin and end are marked 0.
         """
-        if self.cache.marks is None:
-            return {"tokens": self.tokens(k)}
-        unmarked = [np.zeros_like(ends, np.uint8) for ends in (self.begin, self.end)]
-        return {"tokens": self.tokens(k), "marks": self.cut(k, self.cache.marks, *unmarked)}
-
-    def tokens(self, k: int) -> np.ndarray:
-        """int32 [length[k]]: the tokens of raw example k."""
-        return self.cut(k, self.cache.tokens, self.begin, self.end)
-
-    def cut(self, k: int, stored: np.ndarray, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
-        document = self.document[k]
-        shift = len(begin)
-        at, behind = self.cache.offsets[document] - shift, self.cache.offsets[document + 1]
-        start = at + self.start[k]
-        stop = start + self.length[k]
-        text = stored[max(start, at + shift) : min(stop, behind)].astype(begin.dtype)
-        if start > at and stop <= behind:
-            return text
-        return np.concatenate(
-            [begin[: max(shift - self.start[k], 0)], text, end[: max(stop - behind, 0)]]
-        )
+        parts = Parts(self.length[numbers])
+        document = self.document[numbers]
+        first, behind = self.cache.offsets[document], self.cache.offsets[document + 1]
+        place = parts.place + parts.each(self.start[numbers] - len(self.begin))  # in the text
+        before, after = place < 0, place >= parts.each(behind - first)
+        at = place + parts.each(first)
+        ends = before | after
+        at[ends] = 0
+        taken = {"tokens": Ragged(self.cache.tokens[at].astype(np.int32), parts)}
+        taken["tokens"].values[before] = self.begin
+        taken["tokens"].values[after] = self.end
+        if self.cache.marks is not None:
+            taken["marks"] = Ragged(np.where(ends, np.uint8(0), self.cache.marks[at]), parts)
+        return taken
 
     def __reduce__(self):
         """A worker process counts the examples itself."""
@@ -124,13 +117,12 @@ class Texts:
     def __len__(self) -> int:
         return len(self.length)
 
-    def __getitem__(self, k: int) -> dict[str, np.ndarray]:
-        """{"inputs": int32 [a], "targets": int32 [b]}; (a, b) = length[k]."""
-        parts = zip(
-            ("inputs", "targets"), (self.start[k], self.target[k]), self.length[k], strict=True
-        )
+    def take(self, numbers: np.ndarray) -> Fields:
+        """{"inputs": int32, a of each, "targets": int32, b of each}; (a, b) = length[k]."""
+        inputs, targets = self.length[numbers].T
         return {
-            name: self.cache.tokens[at : at + count].astype(np.int32) for name, at, count in parts
+            "inputs": stretches(self.cache.tokens, self.start[numbers], inputs),
+            "targets": stretches(self.cache.tokens, self.target[numbers], targets),
         }
 
     def __reduce__(self):

@@ -18,6 +18,7 @@ import numpy as np
 
 from pretrain_jax.data.cache import TokenCache
 from pretrain_jax.errors import DataError
+from pretrain_jax.ragged import Fields, Parts, Ragged, stretches
 
 WALK = 1 << 16
 """Tokens of a document that are walked through one after the other; all walks go in step."""
@@ -87,14 +88,14 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.length)
 
-    def __getitem__(self, k: int) -> dict[str, np.ndarray]:
-        """{"first": int32 [a], "second": int32 [b], "is_next": int32 [1]}; a + b = length[k]."""
-        first, first_length, second, second_length, is_next = (part[k] for part in self.pairs)
-        tokens = self.cache.tokens
+    def take(self, numbers: np.ndarray) -> Fields:
+        """{"first": int32, a of each, "second": int32, b of each, "is_next": int32, 1 of each};
+        a + b = length[k]."""
+        pairs, tokens = Round(*(part[numbers] for part in self.pairs)), self.cache.tokens
         return {
-            "first": tokens[first : first + first_length].astype(np.int32),
-            "second": tokens[second : second + second_length].astype(np.int32),
-            "is_next": np.array([is_next], np.int32),
+            "first": stretches(tokens, pairs.first, pairs.first_length),
+            "second": stretches(tokens, pairs.second, pairs.second_length),
+            "is_next": Ragged(pairs.is_next.astype(np.int32), Parts(np.ones(len(numbers)))),
         }
 
     def __reduce__(self):

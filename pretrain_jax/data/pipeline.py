@@ -5,8 +5,7 @@ row `permute(n % R, R, seed, epoch)` of its plan of R rows, in epoch n // R. Not
 between rows, so hosts, worker processes, prefetching and restarts cannot change the order.
 """
 
-import itertools
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,10 +16,13 @@ from absl import flags
 from pretrain_jax.batch import is_text
 from pretrain_jax.data.cache import TokenCache
 from pretrain_jax.data.order import permute
-from pretrain_jax.data.pack import pack
+from pretrain_jax.data.pack import blank, pack
 from pretrain_jax.data.plan import Rows, planned_rows
 from pretrain_jax.errors import DataError
+from pretrain_jax.ragged import Fields, Parts
 
+CODE_VERSION = 2
+"""Of the rows that a seed gives: a run goes on only with those that it began with."""
 EVAL_SEED = 0
 ENDLESS = 1 << 40
 Batch = dict[str, np.ndarray]
@@ -35,14 +37,14 @@ class Examples(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, k: int) -> dict[str, np.ndarray]: ...
+    def take(self, numbers: np.ndarray) -> Fields: ...
 
 
 @dataclass(frozen=True)
 class Member:
     """One member of a mixture: a plan over raw examples, and what makes an example of each.
 
-    corrupt   corrupt(raw example, rng, vocab) -> fields; pure
+    corrupt   corrupt(raw examples, uniform, vocab) -> their fields; pure
     vocab     the tokenizer, handed to `corrupt`
     rate      rows of this member, relative to the others'
     copies    0: noise is drawn afresh in every epoch; n: epoch e has the noise of epoch e mod n
@@ -50,7 +52,7 @@ class Member:
 
     examples: Examples
     rows: Rows
-    corrupt: Callable[..., Mapping[str, np.ndarray]]
+    corrupt: Callable[..., Fields]
     vocab: Any
     rate: float = 1.0
     copies: int = 0
@@ -62,7 +64,7 @@ class Member:
         *,
         lengths: Callable[[Any], Mapping[str, Any]],
         budgets: Mapping[str, int],
-        corrupt: Callable[..., Mapping[str, np.ndarray]],
+        corrupt: Callable[..., Fields],
         vocab: Any,
         rate: float = 1.0,
         copies: int = 0,
@@ -86,28 +88,54 @@ class Member:
         rows = planned_rows(parent, np.stack(needs, 1), np.array([budgets[a] for a in axes]))
         return cls(examples, rows, corrupt, vocab, rate, copies)
 
-    def row(self, number: int, place: int, seed: int, name: int) -> list[Mapping[str, np.ndarray]]:
-        """The examples of row `place` of the plan, in the epoch of the member's row `number`."""
-        epoch = number // len(self.rows)
-        epoch = epoch % self.copies if self.copies else epoch
-        draws = noise(np.array([seed % (1 << 64), epoch << 16 | name], np.uint64))
-        return [
-            self.corrupt(self.examples[k], draws(k), self.vocab) for k in self.rows[place].tolist()
-        ]
+    def take(self, numbers: np.ndarray, seed: int, name: int) -> tuple[Fields, np.ndarray]:
+        """(the examples of the member's rows `numbers` [R], how many each row has).
+
+        Row n is the row `permute(n % R, R, seed, epoch)` of the plan, in epoch n // R.
+        """
+        epochs = numbers // len(self.rows)
+        places = np.empty_like(numbers)
+        for epoch in np.unique(epochs):  # those of a batch are few
+            now = epochs == epoch
+            shuffled = numbers[now] - epoch * len(self.rows)
+            places[now] = permute(shuffled, len(self.rows), seed, int(epoch), name)
+        chosen = self.rows.take(places)
+        drawn = epochs % self.copies if self.copies else epochs
+        noise = Noise(seed, name, drawn, places, chosen.parts)
+        return self.corrupt(
+            self.examples.take(chosen.values), noise, self.vocab
+        ), chosen.parts.sizes
 
 
-def noise(key: np.ndarray) -> Callable[[int], np.random.Generator]:
-    """The draws of one example after the other: Philox counts, so that its state is set (1 us)
-    where another generator would have to be made (12 us). Each call ends the draws of the last."""
-    philox = np.random.Philox(key=key)
-    state, draws = philox.state, np.random.Generator(philox)
+class Noise:
+    """The random numbers of the examples of some rows: each row has its own, wherever it is made.
 
-    def of(example: int) -> np.random.Generator:
-        state["state"]["counter"][1] = example
-        philox.state = state
-        return draws
+    Philox counts, so that its state is set (1 us) where another generator would have to be made
+    (12 us).
+    """
 
-    return of
+    def __init__(
+        self, seed: int, name: int, epochs: np.ndarray, places: np.ndarray, examples: Parts
+    ):
+        self.philox = np.random.Philox(key=np.array([seed % (1 << 64), name], np.uint64))
+        self.generator = np.random.Generator(self.philox)
+        self.state = self.philox.state
+        self.rows = list(zip(places.tolist(), epochs.tolist(), strict=True))
+        self.examples = examples
+        self.call = 0
+
+    def __call__(self, sizes: np.ndarray) -> np.ndarray:
+        """float64 in [0, 1), `sizes` [E] of them for the examples (corruption.Uniform)."""
+        so_far = np.append(0, sizes.cumsum())
+        behind = so_far[self.examples.starts + self.examples.sizes].tolist()
+        drawn, at = np.empty(behind[-1]), 0
+        for row, end in zip(self.rows, behind, strict=True):
+            self.state["state"]["counter"][:] = (0, self.call, *row)
+            self.philox.state = self.state
+            self.generator.random(out=drawn[at:end])
+            at = end
+        self.call += 1
+        return drawn
 
 
 @dataclass(frozen=True)
@@ -153,28 +181,19 @@ class Stream:
 
     def batch(self, numbers: Sequence[int], seed: int) -> Batch:
         """The rows with these numbers, packed: arrays [B, ...]. A number below 0 is padding."""
-        owners = [self.member_of(number) if number >= 0 else None for number in numbers]
-        rows: list[list] = [[] for _ in numbers]
+        owners = [self.member_of(number) if number >= 0 else (-1, -1) for number in numbers]
+        owner, own = np.array(owners, np.int64).reshape(-1, 2).T
+        batch = blank(len(numbers), self.fields, self.budgets)
         for m, member in enumerate(self.members):
-            mine = [(i, owner[1]) for i, owner in enumerate(owners) if owner and owner[0] == m]
-            for i, number, place in places(mine, len(member.rows), seed, m):
-                rows[i] = member.row(number, place, seed, m)
-        return pack(
-            rows,
-            fields=self.fields,
-            budgets=self.budgets,
-            cross_documents=self.cross_documents,
-        )
-
-
-def places(
-    mine: list[tuple[int, int]], size: int, seed: int, name: int
-) -> Iterator[tuple[int, int, int]]:
-    """(i, number, row of the plan) for each (i, number); the epochs of a batch are few."""
-    for epoch, group in itertools.groupby(mine, lambda pair: pair[1] // size):
-        at, numbers = zip(*group, strict=True)
-        found = permute(np.array(numbers) - epoch * size, size, seed, epoch, name)
-        yield from zip(at, numbers, found.tolist(), strict=True)
+            mine = (owner == m).nonzero()[0]
+            if len(mine):
+                examples, counts = member.take(own[mine], seed, m)
+                rows = pack(
+                    examples, counts, budgets=self.budgets, cross_documents=self.cross_documents
+                )
+                for name, values in rows.items():
+                    batch[name][mine] = values
+        return batch
 
 
 def batches(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pretrain_jax.data import atomic
+from pretrain_jax.ragged import Ragged, stretches
 
 CODE_VERSION = 1
 WINDOW = 256
@@ -34,6 +35,11 @@ class Rows:
 
     def __getitem__(self, row: int) -> np.ndarray:
         return self.order[self.row_offsets[row] : self.row_offsets[row + 1]]
+
+    def take(self, rows: np.ndarray) -> Ragged:
+        """The examples of these rows, one row behind the other."""
+        sizes = self.row_offsets[rows + 1] - self.row_offsets[rows]
+        return stretches(self.order, self.row_offsets[rows], sizes, np.int64)
 
     def __reduce__(self):
         """A worker process opens the files itself."""

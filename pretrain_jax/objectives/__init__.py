@@ -1,16 +1,17 @@
 """Pretraining objectives; every module of this folder is a name for `objective.name`.
 
 A module offers `build(**options) -> Objective`. An objective is a vertical slice: its host half
-(`corrupt`, numpy) makes a raw example into the fields of the contract, its device half (`loss`,
+(`corrupt`, numpy) makes raw examples into the fields of the contract, its device half (`loss`,
 `metrics`, jax) makes fields into sums.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pretrain_jax import losses
 from pretrain_jax.layers.makers import Maker
+from pretrain_jax.ragged import Fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +32,9 @@ class Objective:
     and for "texts" is [..., 2], inputs and targets."""
     budgets: Callable[[int], dict[str, int]]
     """budgets(seq_len) -> length of each axis of a row."""
-    corrupt: Callable[..., dict[str, Any]]
-    """corrupt(example, rng, vocab) -> fields. Pure: 1-D int arrays in, 1-D arrays out."""
+    corrupt: Callable[..., Fields]
+    """corrupt(raw examples, uniform, vocab) -> their fields. Pure: sequences (ragged.py) in, and
+    out; uniform (corruption/__init__.py) is called equally often whatever the examples."""
     yardsticks: tuple[str, ...]
     """Which baselines of data/yardsticks.py score the same tokens."""
     needs: tuple[str, ...] = ()
@@ -61,6 +63,7 @@ class Objective:
     """metrics(apply, params, batch, rng, special) -> {name: (sum, weight)} of an evaluation batch:
     "text" (nats of the predicted text tokens) and what else says whether the model learns. A name
     that begins with "yardstick/" is a baseline."""
-    probes: Callable[..., Sequence[Mapping[str, Any]]] | None = None
-    """probes(example, vocab) -> one fields dict for each text token of a raw example, in which it
-    alone is masked and predicted: pseudo-perplexity (Salazar et al. 2020). Encoders have them."""
+    probes: Callable[..., Fields] | None = None
+    """probes(raw example, vocab) -> the fields of one example for each of its text tokens, in which
+    that token alone is masked and predicted: pseudo-perplexity (Salazar et al. 2020). Encoders have
+    them."""

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from pretrain_jax.corruption.render import ones
 from pretrain_jax.objectives import Objective
+from pretrain_jax.ragged import Fields, Parts, Ragged
 
 
 def build() -> Objective:
@@ -32,12 +34,19 @@ def build() -> Objective:
     )
 
 
-def shift(example: dict[str, np.ndarray], rng: Any, vocab: Any) -> dict[str, np.ndarray]:
+def shift(examples: Fields, uniform: Any, vocab: Any) -> Fields:
     """Input and answer, one apart: [1, 5, 6, 2] -> tokens [1, 5, 6], targets [5, 6, 2].
 
-    Nothing is drawn: rng and vocab are unused, as in every objective without noise.
+    Nothing is drawn: uniform and vocab are unused, as in every objective without noise.
     """
-    del rng, vocab
-    raw = example["tokens"]
-    weights = np.ones(len(raw) - 1, np.float32)
-    return {"tokens": raw[:-1], "targets": raw[1:], "weights": weights}
+    del uniform, vocab
+    texts = examples["tokens"]
+    parts = Parts(texts.parts.sizes - 1)
+    first, last = np.ones((2, len(texts.values)), np.bool_)
+    first[texts.parts.starts] = False
+    last[texts.parts.starts + parts.sizes] = False
+    return {
+        "tokens": Ragged(texts.values[last], parts),
+        "targets": Ragged(texts.values[first], parts),
+        "weights": ones(parts),
+    }

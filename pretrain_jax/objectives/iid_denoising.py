@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 
 from pretrain_jax import registry
-from pretrain_jax.corruption import masking, noise, render
-from pretrain_jax.corruption.forms import Form, between, check_rate, form
+from pretrain_jax.corruption import Uniform, masking, noise, render
+from pretrain_jax.corruption.forms import Form, check_rate, form
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.objectives import Objective
 from pretrain_jax.objectives.masked_lm import text_ids
+from pretrain_jax.ragged import Fields, Ragged, around
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Style:
     """(n, count, runs) -> most tokens of inputs and of targets, without their ends."""
     sentinels: Callable[[int], int]
     """runs -> sentinels that an example may take."""
-    write: Callable[..., tuple[np.ndarray, np.ndarray]]
-    """(tokens, drawn noise, vocab, rng, replaced, random) -> inputs and targets, without ends."""
+    write: Callable[..., tuple[Ragged, Ragged]]
+    """(texts, noise, vocab, uniform, replaced, random) -> inputs and targets, without ends."""
 
 
 def build(
@@ -96,48 +97,49 @@ def noise_of(n: Any, rate: float) -> tuple[Any, Any]:
 
 
 def corrupt(
-    example: dict[str, np.ndarray],
-    rng: np.random.Generator,
+    examples: Fields,
+    uniform: Uniform,
     vocab: Any,
     *,
     shape: Form,
     rate: float,
-    write: Callable[..., tuple[np.ndarray, np.ndarray]],
-) -> dict[str, np.ndarray]:
-    """The fields of {"tokens": int32 [n]}."""
-    tokens = example["tokens"]
-    count, _ = noise_of(len(tokens), rate)
-    drawn = noise.random_tokens(len(tokens), int(count), rng)
+    write: Callable[..., tuple[Ragged, Ragged]],
+) -> Fields:
+    """The fields of {"tokens": int32 texts}."""
+    texts = examples["tokens"]
+    counts, _ = noise_of(texts.parts.sizes, rate)
+    drawn = noise.random_tokens(texts.parts, counts, uniform)
     end = (vocab.eos,)
-    inputs, targets = (between((), part, end) for part in write(tokens, drawn, vocab, rng))
+    inputs, targets = (around(each, (), end) for each in write(texts, drawn, vocab, uniform))
     return shape.write(inputs, targets, vocab)
 
 
-def masked(tokens, drawn, vocab, rng, replaced, random):
+def masked(texts, drawn, vocab, uniform, replaced, random):
     """The text with sentinels and random tokens in it, and the whole text."""
     hidden = masking.mask_tokens(
-        tokens,
+        texts.values,
         drawn,
-        rng,
+        texts.parts,
+        uniform,
         mask=vocab.sentinel(0),
         replaced=replaced,
         random=random,
         candidates=text_ids(vocab),
     )
-    return hidden, tokens
+    return texts._replace(values=hidden), texts
 
 
-def spans(tokens, drawn, vocab, rng, replaced, random):
+def spans(texts, drawn, vocab, uniform, replaced, random):
     """The text with a sentinel for each run of noise, and the runs behind their sentinels."""
-    del rng, replaced, random  # of "all" alone
-    runs = noise.given(drawn > 0)
-    return render.with_sentinels(tokens, runs, vocab.sentinels)
+    del uniform, replaced, random  # of "all" alone
+    runs = noise.given(texts.parts, drawn > 0)
+    return render.with_sentinels(texts, runs, vocab.sentinels)
 
 
-def alone(tokens, drawn, vocab, rng, replaced, random):
+def alone(texts, drawn, vocab, uniform, replaced, random):
     """The text without the noise, and the noise."""
-    del vocab, rng, replaced, random  # of "all" alone
-    return render.drop(tokens, drawn), tokens[drawn > 0]
+    del vocab, uniform, replaced, random  # of "all" alone
+    return render.drop(texts, drawn), texts.where(drawn > 0)
 
 
 STYLES = {

@@ -14,7 +14,7 @@ Text "a b c d e" with c predicted, [CLS] = 5, [SEP] = 6, [MASK] = 4, a = 10 .. e
     weights     1
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 
 from pretrain_jax import registry
-from pretrain_jax.corruption import masking, noise
-from pretrain_jax.corruption.render import frame
+from pretrain_jax.corruption import Uniform, masking, noise
+from pretrain_jax.corruption.render import ones
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.objectives import Objective
+from pretrain_jax.ragged import Fields, Parts, Ragged, around
 
-Fields = dict[str, np.ndarray]
 FIELDS = ("tokens", "predict_at", "targets", "weights")
 NEEDS = ("mask", "cls", "sep")
 YARDSTICKS = ("uniform", "unigram")
@@ -35,9 +35,12 @@ SPECIALS = 2
 """[CLS] and [SEP] around a text."""
 
 
-def single_tokens(starts: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """`count` tokens, each drawn for itself, wherever words start."""
-    return noise.random_tokens(len(starts), count, rng)
+def single_tokens(
+    texts: Parts, counts: np.ndarray, uniform: Uniform, *, starts: np.ndarray
+) -> np.ndarray:
+    """`counts` tokens of each text, each drawn for itself, wherever words start."""
+    del starts
+    return noise.random_tokens(texts, counts, uniform)
 
 
 NOISE = {
@@ -45,7 +48,7 @@ NOISE = {
     "words": noise.whole_words,
     "spans": noise.geometric_spans,
 }
-"""Which tokens are predicted: draw(starts bool [n], count, rng) -> noise [n]."""
+"""Which tokens are predicted: draw(texts, counts [E], uniform, starts=bool [T]) -> noise [T]."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,6 @@ class Masking:
 
         512 at a rate of 0.15 -> 77.
         """
-        if isinstance(tokens, int):  # as it is for every example: ten times quicker
-            return max(1, round(self.rate * tokens))
         return np.maximum(1, np.rint(self.rate * tokens).astype(np.int64))
 
     def budget(self, seq_len: int) -> int:
@@ -102,22 +103,24 @@ class Masking:
 
     def hide(
         self,
-        text: np.ndarray,
+        texts: Ragged,
         starts: np.ndarray,
-        tokens: int,
-        rng: np.random.Generator,
+        specials: int,
+        uniform: Uniform,
         vocab: Any,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(what the model reads, noise), both int32 [n], of the text of an example.
+        """(what the model reads, noise), both int32 [T], of the texts of examples.
 
-        text int32 [n]; starts bool [n]: where words begin; tokens: how many the example has, with
-        its specials.
+        starts: bool [T], where words begin; specials: how many each example will have.
         """
-        drawn = self.draw(starts, min(self.count(tokens), len(text)), rng)
+        sizes = texts.parts.sizes
+        counts = np.minimum(self.count(sizes + specials), sizes)
+        drawn = self.draw(texts.parts, counts, uniform, starts=starts)
         hidden = masking.mask_tokens(
-            text,
+            texts.values,
             drawn,
-            rng,
+            texts.parts,
+            uniform,
             mask=vocab.mask,
             replaced=self.replaced,
             random=self.random,
@@ -196,36 +199,42 @@ def room(seq_len: int, specials: int, least: int) -> int:
     return seq_len - specials
 
 
-def corrupt(example: Fields, rng: np.random.Generator, vocab: Any, *, how: Masking) -> Fields:
-    """{"tokens": [n]} -> tokens [n + 2]; predict_at, targets, weights [P]."""
-    text = example["tokens"]
-    hidden, drawn = how.hide(text, vocab.word_starts[text], len(text) + SPECIALS, rng, vocab)
-    return predicted(text, hidden, np.flatnonzero(drawn), vocab)
+def corrupt(examples: Fields, uniform: Uniform, vocab: Any, *, how: Masking) -> Fields:
+    """{"tokens": texts of n} -> tokens, n + 2 of each; predict_at, targets, weights, P of each."""
+    texts = examples["tokens"]
+    starts = vocab.word_starts[texts.values]
+    hidden, drawn = how.hide(texts, starts, SPECIALS, uniform, vocab)
+    return predicted(texts, hidden, drawn.nonzero()[0], vocab)
 
 
-def predicted(text: np.ndarray, hidden: np.ndarray, at: np.ndarray, vocab: Any) -> Fields:
-    """The fields of [CLS] hidden [SEP], where the tokens of `text` at places `at` are predicted."""
-    return {"tokens": frame(hidden, vocab.cls, vocab.sep), **answers(text, at, at + 1)}
+def predicted(texts: Ragged, hidden: np.ndarray, at: np.ndarray, vocab: Any) -> Fields:
+    """The fields of [CLS] hidden [SEP], where the tokens of `texts` at `at` are predicted."""
+    tokens = around(texts._replace(values=hidden), (vocab.cls,), (vocab.sep,))
+    return {"tokens": tokens, **answers(texts, at, texts.parts.place[at] + 1)}
 
 
-def answers(text: np.ndarray, at: np.ndarray, predict_at: np.ndarray) -> Fields:
-    """The tokens of `text` at places `at`, which in the stream are the places `predict_at`."""
+def answers(texts: Ragged, at: np.ndarray, predict_at: np.ndarray) -> Fields:
+    """The tokens of `texts` at places `at`, which in their streams are the places `predict_at`."""
+    parts = texts.parts.counts(at)
     return {
-        "predict_at": predict_at,
-        "targets": text[at],
-        "weights": np.ones(len(at), np.float32),
+        "predict_at": Ragged(predict_at, parts),
+        "targets": Ragged(texts.values[at], parts),
+        "weights": ones(parts),
     }
 
 
-def probes(example: Fields, vocab: Any) -> list[Fields]:
-    """One example for each token of the text, in which that token alone is masked and predicted."""
-    text = example["tokens"]
-    return [predicted(text, hidden, at, vocab) for hidden, at in singly(text, vocab)]
+def probes(example: Fields, vocab: Any) -> Fields:
+    """One example for each token of a text, in which that token alone is masked and predicted."""
+    return predicted(*singly(example["tokens"], vocab), vocab)
 
 
-def singly(text: np.ndarray, vocab: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(`text` with [MASK] at one place, that place as an array [1]) for each of its places."""
-    for place in range(len(text)):
-        hidden, at = text.copy(), np.array([place])
-        hidden[at] = vocab.mask
-        yield hidden, at
+def singly(text: Ragged, vocab: Any) -> tuple[Ragged, np.ndarray, np.ndarray]:
+    """A text as often as it has tokens; all these with one [MASK] in each; where these are.
+
+    The text "a b" -> "a b a b", "[MASK] b a [MASK]" and the places 0, 3.
+    """
+    n = text.parts.total
+    copies = Ragged(np.tile(text.values, n), Parts(np.full(n, n)))
+    hidden, at = copies.values.copy(), np.arange(n) * (n + 1)
+    hidden[at] = vocab.mask
+    return copies, hidden, at

@@ -25,6 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from pretrain_jax import losses
+from pretrain_jax.corruption import Uniform
+from pretrain_jax.corruption.render import ones
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.layers.heads import PooledClassifier
 from pretrain_jax.layers.initializers import TruncatedNormal
@@ -34,13 +36,13 @@ from pretrain_jax.objectives.masked_lm import (
     FIELDS,
     NEEDS,
     YARDSTICKS,
-    Fields,
     Masking,
     answers,
     chosen,
     room,
     singly,
 )
+from pretrain_jax.ragged import Fields, Parts, Ragged, side_by_side
 
 SPECIALS = 3
 """[CLS] A [SEP] B [SEP]."""
@@ -96,48 +98,61 @@ def build(
     )
 
 
-def corrupt(example: Fields, rng: np.random.Generator, vocab: Any, *, how: Masking) -> Fields:
-    """{"first": [a], "second": [b], "is_next": [1]} -> tokens, types [a + b + 3], answers."""
-    text, first = joined(example)
-    starts = vocab.word_starts[text]
-    starts[first] = True  # a word does not run from one text into the other
-    hidden, drawn = how.hide(text, starts, len(text) + SPECIALS, rng, vocab)
-    label = 1 - example["is_next"]
-    return predicted(text, first, label, hidden, np.flatnonzero(drawn), vocab)
+def corrupt(examples: Fields, uniform: Uniform, vocab: Any, *, how: Masking) -> Fields:
+    """{"first": texts of a, "second": of b, "is_next": 1 of each} -> tokens, types, a + b + 3 of
+    each; answers."""
+    texts, first = joined(examples)
+    starts = vocab.word_starts[texts.values]
+    starts[texts.parts.starts + first] = True  # no word runs from one text into the other
+    hidden, drawn = how.hide(texts, starts, SPECIALS, uniform, vocab)
+    labels = 1 - examples["is_next"].values
+    return predicted(texts, first, labels, hidden, drawn.nonzero()[0], vocab)
 
 
 def predicted(
-    text: np.ndarray, first: int, label: np.ndarray, hidden: np.ndarray, at: np.ndarray, vocab: Any
+    texts: Ragged,
+    first: np.ndarray,
+    labels: np.ndarray,
+    hidden: np.ndarray,
+    at: np.ndarray,
+    vocab: Any,
 ) -> Fields:
-    """The fields of a pair of which the model reads `hidden` [a + b] and predicts places `at`.
+    """The fields of pairs of which the model reads `hidden` and predicts the places `at` of all.
 
-    text int32 [a + b]; first = a; label int32 [1].
+    texts   both texts of a pair as one, of a + b tokens
+    first   int [E], the a of each
+    labels  int32 [E]
     """
-    tokens = np.empty(len(text) + SPECIALS, hidden.dtype)
-    tokens[0], tokens[first + 1], tokens[-1] = vocab.cls, vocab.sep, vocab.sep
-    tokens[1 : first + 1], tokens[first + 2 : -1] = hidden[:first], hidden[first:]
-    types = np.zeros(len(tokens), np.int32)
-    types[first + 2 :] = 1
+    in_second = texts.parts.place >= texts.parts.each(first)
+    streams = Parts(texts.parts.sizes + SPECIALS)
+    tokens = np.full(streams.total, vocab.sep, hidden.dtype)
+    tokens[np.arange(len(hidden)) + texts.parts.of * SPECIALS + 1 + in_second] = hidden
+    tokens[streams.starts] = vocab.cls
+    types = streams.place > streams.each(first + 1)
+    one = Parts(np.ones(len(streams), np.int64))
     return {
-        "tokens": tokens,
-        **answers(text, at, at + 1 + (at >= first)),
-        "types": types,
-        "example_at": np.zeros(1, np.int32),
-        "labels": label,
-        "label_weights": np.ones(1, np.float32),
+        "tokens": Ragged(tokens, streams),
+        **answers(texts, at, texts.parts.place[at] + 1 + in_second[at]),
+        "types": Ragged(types.astype(np.int32), streams),
+        "example_at": Ragged(np.zeros(len(one), np.int32), one),
+        "labels": Ragged(labels, one),
+        "label_weights": ones(one),
     }
 
 
-def joined(example: Fields) -> tuple[np.ndarray, int]:
-    """Both texts as one [a + b], and a."""
-    return np.concatenate([example["first"], example["second"]]), len(example["first"])
+def joined(examples: Fields) -> tuple[Ragged, np.ndarray]:
+    """Both texts of each pair as one, and the tokens of the first, int [E]."""
+    first = examples["first"]
+    return side_by_side(first, examples["second"]), first.parts.sizes
 
 
-def probes(example: Fields, vocab: Any) -> list[Fields]:
+def probes(example: Fields, vocab: Any) -> Fields:
     """One pair for each token of both texts, in which that token alone is masked and predicted."""
     text, first = joined(example)
-    label = 1 - example["is_next"]
-    return [predicted(text, first, label, hidden, at, vocab) for hidden, at in singly(text, vocab)]
+    copies, hidden, at = singly(text, vocab)
+    labels = 1 - example["is_next"].values
+    n = len(copies.parts)
+    return predicted(copies, first.repeat(n), labels.repeat(n), hidden, at, vocab)
 
 
 def loss(

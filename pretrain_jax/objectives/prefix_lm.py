@@ -23,15 +23,10 @@ from typing import Any
 import numpy as np
 
 from pretrain_jax import registry
-from pretrain_jax.corruption.forms import (
-    Form,
-    between,
-    check_mode,
-    check_rate,
-    form,
-    mode_tokens,
-)
+from pretrain_jax.corruption import Uniform, whole
+from pretrain_jax.corruption.forms import Form, check_mode, check_rate, form, mode_tokens
 from pretrain_jax.objectives import Objective
+from pretrain_jax.ragged import Fields, around
 
 
 def build(
@@ -83,22 +78,24 @@ SPLITS = {"uniform": uniform, "fixed": fixed}
 
 
 def corrupt(
-    example: dict[str, np.ndarray],
-    rng: np.random.Generator,
+    examples: Fields,
+    uniform: Uniform,
     vocab: Any,
     *,
     shape: Form,
     rate: float,
     split: str,
     mode: int,
-) -> dict[str, np.ndarray]:
-    """The fields of {"tokens": int32 [n]}; n is at least 2 in one stream.
+) -> Fields:
+    """The fields of {"tokens": int32 texts}, of at least 2 tokens in one stream.
 
     In memory form a text of one token is a target with nothing but the end before it, as in T5.
     """
-    tokens = example["tokens"]
-    fewest, most = SPLITS[split](len(tokens), rate)
-    place = int(rng.integers(fewest, most + 1))
+    texts = examples["tokens"]
+    parts = texts.parts
+    fewest, most = SPLITS[split](parts.sizes, rate)
+    cut = fewest + whole(uniform(np.ones_like(parts.sizes)), most - fewest + 1)
+    is_input = parts.place < parts.each(cut)
     end = () if shape.one_stream else (vocab.eos,)
-    before = between(mode_tokens(mode, vocab), tokens[:place], end)
-    return shape.write(before, between((), tokens[place:], end), vocab)
+    inputs = around(texts.where(is_input), mode_tokens(mode, vocab), end)
+    return shape.write(inputs, around(texts.where(~is_input), (), end), vocab)

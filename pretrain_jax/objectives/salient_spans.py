@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from pretrain_jax.corruption import salient
+from pretrain_jax.corruption import Uniform, salient, whole
 from pretrain_jax.corruption.forms import Form, check_rate, form
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.objectives import Objective
 from pretrain_jax.objectives.span_corruption import denoised, span_metrics
+from pretrain_jax.ragged import Fields, Ragged
 
 FALLBACK = 3
 """Tokens of the random span where nothing is salient: T5's mean span."""
@@ -75,26 +76,30 @@ def most_noise(n: Any, rate: float, longest: int) -> Any:
 
 
 def corrupt(
-    example: dict[str, np.ndarray],
-    rng: np.random.Generator,
+    examples: Fields,
+    uniform: Uniform,
     vocab: Any,
     *,
     shape: Form,
     rate: float,
     spans: int,
     longest: int,
-) -> dict[str, np.ndarray]:
-    """The fields of {"tokens": int32 [n]}, and "marks": uint8 [n] where the data has marks."""
-    tokens = example["tokens"]
-    n = len(tokens)
-    if "marks" in example:
-        starts, stops = salient.marked(example["marks"])
+) -> Fields:
+    """The fields of {"tokens": int32 texts}, and "marks": uint8 alike where the data has marks."""
+    texts = examples["tokens"]
+    if "marks" in examples:
+        found = [salient.marked(marks) for marks in examples["marks"].split()]
     else:
-        starts, stops = salient.found(tokens, vocab)
-    short = stops - starts <= longest
-    starts, stops = starts[short], stops[short]
-    if len(starts) == 0:
-        starts = rng.integers(max(n - FALLBACK, 0) + 1, size=1)
-        stops = np.minimum(starts + FALLBACK, n)
-    count = int(most_noise(n, rate, longest))
-    return denoised(tokens, salient.draw(starts, stops, n, count, spans, rng), vocab, shape)
+        found = [salient.found(tokens, vocab) for tokens in texts.split()]
+    sizes = texts.parts.sizes
+    begin = whole(uniform(np.ones_like(sizes)), np.maximum(sizes - FALLBACK, 0) + 1)
+    end = np.minimum(begin + FALLBACK, sizes)
+    chosen = []
+    for i, (starts, stops) in enumerate(found):
+        short = stops - starts <= longest
+        some = short.any()
+        chosen.append((starts[short], stops[short]) if some else (begin[i : i + 1], end[i : i + 1]))
+    starts, stops = (Ragged.joined(edge, np.int64) for edge in zip(*chosen, strict=True))
+    counts = most_noise(sizes, rate, longest)
+    drawn = salient.draw(texts.parts, starts, stops, counts, spans, uniform)
+    return denoised(texts, drawn, vocab, shape)

@@ -29,13 +29,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from pretrain_jax import losses
-from pretrain_jax.corruption import noise
+from pretrain_jax.corruption import Uniform, noise
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.layers.heads import SpanBoundary
 from pretrain_jax.layers.initializers import Normal
 from pretrain_jax.layers.makers import maker
 from pretrain_jax.objectives import Objective, masked_lm
-from pretrain_jax.objectives.masked_lm import FIELDS, SPECIALS, Fields, Masking
+from pretrain_jax.objectives.masked_lm import FIELDS, SPECIALS, Masking
+from pretrain_jax.ragged import Fields, Parts, Ragged
 
 POSITION_WIDTH = 200
 INIT = Normal(0.02)
@@ -82,44 +83,51 @@ def build(
 
 
 def corrupt(
-    example: Fields,
-    rng: np.random.Generator,
+    examples: Fields,
+    uniform: Uniform,
     vocab: Any,
     *,
     how: Masking,
     boundary_positions: int,
 ) -> Fields:
-    """{"tokens": [n]} -> tokens [n + 2] and, along P, what is predicted and the boundaries."""
-    text = example["tokens"]
-    hidden, drawn = how.hide(text, vocab.word_starts[text], len(text) + SPECIALS, rng, vocab)
-    at = np.flatnonzero(drawn)
+    """{"tokens": texts of n} -> tokens, n + 2 of each, and, P of each, predictions and bounds."""
+    texts = examples["tokens"]
+    starts = vocab.word_starts[texts.values]
+    hidden, drawn = how.hide(texts, starts, SPECIALS, uniform, vocab)
+    at = drawn.nonzero()[0]
     return {
-        **masked_lm.predicted(text, hidden, at, vocab),
-        **boundaries(drawn, at, boundary_positions),
+        **masked_lm.predicted(texts, hidden, at, vocab),
+        **boundaries(texts.parts, drawn, at, boundary_positions),
     }
 
 
-def boundaries(drawn: np.ndarray, at: np.ndarray, most: int) -> Fields:
-    """The span of each prediction: noise [n] of the text, of which places `at` [P] are predicted.
+def boundaries(texts: Parts, drawn: np.ndarray, at: np.ndarray, most: int) -> Fields:
+    """The span of each prediction: noise [T] of the texts, of which places `at` are predicted.
 
     0 in all four fields where the boundary predicts nothing.
     """
-    span = drawn[at]
-    first, last = at[span.searchsorted(span)], at[span.searchsorted(span, side="right") - 1]
-    inside = at - first
-    counts = (first > 0) & (last < len(drawn) - 1) & (inside < most)
+    begins = noise.firsts(texts, drawn)[at]
+    span = begins.cumsum() - 1  # of each prediction
+    ends = np.roll(begins, -1)
+    first, last = (texts.place[at[edge]][span] for edge in (begins, ends))
+    inside = texts.place[at] - first
+    counts = (first > 0) & (last < texts.sizes[texts.of[at]] - 1) & (inside < most)
+    parts = texts.counts(at)
     return {
-        "left_at": first * counts,  # the places outside of the span; [CLS] shifts them by 1
-        "right_at": (last + 2) * counts,
-        "span_positions": inside * counts,
-        "span_weights": counts.astype(np.float32),
+        "left_at": Ragged(first * counts, parts),  # outside of the span; [CLS] shifts by 1
+        "right_at": Ragged((last + 2) * counts, parts),
+        "span_positions": Ragged(inside * counts, parts),
+        "span_weights": Ragged(counts.astype(np.float32), parts),
     }
 
 
-def probes(example: Fields, vocab: Any) -> list[Fields]:
+def probes(example: Fields, vocab: Any) -> Fields:
     """masked_lm's, in which the boundaries predict nothing."""
-    nothing = boundaries(np.ones(1, np.int32), np.zeros(1, np.int64), 0)
-    return [{**fields, **nothing} for fields in masked_lm.probes(example, vocab)]
+    copies, hidden, at = masked_lm.singly(example["tokens"], vocab)
+    drawn = np.zeros(len(hidden), np.int32)
+    drawn[at] = 1
+    nothing = boundaries(copies.parts, drawn, at, most=0)
+    return {**masked_lm.predicted(copies, hidden, at, vocab), **nothing}
 
 
 def loss(

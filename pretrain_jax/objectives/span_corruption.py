@@ -23,17 +23,11 @@ import numpy as np
 
 from pretrain_jax import losses
 from pretrain_jax.batch import is_text
-from pretrain_jax.corruption import noise, render
-from pretrain_jax.corruption.forms import (
-    Form,
-    between,
-    check_mode,
-    check_rate,
-    form,
-    mode_tokens,
-)
+from pretrain_jax.corruption import Uniform, noise, render
+from pretrain_jax.corruption.forms import Form, check_mode, check_rate, form, mode_tokens
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.objectives import Objective
+from pretrain_jax.ragged import Fields, Ragged, around
 
 
 def build(
@@ -65,7 +59,8 @@ def build(
     chunks = shape.chunks(lengths)
 
     def sentinels(seq_len: int) -> int:
-        return noise_of(chunks["arrange"](seq_len)["raw_length"], rate, mean_span)[1] + mode
+        _, spans = noise_of(chunks["arrange"](seq_len)["raw_length"], rate, mean_span)
+        return int(spans) + mode
 
     return Objective(
         **chunks,
@@ -87,32 +82,28 @@ def noise_of(n: Any, rate: float, mean_span: float) -> tuple[Any, Any]:
 
 
 def corrupt(
-    example: dict[str, np.ndarray],
-    rng: np.random.Generator,
+    examples: Fields,
+    uniform: Uniform,
     vocab: Any,
     *,
     shape: Form,
     rate: float,
     mean_span: float,
     mode: int,
-) -> dict[str, np.ndarray]:
-    """The fields of {"tokens": int32 [n]}, with spans drawn from rng."""
-    tokens = example["tokens"]
-    n = len(tokens)
-    drawn = (
-        noise.random_spans(n, *noise_of(n, rate, mean_span), rng) if n > 1 else np.ones(n, np.int32)
-    )
-    return denoised(tokens, drawn, vocab, shape, mode)
+) -> Fields:
+    """The fields of {"tokens": int32 texts}."""
+    texts = examples["tokens"]
+    counts, spans = noise_of(texts.parts.sizes, rate, mean_span)
+    drawn = noise.random_spans(texts.parts, counts, spans, uniform)
+    return denoised(texts, drawn, vocab, shape, mode)
 
 
-def denoised(
-    tokens: np.ndarray, drawn: np.ndarray, vocab: Any, shape: Form, mode: int = 0
-) -> dict[str, np.ndarray]:
-    """The fields of a text int32 [n] whose noise is drawn, a sentinel for each group of it."""
-    inputs, targets = render.with_sentinels(tokens, drawn, vocab.sentinels)
+def denoised(texts: Ragged, drawn: np.ndarray, vocab: Any, shape: Form, mode: int = 0) -> Fields:
+    """The fields of texts whose noise is drawn, a sentinel for each group of it."""
+    inputs, targets = render.with_sentinels(texts, drawn, vocab.sentinels)
     end = (vocab.eos,)
     return shape.write(
-        between(mode_tokens(mode, vocab), inputs, end), between((), targets, end), vocab
+        around(inputs, mode_tokens(mode, vocab), end), around(targets, (), end), vocab
     )
 
 

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from pretrain_jax.corruption.forms import Form, between, form
+from pretrain_jax.corruption.forms import Form, form
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.objectives import Objective
+from pretrain_jax.ragged import Fields, around
 
 
 def build(
@@ -78,19 +79,19 @@ def build(
 
 
 def corrupt(
-    example: dict[str, np.ndarray],
-    rng: Any,
+    examples: Fields,
+    uniform: Any,
     vocab: Any,
     *,
     shape: Form,
     prefix: str,
     room: int,
-) -> dict[str, np.ndarray]:
-    """The fields of {"inputs": int32 [a], "targets": int32 [b]}. Nothing is drawn."""
-    del rng
+) -> Fields:
+    """The fields of {"inputs": int32 texts, "targets": int32 texts}. Nothing is drawn."""
+    del uniform
     end = (vocab.eos,)
-    inputs = between(encoded(prefix, vocab, room), example["inputs"], end)
-    return shape.write(inputs, between((), example["targets"], end), vocab)
+    inputs = around(examples["inputs"], encoded(prefix, vocab, room), end)
+    return shape.write(inputs, around(examples["targets"], (), end), vocab)
 
 
 @lru_cache(maxsize=64)

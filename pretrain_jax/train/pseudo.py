@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from pretrain_jax.data import pack
+from pretrain_jax.data.pipeline import Batch
 from pretrain_jax.train.compose import Design
 from pretrain_jax.train.feed import Feed
 from pretrain_jax.train.step import probe_step
@@ -37,25 +38,29 @@ def perplexity(
     return {"valid/pseudo_perplexity": None if mean is None else math.exp(min(mean, 700.0))}
 
 
-def batches(design: Design, feed: Feed) -> Iterator[Mapping[str, np.ndarray]]:
+def batches(design: Design, feed: Feed) -> Iterator[Batch]:
     """Rows that each mask one token of a held-out example: the first tokens of the first source."""
-    member = feed.stream("valid", design.data.seq_len).members[0]
-    probes = design.objective.probes
-    if probes is None:
+    if design.objective.probes is None:
         raise ValueError("only encoders are probed")
-    made = (
-        [probe]
-        for place in range(len(member.rows))
-        for example in member.rows[place]
-        for probe in probes(member.examples[example], feed.tokenizer)
-    )
+    budgets = design.budgets(design.data.seq_len)
+    padding = {k: a[0] for k, a in pack.blank(1, design.objective.fields, budgets).items()}
+    made = probed(feed, design.data.seq_len, design.objective.probes, budgets)
     rows = list(itertools.islice(made, design.eval.pseudo_tokens))
     size = feed.eval_batch_size
-    rows += [[]] * (-len(rows) % size)
-    here = design.rows.here(size)
+    rows += [padding] * (-len(rows) % size)
     for first in range(0, len(rows), size):
-        yield pack.pack(
-            [rows[first + place] for place in here],
-            fields=design.objective.fields,
-            budgets=design.budgets(design.data.seq_len),
-        )
+        mine = [rows[first + place] for place in design.rows.here(size)]
+        yield {name: np.stack([row[name] for row in mine]) for name in padding}
+
+
+def probed(feed: Feed, seq_len: int, probes: Any, budgets: Mapping[str, int]) -> Iterator[Batch]:
+    """The probes of one held-out example after the other, each a row of its own."""
+    member = feed.stream("valid", seq_len).members[0]
+    for row in range(len(member.rows)):
+        for example in member.rows[row]:
+            found = probes(member.examples.take(np.array([example])), feed.tokenizer)
+            alone = np.ones(len(found["tokens"].parts), np.int64)
+            batch = pack.pack(found, alone, budgets=budgets)
+            yield from (
+                {name: array[i] for name, array in batch.items()} for i in range(len(alone))
+            )

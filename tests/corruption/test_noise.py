@@ -5,16 +5,43 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from sequences import groups_of, one
 
-from pretrain_jax.corruption import noise
+from pretrain_jax.corruption import noise, plain
+from pretrain_jax.ragged import Parts
+
+
+def random_tokens(starts, count, rng):
+    return noise.random_tokens(one(starts), np.array([count]), plain(rng))
+
+
+def whole_words(starts, count, rng):
+    return noise.whole_words(one(starts), np.array([count]), plain(rng), starts=starts)
+
+
+def geometric_spans(starts, count, rng):
+    return noise.geometric_spans(one(starts), np.array([count]), plain(rng), starts=starts)
+
+
+def random_spans(n, count, spans, rng):
+    return noise.random_spans(Parts([n]), np.array([count]), np.array([spans]), plain(rng))
+
+
+def third_as_many_spans(starts, count, rng):
+    n = len(starts)
+    return random_spans(n, count, max(1, min(count // 3, n - count)), rng)
+
+
+def groups(drawn):
+    """(starts, stops) of the groups of one text."""
+    return groups_of(one(drawn), drawn)
+
 
 DRAW = {
-    "random_tokens": lambda starts, count, rng: noise.random_tokens(len(starts), count, rng),
-    "whole_words": noise.whole_words,
-    "geometric_spans": noise.geometric_spans,
-    "random_spans": lambda starts, count, rng: noise.random_spans(
-        len(starts), count, max(1, min(count // 3, len(starts) - count)), rng
-    ),
+    "random_tokens": random_tokens,
+    "whole_words": whole_words,
+    "geometric_spans": geometric_spans,
+    "random_spans": third_as_many_spans,
 }
 EXACT = [name for name in DRAW if name != "whole_words"]
 
@@ -43,7 +70,7 @@ def test_groups_are_numbered_in_order_of_place_and_contiguous(draw, n, count):
     for seed in range(20):
         found = draw(words(seed, n), count, np.random.default_rng(seed))
         assert found.dtype == np.int32 and found.shape == (n,)
-        starts, stops = noise.groups(found)
+        starts, stops = groups(found)
         expected = np.zeros(n, np.int32)
         for number, (start, stop) in enumerate(zip(starts, stops, strict=True), 1):
             expected[start:stop] = number
@@ -68,15 +95,14 @@ def test_noise_comes_from_the_generator_alone(draw):
 
 
 @pytest.mark.parametrize("n, count", [(0, 0), (5, 0)])
-@pytest.mark.parametrize("draw", [noise.whole_words, noise.geometric_spans, noise.random_tokens])
+@pytest.mark.parametrize("draw", [whole_words, geometric_spans, random_tokens])
 def test_no_noise_where_none_is_asked_for(draw, n, count):
-    first = n if draw is noise.random_tokens else words(0, n)
-    assert draw(first, count, np.random.default_rng(0)).tolist() == [0] * n
+    assert draw(words(0, n), count, np.random.default_rng(0)).tolist() == [0] * n
 
 
 def test_random_tokens_are_groups_of_one_and_every_choice_is_equally_likely():
     rng = np.random.default_rng(0)
-    draws = Counter(tuple(noise.random_tokens(5, 2, rng)) for _ in range(5000))
+    draws = Counter(tuple(random_tokens(np.ones(5), 2, rng)) for _ in range(5000))
     assert all(sorted(drawn) == [0, 0, 0, 1, 2] for drawn in draws)
     assert equally_likely(draws, kinds=10)
 
@@ -84,13 +110,13 @@ def test_random_tokens_are_groups_of_one_and_every_choice_is_equally_likely():
 @pytest.mark.parametrize("seed", range(30))
 def test_whole_words_are_never_split_and_none_that_fits_is_left(seed):
     starts = words(seed, 200)
-    found = noise.whole_words(starts, 30, np.random.default_rng(seed))
+    found = whole_words(starts, 30, np.random.default_rng(seed))
     begins = starts.copy()
     begins[0] = True
     word = np.cumsum(begins)
     sizes = Counter(word.tolist())
     chosen = set(word[found > 0].tolist())
-    for start, stop in zip(*noise.groups(found), strict=True):
+    for start, stop in zip(*groups(found), strict=True):
         assert begins[start] and stop - start == sizes[word[start]]
     left = 30 - np.count_nonzero(found)
     assert left == 30 - sum(sizes[w] for w in chosen)
@@ -111,7 +137,7 @@ def test_whole_words_are_taken_in_random_order_and_passed_over_as_in_bert():
         expected[frozenset(chosen)] += 1
     rng, draws = np.random.default_rng(0), Counter()
     for _ in range(4800):
-        found = noise.whole_words(starts, count, rng)
+        found = whole_words(starts, count, rng)
         draws[frozenset((np.cumsum(starts) - 1)[found > 0].tolist())] += 1
     assert draws.keys() == expected.keys()
     for chosen, orders in expected.items():
@@ -121,14 +147,14 @@ def test_whole_words_are_taken_in_random_order_and_passed_over_as_in_bert():
 
 def test_where_no_word_fits_the_beginning_of_one_is_taken():
     starts = np.array([1, 0, 0, 0, 1, 0, 0, 0], bool)
-    draws = {tuple(noise.whole_words(starts, 3, np.random.default_rng(seed))) for seed in range(20)}
+    draws = {tuple(whole_words(starts, 3, np.random.default_rng(seed))) for seed in range(20)}
     assert draws == {(1, 1, 1, 0, 0, 0, 0, 0), (0, 0, 0, 0, 1, 1, 1, 0)}
 
 
 def test_span_lengths_have_spanberts_distribution():
     """Geometric(0.2) over 1 .. 10, renormalised: its mean is 3.8, and the tail is not put on 10."""
     size = 100_000
-    lengths = noise.span_lengths(size, np.random.default_rng(0))
+    lengths = noise.span_lengths(np.random.default_rng(0).random(size))
     p = 0.2 * 0.8 ** np.arange(10)
     p /= p.sum()
     counts = np.bincount(lengths, minlength=11)
@@ -137,14 +163,14 @@ def test_span_lengths_have_spanberts_distribution():
         near(n, size * q, (size * q * (1 - q)) ** 0.5) for n, q in zip(counts[1:], p, strict=True)
     )
     assert p @ np.arange(1, 11) == pytest.approx(3.797, abs=1e-3)
-    assert set(noise.span_lengths(100, np.random.default_rng(0), longest=1)) == {1}
+    assert set(noise.span_lengths(np.random.default_rng(0).random(100), longest=1)) == {1}
 
 
 def test_sparse_geometric_spans_keep_the_drawn_lengths():
     """Where spans hardly ever meet, groups are spans: a mean of 3.8 words of one token each."""
     n, count = 1_000_000, 10_000
-    found = noise.geometric_spans(np.ones(n, bool), count, np.random.default_rng(0))
-    starts, stops = noise.groups(found)
+    found = geometric_spans(np.ones(n, bool), count, np.random.default_rng(0))
+    starts, stops = groups(found)
     spread = (stops - starts).std() / len(starts) ** 0.5
     assert near(count / len(starts), 3.797, spread)
 
@@ -152,10 +178,10 @@ def test_sparse_geometric_spans_keep_the_drawn_lengths():
 @pytest.mark.parametrize("seed", range(30))
 def test_geometric_spans_are_whole_words_but_for_the_last_and_neighbours_merge(seed):
     starts = words(seed, 300)
-    found = noise.geometric_spans(starts, 60, np.random.default_rng(seed))
+    found = geometric_spans(starts, 60, np.random.default_rng(seed))
     begins = np.append(starts, True)
     begins[0] = True
-    first, stops = noise.groups(found)
+    first, stops = groups(found)
     assert begins[first].all()
     assert np.count_nonzero(~begins[stops]) <= 1
     assert (first[1:] > stops[:-1]).all()
@@ -165,22 +191,22 @@ def test_geometric_spans_begin_at_every_word_as_often_as_it_has_tokens():
     """A token is drawn, and its word begins the span: here only the first token of that word."""
     starts = np.array([1, 0, 0, 1, 1, 0], bool)
     rng = np.random.default_rng(0)
-    draws = np.sum([noise.geometric_spans(starts, 1, rng) for _ in range(6000)], axis=0)
+    draws = np.sum([geometric_spans(starts, 1, rng) for _ in range(6000)], axis=0)
     assert np.flatnonzero(draws).tolist() == [0, 3, 4]
     for place, p in ((0, 3 / 6), (3, 1 / 6), (4, 2 / 6)):
         assert near(draws[place], 6000 * p, (6000 * p * (1 - p)) ** 0.5)
 
 
 def test_geometric_spans_take_all_there_is():
-    found = noise.geometric_spans(words(0, 50), 80, np.random.default_rng(0))
+    found = geometric_spans(words(0, 50), 80, np.random.default_rng(0))
     assert found.tolist() == [1] * 50
 
 
 @pytest.mark.parametrize("n, count, spans", [(2, 1, 1), (8, 4, 4), (32, 8, 4), (568, 85, 28)])
 def test_random_spans_alternate_with_text_and_sum_to_the_count(n, count, spans):
     for seed in range(20):
-        found = noise.random_spans(n, count, spans, np.random.default_rng(seed))
-        starts, stops = noise.groups(found)
+        found = random_spans(n, count, spans, np.random.default_rng(seed))
+        starts, stops = groups(found)
         assert len(starts) == spans and (stops > starts).all()
         assert (stops - starts).sum() == count
         assert starts[0] > 0 and (starts[1:] > stops[:-1]).all() and stops[-1] == n
@@ -189,14 +215,19 @@ def test_random_spans_alternate_with_text_and_sum_to_the_count(n, count, spans):
 def test_random_spans_are_equally_likely():
     """3 tokens of noise in 2 parts, 5 of text in 2: 2 x 4 ways."""
     rng = np.random.default_rng(0)
-    draws = Counter(tuple(noise.random_spans(8, 3, 2, rng)) for _ in range(8000))
+    draws = Counter(tuple(random_spans(8, 3, 2, rng)) for _ in range(8000))
     assert equally_likely(draws, kinds=8)
 
 
-@pytest.mark.parametrize("n, count, spans", [(8, 3, 4), (8, 6, 3), (8, 3, 0), (8, 0, 1), (1, 1, 1)])
+def test_one_span_may_be_the_whole_text():
+    assert random_spans(1, 1, 1, np.random.default_rng(0)).tolist() == [1]
+    assert random_spans(3, 3, 1, np.random.default_rng(0)).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("n, count, spans", [(8, 3, 4), (8, 6, 3), (8, 3, 0), (8, 0, 1), (1, 2, 1)])
 def test_random_spans_that_cannot_be_are_refused(n, count, spans):
     with pytest.raises(ValueError, match=f"{count} tokens of noise in {spans} spans among {n}"):
-        noise.random_spans(n, count, spans, np.random.default_rng(0))
+        random_spans(n, count, spans, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("density", [0.0, 0.15, 0.5, 0.9, 1.0])
@@ -206,7 +237,7 @@ def test_spans_of_length_can_always_be_drawn(density, mean):
     counts, spans = noise.spans_of_length(lengths, density, mean)
     for n, count, number in zip(lengths.tolist(), counts, spans, strict=True):
         assert noise.spans_of_length(n, density, mean) == (count, number)
-        found = noise.random_spans(n, int(count), int(number), np.random.default_rng(n))
+        found = random_spans(n, int(count), int(number), np.random.default_rng(n))
         assert np.count_nonzero(found) == count and found.max(initial=0) == number
         assert (count > 0) == (n > 1 and density > 0)
 
@@ -214,11 +245,11 @@ def test_spans_of_length_can_always_be_drawn(density, mean):
 def test_neighbouring_places_are_one_group():
     chosen = np.array([1, 1, 0, 0, 1, 0, 1], bool)
     chosen.setflags(write=False)
-    assert noise.given(chosen).tolist() == [1, 1, 0, 0, 2, 0, 3]
-    assert noise.given(np.zeros(0, bool)).tolist() == []
+    assert noise.given(one(chosen), chosen).tolist() == [1, 1, 0, 0, 2, 0, 3]
+    assert noise.given(Parts([0]), np.zeros(0, bool)).tolist() == []
 
 
 def test_groups_that_touch_stay_apart():
-    starts, stops = noise.groups(np.array([1, 1, 2, 0, 3], np.int32))
+    starts, stops = groups(np.array([1, 1, 2, 0, 3], np.int32))
     assert (starts.tolist(), stops.tolist()) == ([0, 2, 4], [2, 3, 5])
-    assert [part.tolist() for part in noise.groups(np.zeros(3, np.int32))] == [[], []]
+    assert [part.tolist() for part in groups(np.zeros(3, np.int32))] == [[], []]

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pretrain_jax.corruption import salient
+from pretrain_jax.corruption import plain, salient
+from pretrain_jax.ragged import Parts, Ragged
 from pretrain_jax.text import Tokenizer
 from pretrain_jax.text.bytes import Bytes
 from pretrain_jax.text.chars import Chars
@@ -98,11 +99,11 @@ def test_marked(marks, starts, stops):
 
 def test_spans_are_drawn_alike_and_as_long_as_they_fit():
     """Three spans of 1, 2 and 3 tokens, 3 tokens to take: {1, 2} or {3}, by which comes first."""
-    starts, stops = np.array([0, 2, 5]), np.array([1, 4, 8])
+    starts, stops = Ragged.joined([[0, 2, 5]]), Ragged.joined([[1, 4, 8]])
     rng, draws = np.random.default_rng(0), 10_000
     longest = 0
     for _ in range(draws):
-        noise = salient.draw(starts, stops, 9, 3, 9, rng)
+        noise = salient.draw(Parts([9]), starts, stops, np.array([3]), 9, plain(rng))
         assert noise.tolist() in ([1, 0, 2, 2, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1, 1, 1, 0])
         longest += int(noise[5])
     assert abs(longest / draws - 1 / 3) < 3 * np.sqrt(2 / 9 / draws)

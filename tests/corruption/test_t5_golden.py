@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sequences import one
 
-from pretrain_jax.corruption import noise, render
+from pretrain_jax.corruption import noise, plain, render
 from pretrain_jax.objectives import span_corruption
+from pretrain_jax.ragged import Ragged
 
 
 @pytest.fixture(scope="module")
@@ -22,17 +24,18 @@ def golden() -> dict:
 def test_renderings(golden):
     case = golden["unit_tests"]
     text, mask = np.array(case["tokens"]), np.array(case["noise_mask"], bool)
-    drawn, rest = noise.given(mask), noise.given(~mask)
+    drawn, rest = noise.given(one(mask), mask), noise.given(one(mask), ~mask)
+    texts = Ragged.joined([text])
     alone = np.cumsum(mask) * mask  # every token of noise a group of its own
     sentinel = case["vocab_size"] - 1
     same, unique = [sentinel] * len(text), range(sentinel, sentinel - 100, -1)
     found = {
-        "noise_token_to_sentinel": render.with_sentinels(text, alone, same)[0],
-        "noise_span_to_sentinel": render.with_sentinels(text, drawn, same)[0],
-        "nonnoise_span_to_sentinel": render.with_sentinels(text, rest, same)[0],
-        "noise_span_to_unique_sentinel": render.with_sentinels(text, drawn, unique)[0],
-        "drop_noise_tokens": render.drop(text, drawn),
-        "drop_nonnoise_tokens": render.drop(text, rest),
+        "noise_token_to_sentinel": render.with_sentinels(texts, alone, same)[0].values,
+        "noise_span_to_sentinel": render.with_sentinels(texts, drawn, same)[0].values,
+        "nonnoise_span_to_sentinel": render.with_sentinels(texts, rest, same)[0].values,
+        "noise_span_to_unique_sentinel": render.with_sentinels(texts, drawn, unique)[0].values,
+        "drop_noise_tokens": render.drop(texts, drawn).values,
+        "drop_nonnoise_tokens": render.drop(texts, rest).values,
     }
     assert {name: tokens.tolist() for name, tokens in found.items()} == {
         name: case[name] for name in found
@@ -54,12 +57,14 @@ def test_lengths(golden):
 def test_noise_masks_have_the_same_counts(golden):
     """TensorFlow's random numbers are not ours; numbers of tokens and spans are."""
     for case in golden["random_spans_noise_mask"]:
-        published = noise.given(np.array(case["mask"], bool))
+        mask = np.array(case["mask"], bool)
+        published = noise.given(one(mask), mask)
         count, spans = noise.spans_of_length(
             case["length"], case["noise_density"], case["mean_noise_span_length"]
         )
         assert (count, spans) == (np.count_nonzero(published), published.max())
-        ours = noise.random_spans(case["length"], count, spans, np.random.default_rng(0))
+        uniform = plain(np.random.default_rng(0))
+        ours = noise.random_spans(one(mask), np.array([count]), np.array([spans]), uniform)
         assert (np.count_nonzero(ours), ours.max()) == (count, spans)
 
 
@@ -69,8 +74,8 @@ def test_denoised_example(golden):
     chosen = np.zeros(len(text), bool)
     for start, stop in case["masked_spans"]:
         chosen[start:stop] = True
-    drawn, sentinels = noise.given(chosen), (25, 24)
+    texts, drawn, sentinels = Ragged.joined([text]), noise.given(one(chosen), chosen), (25, 24)
     count, spans = noise.spans_of_length(len(text), case["noise_density"], 3.0)
     assert (np.count_nonzero(drawn), drawn.max()) == (count, spans)
-    assert render.with_sentinels(text, drawn, sentinels)[0].tolist() == case["inputs"]
-    assert render.with_sentinels(text, drawn, sentinels)[1].tolist() == case["targets"]
+    assert render.with_sentinels(texts, drawn, sentinels)[0].values.tolist() == case["inputs"]
+    assert render.with_sentinels(texts, drawn, sentinels)[1].values.tolist() == case["targets"]

@@ -9,6 +9,7 @@ from pretrain_jax.data.arrange import Chunks
 from pretrain_jax.data.cache import TokenCache, token_cache
 from pretrain_jax.data.corpus import open_corpus
 from pretrain_jax.data.pipeline import Member, Stream
+from pretrain_jax.ragged import Parts, Ragged
 from pretrain_jax.text import Tokenizer
 
 FIELDS = ("tokens", "targets", "weights")
@@ -40,10 +41,16 @@ class ByteTokenizer(Tokenizer):
         return np.ones(self.size, np.bool_)
 
 
-def causal(example, rng, vocab):
-    raw = example["tokens"]
-    weights = np.ones(len(raw) - 1, np.float32)
-    return {"tokens": raw[:-1], "targets": raw[1:], "weights": weights}
+def causal(examples, uniform, vocab):
+    """Tokens and targets, one apart."""
+    texts = examples["tokens"]
+    parts = Parts(texts.parts.sizes - 1)
+    last = texts.parts.each(parts.sizes)
+    return {
+        "tokens": Ragged(texts.values[texts.parts.place < last], parts),
+        "targets": Ragged(texts.values[texts.parts.place > 0], parts),
+        "weights": Ragged(np.ones(parts.total, np.float32), parts),
+    }
 
 
 def causal_lengths(n):

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from data_toys import ByteTokenizer, cache_of, write_lines
+from sequences import apart, taken
 
 from pretrain_jax.data.arrange import Chunks
 from pretrain_jax.data.cache import token_cache
@@ -19,7 +20,7 @@ def counted(sizes):
 
 def test_the_example_of_the_docstring():
     chunks = Chunks(counted([5, 1]), raw_length=4, overlap=1, begin=1, end=2)
-    assert [chunks.tokens(k).tolist() for k in range(len(chunks))] == [
+    assert [taken(chunks, k)["tokens"].tolist() for k in range(len(chunks))] == [
         [1, 10, 11, 12],
         [12, 13, 14, 2],
         [1, 15, 2],
@@ -36,10 +37,13 @@ def test_every_token_is_predicted_exactly_once(begin, end, raw_length, overlap):
     chunks = Chunks(cache, raw_length=raw_length, overlap=overlap, begin=begin, end=end)
     predicted = [[] for _ in sizes]
     for k in range(len(chunks)):
-        example = chunks[k]["tokens"]
+        example = taken(chunks, k)["tokens"]
         assert example.dtype == np.int32 and overlap < len(example) <= raw_length
         assert len(example) == chunks.length[k]
         predicted[chunks.document[k]].extend(example[overlap:].tolist())
+    numbers = np.random.default_rng(0).permutation(len(chunks))
+    for k, example in zip(numbers, apart(chunks.take(numbers)), strict=True):
+        assert example["tokens"].tolist() == taken(chunks, k)["tokens"].tolist()
     for document, found in enumerate(predicted):
         text = cache.tokens[cache.offsets[document] : cache.offsets[document + 1]].tolist()
         whole = [1] * (begin is not None) + text + [2] * (end is not None)
@@ -54,4 +58,4 @@ def test_a_pickled_copy_reads_the_same_files(tmp_path):
     assert len(data) < 1000  # a worker process is sent names of files, not tokens
     copy = pickle.loads(data)
     for k in range(len(chunks)):
-        np.testing.assert_array_equal(copy[k]["tokens"], chunks[k]["tokens"])
+        np.testing.assert_array_equal(taken(copy, k)["tokens"], taken(chunks, k)["tokens"])

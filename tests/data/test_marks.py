@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from data_toys import ByteTokenizer, cache_of, write_lines
+from sequences import taken
 
 from pretrain_jax.data import corpus as corpus_module
 from pretrain_jax.data import marks
@@ -204,7 +205,7 @@ def test_texts_are_inputs_and_targets_cut_to_their_budgets(tmp_path):
     for texts in made:
         assert texts.length.dtype == np.int32 and texts.length.shape == (len(texts), 2)
         for k in range(len(texts)):
-            example = texts[k]
+            example = taken(texts, k)
             assert all(array.dtype == np.int32 for array in example.values())
             assert [len(example["inputs"]), len(example["targets"])] == texts.length[k].tolist()
             parts = (bytes(example[name].astype(np.uint8)).decode() for name in example)
@@ -212,7 +213,7 @@ def test_texts_are_inputs_and_targets_cut_to_their_budgets(tmp_path):
     whole = [(r["text"][:20], r["answer"][:8]) for r in records if r["text"] and r["answer"]]
     assert sorted(found) == sorted(whole)
     copy = pickle.loads(pickle.dumps(made[0]))
-    np.testing.assert_array_equal(copy[3]["inputs"], made[0][3]["inputs"])
+    np.testing.assert_array_equal(taken(copy, 3)["inputs"], taken(made[0], 3)["inputs"])
 
 
 def test_texts_need_pairs(tmp_path):
@@ -229,12 +230,12 @@ def test_chunks_carry_the_marks_of_their_tokens(ends):
     cache = cache_of(tokens, [0, 11, 11, 30], stored, "spans")
     chunks = Chunks(cache, raw_length=7, overlap=2, **ends)
     for k in range(len(chunks)):
-        example = chunks[k]
+        example = taken(chunks, k)
         found, text = example["marks"], example["tokens"]
         assert found.dtype == np.uint8
         assert found.tolist() == np.where(text > 255, 0, text % 3).tolist()
     without = Chunks(cache_of(tokens, [0, 11, 11, 30]), raw_length=7, overlap=2)
-    assert set(without[0]) == {"tokens"}
+    assert set(taken(without, 0)) == {"tokens"}
 
 
 def test_the_grammar_of_switches():

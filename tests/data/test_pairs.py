@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from data_toys import ByteTokenizer, cache_of, write_lines
+from sequences import taken
 
 from pretrain_jax.data import pairs as module
 from pretrain_jax.data.cache import token_cache
@@ -112,7 +113,7 @@ def test_cuts_are_at_the_nearest_sentence_or_anywhere(pairs):
 
 def test_what_an_example_holds(pairs):
     for k in range(0, len(pairs), 97):
-        example = pairs[k]
+        example = taken(pairs, k)
         first, a, second, b, is_next = (part[k] for part in pairs.pairs)
         assert example["first"].tolist() == pairs.cache.tokens[first : first + a].tolist()
         assert example["second"].tolist() == pairs.cache.tokens[second : second + b].tolist()
@@ -146,14 +147,14 @@ def test_a_function_of_cache_and_seed(pairs, tmp_path):
     assert len(data) < 2000  # a worker process is sent names of files, not tokens
     copy = pickle.loads(data)
     for k in range(len(kept)):
-        for name, array in kept[k].items():
-            np.testing.assert_array_equal(copy[k][name], array)
+        for name, array in taken(kept, k).items():
+            np.testing.assert_array_equal(taken(copy, k)[name], array)
 
 
 def test_one_long_document_among_short_ones_takes_what_they_have():
     made = Pairs(cache_of([1] * 500 + [2] * 5, [0, 500, 505]), raw_length=100, short=0.0)
     for k in range(len(made)):
-        example = made[k]
+        example = taken(made, k)
         if not example["is_next"][0]:
             assert len(set(example["first"].tolist() + example["second"].tolist())) == 2
             assert len(example["second"]) <= (5 if example["first"][0] == 1 else 100)

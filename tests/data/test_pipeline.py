@@ -20,17 +20,19 @@ from data_toys import (
 from pretrain_jax.data.arrange import Chunks
 from pretrain_jax.data.cache import token_cache
 from pretrain_jax.data.corpus import open_corpus
-from pretrain_jax.data.pipeline import Member, Stream, batches, eval_batches, eval_rows, noise
+from pretrain_jax.data.pipeline import Member, Noise, Stream, batches, eval_batches, eval_rows
 from pretrain_jax.errors import DataError
+from pretrain_jax.ragged import Parts
 
 TEXTS = [f"<{i}> " + "some words " * (i * 7 % 11) for i in range(300)]
 SPECIAL = ByteTokenizer().special
 
 
-def noisy(example, rng, vocab):
+def noisy(examples, uniform, vocab):
     """As causal, with a draw in the weights."""
-    fields = causal(example, rng, vocab)
-    return fields | {"weights": rng.random(len(fields["tokens"]), np.float32)}
+    fields = causal(examples, uniform, vocab)
+    drawn = uniform(fields["tokens"].parts.sizes).astype(np.float32)
+    return fields | {"weights": fields["weights"]._replace(values=drawn)}
 
 
 @pytest.fixture
@@ -127,15 +129,15 @@ def test_noise_is_of_seed_epoch_and_example_not_of_the_row_order(stream):
         assert drawn[0][key] != drawn[1][key] and drawn[0][key] != drawn[2][key]
 
 
-def test_the_draws_of_an_example_begin_anew_whatever_was_drawn_before():
-    key = np.array([3, 4], np.uint64)
-    draws = noise(key)
-    draws(9).integers(5, size=3, dtype=np.int32)  # leaves half of a word behind
-    for example in (0, 7, 7):
-        alone = np.random.Philox(key=key, counter=[0, example, 0, 0])
-        expected = np.random.Generator(alone).integers(1 << 30, size=5, dtype=np.int32)
-        found = draws(example).integers(1 << 30, size=5, dtype=np.int32)
-        np.testing.assert_array_equal(found, expected)
+def test_every_row_has_random_numbers_of_its_own_in_every_epoch_and_call():
+    epochs, places, rows = np.array([0, 2, 0]), np.array([7, 7, 1]), Parts([2, 1, 1])
+    noise, sizes = Noise(3, 4, epochs, places, rows), np.array([3, 2, 0, 6])
+    for call in range(2):
+        found = np.split(noise(sizes), [5, 5])  # of the rows: 3 + 2, 0 and 6 numbers
+        for drawn, place, epoch in zip(found, places, epochs, strict=True):
+            counter = [0, call, int(place), int(epoch)]
+            alone = np.random.Philox(key=np.array([3, 4], np.uint64), counter=counter)
+            np.testing.assert_array_equal(drawn, np.random.Generator(alone).random(len(drawn)))
 
 
 @pytest.mark.parametrize("copies", [1, 3])

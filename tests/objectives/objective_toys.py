@@ -1,14 +1,17 @@
 """A vocabulary, raw examples and a model for the tests of this folder."""
 
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from sequences import apart, together
 
 from pretrain_jax import registry
+from pretrain_jax.corruption import plain
 from pretrain_jax.data import pack
 from pretrain_jax.layers.embeddings import Readout
 from pretrain_jax.layers.stacks import Output
@@ -68,14 +71,41 @@ def raw_size(how: Objective, n: int) -> Any:
     return np.array([n, (n + 1) // 2]) if how.arrangement == "texts" else n
 
 
+class Keyed:
+    """Random numbers of each text by its key and the number of the call."""
+
+    def __init__(self, keys: Iterable[int]):
+        self.keys, self.call = list(keys), 0
+
+    def __call__(self, sizes: np.ndarray) -> np.ndarray:
+        self.call += 1
+        drawn = zip(self.keys, sizes.tolist(), strict=True)
+        return np.concatenate([np.random.default_rng([k, self.call]).random(n) for k, n in drawn])
+
+
+def corrupt(how: Objective, raw: Any, rng: Any, vocab: Any = None) -> dict[str, np.ndarray]:
+    """The fields of one raw example, alone in its batch."""
+    return apart(how.corrupt(together([raw]), plain(rng), vocab or VOCAB))[0]
+
+
 def corrupted(how: Objective, n: int, seed: int = 0, draw: int = 0) -> dict[str, np.ndarray]:
-    return how.corrupt(raw_example(how, n, seed), np.random.default_rng(draw), VOCAB)
+    return corrupt(how, raw_example(how, n, seed), np.random.default_rng(draw))
+
+
+def corrupted_often(how: Objective, raw: Any, times: int, rng: Any) -> list[dict[str, np.ndarray]]:
+    """The fields of `times` copies of a raw example."""
+    return apart(how.corrupt(together([raw] * times), plain(rng), VOCAB))
 
 
 def packed(how: Objective, rows: Any, n: int = 17) -> dict[str, jax.Array]:
     """A batch with room for two examples of `n` raw tokens in each row."""
     budgets = {axis: int(2 * bound) for axis, bound in how.lengths(raw_size(how, n)).items()}
-    batch = pack.pack(rows, fields=how.fields, budgets=budgets)
+    examples = [example for row in rows for example in row]
+    batch = (
+        pack.pack(together(examples), np.array([len(row) for row in rows]), budgets=budgets)
+        if examples
+        else pack.blank(len(rows), how.fields, budgets)
+    )
     return {field: jnp.asarray(value) for field, value in batch.items()}
 
 

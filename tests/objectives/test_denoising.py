@@ -5,8 +5,11 @@ from types import SimpleNamespace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import objective_toys as toys
 import pytest
+from sequences import apart, together
 
+from pretrain_jax.corruption import plain
 from pretrain_jax.corruption.forms import FORMS, form
 from pretrain_jax.data import pack
 from pretrain_jax.errors import ConfigError
@@ -17,6 +20,7 @@ from pretrain_jax.objectives import (
     salient_spans,
     span_corruption,
 )
+from pretrain_jax.ragged import Ragged
 from pretrain_jax.text import Tokenizer
 from pretrain_jax.text.bytes import Bytes
 
@@ -49,6 +53,10 @@ def raw(n, seed=0):
     text = np.random.default_rng(seed).integers(97, 123, size=n).astype(np.int32)
     text.flags.writeable = False
     return {"tokens": text}
+
+
+def corrupt(how, example, rng, vocab=VOCAB):
+    return toys.corrupt(how, example, rng, vocab)
 
 
 def lengths_of(kind, inputs):
@@ -87,7 +95,7 @@ def test_inputs_and_targets_give_the_text_back(kind, inputs):
     how = build(kind, inputs)
     for n in lengths_of(kind, inputs):
         text = raw(n)["tokens"]
-        read, written = sides(how.corrupt(raw(n), np.random.default_rng(n), VOCAB))
+        read, written = sides(corrupt(how, raw(n), np.random.default_rng(n)))
         if mode:
             assert read[0] == VOCAB.sentinels[-mode]
             read = read[1:]
@@ -111,7 +119,7 @@ def test_inputs_and_targets_give_the_text_back(kind, inputs):
 def test_each_target_is_predicted_where_the_token_before_it_is_read(kind, inputs):
     how = build(kind, inputs)
     for n in lengths_of(kind, inputs):
-        fields = how.corrupt(raw(n), np.random.default_rng(n), VOCAB)
+        fields = corrupt(how, raw(n), np.random.default_rng(n))
         assert set(fields) == set(how.fields)
         assert np.all(fields["weights"] == 1)
         tokens, targets = fields["tokens"], fields["targets"]
@@ -134,7 +142,7 @@ def test_lengths_bound_every_draw_and_budgets_every_length(kind, inputs):
         bounds = how.lengths(n)
         assert {axis: int(b[0]) for axis, b in how.lengths(np.array([n])).items()} == bounds
         for draw in range(5):
-            fields = how.corrupt(raw(n), np.random.default_rng(draw), VOCAB)
+            fields = corrupt(how, raw(n), np.random.default_rng(draw))
             for field, axis in axes.items():
                 assert len(fields[field]) <= bounds[axis]
                 assert not exact or len(fields[field]) == bounds[axis]
@@ -152,7 +160,7 @@ def test_the_longest_text_fits_a_row_and_no_longer_one_does(kind, inputs, seq_le
     assert budgets.get("P", 0) % 8 == 0
     if kind in SENTINELS:
         mode = KINDS[kind][1].get("mode", 0)
-        drawn = how.corrupt(raw(text), np.random.default_rng(0), Bytes(how.sentinels(seq_len)))
+        drawn = corrupt(how, raw(text), np.random.default_rng(0), Bytes(how.sentinels(seq_len)))
         assert len(np.unique(drawn["targets"][drawn["targets"] > 261])) <= how.sentinels(seq_len)
         assert how.sentinels(seq_len) > mode
 
@@ -198,14 +206,14 @@ def test_the_members_of_a_ul2_mixture_share_their_device_half(inputs):
         prefix_lm.build(inputs=inputs, rate=0.25, mode=2),
     ]
     assert len({(m.fields, m.attention, m.loss) for m in members}) == 1
-    first = [sides(m.corrupt(raw(64), np.random.default_rng(0), VOCAB))[0][0] for m in members]
+    first = [sides(corrupt(m, raw(64), np.random.default_rng(0)))[0][0] for m in members]
     assert first == [VOCAB.sentinels[-k] for k in (1, 3, 2)]
 
 
 @every_variant
 def test_the_same_generator_gives_the_same_bytes_and_another_gives_others(kind, inputs):
     how = build(kind, inputs)
-    one, two, other = (how.corrupt(raw(64), np.random.default_rng(s), VOCAB) for s in (0, 0, 1))
+    one, two, other = (corrupt(how, raw(64), np.random.default_rng(s)) for s in (0, 0, 1))
     assert all(one[field].tobytes() == two[field].tobytes() for field in one)
     assert kind == "fixed" or any(one[f].tobytes() != other[f].tobytes() for f in one)
 
@@ -247,7 +255,8 @@ TEXT = PAPER.encode(" ".join(PAPER.words))
 def test_the_example_of_the_t5_paper():
     """Figure 2; the released code writes an end token where the figure has <Z>."""
     noise = np.array([0, 0, 1, 1, 0, 0, 0, 0, 2, 0, 0], np.int32)
-    fields = span_corruption.denoised(TEXT, noise, PAPER, form("memory"))
+    denoised = span_corruption.denoised(Ragged.joined([TEXT]), noise, PAPER, form("memory"))
+    fields = apart(denoised)[0]
     assert PAPER.shown(fields["memory_tokens"]) == "Thank you <X> me to your party <Y> week . </s>"
     assert PAPER.shown(fields["targets"]) == "<X> for inviting <Y> last </s>"
     assert PAPER.shown(fields["tokens"]) == "<p> <X> for inviting <Y> last"
@@ -268,17 +277,18 @@ def test_the_example_of_the_t5_paper():
 def test_the_styles_of_the_t5_paper(write, inputs, targets):
     """Table 3: MASS-style, replaced spans, dropped tokens, of the same three tokens."""
     noise = np.array([0, 0, 1, 2, 0, 0, 0, 0, 3, 0, 0], np.int32)
-    found = write(TEXT, noise, PAPER, np.random.default_rng(0), replaced=1.0, random=0.0)
+    uniform = plain(np.random.default_rng(0))
+    found = write(Ragged.joined([TEXT]), noise, PAPER, uniform, replaced=1.0, random=0.0)
     wanted = inputs, targets.format(" ".join(PAPER.words))
-    assert tuple(PAPER.shown(part) for part in found) == wanted
+    assert tuple(PAPER.shown(part.values) for part in found) == wanted
 
 
 def test_iid_denoising_corrupts_as_much_as_it_says():
     """Over 10,000 texts of 64 tokens: 10 each, everywhere alike; 90 % sentinels, 10 % random."""
     how, rng, text = build("all"), np.random.default_rng(0), np.full(64, 300 - 200, np.int32)
     draws = 10_000
-    read = [how.corrupt({"tokens": text}, rng, VOCAB)["memory_tokens"][:-1] for _ in range(draws)]
-    found = np.stack(read)
+    texts = together([{"tokens": text}] * draws)
+    found = how.corrupt(texts, plain(rng), VOCAB)["memory_tokens"].values.reshape(draws, -1)[:, :-1]
     masked = found == VOCAB.sentinel(0)
     changed = (found != 100) & ~masked
     corrupted = 10 * draws
@@ -297,7 +307,7 @@ def test_span_corruption_corrupts_as_much_as_it_says():
     text = {"tokens": np.arange(568, dtype=np.int32) % 256}
     rng = np.random.default_rng(0)
     for _ in range(draws):
-        written = how.corrupt(text, rng, VOCAB)["targets"]
+        written = corrupt(how, text, rng)["targets"]
         at = np.flatnonzero(VOCAB.special[written])
         assert (len(written), len(at)) == (114, 29)
         sizes = np.diff(at) - 1
@@ -314,7 +324,8 @@ def test_span_corruption_corrupts_as_much_as_it_says():
 def test_prefix_lm_cuts_anywhere_alike(rate, fewest):
     """Over 10,000 texts of 64 tokens: every place from the fewest inputs to 63, equally often."""
     how, rng, draws = prefix_lm.build(rate=rate), np.random.default_rng(0), 10_000
-    cuts = [len(how.corrupt(raw(64), rng, VOCAB)["memory_tokens"]) - 1 for _ in range(draws)]
+    texts = together([raw(64)] * draws)
+    cuts = how.corrupt(texts, plain(rng), VOCAB)["memory_tokens"].parts.sizes - 1
     counts = np.bincount(cuts, minlength=64)[fewest:]
     assert (min(cuts), max(cuts)) == (fewest, 63)
     share = 1 / len(counts)
@@ -339,7 +350,7 @@ def test_marks_choose_the_salient_spans():
     marks = np.array([0, 1, 1, 2, 0, 0, 0, 1, 0, 0], np.uint8)
     text = np.arange(10, dtype=np.int32)
     how = salient_spans.build(rate=0.5)
-    fields = how.corrupt({"tokens": text, "marks": marks}, np.random.default_rng(0), VOCAB)
+    fields = corrupt(how, {"tokens": text, "marks": marks}, np.random.default_rng(0))
     x, y, z = VOCAB.sentinels[:3]
     end = VOCAB.eos
     np.testing.assert_array_equal(fields["memory_tokens"], [0, x, y, 4, 5, 6, z, 8, 9, end])
@@ -352,9 +363,9 @@ def test_salient_spans_takes_no_more_than_it_may():
     for draw in range(50):
         rng = np.random.default_rng(draw)
         example = {"tokens": np.full(100, draw, np.int32), "marks": marks}
-        written = salient_spans.build(spans=4).corrupt(example, rng, VOCAB)["targets"]
+        written = corrupt(salient_spans.build(spans=4), example, rng)["targets"]
         assert len(written) == 4 * 4 + 1
-        written = salient_spans.build(rate=0.1, longest=3).corrupt(example, rng, VOCAB)["targets"]
+        written = corrupt(salient_spans.build(rate=0.1, longest=3), example, rng)["targets"]
         assert len(written) == 3 * 4 + 1  # 10 tokens: three spans of three
 
 
@@ -363,7 +374,7 @@ def test_a_text_with_nothing_salient_has_a_random_span_of_three(n):
     how, places = salient_spans.build(), set()
     for draw in range(300):
         example = raw(n) | {"marks": np.zeros(n, np.uint8)}
-        fields = how.corrupt(example, np.random.default_rng(draw), VOCAB)
+        fields = corrupt(how, example, np.random.default_rng(draw))
         assert len(fields["targets"]) == min(n, 3) + 2
         places.add(int(np.flatnonzero(fields["memory_tokens"] == VOCAB.sentinel(0))[0]))
     assert places == set(range(max(n - 3, 0) + 1))
@@ -373,7 +384,7 @@ def test_salient_spans_finds_names_and_dates_in_the_text():
     text = "the declaration was signed in Philadelphia on July 4, 1776, as all know well"
     how = salient_spans.build(rate=0.5)
     example = {"tokens": VOCAB.encode(text)}
-    read, written = sides(how.corrupt(example, np.random.default_rng(0), VOCAB))
+    read, written = sides(corrupt(how, example, np.random.default_rng(0)))
     assert VOCAB.decode(read) == "the declaration was signed in  on , as all know well"
     assert VOCAB.decode(written) == "PhiladelphiaJuly 4, 1776"
 

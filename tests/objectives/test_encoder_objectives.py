@@ -9,12 +9,14 @@ import numpy as np
 import objective_toys as toys
 import pytest
 from objective_toys import VOCAB
+from sequences import apart
 
 from pretrain_jax import losses
-from pretrain_jax.corruption import noise
+from pretrain_jax.corruption import plain
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.layers.stacks import Output
 from pretrain_jax.objectives import masked_lm, next_sentence, replaced_token, span_boundary
+from pretrain_jax.ragged import Parts, Ragged
 
 ENCODERS = (masked_lm, next_sentence, span_boundary, replaced_token)
 
@@ -89,9 +91,9 @@ def test_static_masking_is_a_number_of_copies():
 
 
 def test_masked_lm_writes_the_example_of_its_docstring():
-    text = ids(10, 11, 12, 13, 14)
+    texts = Ragged.joined([ids(10, 11, 12, 13, 14)])
     hidden = ids(10, 11, VOCAB.mask, 13, 14)
-    found = masked_lm.predicted(text, hidden, np.array([2]), VOCAB)
+    found = apart(masked_lm.predicted(texts, hidden, np.array([2]), VOCAB))[0]
     tokens = [5, 10, 11, 4, 13, 14, 6]
     check(found, tokens=tokens, predict_at=[3], targets=[12], weights=[1])
 
@@ -101,7 +103,7 @@ def test_whole_words_are_predicted_as_a_whole(make):
     how = make(noise="words", rate=0.3)
     for draw in range(50):
         raw = toys.raw_example(how, 40, draw)
-        found = how.corrupt(raw, np.random.default_rng(draw), VOCAB)
+        found = toys.corrupt(how, raw, np.random.default_rng(draw))
         original = found["tokens"].copy()
         original[found["predict_at"]] = found["targets"]
         chosen = np.zeros(len(original), bool)
@@ -117,15 +119,16 @@ def test_no_word_runs_from_one_text_of_a_pair_into_the_other():
     how = next_sentence.build(noise="words", rate=0.3)
     pair = {"first": ids(11, 12, 14), "second": ids(10, 12, 14), "is_next": ids(1)}
     assert not VOCAB.word_starts[10]
-    drawn = [how.corrupt(pair, np.random.default_rng(n), VOCAB)["predict_at"] for n in range(50)]
+    drawn = [toys.corrupt(how, pair, np.random.default_rng(n))["predict_at"] for n in range(50)]
     assert {(3 in at, 5 in at) for at in drawn} == {(x, y) for x in (0, 1) for y in (0, 1)}
 
 
 @pytest.mark.parametrize("is_next", [0, 1])
 def test_next_sentence_writes_the_example_of_its_docstring(is_next):
-    text, hidden = ids(10, 11, 12), ids(10, VOCAB.mask, 12)
+    texts, hidden, first = Ragged.joined([ids(10, 11, 12)]), ids(10, VOCAB.mask, 12), ids(2)
+    found = next_sentence.predicted(texts, first, ids(1 - is_next), hidden, np.array([1]), VOCAB)
     check(
-        next_sentence.predicted(text, 2, ids(1 - is_next), hidden, np.array([1]), VOCAB),
+        apart(found)[0],
         tokens=[5, 10, 4, 6, 12, 6],
         types=[0, 0, 0, 0, 1, 1],
         predict_at=[2],
@@ -214,8 +217,14 @@ def token_loss(how):
     ],
 )
 def test_boundaries_are_the_tokens_outside_of_a_span(drawn, left, right, positions, weights):
-    found = span_boundary.boundaries(ids(*drawn), np.flatnonzero(drawn), 3)
-    check(found, left_at=left, right_at=right, span_positions=positions, span_weights=weights)
+    found = span_boundary.boundaries(Parts([len(drawn)]), ids(*drawn), np.flatnonzero(drawn), 3)
+    check(
+        apart(found)[0],
+        left_at=left,
+        right_at=right,
+        span_positions=positions,
+        span_weights=weights,
+    )
 
 
 def test_boundaries_are_text_that_is_read_and_never_special():
@@ -223,7 +232,7 @@ def test_boundaries_are_text_that_is_read_and_never_special():
     weights = []
     for draw in range(100):
         raw = toys.raw_example(how, 30, draw)
-        found = how.corrupt(raw, np.random.default_rng(draw), VOCAB)
+        found = toys.corrupt(how, raw, np.random.default_rng(draw))
         counts = found["span_weights"] > 0
         left, right, at = (found[key][counts] for key in ("left_at", "right_at", "predict_at"))
         original = np.array([VOCAB.cls, *raw["tokens"], VOCAB.sep])
@@ -243,7 +252,7 @@ def test_a_span_shares_its_fate():
     fates = set()
     for draw in range(100):
         raw = toys.raw_example(how, 60, draw)
-        found = how.corrupt(raw, np.random.default_rng(draw), VOCAB)
+        found = toys.corrupt(how, raw, np.random.default_rng(draw))
         at, read = found["predict_at"], found["tokens"][found["predict_at"]]
         for run in np.split(np.arange(len(at)), np.flatnonzero(np.diff(at) != 1) + 1):
             masked = read[run] == VOCAB.mask
@@ -382,8 +391,6 @@ def test_replaced_token_minimises_50_times_the_discriminators_loss():
 
 
 def test_single_tokens_are_chosen_wherever_words_start():
-    starts = np.zeros(30, bool)
-    drawn = masked_lm.single_tokens(starts, 7, np.random.default_rng(0))
-    assert np.max(drawn) == 7
-    first, after = noise.groups(drawn)
-    assert np.all(after - first == 1)
+    uniform = plain(np.random.default_rng(0))
+    drawn = masked_lm.single_tokens(Parts([30]), ids(7), uniform, starts=np.zeros(30, bool))
+    assert np.bincount(drawn).tolist() == [23] + [1] * 7

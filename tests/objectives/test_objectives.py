@@ -13,9 +13,11 @@ import numpy as np
 import objective_toys as toys
 import pytest
 from objective_toys import VOCAB
+from sequences import apart, together
 
 from pretrain_jax import registry
 from pretrain_jax.batch import FIELDS, Kind
+from pretrain_jax.corruption import plain
 from pretrain_jax.data import pack, yardsticks
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -139,13 +141,27 @@ def test_the_same_generator_gives_the_same_bytes(name, n):
 
 
 @every_case
+def test_examples_are_made_alike_alone_and_together(name):
+    """What becomes of an example depends on its own random numbers, not on what stands beside."""
+    how = built(name)
+    raws = [toys.raw_example(how, n, seed) for seed, n in enumerate(LENGTHS)]
+    whole = apart(how.corrupt(together(raws), toys.Keyed(range(len(raws))), VOCAB))
+    for key, (raw, beside) in enumerate(zip(raws, whole, strict=True)):
+        alone = apart(how.corrupt(together([raw]), toys.Keyed([key]), VOCAB))[0]
+        for field, value in alone.items():
+            np.testing.assert_array_equal(value, beside[field], err_msg=field)
+
+
+@every_case
 @every_length
 def test_the_raw_example_is_not_written_to(name, n):
     raw = toys.raw_example(built(name), n)
     before = {key: value.copy() for key, value in raw.items()}
     for value in raw.values():
         value.flags.writeable = False
-    built(name).corrupt(raw, np.random.default_rng(0), VOCAB)
+    examples = together([raw])  # none of which can be written to
+    built(name).corrupt(examples, plain(np.random.default_rng(0)), VOCAB)
+    raw = apart(examples)[0]
     assert set(raw) == set(before)
     for key, value in raw.items():
         np.testing.assert_array_equal(value, before[key])
@@ -270,7 +286,7 @@ def test_shares_of_masked_random_and_kept_tokens(name):
     """Within 3 sigma. What is drawn once for a span is counted once for a span."""
     how, rng = built(name), np.random.default_rng(1)
     raw = toys.raw_example(how, 20)
-    drawn = [how.corrupt(raw, rng, VOCAB) for _ in range(DRAWS)]
+    drawn = toys.corrupted_often(how, raw, DRAWS, rng)
     at = np.concatenate([found["predict_at"] for found in drawn])
     read = np.concatenate([found["tokens"][found["predict_at"]] for found in drawn])
     targets = np.concatenate([found["targets"] for found in drawn])
@@ -301,7 +317,7 @@ def test_spans_are_as_long_as_spanberts():
     assert VOCAB.word_starts[8]
     counts = np.zeros((4000, 11))
     for row in counts:
-        at = how.corrupt(raw, rng, VOCAB)["predict_at"]
+        at = toys.corrupt(how, raw, rng)["predict_at"]
         assert len(at) == 10
         runs = np.split(at, np.flatnonzero(np.diff(at) != 1) + 1)
         row += np.bincount([len(run) for run in runs], minlength=11)
@@ -394,7 +410,7 @@ def test_probes_predict_each_token_of_the_text_alone(name):
         return
     raw = toys.raw_example(how, 17)
     before = {key: value.copy() for key, value in raw.items()}
-    probes = how.probes(raw, VOCAB)
+    probes = apart(how.probes(together([raw]), VOCAB))
     seen = np.concatenate([probe["targets"] for probe in probes])
     np.testing.assert_array_equal(seen, np.concatenate(list(before.values()))[:17])
     for probe in probes:
@@ -423,5 +439,5 @@ def test_causal_lm_covers_a_text_that_is_cut_into_chunks():
     arranged = how.arrange(5)
     step = arranged["raw_length"] - arranged["overlap"]
     chunks = [raw[at : at + 6] for at in range(0, len(raw) - 1, step)]
-    targets = [how.corrupt({"tokens": chunk}, None, VOCAB)["targets"] for chunk in chunks]
+    targets = [toys.corrupt(how, {"tokens": chunk}, None)["targets"] for chunk in chunks]
     np.testing.assert_array_equal(np.concatenate(targets), raw[1:])

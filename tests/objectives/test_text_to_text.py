@@ -1,6 +1,7 @@
 """Text-to-text tasks: what is read, what is written, and how long both may be."""
 
 import numpy as np
+import objective_toys as toys
 import pytest
 
 from pretrain_jax.errors import ConfigError
@@ -15,8 +16,12 @@ def example(inputs="That is good.", targets="Das ist gut."):
     return {"inputs": VOCAB.encode(inputs), "targets": VOCAB.encode(targets)}
 
 
+def corrupt(how, raw, vocab=VOCAB):
+    return toys.corrupt(how, raw, None, vocab)
+
+
 def made(**options):
-    return text_to_text.build(**options).corrupt(example(), None, VOCAB)
+    return corrupt(text_to_text.build(**options), example())
 
 
 def test_the_encoder_reads_the_task_and_the_decoder_writes_the_answer():
@@ -42,7 +47,7 @@ def test_one_stream_has_the_answer_behind_the_task(inputs):
 
 def test_a_label_is_a_text_like_another():
     how = text_to_text.build(prefix="mnli: ", targets_length=16)
-    fields = how.corrupt(example(targets="entailment"), None, VOCAB)
+    fields = corrupt(how, example(targets="entailment"))
     assert VOCAB.decode(fields["targets"]) == "entailment"
 
 
@@ -56,7 +61,7 @@ def test_the_longest_texts_that_are_arranged_fit_a_row(inputs, prefix, inputs_le
     most, budgets = how.arrange(128), how.budgets(128)
     bounds = how.lengths(np.array([[1, 1], [most["inputs"], most["targets"]]]))
     longest = example("a" * most["inputs"], "b" * most["targets"])
-    fields = how.corrupt(longest, None, VOCAB)
+    fields = corrupt(how, longest)
     assert all(np.all(bounds[axis] <= budgets[axis]) for axis in bounds)
     if not inputs_length:
         assert {axis: int(bound[1]) for axis, bound in bounds.items()} == budgets
@@ -107,4 +112,4 @@ def test_a_prefix_that_takes_more_tokens_than_planned_is_refused():
 
     how = text_to_text.build(prefix=PREFIX)
     with pytest.raises(ConfigError, match="prefix may have at most 30 tokens"):
-        how.corrupt(example(), None, Doubled(0))
+        corrupt(how, example(), Doubled(0))

@@ -7,9 +7,10 @@ import tiny_job
 from etils import epath
 
 from pretrain_jax import config, registry
-from pretrain_jax.errors import ConfigError
+from pretrain_jax.errors import ConfigError, WorkdirMismatch
 from pretrain_jax.train.compose import Design, fix_schedule
 from pretrain_jax.train.feed import Feed
+from pretrain_jax.train.sources import open_sources
 
 
 def opened(job, *overrides):
@@ -39,6 +40,20 @@ def test_every_tokenizer_feeds_and_is_scored(job, name):
     assert sticks["yardstick/uniform"] == pytest.approx(np.log(feed.tokenizer.size))
     again = opened(job, ("tokenizer.name", name), ("model.vocab_size", vocab_size))
     assert again.fingerprints == feed.fingerprints  # the trained one is found, not trained again
+
+
+@pytest.mark.parametrize(
+    "changed, said",
+    [({"rows": 1}, "code that makes rows"), ({"sources": ["other"]}, "corpus"), ({}, "")],
+)
+def test_a_run_goes_on_only_with_the_rows_it_began_with(job, changed, said):
+    feed = opened(job)
+    stored = {**feed.fingerprints, **changed}
+    if not changed:
+        assert len(open_sources(feed.design, stored)) == 1
+        return
+    with pytest.raises(WorkdirMismatch, match=f"the {said} of the checkpoint has"):
+        open_sources(feed.design, stored)
 
 
 def test_a_mixture_shares_rows_by_its_rates(job, tmp_path):

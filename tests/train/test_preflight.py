@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tiny_job
 from etils import epath
+from sequences import together
 
 from pretrain_jax import config
 from pretrain_jax.data.pack import pack
@@ -38,7 +39,7 @@ def ids(tokenizer, spelled):
 
 def lines(tokenizer, examples, *, in_place, **budgets):
     """What the page says of one packed row of these examples; words of a line one space apart."""
-    batch = pack([examples], fields=list(examples[0]), budgets=budgets)
+    batch = pack(together(examples), np.array([len(examples)]), budgets=budgets)
     row = {name: field[0] for name, field in batch.items()}
     return [" ".join(x.split()) for x in look.about_row(row, tokenizer, in_place)]
 

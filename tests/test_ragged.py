@@ -1,0 +1,83 @@
+"""Many sequences as one: each function gives what it would give for each of them alone."""
+
+import numpy as np
+import pytest
+
+from pretrain_jax.ragged import Parts, Ragged, around, side_by_side, stretches
+
+SIZES = ([3, 2], [0, 3, 0, 0, 1], [1], [0], [], [2, 0])
+
+
+def random(sizes, seed=0):
+    parts = Parts(sizes)
+    return Ragged(np.random.default_rng(seed).integers(1, 9, parts.total).astype(np.int32), parts)
+
+
+def lists(ragged):
+    return [each.tolist() for each in ragged.split()]
+
+
+every_shape = pytest.mark.parametrize("sizes", SIZES, ids=str)
+
+
+@every_shape
+def test_parts_know_where_each_element_is(sizes):
+    parts = Parts(sizes)
+    expected = [(part, place) for part, size in enumerate(sizes) for place in range(size)]
+    assert list(zip(parts.of.tolist(), parts.place.tolist(), strict=True)) == expected
+    assert parts.starts.tolist() == [sum(sizes[:part]) for part in range(len(sizes))]
+    assert parts.total == sum(sizes) and len(parts) == len(sizes)
+
+
+@every_shape
+def test_joining_and_splitting_are_inverse(sizes):
+    whole = random(sizes)
+    assert [len(each) for each in whole.split()] == sizes
+    again = Ragged.joined(whole.split())
+    np.testing.assert_array_equal(again.values, whole.values)
+    assert again.parts.sizes.tolist() == sizes and again.values.dtype == np.int32
+
+
+@every_shape
+def test_sums_and_choices_stay_inside_a_part(sizes):
+    whole = random(sizes)
+    running = Ragged(whole.parts.running(whole.values), whole.parts)
+    assert lists(running) == [np.cumsum(each).tolist() for each in whole.split()]
+    odd = whole.values % 2 == 1
+    assert lists(whole.where(odd)) == [each[each % 2 == 1].tolist() for each in whole.split()]
+    assert whole.parts.counts(odd.nonzero()[0]).sizes.tolist() == [
+        np.count_nonzero(each % 2) for each in whole.split()
+    ]
+
+
+@every_shape
+def test_shuffling_keeps_each_part_where_it_is(sizes):
+    parts = Parts(sizes)
+    nearly_one = np.nextafter(1.0, 0.0)
+    for uniform in (np.random.default_rng(0).random(parts.total), np.full(parts.total, nearly_one)):
+        order = parts.shuffled(uniform)
+        assert parts.of[order].tolist() == parts.of.tolist()
+        assert sorted(order.tolist()) == list(range(parts.total))
+
+
+@every_shape
+@pytest.mark.parametrize("before", [(), (10,), (10, 11)])
+@pytest.mark.parametrize("after", [(), (12,), (12, 13)])
+def test_ids_around_every_sequence(sizes, before, after):
+    whole = random(sizes)
+    assert lists(around(whole, before, after)) == [
+        [*before, *each, *after] for each in lists(whole)
+    ]
+
+
+@every_shape
+def test_sequences_side_by_side(sizes):
+    first, second = random(sizes), random(sizes[::-1], seed=1)
+    pairs = zip(lists(first), lists(second), strict=True)
+    assert lists(side_by_side(first, second)) == [[*a, *b] for a, b in pairs]
+
+
+def test_stretches_of_what_is_stored():
+    stored = np.arange(20, dtype=np.uint16)
+    found = stretches(stored, np.array([3, 0, 18, 7]), np.array([2, 0, 2, 1]))
+    assert lists(found) == [[3, 4], [], [18, 19], [7]] and found.values.dtype == np.int32
