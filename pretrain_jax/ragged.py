@@ -72,9 +72,15 @@ class Parts:
     def shuffled(self, uniform: np.ndarray) -> np.ndarray:
         """int [T]: the elements, each part's in an order of its own, all equally likely.
 
-        uniform: [T] in [0, 1). Halved, so that no rounding carries an element to the next part.
+        uniform: [T] in [0, 1), of which 32 bits count. Keys are whole numbers, no two alike: what
+        becomes of a part cannot depend on the others by rounding, nor on how ties are sorted.
         """
-        return np.argsort(self.of + 0.5 * uniform)
+        bits = int(self.sizes.max(initial=1)).bit_length()
+        if len(self).bit_length() + bits > 31:
+            raise ValueError(f"too many parts, or too long, to shuffle; received {len(self)} parts")
+        keys = (self.of << 32 | (uniform * (1 << 32)).astype(np.int64)) << bits | self.place
+        keys.sort()
+        return (keys & ((1 << bits) - 1)) + self.each(self.starts)
 
 
 class Ragged(NamedTuple):

@@ -60,6 +60,15 @@ def test_shuffling_keeps_each_part_where_it_is(sizes):
         assert sorted(order.tolist()) == list(range(parts.total))
 
 
+def test_a_part_is_shuffled_alike_whatever_stands_in_front_of_it():
+    """Also by draws that only differ in bits that a sum with the number of the part would lose."""
+    draws = [0.5 + 2**-31, 0.5, 0.5 + 2**-32, 0.5, 0.5]
+    alone = Parts([5]).shuffled(np.array(draws))
+    assert alone.tolist() == [1, 3, 4, 2, 0]
+    beside = Parts([1] * 5000 + [5]).shuffled(np.array([0.0] * 5000 + draws))
+    assert (beside[5000:] - 5000).tolist() == alone.tolist()
+
+
 @every_shape
 @pytest.mark.parametrize("before", [(), (10,), (10, 11)])
 @pytest.mark.parametrize("after", [(), (12,), (12, 13)])

@@ -20,7 +20,7 @@ import numpy as np
 
 Uniform = Callable[[np.ndarray], np.ndarray]
 """uniform(sizes int [E]) -> float64 in [0, 1), as many for each text as `sizes` says, all together.
-What a text gets depends on the text and the number of the call alone."""
+What a row of texts gets depends on the row and the number of the call alone."""
 
 
 def plain(rng: np.random.Generator) -> Uniform:

@@ -84,9 +84,10 @@ def geometric_spans(
     order, draws = texts.shuffled(uniform(texts.sizes)), uniform(texts.sizes)
     noise = bytearray(texts.total)  # a few dozen short spans: plain bytes are quicker than arrays
     left = np.minimum(counts, texts.sizes).tolist()
-    done, most = 0, 8 + max(left, default=0) // 3  # nearly always enough, so that one round is
+    done, most = 0 * counts, 8 + counts // 3  # nearly always enough, so that one round is
     while any(left):
-        now = (texts.place >= done) & (texts.place < most) & texts.each(np.array(left) > 0)
+        most[np.array(left) == 0] = 0
+        now = (texts.place >= texts.each(done)) & (texts.place < texts.each(most))
         anchors, of = order[now], texts.of[now]
         word = word_of[anchors]
         last = np.minimum(word + span_lengths(draws[now], p, longest), behind[of])

@@ -68,7 +68,7 @@ def starts_in_rows(examples: Parts, rows: Parts) -> np.ndarray:
 def blank(rows: int, fields: Sequence[str], budgets: Mapping[str, int]) -> dict[str, np.ndarray]:
     """A batch of padding, with what the packer makes for these fields."""
     axes = axes_of(fields)
-    axes |= {name: axis for axis in {*axes.values()} & {*PLACES} for name in PLACES[axis]}
+    axes |= {name: axis for axis in PLACES if axis in axes.values() for name in PLACES[axis]}
     return {name: np.zeros((rows, budgets[a]), FIELDS[name].dtype) for name, a in axes.items()}
 
 

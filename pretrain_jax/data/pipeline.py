@@ -102,9 +102,8 @@ class Member:
         chosen = self.rows.take(places)
         drawn = epochs % self.copies if self.copies else epochs
         noise = Noise(seed, name, drawn, places, chosen.parts)
-        return self.corrupt(
-            self.examples.take(chosen.values), noise, self.vocab
-        ), chosen.parts.sizes
+        fields = self.corrupt(self.examples.take(chosen.values), noise, self.vocab)
+        return fields, chosen.parts.sizes
 
 
 class Noise:
@@ -122,7 +121,7 @@ class Noise:
         self.state = self.philox.state
         self.rows = list(zip(places.tolist(), epochs.tolist(), strict=True))
         self.examples = examples
-        self.call = 0
+        self.call = 1  # 0 is what pairs.py draws from with the same key
 
     def __call__(self, sizes: np.ndarray) -> np.ndarray:
         """float64 in [0, 1), `sizes` [E] of them for the examples (corruption.Uniform)."""

@@ -64,6 +64,6 @@ class Objective:
     "text" (nats of the predicted text tokens) and what else says whether the model learns. A name
     that begins with "yardstick/" is a baseline."""
     probes: Callable[..., Fields] | None = None
-    """probes(raw example, vocab) -> the fields of one example for each of its text tokens, in which
-    that token alone is masked and predicted: pseudo-perplexity (Salazar et al. 2020). Encoders have
-    them."""
+    """probes(raw example, places [n], vocab) -> the fields of n examples, in each of which the text
+    token at one of these places alone is masked and predicted: pseudo-perplexity (Salazar et al.
+    2020). Encoders have them."""

@@ -223,18 +223,18 @@ def answers(texts: Ragged, at: np.ndarray, predict_at: np.ndarray) -> Fields:
     }
 
 
-def probes(example: Fields, vocab: Any) -> Fields:
-    """One example for each token of a text, in which that token alone is masked and predicted."""
-    return predicted(*singly(example["tokens"], vocab), vocab)
+def probes(example: Fields, places: np.ndarray, vocab: Any) -> Fields:
+    """An example for each of these tokens of a text: it alone is masked and predicted."""
+    return predicted(*singly(example["tokens"], places, vocab), vocab)
 
 
-def singly(text: Ragged, vocab: Any) -> tuple[Ragged, np.ndarray, np.ndarray]:
-    """A text as often as it has tokens; all these with one [MASK] in each; where these are.
+def singly(text: Ragged, places: np.ndarray, vocab: Any) -> tuple[Ragged, np.ndarray, np.ndarray]:
+    """A text as often as there are places; all these with [MASK] at one of them; where these are.
 
-    The text "a b" -> "a b a b", "[MASK] b a [MASK]" and the places 0, 3.
+    The text "a b" and the places 0, 1 -> "a b a b", "[MASK] b a [MASK]" and 0, 3.
     """
-    n = text.parts.total
-    copies = Ragged(np.tile(text.values, n), Parts(np.full(n, n)))
-    hidden, at = copies.values.copy(), np.arange(n) * (n + 1)
+    n, times = text.parts.total, len(places)
+    copies = Ragged(np.tile(text.values, times), Parts(np.full(times, n)))
+    hidden, at = copies.values.copy(), np.arange(times) * n + places
     hidden[at] = vocab.mask
     return copies, hidden, at

@@ -146,10 +146,10 @@ def joined(examples: Fields) -> tuple[Ragged, np.ndarray]:
     return side_by_side(first, examples["second"]), first.parts.sizes
 
 
-def probes(example: Fields, vocab: Any) -> Fields:
-    """One pair for each token of both texts, in which that token alone is masked and predicted."""
+def probes(example: Fields, places: np.ndarray, vocab: Any) -> Fields:
+    """A pair for each of these tokens of both texts: it alone is masked and predicted."""
     text, first = joined(example)
-    copies, hidden, at = singly(text, vocab)
+    copies, hidden, at = singly(text, places, vocab)
     labels = 1 - example["is_next"].values
     n = len(copies.parts)
     return predicted(copies, first.repeat(n), labels.repeat(n), hidden, at, vocab)

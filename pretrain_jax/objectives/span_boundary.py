@@ -121,9 +121,9 @@ def boundaries(texts: Parts, drawn: np.ndarray, at: np.ndarray, most: int) -> Fi
     }
 
 
-def probes(example: Fields, vocab: Any) -> Fields:
+def probes(example: Fields, places: np.ndarray, vocab: Any) -> Fields:
     """masked_lm's, in which the boundaries predict nothing."""
-    copies, hidden, at = masked_lm.singly(example["tokens"], vocab)
+    copies, hidden, at = masked_lm.singly(example["tokens"], places, vocab)
     drawn = np.zeros(len(hidden), np.int32)
     drawn[at] = 1
     nothing = boundaries(copies.parts, drawn, at, most=0)

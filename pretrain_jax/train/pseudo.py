@@ -18,6 +18,9 @@ from pretrain_jax.train.compose import Design
 from pretrain_jax.train.feed import Feed
 from pretrain_jax.train.step import probe_step
 
+BLOCK = 64
+"""Probes that are made at once: each is as long as the text."""
+
 
 def perplexity(
     design: Design, feed: Feed, params: Any, special: jax.Array
@@ -58,9 +61,10 @@ def probed(feed: Feed, seq_len: int, probes: Any, budgets: Mapping[str, int]) ->
     member = feed.stream("valid", seq_len).members[0]
     for row in range(len(member.rows)):
         for example in member.rows[row]:
-            found = probes(member.examples.take(np.array([example])), feed.tokenizer)
-            alone = np.ones(len(found["tokens"].parts), np.int64)
-            batch = pack.pack(found, alone, budgets=budgets)
-            yield from (
-                {name: array[i] for name, array in batch.items()} for i in range(len(alone))
-            )
+            raw = member.examples.take(np.array([example]))
+            count = int(member.examples.length[example])
+            for places in np.split(np.arange(count), range(BLOCK, count, BLOCK)):
+                found = probes(raw, places, feed.tokenizer)
+                batch = pack.pack(found, np.ones_like(places), budgets=budgets)
+                for i in range(len(places)):
+                    yield {name: array[i] for name, array in batch.items()}

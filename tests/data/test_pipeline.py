@@ -112,7 +112,7 @@ def test_each_epoch_holds_every_token_once_in_another_order(cache, stream):
     assert (texts[0] != texts[1]).any()
 
 
-def test_noise_is_of_seed_epoch_and_example_not_of_the_row_order(stream):
+def test_noise_is_of_seed_epoch_and_row_not_of_the_order_of_rows(stream):
     rows = len(stream)
     first, again, later = (stream.batch(range(a, a + rows), 3) for a in (0, 0, rows))
     other = stream.batch(range(rows), 4)
@@ -132,7 +132,7 @@ def test_noise_is_of_seed_epoch_and_example_not_of_the_row_order(stream):
 def test_every_row_has_random_numbers_of_its_own_in_every_epoch_and_call():
     epochs, places, rows = np.array([0, 2, 0]), np.array([7, 7, 1]), Parts([2, 1, 1])
     noise, sizes = Noise(3, 4, epochs, places, rows), np.array([3, 2, 0, 6])
-    for call in range(2):
+    for call in (1, 2):
         found = np.split(noise(sizes), [5, 5])  # of the rows: 3 + 2, 0 and 6 numbers
         for drawn, place, epoch in zip(found, places, epochs, strict=True):
             counter = [0, call, int(place), int(epoch)]

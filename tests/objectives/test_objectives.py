@@ -410,7 +410,10 @@ def test_probes_predict_each_token_of_the_text_alone(name):
         return
     raw = toys.raw_example(how, 17)
     before = {key: value.copy() for key, value in raw.items()}
-    probes = apart(how.probes(together([raw]), VOCAB))
+    probes = apart(how.probes(together([raw]), np.arange(17), VOCAB))
+    some = apart(how.probes(together([raw]), np.array([3, 5]), VOCAB))
+    for field, value in some[1].items():
+        np.testing.assert_array_equal(value, probes[5][field])
     seen = np.concatenate([probe["targets"] for probe in probes])
     np.testing.assert_array_equal(seen, np.concatenate(list(before.values()))[:17])
     for probe in probes:
