@@ -36,6 +36,11 @@ class Parts:
         return self.sizes.cumsum() - self.sizes
 
     @cached_property
+    def leading(self) -> np.ndarray:
+        """int: the first element of each part that has one."""
+        return self.starts[self.sizes > 0]
+
+    @cached_property
     def of(self) -> np.ndarray:
         return np.arange(len(self)).repeat(self.sizes)
 
@@ -77,7 +82,10 @@ class Parts:
         """
         bits = int(self.sizes.max(initial=1)).bit_length()
         if len(self).bit_length() + bits > 31:
-            raise ValueError(f"too many parts, or too long, to shuffle; received {len(self)} parts")
+            raise ValueError(
+                "parts and the longest of them must be counted in 31 bits to be shuffled; received "
+                f"{len(self)} parts of up to {self.sizes.max()}; make batches or texts smaller"
+            )
         keys = (self.of << 32 | (uniform * (1 << 32)).astype(np.int64)) << bits | self.place
         keys.sort()
         return (keys & ((1 << bits) - 1)) + self.each(self.starts)

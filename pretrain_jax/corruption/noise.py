@@ -38,7 +38,7 @@ def whole_words(
     words, begins = words_of(texts, starts)
     sizes = np.diff(begins)
     waiting = words.shuffled(uniform(words.sizes))  # each text's words, in the order of its draws
-    first = waiting[words.starts[words.sizes > 0]]
+    first = waiting[words.leading]
     chosen = np.zeros(words.total, np.bool_)
     left = counts.copy()
     while True:
@@ -84,7 +84,7 @@ def geometric_spans(
     order, draws = texts.shuffled(uniform(texts.sizes)), uniform(texts.sizes)
     noise = bytearray(texts.total)  # a few dozen short spans: plain bytes are quicker than arrays
     left = np.minimum(counts, texts.sizes).tolist()
-    done, most = 0 * counts, 8 + counts // 3  # nearly always enough, so that one round is
+    done, most = 0 * counts, 8 + counts // 3  # a round of so many is nearly always enough
     while any(left):
         most[np.array(left) == 0] = 0
         now = (texts.place >= texts.each(done)) & (texts.place < texts.each(most))
@@ -207,7 +207,7 @@ def firsts(texts: Parts, noise: np.ndarray) -> np.ndarray:
     """
     edge = np.ones(len(noise), np.bool_)
     np.not_equal(noise[1:], noise[:-1], out=edge[1:])
-    edge[texts.starts[texts.sizes > 0]] = True
+    edge[texts.leading] = True
     return edge & (noise > 0)
 
 
@@ -227,6 +227,6 @@ def choose(texts: Parts, counts: np.ndarray, uniform: Uniform) -> np.ndarray:
 def words_of(texts: Parts, starts: np.ndarray) -> tuple[Parts, np.ndarray]:
     """(words of each text, where each word begins, int [words + 1], with the end of all)."""
     edge = starts.copy()
-    edge[texts.starts[texts.sizes > 0]] = True
+    edge[texts.leading] = True
     begins = edge.nonzero()[0]
     return texts.counts(begins), np.append(begins, texts.total)

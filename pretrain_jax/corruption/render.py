@@ -65,7 +65,7 @@ def as_memory(inputs: Ragged, targets: Ragged, start: int) -> Fields:
     """
     tokens, parts = np.empty_like(targets.values), targets.parts
     tokens[1:] = targets.values[:-1]
-    tokens[parts.starts[parts.sizes > 0]] = start
+    tokens[parts.leading] = start
     return {
         "memory_tokens": inputs,
         "tokens": Ragged(tokens, parts),
@@ -81,13 +81,11 @@ def as_stream(inputs: Ragged, targets: Ragged, prefix: bool) -> Fields:
     [7, 8, 1], weights [1, 1, 1] and, with `prefix`, prefix [1, 1, 0, 0]: the inputs, which may see
     one another. Without inputs nothing stands before the first target, and it is not predicted.
     """
-    stream = side_by_side(inputs, targets)
-    place, of = stream.parts.place, stream.parts
-    read = place < of.each(of.sizes - 1)
-    predicted = stream.where(place >= of.each(np.maximum(inputs.parts.sizes, 1)))
-    tokens = stream.where(read)
-    before = np.maximum(inputs.parts.sizes, 1) - 1
-    at = predicted.parts.place + predicted.parts.each(before)
+    stream, first = side_by_side(inputs, targets), np.maximum(inputs.parts.sizes, 1)
+    parts = stream.parts
+    tokens = stream.where(parts.place < parts.each(parts.sizes - 1))
+    predicted = stream.where(parts.place >= parts.each(first))
+    at = predicted.parts.place + predicted.parts.each(first - 1)
     fields = {
         "tokens": tokens,
         "predict_at": Ragged(at.astype(np.int32), predicted.parts),

@@ -155,12 +155,12 @@ def draw(
     counts          int [E], most tokens of noise in each text
     most            groups of noise in a text; a span that would go over either is passed over
     """
-    of = starts.parts
-    order = of.shuffled(uniform(of.sizes)).tolist()
-    begins, ends = ((texts.starts[of.of] + edge.values).tolist() for edge in (starts, stops))
+    spans = starts.parts
+    order = spans.shuffled(uniform(spans.sizes)).tolist()
+    begins, ends = ((texts.starts[spans.of] + edge.values).tolist() for edge in (starts, stops))
     noise = np.zeros(texts.total, np.int32)
     for at, number, left in zip(
-        of.starts.tolist(), of.sizes.tolist(), counts.tolist(), strict=True
+        spans.starts.tolist(), spans.sizes.tolist(), counts.tolist(), strict=True
     ):
         chosen: list[int] = []
         for span in order[at : at + number]:

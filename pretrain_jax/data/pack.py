@@ -35,6 +35,7 @@ def pack(
     """
     axes, rows = axes_of(tuple(examples)), Parts(counts)
     parts = {axis: examples[name].parts for name, axis in axes.items()}
+    starts = starts_in_rows(parts["L"], rows)
     batch = blank(len(rows), tuple(examples), budgets)
     for axis, own in parts.items():
         used = np.bincount(rows.of, own.sizes, len(rows))
@@ -44,7 +45,7 @@ def pack(
         for name in (name for name, its in axes.items() if its == axis):
             values = examples[name].values
             if FIELDS[name].kind in SHIFTED:
-                values = values + own.each(starts_in_rows(parts["L"], rows))
+                values = values + own.each(starts)
             batch[name][filled] = values
         if axis in PLACES:
             segments, positions = PLACES[axis]

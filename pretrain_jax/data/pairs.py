@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pretrain_jax.corruption import whole
 from pretrain_jax.data.cache import TokenCache
 from pretrain_jax.errors import DataError
 from pretrain_jax.ragged import Fields, Parts, Ragged, stretches
@@ -139,9 +140,9 @@ def walk(
         document, at, stop = document[going], at[going], stop[going]
         key = np.array([seed % (1 << 64), number], np.uint64)
         draws = np.random.Generator(np.random.Philox(key=key)).random((6, len(at)))
-        target = np.where(draws[0] < short, 2 + scaled(draws[1], raw_length - 1), raw_length)
+        target = np.where(draws[0] < short, 2 + whole(draws[1], raw_length - 1), raw_length)
         total = np.minimum(target, stop - at)
-        cut, at_sentence = snap(at, 1 + scaled(draws[2], total - 1), total, sentences)
+        cut, at_sentence = snap(at, 1 + whole(draws[2], total - 1), total, sentences)
         is_next = draws[3] < 0.5
         wanted = total - cut
         final = at + total == offsets[document + 1]
@@ -157,11 +158,6 @@ def walk(
         )
         at = at + np.where(is_next, total, cut)
         number += 1
-
-
-def scaled(draw: np.ndarray, count: np.ndarray | int) -> np.ndarray:
-    """Draws from [0, 1) as whole numbers 0 .. count - 1."""
-    return (draw * count).astype(np.int64)
 
 
 def snap(
@@ -208,11 +204,11 @@ class Others:
         wanted = np.minimum(wanted, self.sizes[np.where(rank == last, last - 1, last)])
         least = np.searchsorted(self.sizes, wanted)
         # The document itself is one of those in least .. last, and is stepped over.
-        chosen = least + scaled(draws[0], last - least)
+        chosen = least + whole(draws[0], last - least)
         other = self.by_size[chosen + (chosen >= rank)]
         stop = self.offsets[other + 1]
         latest = stop - wanted - self.offsets[other]
-        start = self.offsets[other] + np.where(final, latest, scaled(draws[1], latest + 1))
+        start = self.offsets[other] + np.where(final, latest, whole(draws[1], latest + 1))
         sentence = sentences[np.searchsorted(sentences, start, side="right") - 1]
         start = np.where(at_sentence, sentence, start)
         return start, np.where(final, stop - start, wanted)

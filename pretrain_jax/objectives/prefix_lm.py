@@ -61,20 +61,20 @@ def build(
     )
 
 
-def uniform(n: Any, rate: float) -> tuple[Any, Any]:
+def uniform_split(n: Any, rate: float) -> tuple[Any, Any]:
     """(fewest, most) tokens of a text of n that are inputs: T5's random_prefix_noise_mask."""
     least = np.rint((1 - 2 * rate) * (n - 1)).astype(np.int64)
     return np.minimum(np.maximum(least, 1), n - 1), n - 1
 
 
-def fixed(n: Any, rate: float) -> tuple[Any, Any]:
+def fixed_split(n: Any, rate: float) -> tuple[Any, Any]:
     """The one number of tokens that are inputs, twice: at least one token is a target."""
     targets = np.maximum(np.rint(n * rate).astype(np.int64), 1)
     kept = n - np.minimum(targets, np.maximum(n - 1, 1))
     return kept, kept
 
 
-SPLITS = {"uniform": uniform, "fixed": fixed}
+SPLITS = {"uniform": uniform_split, "fixed": fixed_split}
 
 
 def corrupt(

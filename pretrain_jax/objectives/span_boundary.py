@@ -111,13 +111,13 @@ def boundaries(texts: Parts, drawn: np.ndarray, at: np.ndarray, most: int) -> Fi
     ends = np.roll(begins, -1)
     first, last = (texts.place[at[edge]][span] for edge in (begins, ends))
     inside = texts.place[at] - first
-    counts = (first > 0) & (last < texts.sizes[texts.of[at]] - 1) & (inside < most)
+    bounded = (first > 0) & (last < texts.sizes[texts.of[at]] - 1) & (inside < most)
     parts = texts.counts(at)
     return {
-        "left_at": Ragged(first * counts, parts),  # outside of the span; [CLS] shifts by 1
-        "right_at": Ragged((last + 2) * counts, parts),
-        "span_positions": Ragged(inside * counts, parts),
-        "span_weights": Ragged(counts.astype(np.float32), parts),
+        "left_at": Ragged(first * bounded, parts),  # outside of the span; [CLS] shifts by 1
+        "right_at": Ragged((last + 2) * bounded, parts),
+        "span_positions": Ragged(inside * bounded, parts),
+        "span_weights": Ragged(bounded.astype(np.float32), parts),
     }
 
 
