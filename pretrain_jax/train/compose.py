@@ -188,9 +188,18 @@ class Design:
 
     @property
     def compiler_options(self) -> dict[str, Any]:
-        """Of the training step: a GPU repeats bit for bit when told to, the others always do."""
-        on_gpu = self.devices[0].platform == "gpu"
-        return {"xla_gpu_deterministic_ops": True} if self.train.deterministic and on_gpu else {}
+        """Of the training step, by platform.
+
+        gpu  repeats bit for bit when told to; the others always do
+        tpu  keeps products out of products where something is dropped between them: libtpu 0.0.42
+             runs out of stack when it lays out three in one another (t5_3b, t5_11b)
+        """
+        platform = self.devices[0].platform
+        if platform == "tpu" and self.config.model.get("dropout", 0.0) > 0:
+            return {"xla_tpu_dot_dot_fusion": False}
+        if platform == "gpu" and self.train.deterministic:
+            return {"xla_gpu_deterministic_ops": True}
+        return {}
 
     @cached_property
     def program(self) -> Program:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(
 )
 ROWS, LENGTH, HEADS = 2, 384, 3
 SIZES = {
-    "train.batch_size": 2 * ROWS,
+    "train.batch_size": 4 * ROWS,
     "data.seq_len": LENGTH,
     "model.layers": 2,
     "model.heads": HEADS,
@@ -32,12 +32,12 @@ CASES = {
 COMPILE = """
 import re, sys
 from pretrain_jax.parallel import topology
-topology.set_up("v5e:2x1")
+topology.set_up("v5e:2x2")
 from pretrain_jax import config
 from pretrain_jax.train import ahead, compiled
 from pretrain_jax.train.compose import Design, fix_schedule
 changes = [tuple(word.split("=", 1)) for word in sys.argv[2:]]
-devices, _ = ahead.devices("v5e:2x1", 1)
+devices, _ = ahead.devices("v5e:2x2", 1)
 design = Design(fix_schedule(config.read(f"configs/{sys.argv[1]}.py", changes)), tuple(devices))
 design.check()
 text = compiled.trace(design, design.phases[0]).lower().compile(ahead.QUICK).as_text()

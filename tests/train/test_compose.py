@@ -112,6 +112,14 @@ def test_a_row_longer_than_the_position_table_is_refused():
         design(("data.seq_len", "256")).check()
 
 
+def test_products_stay_apart_on_tpus_where_something_is_dropped():
+    tpu = (SimpleNamespace(platform="tpu"),)
+    apart = {"xla_tpu_dot_dot_fusion": False}
+    assert design(("model.dropout", "0.1"), devices=tpu).compiler_options == apart
+    assert design(("model.dropout", "0.0"), devices=tpu).compiler_options == {}
+    assert design(("model.dropout", "0.1")).compiler_options == {}
+
+
 def test_deterministic_reaches_the_compiler_where_it_matters():
     gpu = (SimpleNamespace(platform="gpu"),)
     wanted = ("train.deterministic", "true")
