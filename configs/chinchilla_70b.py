@@ -13,7 +13,7 @@ there.
 The tokenizer has byte fallback and no NFKC, as there; a unigram model is our choice.
 Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=FILE.model), the
 embedded corpus and a tokenizer trained on it stand in.
-TPU pod: v5p:4x8x8.
+TPU pod: v5p:4x8x8 with --config.mesh.data=4.
 """
 
 from ml_collections import ConfigDict
