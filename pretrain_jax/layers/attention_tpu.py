@@ -4,6 +4,9 @@ Splash attention, and where a bias is added to the scores (T5's) flash attention
 that takes one. Its bias has a row's own gradient [H, L, M], so rows go through it one after the
 other and their gradients are summed: a TPU's core works on one row at a time in any case.
 
+A prefix is two of them: rows read in order, and rows of which prefixes alone look at one another.
+What follows a prefix takes what the first found, the prefix what the second found.
+
 Blocks are multiples of 128 lanes: shorter rows are padded to that with places of segment 0, which
 none looks at but padding.
 """
@@ -31,18 +34,22 @@ KEYS = ("batch", "keys", "heads", "head_width")
 
 
 def view(mask: Mask | CrossMask) -> tuple[jax.Array, ...]:
-    """Segments int32 [B, L] of queries and [B, M] of keys; () where "causal" says it all."""
-    return () if mask.by_order else (mask.segments, mask.keys)
+    """Segments int32 [B, L] of queries and [B, M] of keys; where prefixes are in view, those of
+    their places as well, with 0 for all others; () where "causal" says it all."""
+    if mask.by_order:
+        return ()
+    if isinstance(mask, Mask) and mask.attention == "prefix":
+        inside = False if mask.prefix is None else mask.prefix
+        return mask.segments, mask.keys, jnp.where(inside, mask.segments, 0)
+    return mask.segments, mask.keys
 
 
 def refusal(mask: Mask | CrossMask, bias: jax.Array | None, q_BLHK: jax.Array) -> str:
-    """A mask that is not causal or full, a bias of each row, queries that start in mid-row."""
-    if mask.attention == "prefix":
-        return "a prefix is in view of all"
+    """A bias of each row, queries that start in mid-row."""
     if bias is not None and bias.ndim == 4:
         return "every row has a bias of its own"
-    if mask.attention == "causal" and ways("length") > 1:
-        return "mesh.sequence splits causal rows"
+    if mask.attention != "full" and ways("length") > 1:
+        return f"mesh.sequence splits {mask.attention} rows"
     return ""
 
 
@@ -58,14 +65,22 @@ def attend(
 
     A query that sees nothing reads finite numbers of no meaning.
     """
-    qkv, axes = (q_BLHK, k_BMHK, v_BMHK), [QUERIES, KEYS, KEYS]
-    of_segments = [QUERIES[:2], KEYS[:2]][: len(view)]
+    look = partial(_look, q_BLHK, k_BMHK, v_BMHK, bias)
+    segments, prefixes = view[:2], view[2:]
+    if not prefixes:
+        return look(segments, causal)
+    (own,) = prefixes
+    return jnp.where(own[..., None, None] > 0, look((own, own), False), look(segments, True))
+
+
+def _look(q, k, v, bias, segments, causal):
+    of_segments = [QUERIES[:2], KEYS[:2]][: len(segments)]
     if bias is None:
         function = partial(_splash, causal=causal)
-        return mapped(function, [*axes, *of_segments], QUERIES)(*qkv, *view)
+        return mapped(function, [QUERIES, KEYS, KEYS, *of_segments], QUERIES)(q, k, v, *segments)
     function = partial(_flash, causal=causal)
-    axes.append(("heads", "length", "keys"))
-    return mapped(function, [*axes, *of_segments], QUERIES)(*qkv, bias, *view)
+    axes = [QUERIES, KEYS, KEYS, ("heads", "length", "keys"), *of_segments]
+    return mapped(function, axes, QUERIES)(q, k, v, bias, *segments)
 
 
 def _splash(q, k, v, *segments, causal):

@@ -20,8 +20,8 @@ from flax import struct
 class Mask(struct.PyTreeNode):
     """Self attention over one stream.
 
-    attention: "causal" (no later position), "prefix" (causal, but every position of the prefix
-    is in view of its own segment) or "full".
+    attention: "causal" (no later position), "prefix" (causal, but every position of the prefix,
+    with which a segment begins, is in view of its own segment) or "full".
     """
 
     segments: jax.Array

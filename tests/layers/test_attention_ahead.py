@@ -26,6 +26,7 @@ SIZES = {
 }
 CASES = {
     "gpt2_nano": {"model.max_length": LENGTH},
+    "prefix_lm_nano": {"model.max_length": LENGTH},
     "bert_nano": {"model.max_length": LENGTH, "model.dropout": 0.0},
     "t5_nano": {"model.head_width": 64, "tokenizer.sentinels": 400},
 }

@@ -60,9 +60,12 @@ def compare(interpreted, mask, keys, bias, causal):
 
 
 @pytest.mark.parametrize("biased", [False, True], ids=["splash", "flash with a bias"])
-@pytest.mark.parametrize("kind", ["causal", "full"])
+@pytest.mark.parametrize("kind", ["causal", "prefix", "full"])
 def test_values_and_gradients_equal_the_plain_form(interpreted, kind, biased):
-    mask = Mask(segments(LENGTH, 60, 131), None, kind)
+    # A prefix of 20 places, one of 41, padding that is none.
+    place = jnp.arange(LENGTH)[None]
+    prefix = (place < 20) | (place >= 60) & (place < 101) if kind == "prefix" else None
+    mask = Mask(segments(LENGTH, 60, 131), prefix, kind)
     assert not attention_tpu.refusal(mask, None, drawn(1, LENGTH, HEADS, WIDTH))
     bias = drawn(HEADS, LENGTH, LENGTH) if biased else None
     compare(interpreted, mask, LENGTH, bias, kind == "causal")
@@ -86,10 +89,12 @@ def test_a_query_that_sees_nothing_reads_finite_numbers(interpreted):
     assert np.isfinite(attention_tpu.attend(q, k, k, attention_tpu.view(mask))).all()
 
 
+def test_a_prefix_model_without_a_prefix_reads_in_order(interpreted):
+    compare(interpreted, Mask(segments(LENGTH, 60, 131), None, "prefix"), LENGTH, None, False)
+
+
 def test_what_it_refuses():
     rows, q = segments(8, 8), drawn(1, 8, HEADS, WIDTH)
-    prefix = Mask(rows, rows > 0, "prefix")
-    assert "prefix" in attention_tpu.refusal(prefix, None, q)
     causal = Mask(rows, None, "causal")
     assert "bias of its own" in attention_tpu.refusal(causal, drawn(1, 2, 8, 8), q)
     assert not attention_tpu.refusal(causal, drawn(2, 8, 8), q)
