@@ -38,7 +38,7 @@ def test_json_is_all_of_standard_output():
     )
     assert found["config"]["model.remat"] == ["none", "command line"]
     assert found["config"]["model.layers"] == [96, "file"]
-    assert found["config"]["model.unroll"] == [1, "default"]
+    assert found["config"]["model.unroll"] == [0, "default"]
     assert found["config"]["train.phases"][0][:2] == [
         [0, {"batch_size": 256}],
         [5000, {"batch_size": 512}],

@@ -1,4 +1,8 @@
-"""Feed-forward sub-layers."""
+"""Feed-forward sub-layers.
+
+What stands between two products keeps its inputs alone and is computed again in the backward pass
+(`jax.checkpoint`): it costs less than to read back what it made.
+"""
 
 import math
 from collections.abc import Callable
@@ -30,7 +34,7 @@ class FeedForward(nn.Module):
 
     def hidden(self, x: jax.Array) -> jax.Array:
         """[B, L, D] -> [B, L, F]."""
-        return self.activation(self.widen(x, "up"))
+        return jax.checkpoint(self.activation)(self.widen(x, "up"))
 
     def widen(self, x: jax.Array, name: str) -> jax.Array:
         outputs, axes = (self.features,), ("width", "feed_forward")
@@ -42,7 +46,8 @@ class GatedFeedForward(FeedForward):
     """x [B, L, D] -> (activation(x gate) * (x up)) down (Shazeer 2020): SwiGLU, GEGLU."""
 
     def hidden(self, x: jax.Array) -> jax.Array:
-        return self.activation(self.widen(x, "gate")) * self.widen(x, "up")
+        gate, up = self.widen(x, "gate"), self.widen(x, "up")
+        return jax.checkpoint(lambda gate, up: self.activation(gate) * up)(gate, up)
 
 
 def exact_gelu(x: jax.Array) -> jax.Array:
@@ -73,8 +78,6 @@ def _gate(x: jax.Array) -> jax.Array:
 
 
 def _gelu_backward(x: jax.Array, g: jax.Array) -> tuple[jax.Array]:
-    # Keeps the compiler from splitting the forward pass in two to share its exponential.
-    x, g = jax.lax.optimization_barrier((x, g))
     x32 = x.astype(jnp.float32)
     s = _gate(x32)
     slope = s + x32 * (s * (1 - s)) * (SLOPE + 3 * CUBIC * (x32 * x32))

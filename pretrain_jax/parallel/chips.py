@@ -29,9 +29,11 @@ class Chip:
 
 CHIPS = {
     # jax's device_kind, lower case, begins with ...
-    "nvidia a100": Chip(312e12, int(80e9)),
-    "nvidia h100": Chip(989.4e12, int(80e9)),  # the 1,979 of some sheets counts 2:4 sparsity
-    "nvidia h200": Chip(989.4e12, int(141e9)),
+    "nvidia a100": Chip(312e12, int(80e9), 2.039e12),
+    "nvidia h100": Chip(
+        989.4e12, int(80e9), 3.35e12
+    ),  # the 1,979 of some sheets counts 2:4 sparsity
+    "nvidia h200": Chip(989.4e12, int(141e9), 4.8e12),
     "nvidia gh200": Chip(989.4e12),
     "tpu v2": Chip(23e12, 8 * GIB, 350e9, 62.5e9),
     "tpu v3": Chip(61.5e12, 16 * GIB, 450e9, 100e9),

@@ -242,11 +242,15 @@ def instruction(name: str, text: str, root: bool) -> Instruction:
     shape, call = text[:end], text[end:].lstrip()
     opening = call.index("(")
     last = closing(call, opening)
+    kind = call[:opening]
+    if kind == "fusion-start":  # ((operands), result, context): the fusion, beside others
+        kind = "fusion"
+        shape = shape[closing(shape, 1) + 3 :].rpartition(", ")[0]
     inside = re.sub(r"/\*.*?\*/", "", call[opening + 1 : last])
     operands = tuple(
         part.strip().rpartition(" ")[2].lstrip("%") for part in inside.split(", ") if part
     )
-    return Instruction(name, shape, call[:opening], operands, call[last + 1 :], root)
+    return Instruction(name, shape, kind, operands, call[last + 1 :], root)
 
 
 def closing(text: str, opening: int) -> int:

@@ -1,8 +1,8 @@
 """Devices that are not here.
 
 TPU pods ("v5e:4x4"), for which libtpu compiles on a machine without TPUs, and GPUs ("h100:2x8", two
-machines of eight), for which as many simulated CPU devices stand: they tell what divides and, more
-or less, what fits, not how fast it is.
+machines of eight), for which jax's CUDA plugin does. Where that is not installed, as many simulated
+CPU devices stand for them: they tell what divides and, more or less, what fits, not how fast it is.
 """
 
 import importlib.util
@@ -18,6 +18,8 @@ from packaging.requirements import Requirement
 
 from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError
+from pretrain_jax.parallel import gpus
+from pretrain_jax.parallel.gpus import GPUS
 
 # What libtpu asks a TPU machine for, and complains of at length where there is none.
 QUIET = {
@@ -33,15 +35,14 @@ KINDS = {"v2": 2, "v3": 2, "v4": 3, "v5e": 2, "v5p": 3, "v6e": 2, "tpu7x": 3}
 """Generations, and the dimensions of their network."""
 # v4's two cores work as one device, as they do on real machines; libtpu's default splits them.
 CHIP_CONFIGS = {"v4": "megacore"}
-GPUS = {"a100": "NVIDIA A100", "h100": "NVIDIA H100", "h200": "NVIDIA H200"}
-"""Kinds, as jax calls them."""
 MOST_GPUS = 4096
 SIDES = (1, 2, 4, 8, 12, 16, 20, 24, 28, 32)
 log = logging.getLogger(__name__)
 
 
 def set_up(topology: str) -> None:
-    """Keeps the default backend on the CPU, with a device for each GPU, and libtpu quiet.
+    """Keeps the default backend on the CPU, with a device for each GPU where nothing else can stand
+    for it, and the compilers quiet.
 
     Call it before jax is imported.
     """
@@ -49,7 +50,10 @@ def set_up(topology: str) -> None:
     # Programs for devices that are not here can be kept, but not read back.
     os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
     kind, sides = read(topology)
-    if kind in GPUS:
+    if kind in GPUS and gpus.installed():
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # nor is a GPU that is here looked at
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    elif kind in GPUS:
         count = f"--xla_force_host_platform_device_count={math.prod(sides)}"
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {count}"
     for name, value in QUIET.items():
@@ -57,8 +61,8 @@ def set_up(topology: str) -> None:
 
 
 def devices(topology: str, slices: int = 1) -> tuple[list[Any], str]:
-    """The devices of `slices` pods, or parts of pods, called "v5e:4x4" or "v5p:8x16x16"; or CPU
-    devices and the kind of GPU that they stand for ("" for TPUs).
+    """The devices of `slices` pods, or parts of pods, called "v5e:4x4" or "v5p:8x16x16", or of
+    machines with GPUs; and, where CPU devices stand for these, the kind of GPU, otherwise "".
 
     Raises ConfigError when there is no such topology, naming the nearest; when libtpu is missing.
     """
@@ -66,11 +70,9 @@ def devices(topology: str, slices: int = 1) -> tuple[list[Any], str]:
     if slices < 1:
         raise ConfigError(f"--slices must be at least 1; received {slices}")
     if kind in GPUS:
-        import jax
-
         if slices > 1:
             raise ConfigError(f"--slices is for TPUs; received {topology} with --slices={slices}")
-        return jax.devices()[: math.prod(sides)], GPUS[kind]
+        return gpu_devices(kind, sides[0], sides[1])
     if importlib.util.find_spec("libtpu") is None:
         raise ConfigError(
             "compiling for a TPU needs libtpu, which is not installed; "
@@ -87,6 +89,19 @@ def devices(topology: str, slices: int = 1) -> tuple[list[Any], str]:
             f"--topology must be one that exists; received {topology!r}; libtpu says: {reason}. "
             f"The nearest are {near}"
         ) from None
+
+
+def gpu_devices(kind: str, machines: int, each: int) -> tuple[list[Any], str]:
+    """Those that the CUDA plugin describes and compiles for; or what stands for them."""
+    if gpus.installed():
+        return gpus.described(kind, machines, each), ""
+    import jax
+
+    log.info(
+        "CPU devices stand for the GPUs; to compile for %s itself: pip install -e '.[cuda12]'",
+        GPUS[kind].name,
+    )
+    return jax.devices()[: machines * each], GPUS[kind].name
 
 
 def other_libtpu() -> tuple[str, str] | None:

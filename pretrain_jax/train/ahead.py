@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from pretrain_jax.parallel import chips, hlo, topology
+from pretrain_jax.parallel import chips, gpus, hlo, topology
 from pretrain_jax.train import flops, sizes
 from pretrain_jax.train.columns import axes, gib, row
 from pretrain_jax.train.compiled import trace
@@ -21,6 +21,8 @@ from pretrain_jax.train.compose import Design
 
 QUICK = {"exec_time_optimization_effort": -1.0}
 """The least that XLA takes; 0 is its default."""
+NOT_TIMED = {"xla_gpu_autotune_level": 0}
+"""Without a GPU no kernel can be timed against another."""
 ASSUMED = (
     "the slowest of three, perfectly overlapped: products at the chip's peak; every operand and "
     "result through HBM once; collectives over one axis of the network, both ways"
@@ -58,6 +60,8 @@ def report(design: Design, full: bool = False) -> dict[str, Any]:
     design.check()
     count, chip = len(design.devices), chips.chip(design.device_kind)
     memory = chip.memory if chip else None
+    share = gpus.MEMORY_SHARE if design.platform == "gpu" else 1.0
+    usable = None if memory is None else int(memory * share)
     state = design.abstract_state
     phase = design.largest_phase
     tokens = phase.batch_size * design.tokens_per_row(phase.seq_len)
@@ -68,14 +72,19 @@ def report(design: Design, full: bool = False) -> dict[str, Any]:
         "mesh": dict(design.mesh.shape),
         "tokens_per_step": tokens,
         "hbm_bytes_per_device": memory,
+        "usable_bytes_per_device": usable,
         "parameter_bytes_per_device": sizes.bytes_held(state.params),
         "optimizer_bytes_per_device": sizes.bytes_held(state.opt_state),
     }
     begin = time.monotonic()
     traced = trace(design, phase)
+    platform = design.devices[0].platform
+    quick = platform == "tpu" and not full
     try:
-        options = QUICK if design.platform == "tpu" and not full else {}
-        compiled = traced.lower().compile(compiler_options=options)
+        # jax knows the platform of a GPU that is not here by its family alone.
+        lowered = traced.lower(lowering_platforms=("cuda" if platform == "gpu" else platform,))
+        options = QUICK if quick else NOT_TIMED if platform == "gpu" else {}
+        compiled = lowered.compile(compiler_options=options)
     except jax.errors.JaxRuntimeError as error:
         used = used_bytes(str(error), sizes.bytes_held(state))
         if used is None:
@@ -88,11 +97,12 @@ def report(design: Design, full: bool = False) -> dict[str, Any]:
         "compile_seconds": time.monotonic() - begin,
         "temporary_bytes_per_device": compiled.memory_analysis().temp_size_in_bytes,
         "peak_bytes_per_device": peak,
-        "fits": None if memory is None else peak <= memory,
+        "fits": None if usable is None else peak <= usable,
     }
     done = work(hlo.parse(compiled.as_text(), count), flops.count(traced.jaxpr.jaxpr) / count)
     model = flops.per_token(design, phase.seq_len) * tokens / count
-    return found | done | roofline(chip, done, model) | {"assumed": assumed(bool(options))}
+    rates = None if design.simulated else chip  # a program for a CPU says nothing of a GPU's time
+    return found | done | roofline(rates, done, model) | {"assumed": assumed(quick)}
 
 
 def work(program: hlo.Program, executed: float) -> dict[str, Any]:
@@ -138,13 +148,14 @@ def roofline(chip: chips.Chip | None, done: dict[str, Any], model: float) -> dic
 
     model: FLOPs of the model that the step trains, recomputation and padding not among them.
     """
-    if chip is None or chip.memory_rate is None or chip.link_rate is None:
+    if chip is None or chip.memory_rate is None:
         return {"seconds": None, "estimated_mfu": None}
     seconds = {
         "products": done["flops_per_device"] / chip.flops,
         "memory": done["memory_bytes_per_device"] / chip.memory_rate,
-        "network": done["collective_bytes_per_device"] / (2 * chip.link_rate),
     }
+    if chip.link_rate is not None:
+        seconds["network"] = done["collective_bytes_per_device"] / (2 * chip.link_rate)
     mfu = model / chip.flops / max(seconds.values())
     return {"seconds": seconds, "estimated_mfu": mfu}
 
@@ -175,11 +186,13 @@ def table(found: dict[str, Any], where: str) -> Iterator[str]:
 
 def verdict(found: dict[str, Any]) -> Iterator[str]:
     """Whether it fits."""
-    memory = found["hbm_bytes_per_device"]
+    memory, usable = found["hbm_bytes_per_device"], found["usable_bytes_per_device"]
     if memory is None:
         return
     yield row("HBM a device", gib(memory))
-    left = memory - found["peak_bytes_per_device"]
+    if usable < memory:
+        yield row("  of which a run takes", gib(usable))
+    left = usable - found["peak_bytes_per_device"]
     yield row(
         "fits" if found["fits"] else "DOES NOT FIT",
         f"{gib(abs(left))} {'free' if left >= 0 else 'too much'}",

@@ -164,7 +164,9 @@ class Design:
             dtype=self.dtype,
             z_loss=self.train.z_loss,
             one_text=self.data.cross_documents,
-            **options.execution(**own(section, options.execution)),
+            **options.execution(
+                self.devices[0].platform, section.layers, **own(section, options.execution)
+            ),
             **how,
         )
         return module.build(told, **own(section, module.build))
@@ -216,6 +218,7 @@ class Design:
             clip_norm=options.clipping(**own(self.config.optimizer, options.clipping)),
             accumulate=self.train.accumulate,
             seed=self.config.seed,
+            dtype=self.dtype,
         )
 
     @cached_property

@@ -15,6 +15,9 @@ import jax
 
 from pretrain_jax.train.compose import Design
 
+KERNELS = {"dot_product_attention_fwd_wrapper": 2, "dot_product_attention_bwd_wrapper": 5}
+"""Products in cuDNN's attention, which has no jaxpr: of queries [B, L, H, K], keys [B, M, H, K]."""
+
 
 @lru_cache(maxsize=8)
 def per_token(design: Design, seq_len: int) -> float:
@@ -76,6 +79,9 @@ def count(jaxpr: Any) -> float:
             left = equation.invars[0].aval.shape
             inner = math.prod(left[axis] for axis in contracted)
             total += 2.0 * math.prod(equation.outvars[0].aval.shape) * inner
+        if equation.primitive.name in KERNELS:
+            queries, keys = (var.aval.shape for var in equation.invars[:2])
+            total += 2.0 * KERNELS[equation.primitive.name] * math.prod(queries) * keys[1]
         inner = [count(inner) for inner in _inner(equation.params)]
         if equation.primitive.name == "cond":
             total += max(inner)

@@ -143,16 +143,24 @@ def phases(data: DataOptions, train: TrainOptions) -> list[Phase]:
     return found
 
 
-def execution(*, unroll: int = 1, remat: str = "none") -> dict[str, Any]:
+MOST_UNROLLED = 64
+"""Layers that are unrolled unasked: the 48 of gpt2_xl compile in two minutes on two cores."""
+
+
+def execution(
+    platform: str = "", layers: int = 1, *, unroll: int = 0, remat: str = "none"
+) -> dict[str, Any]:
     """The keys of the section `model` that belong to no architecture.
 
-    unroll: layers in one turn of the loop over layers: faster steps for longer compilation.
+    unroll: layers in one turn of the loop over layers: faster steps for longer compilation. 0 is
+        what suits the device: all of them, up to 64, on a GPU where nothing is computed again, for
+        there a loop copies all that the backward pass reads (docs/performance.md); otherwise 1.
     remat: "none", "dots" or "full", what the backward pass computes again to save memory.
     """
     registry.check_name(remat, REMAT, "model.remat")
-    if unroll < 1:
-        raise ConfigError(f"model.unroll must be at least 1; received {unroll}")
-    return {"unroll": unroll, "remat": remat}
+    check_count("model.unroll", unroll, 0)
+    copied = platform == "gpu" and remat == "none" and layers <= MOST_UNROLLED
+    return {"unroll": unroll or (layers if copied else 1), "remat": remat}
 
 
 def attention_form(platform: str = "", *, attention_form: str = "auto") -> str:

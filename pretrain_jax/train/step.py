@@ -48,6 +48,8 @@ class Program:
     clip_norm: float
     accumulate: int
     seed: int
+    dtype: Any
+    """Of the model's products."""
 
 
 def train_step(
@@ -96,8 +98,10 @@ def gradients(params: Any, batch: Batch, rng: jax.Array, program: Program) -> tu
     """Sums by term over the whole batch, and the gradient of the objective.
 
     With `accumulate` microbatches their sums are added before anything is divided, so that the
-    result is that of the whole batch however unevenly the padding falls.
+    result is that of the whole batch however unevenly the padding falls. Gradients come in the
+    dtype of `copies` and are added in that of the parameters.
     """
+    low = copies(params, program.dtype)
 
     def objective(params, part, rng, totals):
         sums = program.loss(program.apply, params, part, rng, True)
@@ -107,33 +111,48 @@ def gradients(params: Any, batch: Batch, rng: jax.Array, program: Program) -> tu
         )
         return value, {term: sums[term] for term in program.coefficients}
 
-    grad = jax.grad(objective, has_aux=True)
+    def grad(part, rng, totals):
+        grads, sums = jax.grad(objective, has_aux=True)(low, part, rng, totals)
+        return sums, jax.tree.map(lambda g, p: g.astype(p.dtype), grads, params)
+
     if program.accumulate == 1:
-        grads, sums = grad(params, batch, rng, None)
-        return sums, grads
+        return grad(batch, rng, None)
 
     parts = jax.tree.map(lambda x: microbatches(x, program.accumulate), batch)
     numbers = jnp.arange(program.accumulate)
     # Weights depend on the batch alone; of this first pass the compiler keeps nothing else.
     weigh = lambda part: {  # noqa: E731
         term: weight
-        for term, (_, weight) in program.loss(program.apply, params, part, rng, True).items()
+        for term, (_, weight) in program.loss(program.apply, low, part, rng, True).items()
     }
     totals = jax.tree.map(lambda w: jnp.sum(w, axis=0), jax.lax.map(weigh, parts))
 
     def add(carry, part_and_number):
         part, number = part_and_number
-        grads, sums = grad(params, part, jax.random.fold_in(rng, number), totals)
-        return jax.tree.map(jnp.add, carry, (sums, grads)), None
+        found = grad(part, jax.random.fold_in(rng, number), totals)
+        return jax.tree.map(jnp.add, carry, found), None
 
     zeros = jax.tree.map(
         lambda x: jnp.zeros(x.shape, x.dtype),
-        jax.eval_shape(
-            lambda: grad(params, jax.tree.map(lambda x: x[0], parts), rng, totals)[::-1]
-        ),
+        jax.eval_shape(lambda: grad(jax.tree.map(lambda x: x[0], parts), rng, totals)),
     )
     (sums, grads), _ = jax.lax.scan(add, zeros, (parts, numbers))
     return sums, grads
+
+
+def copies(params: Any, dtype: Any) -> Any:
+    """`params` with the kernels of all layers in `dtype`, cast once for a step.
+
+    A layer casts its kernels in any case; here it is done before the loops over microbatches and
+    layers, which then carry half the bytes. Tables, norms and what stands outside of the layers
+    stay as they are: some are used in float32 as well.
+    """
+
+    def cast(path: Any, x: jax.Array) -> jax.Array:
+        names = [getattr(key, "key", None) for key in path]
+        return x.astype(dtype) if "layers" in names and names[-1] == "kernel" else x
+
+    return jax.tree_util.tree_map_with_path(cast, params)
 
 
 def microbatches(x: jax.Array, count: int) -> jax.Array:

@@ -1,6 +1,7 @@
 """The parameter tree and its first values: as documented, however the layers are run."""
 
 import math
+import re
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from pretrain_jax.layers.initializers import Normal
 from pretrain_jax.layers.makers import maker
 from pretrain_jax.layers.norms import LayerNorm
 from pretrain_jax.layers.stacks import Execution
+from pretrain_jax.train.step import copies
 
 every_model = pytest.mark.parametrize("name", tiny.NAMES)
 RESIDUAL = 0.02 / math.sqrt(2 * tiny.SIZES["layers"])
@@ -148,3 +150,32 @@ def test_predict_at_picks_hidden_states():
 
 def test_decoders_are_the_five_published_ones():
     assert set(DOCUMENTED) <= set(registry.names("models"))
+
+
+@every_model
+def test_kernels_cast_once_for_a_step_are_those_that_a_layer_casts(name):
+    attention = tiny.module_of(name).ATTENTION[0]
+    model = tiny.build(name, Execution(attention, dtype=jnp.bfloat16))
+    batch, params = tiny.pack([[tiny.LENGTH]]), tiny.randomise(tiny.init(model))
+    low = copies(params, jnp.bfloat16)
+    for key, leaf in tiny.named(low).items():
+        assert (leaf.dtype == jnp.bfloat16) == bool(re.search("layers/.*kernel", key)), key
+    found, known = (tiny.hidden(model)(values, batch) for values in (low, params))
+    np.testing.assert_array_equal(np.float32(found), np.float32(known))
+
+
+@pytest.mark.parametrize("name", ["gpt", "t5_1_1"])
+def test_gradients_of_kernels_cast_once_have_the_same_bits(name):
+    attention = tiny.module_of(name).ATTENTION[0]
+    model = tiny.build(name, Execution(attention, dtype=jnp.bfloat16))
+    batch, params = tiny.pack([[9, 7], [12]]), tiny.randomise(tiny.init(model))
+
+    @jax.jit
+    def gradients(params):
+        apply: Any = model.apply
+        total = lambda params: jnp.sum(jnp.sin(apply({"params": params}, batch, False).hidden))  # noqa: E731
+        return tiny.named(jax.grad(total)(params))
+
+    known = gradients(params)
+    for key, gradient in gradients(copies(params, jnp.bfloat16)).items():
+        np.testing.assert_array_equal(np.float32(gradient), np.float32(known[key]), err_msg=key)

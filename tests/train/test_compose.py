@@ -89,7 +89,7 @@ def test_a_phase_with_an_impossible_size_is_refused(key, value):
         ("model.layers", "0"),
         ("model.max_length", "0"),
         ("model.max_length", "1e10"),
-        ("model.unroll", "0"),
+        ("model.unroll", "-1"),
         ("model.dropout", "1"),
         ("model.dropout", "-0.1"),
         ("model.remat", "some"),
@@ -128,6 +128,22 @@ def test_deterministic_reaches_the_compiler_where_it_matters():
     # XLA refuses the names of options that it does not have.
     options = design(wanted, devices=gpu).compiler_options
     assert jax.jit(lambda x: x + 1, compiler_options=options)(1) == 2
+
+
+@pytest.mark.parametrize(
+    ("platform", "layers", "asked", "unroll"),
+    [
+        ("gpu", 48, {}, 48),
+        ("gpu", 48, {"remat": "full"}, 1),
+        ("gpu", 96, {}, 1),
+        ("gpu", 48, {"unroll": 4}, 4),
+        ("tpu", 48, {}, 1),
+        ("cpu", 4, {}, 1),
+        ("cpu", 4, {"unroll": 4}, 4),
+    ],
+)
+def test_layers_are_unrolled_where_a_loop_would_copy_what_is_kept(platform, layers, asked, unroll):
+    assert options.execution(platform, layers, **asked)["unroll"] == unroll
 
 
 @pytest.mark.parametrize(

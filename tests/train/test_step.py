@@ -64,6 +64,7 @@ def program(**changes: Any) -> Program:
         "clip_norm": 0.0,
         "accumulate": 1,
         "seed": 0,
+        "dtype": jnp.float32,
     }
     return Program(**{**values, **changes})
 
