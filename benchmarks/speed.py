@@ -24,7 +24,7 @@ import tempfile
 import time
 from typing import Any
 
-from pretrain_jax.parallel import gpus, host_memory
+from pretrain_jax.parallel import flags, host_memory
 
 PRODUCT = {"cpu": 2048, "gpu": 8192, "tpu": 8192}
 
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--profile", default="", help="a folder for a trace of three steps")
     options, words = parser.parse_known_args()
     host_memory.keep()
-    gpus.take_memory()
+    flags.take_memory()
     print(json.dumps(measure(options, words)), flush=True)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError, UserError
-from pretrain_jax.parallel import gpus, host_memory, program_cache
+from pretrain_jax.parallel import flags, host_memory, program_cache
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def run(main: Callable[[list[str]], int], usage: str | None) -> int:
         print(usage)
         return 0
     host_memory.keep()
-    gpus.take_memory()
+    flags.take_memory()
     program_cache.keep()
     try:
         return main(argv)

@@ -6,13 +6,10 @@ takes the attention that it is given.
 """
 
 import importlib.util
-import os
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-MEMORY_SHARE = 0.92
-"""Of a GPU's memory that a run takes for itself at its start; jax's own default is 0.75."""
 PLUGINS = {"cuda12": "jax_plugins.xla_cuda12", "cuda13": "jax_plugins.xla_cuda13"}
 
 
@@ -72,12 +69,6 @@ runtime_version {{ major: {cuda} }}
 dnn_version_info {{ major: {dnn[0]} minor: {dnn[1]} }}
 """
 """What XLA calls a target config (xla/stream_executor/device_description.proto)."""
-
-
-def take_memory() -> None:
-    """Has jax reserve MEMORY_SHARE of every GPU, unless the user says how much. Call it before jax
-    is imported."""
-    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", str(MEMORY_SHARE))
 
 
 def installed() -> str:

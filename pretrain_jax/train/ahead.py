@@ -13,16 +13,12 @@ from typing import Any
 
 import jax
 
-from pretrain_jax.parallel import chips, gpus, hlo, topology
+from pretrain_jax.parallel import chips, flags, hlo, topology
 from pretrain_jax.train import flops, sizes
 from pretrain_jax.train.columns import axes, gib, row
 from pretrain_jax.train.compiled import trace
 from pretrain_jax.train.compose import Design
 
-QUICK = {"exec_time_optimization_effort": -1.0}
-"""The least that XLA takes; 0 is its default."""
-NOT_TIMED = {"xla_gpu_autotune_level": 0}
-"""Without a GPU no kernel can be timed against another."""
 ASSUMED = (
     "the slowest of three, perfectly overlapped: products at the chip's peak; every operand and "
     "result through HBM once; collectives over one axis of the network, both ways"
@@ -60,7 +56,7 @@ def report(design: Design, full: bool = False) -> dict[str, Any]:
     design.check()
     count, chip = len(design.devices), chips.chip(design.device_kind)
     memory = chip.memory if chip else None
-    share = gpus.MEMORY_SHARE if design.platform == "gpu" else 1.0
+    share = flags.MEMORY_SHARE if design.platform == "gpu" else 1.0
     usable = None if memory is None else int(memory * share)
     state = design.abstract_state
     phase = design.largest_phase
@@ -79,12 +75,8 @@ def report(design: Design, full: bool = False) -> dict[str, Any]:
     begin = time.monotonic()
     traced = trace(design, phase)
     platform = design.devices[0].platform
-    quick = platform == "tpu" and not full
     try:
-        # jax knows the platform of a GPU that is not here by its family alone.
-        lowered = traced.lower(lowering_platforms=("cuda" if platform == "gpu" else platform,))
-        options = QUICK if quick else NOT_TIMED if platform == "gpu" else {}
-        compiled = lowered.compile(compiler_options=options)
+        compiled = compile_for(platform, traced, full)
     except jax.errors.JaxRuntimeError as error:
         used = used_bytes(str(error), sizes.bytes_held(state))
         if used is None:
@@ -102,7 +94,19 @@ def report(design: Design, full: bool = False) -> dict[str, Any]:
     done = work(hlo.parse(compiled.as_text(), count), flops.count(traced.jaxpr.jaxpr) / count)
     model = flops.per_token(design, phase.seq_len) * tokens / count
     rates = None if design.simulated else chip  # a program for a CPU says nothing of a GPU's time
-    return found | done | roofline(rates, done, model) | {"assumed": assumed(quick)}
+    return (
+        found
+        | done
+        | roofline(rates, done, model)
+        | {"assumed": assumed(platform == "tpu" and not full)}
+    )
+
+
+def compile_for(platform: str, traced: Any, full: bool = False) -> Any:
+    """A traced step, compiled for devices of a platform that are not here."""
+    # Without a GPU jax does not know which family "gpu" is.
+    lowered = traced.lower(lowering_platforms=("cuda" if platform == "gpu" else platform,))
+    return lowered.compile(compiler_options=flags.of_plan(platform, full))
 
 
 def work(program: hlo.Program, executed: float) -> dict[str, Any]:

@@ -24,8 +24,8 @@ from pretrain_jax.layers.axes import placing
 from pretrain_jax.layers.stacks import Execution
 from pretrain_jax.objectives import Objective
 from pretrain_jax.optim import optimizers, schedules
+from pretrain_jax.parallel import flags, rules
 from pretrain_jax.parallel import mesh as meshes
-from pretrain_jax.parallel import rules
 from pretrain_jax.parallel.rows import Rows
 from pretrain_jax.train import match, options
 from pretrain_jax.train.match import Member
@@ -190,18 +190,9 @@ class Design:
 
     @property
     def compiler_options(self) -> dict[str, Any]:
-        """Of the training step, by platform.
-
-        gpu  repeats bit for bit when told to; the others always do
-        tpu  keeps products out of products where something is dropped between them: libtpu 0.0.42
-             runs out of stack when it lays out three in one another (t5_3b, t5_11b)
-        """
-        platform = self.devices[0].platform
-        if platform == "tpu" and self.config.model.get("dropout", 0.0) > 0:
-            return {"xla_tpu_dot_dot_fusion": False}
-        if platform == "gpu" and self.train.deterministic:
-            return {"xla_gpu_deterministic_ops": True}
-        return {}
+        """Of the training step."""
+        dropping = self.config.model.get("dropout", 0.0) > 0
+        return flags.of_step(self.devices[0].platform, dropping, self.train.deterministic)
 
     @cached_property
     def program(self) -> Program:

@@ -68,6 +68,30 @@ def test_a_slice_written_in_place_is_all_that_is_written():
     assert row.nbytes <= moved <= 4 * row.nbytes + 64
 
 
+BESIDE = """HloModule jit_step, is_scheduled=true
+
+%part (w: f32[12,64], at: s32[]) -> f32[1,64] {
+  %w = f32[12,64]{1,0} parameter(0)
+  %at = s32[] parameter(1)
+  %zero = s32[] constant(0)
+  ROOT %one = f32[1,64]{1,0} dynamic-slice(%w, %at, %zero), dynamic_slice_sizes={1,64}
+}
+
+ENTRY %main (a: f32[12,64], n: s32[]) -> f32[1,64] {
+  %a = f32[12,64]{1,0} parameter(0)
+  %n = s32[] parameter(1)
+  %begun = ((f32[12,64]{1,0}, s32[]), f32[1,64]{1,0}, u32[]) fusion-start(%a, %n), \
+kind=kLoop, calls=%part
+  ROOT %done = f32[1,64]{1,0} fusion-done(%begun)
+}
+"""
+
+
+def test_a_fusion_that_runs_beside_others_moves_what_it_would_alone():
+    """As in a program for a GPU: its slice is read and written, its array of twelve is not."""
+    assert hlo.parse(BESIDE, 1).memory_bytes() == 2 * 64 * 4 + 4
+
+
 TEXT = """HloModule jit_step, is_scheduled=true
 
 %body (p: (s32[], bf16[8,16])) -> (s32[], bf16[8,16]) {

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.parallel import mesh, topology
+from pretrain_jax.parallel import gpus, mesh, topology
 
 needs_libtpu = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed: the extra tpu"
@@ -70,6 +70,31 @@ def test_a_libtpu_of_another_release_is_told(monkeypatch, found, said):
 def test_gpus_come_without_slices():
     with pytest.raises(ConfigError, match="--slices is for TPUs; received h100:2 with --slices=2"):
         topology.devices("h100:2", 2)
+
+
+def test_gpus_are_described_to_the_compiler_where_there_is_one(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(gpus, "installed", lambda: "cuda12")
+    monkeypatch.setattr(gpus.metadata, "version", {"nvidia-cudnn-cu12": "9.28.0.42"}.__getitem__)
+
+    def describe(**options):
+        asked.update(options)
+        return SimpleNamespace(devices=range(16))
+
+    monkeypatch.setattr("jax.experimental.topologies.get_topology_desc", describe)
+    assert topology.devices("h200:2x8") == (list(range(16)), "")
+    assert asked["platform"] == "cuda" and asked["topology"] == "1x2x8"
+    for word in ("NVIDIA H200", "major: 9 minor: 0", "major: 9 minor: 28", "core_count: 132"):
+        assert word in asked["target_config"]
+    assert gpus.GPUS["h200"].shared_memory == 228 * 1024
+
+
+def test_cpu_devices_stand_for_gpus_where_there_is_none(monkeypatch, caplog):
+    monkeypatch.setattr(gpus, "installed", lambda: "")
+    with caplog.at_level("INFO"):
+        found, kind = topology.devices("h100:2")
+    assert kind == "NVIDIA H100" and [device.platform for device in found] == ["cpu"] * 2
+    assert "pip install -e '.[cuda12]'" in caplog.text
 
 
 def test_slices_are_at_least_one():

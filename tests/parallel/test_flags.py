@@ -1,0 +1,68 @@
+"""What XLA is told: that it knows every name, and that a user's own word stands."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from pretrain_jax.parallel import flags
+
+NEEDS = {"tpu": "libtpu", "gpu": "jax_plugins"}
+TOPOLOGIES = {"tpu": "v5e:2x2", "gpu": "h100:1"}
+COMPILE = """
+import sys
+from pretrain_jax.parallel import flags, topology
+platform, name = sys.argv[1:]
+topology.set_up(name)
+import jax
+sharding = jax.sharding.SingleDeviceSharding(topology.devices(name)[0][0])
+shape = jax.ShapeDtypeStruct((8, 8), "float32", sharding=sharding)
+traced = jax.jit(lambda x: x @ x).trace(shape)
+lowered = traced.lower(lowering_platforms=("cuda" if platform == "gpu" else platform,))
+step, plan = flags.of_step(platform, True, True), flags.of_plan(platform, False)
+assert step and plan
+lowered.compile(compiler_options={**step, **plan})
+try:
+    lowered.compile(compiler_options={"xla_of_no_such_name": True})
+except Exception as error:
+    print(error)
+"""
+
+
+def test_nothing_is_set_where_nothing_is_asked():
+    for platform in ("cpu", "gpu", "tpu"):
+        assert flags.of_step(platform, False, False) == {}
+    assert flags.of_step("cpu", True, True) == flags.of_plan("cpu", False) == {}
+    assert flags.of_plan("tpu", True) == {}
+
+
+@pytest.mark.parametrize("platform", NEEDS)
+def test_the_compiler_of_a_platform_knows_its_options(platform):
+    if importlib.util.find_spec(NEEDS[platform]) is None:
+        pytest.skip(f"needs {NEEDS[platform]}")
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILE, platform, TOPOLOGIES[platform]],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "XLA_FLAGS": ""},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "xla_of_no_such_name" in done.stdout
+
+
+@pytest.mark.parametrize("options", [flags.of_step("gpu", True, True), flags.of_plan("gpu", False)])
+def test_names_for_gpus_are_known_to_every_xla(options):
+    assert jax.jit(lambda x: x + 1, compiler_options=options)(1) == 2
+
+
+@pytest.mark.parametrize(("said", "taken"), [(None, "0.92"), ("0.5", "0.5")])
+def test_memory_is_reserved_unless_the_user_says_how_much(monkeypatch, said, taken):
+    name = "XLA_PYTHON_CLIENT_MEM_FRACTION"
+    monkeypatch.delenv(name, raising=False)
+    if said:
+        monkeypatch.setenv(name, said)
+    flags.take_memory()
+    assert os.environ[name] == taken
