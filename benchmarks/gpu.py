@@ -11,6 +11,9 @@ peers     the same shapes in PyTorch with torch.compile and bfloat16: nanoGPT's 
           names the folder with its model.py), Hugging Face's BERT and T5
 run       shakespeare_char_gpu to its end: valid/loss at most 1.47 (--shakespeare names its text)
 profile   a trace of three steps of GPT-2 124M, into --out
+ahead     not among the parts unless named, for it needs no GPU but the extra cuda12 or cuda13: the
+          programs of `speed` compiled for an H200, with the bytes and the seconds that they take
+          at least
 
 Every part is a process of its own and prints its lines as soon as it has them; what does not end
 within --limit seconds of the whole is cut off and said. Without a GPU, --tiny runs all of it on
@@ -81,6 +84,9 @@ def commands(part: str, options: argparse.Namespace) -> list[list[str]]:
         return [[sys.executable, "-m", "pytest", "-q", "-n", "0", str(tests)]]
     if part == "speed":
         return [speed(name, options) for name in SPEED]
+    if part == "ahead":
+        mode = ["-m", "pretrain_jax.main", "--mode=compile", "--topology=h200:1"]
+        return [[sys.executable, *mode, *words(name, options)] for name in SPEED]
     if part == "peers":
         chosen = [*(["nanogpt"] if options.nanogpt else []), "bert", "t5"]
         return [[options.torch_python, *own, f"--only={name}"] for name in chosen]
@@ -91,11 +97,17 @@ def commands(part: str, options: argparse.Namespace) -> list[list[str]]:
         return [[*main, f"--workdir={options.out}/shakespeare", *short]]
     if part == "profile":
         return [[*speed("GPT-2 124M", options), f"--profile={options.out}/profile", "--steps=5"]]
-    raise SystemExit(f"--parts are parity, speed, peers, run, profile; received {part!r}")
+    raise SystemExit(f"--parts are parity, speed, peers, run, profile, ahead; received {part!r}")
 
 
 def speed(name: str, options: argparse.Namespace) -> list[str]:
     """benchmarks/speed.py on one of SPEED."""
+    steps = ["--steps=3", "--warm=1"] if options.tiny else []
+    return [sys.executable, str(HERE / "speed.py"), *steps, *words(name, options)]
+
+
+def words(name: str, options: argparse.Namespace) -> list[str]:
+    """The config of one of SPEED, and what is changed in it."""
     config, changes, _, _ = SPEED[name]
     changes = {
         **COMMON,
@@ -103,9 +115,8 @@ def speed(name: str, options: argparse.Namespace) -> list[str]:
         **({"data.source": f"text:{options.text}"} if options.text else {}),
     }
     changes |= TINY if options.tiny else {}
-    words = [f"--config.{key}={value}" for key, value in changes.items()]
-    steps = ["--steps=3", "--warm=1"] if options.tiny else []
-    return [sys.executable, str(HERE / "speed.py"), f"--config=configs/{config}.py", *steps, *words]
+    changed = [f"--config.{key}={value}" for key, value in changes.items()]
+    return [f"--config=configs/{config}.py", *changed]
 
 
 def run(command: list[str], seconds: float) -> None:

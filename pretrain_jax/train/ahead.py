@@ -91,7 +91,7 @@ def report(design: Design, full: bool = False) -> dict[str, Any]:
         "peak_bytes_per_device": peak,
         "fits": None if usable is None else peak <= usable,
     }
-    done = work(hlo.parse(compiled.as_text(), count), flops.count(traced.jaxpr.jaxpr) / count)
+    done = work(hlo.parse(compiled.as_text(), count), flops.executed(traced) / count)
     model = flops.per_token(design, phase.seq_len) * tokens / count
     rates = None if design.simulated else chip  # a program for a CPU says nothing of a GPU's time
     return (

@@ -12,6 +12,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+from jax.interpreters import partial_eval
 
 from pretrain_jax.train.compose import Design
 
@@ -63,6 +64,15 @@ def _forward(design: Design, rows: int, seq_len: int) -> float:
 
     params = nn.meta.unbox(design.plain_params)
     return count(jax.make_jaxpr(forward)(params, shapes).jaxpr)
+
+
+def executed(traced: Any) -> float:
+    """Operations of the products that a traced function cannot do without, over all devices: the
+    weights of microbatches are traced with all of a forward pass, of which the compiler keeps none.
+    """
+    jaxpr = traced.jaxpr.jaxpr
+    needed, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
+    return count(needed)
 
 
 def count(jaxpr: Any) -> float:

@@ -13,7 +13,7 @@ import tiny_job
 from pretrain_jax import config, main
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.parallel import chips, gpus
-from pretrain_jax.train import ahead, compose, search, sizes
+from pretrain_jax.train import ahead, compiled, compose, flops, search, sizes
 
 needs_libtpu = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed: the extra tpu"
@@ -55,6 +55,16 @@ def test_flops_count_recomputation(job):
     )
     # Of 8 products' worth (2 forward, 4 backward, for layers and read-out) the layers' 2 again.
     assert 1.1 < again / plain < 4 / 3
+
+
+def test_flops_are_those_of_the_batch_however_many_microbatches_it_has(job):
+    """The pass that sums the weights of all microbatches multiplies nothing that is kept."""
+    batch = {"train.batch_size": 32}
+    one, four = (
+        flops.executed(compiled.trace(found, found.largest_phase))
+        for found in (design(job, **batch, **{"train.accumulate": count}) for count in (1, 4))
+    )
+    assert one == pytest.approx(four, rel=0.01)
 
 
 def test_split_parameters_take_less_memory_and_more_network(job):
