@@ -18,6 +18,7 @@ from pretrain_jax.parallel import topology
 CONFIGS = {
     "gpt2_small": {},
     "t5_1_1_large": {},
+    "t5_large": {"model.dropout": 0.0},
     "bert_large": {"model.dropout": 0.0},
 }
 
