@@ -2,9 +2,9 @@
 
     python benchmarks/memory.py [--topology=v5p:2x2x1] [--batch=64] [--seq_len=1024]
 
-GPT-2 124M, T5-1.1-large and BERT-large, one update with --batch rows on each of four chips, from
-the compiler's own analysis of the whole step (needs the extra `tpu`). "Whole" keeps the logits of
-all places. Bytes are those of arguments, results and temporaries.
+GPT-2 124M, T5-1.1-large, T5-large and BERT-large, one update with --batch rows on each of four
+chips, from the compiler's own analysis of the whole step (needs the extra `tpu`). "Whole" keeps the
+logits of all places. Bytes are those of arguments, results and temporaries.
 """
 
 import argparse
