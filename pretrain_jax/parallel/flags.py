@@ -1,4 +1,5 @@
-"""What XLA is told beside the program, all of it here, each with what it was seen to do.
+"""What XLA is told beside the program, each with what it was seen to do: all but how many CPU
+devices stand for GPUs (topology.py).
 
 A name that XLA does not know ends the compilation, so tests compile with every one of them. Nothing
 is set for speed: what was tried without gain stands in docs/performance.md.

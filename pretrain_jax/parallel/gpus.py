@@ -82,6 +82,15 @@ def installed() -> str:
     return ""
 
 
+def cudnn(plugin: str) -> list[str]:
+    """Major and minor version of the cuDNN that is here; where it came without its papers, of the
+    oldest that jax 0.10 takes."""
+    try:
+        return metadata.version(f"nvidia-cudnn-cu{plugin[-2:]}").split(".")[:2]
+    except metadata.PackageNotFoundError:
+        return ["9", "8"]
+
+
 def described(kind: str, machines: int, each: int) -> list[Any]:
     """jax's devices: `machines` machines of `each` GPUs of a kind ("h100")."""
     from jax.experimental import topologies
@@ -103,5 +112,5 @@ def target(gpu: Gpu, plugin: str) -> str:
         block_memory=gpu.shared_memory - 1024,
         rate=int(gpu.memory_rate),
         cuda=plugin[-2:],
-        dnn=metadata.version(f"nvidia-cudnn-cu{plugin[-2:]}").split("."),
+        dnn=cudnn(plugin),
     )

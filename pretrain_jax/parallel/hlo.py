@@ -182,9 +182,7 @@ class Program:
         if instruction.kind.endswith("-start"):
             return 0.0  # the result names the input again
         known = self.computations[computation]
-        whole = [
-            in_memory(known[name].shape) if name in known else 0.0 for name in instruction.operands
-        ]
+        whole = [in_memory(known[n].shape) if n in known else 0.0 for n in instruction.operands]
         if instruction.kind == "dynamic-slice":
             return min(whole[0], array_bytes(instruction.shape))
         if instruction.kind == "dynamic-update-slice":
@@ -244,8 +242,7 @@ def instruction(name: str, text: str, root: bool) -> Instruction:
     last = closing(call, opening)
     kind = call[:opening]
     if kind == "fusion-start":  # ((operands), result, context): the fusion, beside others
-        kind = "fusion"
-        shape = shape[closing(shape, 1) + 3 :].rpartition(", ")[0]
+        kind, shape = "fusion", shape[closing(shape, 1) + 3 :].rpartition(", ")[0]
     inside = re.sub(r"/\*.*?\*/", "", call[opening + 1 : last])
     operands = tuple(
         part.strip().rpartition(" ")[2].lstrip("%") for part in inside.split(", ") if part

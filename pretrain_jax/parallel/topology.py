@@ -94,7 +94,14 @@ def devices(topology: str, slices: int = 1) -> tuple[list[Any], str]:
 def gpu_devices(kind: str, machines: int, each: int) -> tuple[list[Any], str]:
     """Those that the CUDA plugin describes and compiles for; or what stands for them."""
     if gpus.installed():
-        return gpus.described(kind, machines, each), ""
+        try:
+            return gpus.described(kind, machines, each), ""
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            raise ConfigError(
+                f"jax's CUDA plugin must compile for {GPUS[kind].name}; it says: {reason}. "
+                "Without the plugin CPU devices stand for GPUs"
+            ) from None
     import jax
 
     log.info(

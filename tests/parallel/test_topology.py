@@ -89,6 +89,16 @@ def test_gpus_are_described_to_the_compiler_where_there_is_one(monkeypatch):
     assert gpus.GPUS["h200"].shared_memory == 228 * 1024
 
 
+def test_a_plugin_that_cannot_is_told(monkeypatch):
+    def refuse(**options):
+        raise RuntimeError("no such thing\nmore of it")
+
+    monkeypatch.setattr(gpus, "installed", lambda: "cuda99")  # whose cuDNN nobody has
+    monkeypatch.setattr("jax.experimental.topologies.get_topology_desc", refuse)
+    with pytest.raises(ConfigError, match=r"for NVIDIA A100; it says: no such thing\. Without"):
+        topology.devices("a100:2")
+
+
 def test_cpu_devices_stand_for_gpus_where_there_is_none(monkeypatch, caplog):
     monkeypatch.setattr(gpus, "installed", lambda: "")
     with caplog.at_level("INFO"):
