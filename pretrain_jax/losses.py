@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from pretrain_jax.batch import is_text
+from pretrain_jax.cross_entropy import cross_entropy
 
 Sums = dict[str, tuple[jax.Array, jax.Array]]
 """(sum, weight) by name."""
@@ -100,66 +101,38 @@ def joined(parts: jax.Array, length: int) -> jax.Array:
     return whole.reshape(len(whole), -1, *parts.shape[3:])[:, :length]
 
 
-@jax.custom_vjp
-def cross_entropy(logits: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """-log softmax(logits)[target] and log Z, float32 [N], of logits [N, V] and int targets [N].
+def read_out(hidden: jax.Array, readout: Any, low: jax.Array | None = None) -> jax.Array:
+    """Logits float32 [N, V padded] of hidden states [N, D]; -inf beyond the true vocabulary.
 
-    Its gradient is written by hand: it uses the exponentials of the forward pass again.
+    low: the table in the dtype of `hidden`, where many chunks share it.
     """
-    return _cross_entropy(logits, targets)[0]
-
-
-def _cross_entropy(logits, targets):
-    top = jnp.max(logits, axis=-1, keepdims=True)
-    exponentials = jnp.exp(logits - top)
-    z = jnp.sum(exponentials, axis=-1, keepdims=True)
-    log_z = (jnp.log(z) + top)[:, 0]
-    # A masked sum instead of a gather: its gradient is no scatter, and a vocabulary that is split
-    # over a mesh needs no exchange of logits.
-    of_target = jnp.sum(jnp.where(is_target(targets, logits), logits, 0.0), axis=-1)
-    return (log_z - of_target, log_z), (exponentials, z, targets)
-
-
-def _cross_entropy_backward(saved, gradients):
-    exponentials, z, targets = saved
-    d_nll, d_log_z = (g[:, None] for g in gradients)
-    d_logits = exponentials * ((d_nll + d_log_z) / z)
-    return jnp.where(is_target(targets, exponentials), d_logits - d_nll, d_logits), None
-
-
-cross_entropy.defvjp(_cross_entropy, _cross_entropy_backward)
-
-
-def is_target(targets: jax.Array, logits: jax.Array) -> jax.Array:
-    """bool [N, V]: one true entry in each row."""
-    return targets[:, None] == jnp.arange(logits.shape[-1])
-
-
-def read_out(hidden: jax.Array, readout: Any) -> jax.Array:
-    """Logits float32 [N, V padded] of hidden states [N, D]; -inf beyond the true vocabulary."""
-    logits = product(hidden * readout.scale, readout.table)
+    low = readout.table.astype(hidden.dtype) if low is None else low
+    logits = product(hidden * readout.scale, readout.table, low)
     if readout.bias is not None:
         logits = logits + readout.bias
     return jnp.where(jnp.arange(logits.shape[-1]) < readout.vocab_size, logits, -jnp.inf)
 
 
 @jax.custom_vjp
-def product(hidden: jax.Array, table: jax.Array) -> jax.Array:
+def product(hidden: jax.Array, table: jax.Array, low: jax.Array) -> jax.Array:
     """hidden [N, D] x table [V, D]' in the dtype of `hidden`, summed up in float32: [N, V].
 
-    So are its gradients; derived by jax they would be products in float32.
+    So are its gradients; derived by jax they would be products in float32. `low` is the table in
+    that dtype; the gradient is that of `table`, in its own.
     """
-    return jnp.matmul(hidden, table.astype(hidden.dtype).T, preferred_element_type=jnp.float32)
+    return jnp.matmul(hidden, low.T, preferred_element_type=jnp.float32)
 
 
 def _product_backward(saved, d_logits):
-    hidden, table = saved
+    hidden, low = saved
     d_logits = d_logits.astype(hidden.dtype)
     d_table = jnp.matmul(d_logits.T, hidden, preferred_element_type=jnp.float32)
-    return d_logits @ table.astype(hidden.dtype), d_table.astype(table.dtype)
+    return d_logits @ low, d_table, None
 
 
-product.defvjp(lambda hidden, table: (product(hidden, table), (hidden, table)), _product_backward)
+product.defvjp(
+    lambda hidden, table, low: (product(hidden, table, low), (hidden, low)), _product_backward
+)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4,))
@@ -178,21 +151,30 @@ def weighted_sums(
 
 
 def chunk_sums(
-    hidden: jax.Array, readout: Any, targets: jax.Array, weights: jax.Array
+    hidden: jax.Array,
+    readout: Any,
+    targets: jax.Array,
+    weights: jax.Array,
+    low: jax.Array | None = None,
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    """What is minimised, and the two sums of `weighted_sums`, of one chunk."""
-    logits = read_out(hidden.reshape(-1, hidden.shape[-1]), readout)
+    """What is minimised, and the two sums of `weighted_sums`, of one chunk; see `read_out`."""
+    logits = read_out(hidden.reshape(-1, hidden.shape[-1]), readout, low)
     nll, log_z = cross_entropy(logits, targets.reshape(-1))
-    weights = weights.reshape(-1)
-    loss, z_loss = jnp.sum(nll * weights), jnp.sum(jnp.square(log_z) * weights)
+    loss, z_loss = nll_sums(nll, log_z, weights.reshape(-1))
     return loss + readout.z_loss * z_loss, (loss, z_loss)
+
+
+def nll_sums(nll: jax.Array, log_z: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Sums of weights x nats, and of weights x (log Z)^2."""
+    return jnp.sum(nll * weights), jnp.sum(jnp.square(log_z) * weights)
 
 
 def _weighted_sums_forward(hidden, readout, targets, weights, chunks):
     gradient = jax.value_and_grad(chunk_sums, (0, 1), has_aux=True)
+    low = readout.table.astype(hidden.dtype)  # once, not for each chunk
 
     def step(total, part):
-        (_, sums), (d_hidden, d_readout) = gradient(part[0], readout, *part[1:])
+        (_, sums), (d_hidden, d_readout) = gradient(part[0], readout, *part[1:], low)
         return jax.tree.map(jnp.add, total, (sums, d_readout)), d_hidden
 
     nothing = ((jnp.float32(0), jnp.float32(0)), jax.tree.map(jnp.zeros_like, readout))
@@ -211,7 +193,7 @@ weighted_sums.defvjp(_weighted_sums_forward, _weighted_sums_backward)
 
 def token_loss(
     apply: Callable[..., Any], params: Any, batch: dict[str, jax.Array], rng: Any, train: bool
-) -> dict[str, tuple[jax.Array, jax.Array]]:
+) -> Sums:
     """Weighted cross entropy, and z-loss (log Z)^2, which keeps the logits from drifting.
 
     The z-loss takes part with the coefficient `train.z_loss` (PaLM section 5, 1e-4).
@@ -221,22 +203,21 @@ def token_loss(
 
 def token_terms(output: Any, batch: dict[str, jax.Array]) -> Sums:
     """`token_loss` of a model's output."""
-    weights = batch["weights"]
-    sums: Any = weighted_sums(
-        output.hidden, output.readout, batch["targets"], weights, chunks_of(output)
-    )
+    targets, weights = batch["targets"], batch["weights"]
+    sums: Any = weighted_sums(output.hidden, output.readout, targets, weights, chunks_of(output))
     loss, z_loss = sums
-    total = jnp.sum(weights)
-    return {"loss": (loss, total), "z_loss": (z_loss, total)}
+    return terms(loss, z_loss, weights)
 
 
 def nll_terms(nll: jax.Array, log_z: jax.Array, weights: jax.Array) -> Sums:
     """`token_loss` of what `token_nll` returns."""
+    return terms(*nll_sums(nll, log_z, weights), weights)
+
+
+def terms(loss: jax.Array, z_loss: jax.Array, weights: jax.Array) -> Sums:
+    """Two sums by name, each with the weight that they are of."""
     total = jnp.sum(weights)
-    return {
-        "loss": (jnp.sum(nll * weights), total),
-        "z_loss": (jnp.sum(jnp.square(log_z) * weights), total),
-    }
+    return {"loss": (loss, total), "z_loss": (z_loss, total)}
 
 
 def token_metrics(
@@ -245,7 +226,7 @@ def token_metrics(
     batch: dict[str, jax.Array],
     rng: Any,
     special: jax.Array,
-) -> dict[str, tuple[jax.Array, jax.Array]]:
+) -> Sums:
     """Of an evaluation batch: "text", the nats of the predicted text tokens, and their "accuracy".
 
     special: bool [V], targets that are not text. Both have the number of text targets as weight.
@@ -253,9 +234,7 @@ def token_metrics(
     return text_metrics(apply(params, batch, rng, False), batch, special)
 
 
-def text_metrics(
-    output: Any, batch: dict[str, jax.Array], special: jax.Array
-) -> dict[str, tuple[jax.Array, jax.Array]]:
+def text_metrics(output: Any, batch: dict[str, jax.Array], special: jax.Array) -> Sums:
     """`token_metrics` of a model's output."""
     return text_sums(*nll_and_hits(output, batch["targets"]), is_text(batch, special))
 

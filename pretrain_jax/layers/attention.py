@@ -2,9 +2,9 @@
 
 How the products are computed is a form, a module with
 
-    view(mask)                              the mask as it wants it, made once for a stack
-    refusal(mask, bias, q)                  what it cannot do of this, in words; "" if it can
-    attend(q, k, v, view, bias, causal)     [B, L, H, K]
+    view(mask)                                  the mask as it wants it, made once for a stack
+    refusal(mask, bias, q)                      what it cannot do of this, in words; "" if it can
+    attend(q, k, v, view, bias, causal, scale)  [B, L, H, K]: softmax(scale q k' + bias) v
 
 The numbers of all forms are the same but for rounding.
 """
@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from pretrain_jax.layers import attention_cpu, attention_gpu, attention_plain, attention_tpu
 from pretrain_jax.layers.axes import constrain, named
 from pretrain_jax.layers.context import Context
+from pretrain_jax.layers.dense import add_bias
 from pretrain_jax.layers.makers import Maker
 from pretrain_jax.layers.positions import rotate, shift_distances
 
@@ -53,7 +54,7 @@ class SelfAttention(nn.Module):
         q, k, v = self.project_query(x), self.project_in(x, "key"), self.project_in(x, "value")
         q, k, bias = self.place(q, k, context)
         k, v = whole(k), whole(v)
-        y = self.look(context, (q * self.scale, k, v), context.mask, context.view, bias)
+        y = self.look(context, (q, k, v), context.mask, context.view, bias)
         return self.project_out(y, x.shape[-1])
 
     def look(self, context: Context, qkv: Any, mask: Any, view: Any, bias: Any = None) -> jax.Array:
@@ -66,8 +67,8 @@ class SelfAttention(nn.Module):
         why = "probabilities are dropped" if dropped else form.refusal(mask, bias, q)
         if why or form is attention_plain:  # which reads the mask itself, and needs no view
             instead(context.form, why)
-            return attention_plain.attend(q, k, v, mask, bias, causal, drop)
-        return form.attend(q, k, v, view, bias, causal)
+            return attention_plain.attend(q, k, v, mask, bias, causal, self.scale, drop)
+        return form.attend(q, k, v, view, bias, causal, self.scale)
 
     def place(self, q: jax.Array, k: jax.Array, context: Context) -> tuple[Any, Any, Any]:
         """Queries and keys [B, L, H, K] with positions in them, and what is added to the scores."""
@@ -115,7 +116,7 @@ class CrossAttention(SelfAttention):
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
         if context.memory is None or context.memory_mask is None:
             raise ValueError("CrossAttention reads context.memory; it belongs in an EncoderDecoder")
-        q = self.project_query(x) * self.scale
+        q = self.project_query(x)
         k, v = (whole(self.project_in(context.memory, name)) for name in ("key", "value"))
         mask = context.memory_mask
         y = self.look(context, (q, k, v), mask, context.memory_view)
@@ -135,8 +136,9 @@ class RelativeAttention(SelfAttention):
             raise ValueError("RelativeAttention reads context.distances; add layers.Distances")
         shape, axes = (self.heads, self.head_width), ("heads", "head_width")
         zeros = named(nn.initializers.zeros, *axes)
-        content = self.param("content_bias", zeros, shape).astype(q.dtype)
-        position = self.param("position_bias", zeros, shape).astype(q.dtype)
+        content = self.param("content_bias", zeros, shape)
+        position = self.param("position_bias", zeros, shape)
         r_DHK = self.project_in(context.distances[None], "distances", bias=False)[0]
-        by_distance = jnp.einsum("blhk,dhk->bhld", (q + position) * self.scale, r_DHK)
-        return q + content, k, shift_distances(by_distance)
+        q_position = add_bias(q, position) * self.scale
+        by_distance = jnp.einsum("blhk,dhk->bhld", q_position, r_DHK)
+        return add_bias(q, content), k, shift_distances(by_distance)

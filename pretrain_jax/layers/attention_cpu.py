@@ -39,14 +39,15 @@ def attend(
     added_B1LM: jax.Array,
     bias: jax.Array | None = None,
     causal: bool = False,
+    scale: float = 1.0,
 ) -> jax.Array:
-    """softmax(q k' + added + bias) v: [B, L, H, K], computed in float32; q is already scaled.
+    """softmax(scale q k' + added + bias) v: [B, L, H, K], computed in float32.
 
     `added` is a mask, a constant; `bias`, [H, L, M] or [B, H, L, M], has a gradient. `causal`
     promises that `added` is -inf wherever a key lies after its query.
     """
     q, k, v = (x.astype(jnp.float32) for x in (q_BLHK, k_BMHK, v_BMHK))
-    out: Any = _attend(q, k, v, added_B1LM, bias, causal)
+    out: Any = _attend(q * scale, k, v, added_B1LM, bias, causal)
     return out.astype(v_BMHK.dtype)
 
 

@@ -9,6 +9,9 @@ import jax.numpy as jnp
 
 from pretrain_jax.layers.masks import CrossMask, Mask
 
+LEAST = -float(1 << 41)
+"""Stands for -inf beside a bias, as in jax's own masks: cuDNN cannot subtract two numbers that are
+much larger (jax._src.cudnn, get_large_negative_number)."""
 MOST_WIDTH = 128
 """Of a head, on every GPU since Ampere; Hopper takes 256."""
 
@@ -39,20 +42,25 @@ def attend(
     view: jax.Array | None,
     bias: jax.Array | None = None,
     causal: bool = False,
+    scale: float = 1.0,
 ) -> jax.Array:
-    """softmax(q k' + bias, where seen) v: [B, L, H, K]; q is already scaled.
+    """softmax(scale q k' + bias, where seen) v: [B, L, H, K].
 
     The bias is [H, L, M] (T5's) or [B, H, L, M] (Transformer-XL's).
     """
     if bias is not None:
-        bias = bias.reshape(-1, *bias.shape[-3:]).astype(q_BLHK.dtype)
+        bias = bias.reshape(-1, *bias.shape[-3:])
+        if view is not None:
+            # Joined before it is rounded, so that its gradient is summed over rows in float32.
+            bias, view, causal = jnp.where(view, bias, LEAST), None, False
+        bias = bias.astype(q_BLHK.dtype)
     return jax.nn.dot_product_attention(
         q_BLHK,
         k_BMHK,
         v_BMHK,
         bias=bias,
         mask=view,
-        scale=1.0,
+        scale=scale,
         is_causal=causal and view is None,
         implementation="cudnn",
     )

@@ -25,15 +25,17 @@ def attend(
     view: Mask | CrossMask,
     bias: jax.Array | None = None,
     causal: bool = False,
+    scale: float = 1.0,
     drop: Any = lambda p: p,
 ) -> jax.Array:
-    """softmax(q k' + bias, where seen) v: [B, L, H, K]; q is already scaled.
+    """softmax(scale q k' + bias, where seen) v: [B, L, H, K].
 
     The bias is [H, L, M] (T5's) or [B, H, L, M] (Transformer-XL's). drop: of probabilities.
     Masked probabilities are exactly 0, so a packed row gives each of its examples what it would
     get alone.
     """
     scores = jnp.einsum("blhk,bmhk->bhlm", q_BLHK, k_BMHK, preferred_element_type=jnp.float32)
+    scores = scores * scale
     if bias is not None:
         scores = scores + bias
     scores = jnp.where(view.seen(), scores, -jnp.inf)

@@ -60,12 +60,13 @@ def attend(
     view: tuple[jax.Array, ...],
     bias: jax.Array | None = None,
     causal: bool = False,
+    scale: float = 1.0,
 ) -> jax.Array:
-    """softmax(q k' + bias, where seen) v: [B, L, H, K]; q is already scaled. Bias: [H, L, M].
+    """softmax(scale q k' + bias, where seen) v: [B, L, H, K]. Bias: [H, L, M].
 
     A query that sees nothing reads finite numbers of no meaning.
     """
-    look = partial(_look, q_BLHK, k_BMHK, v_BMHK, bias)
+    look = partial(_look, q_BLHK * scale, k_BMHK, v_BMHK, bias)
     segments, prefixes = view[:2], view[2:]
     if not prefixes:
         return look(segments, causal)

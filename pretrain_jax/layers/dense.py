@@ -55,5 +55,21 @@ def project(
     rows, columns = math.prod(kernel.shape[:inputs]), math.prod(outputs)
     flat = x.astype(dtype).reshape(-1, rows) @ kernel.astype(dtype).reshape(rows, columns)
     if bias is not None:
-        flat = flat + bias.astype(dtype).reshape(columns)
+        flat = add_bias(flat, bias.reshape(columns))
     return flat.reshape(*x.shape[: x.ndim - inputs], *outputs)
+
+
+@jax.custom_vjp
+def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
+    """x [..., *F] + bias [*F], in the dtype of x; the gradient of the bias is a sum in its own.
+
+    Derived by jax it would be a sum in bfloat16 over all places of the batch.
+    """
+    return x + bias.astype(x.dtype)
+
+
+def _add_bias_backward(bias: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return g, jnp.sum(g, axis=tuple(range(g.ndim - bias.ndim)), dtype=bias.dtype)
+
+
+add_bias.defvjp(lambda x, bias: (add_bias(x, bias), bias), _add_bias_backward)

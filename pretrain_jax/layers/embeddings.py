@@ -100,7 +100,8 @@ class Embedding(nn.Module):
         train: bool,
         types: jax.Array | None = None,
     ) -> jax.Array:
-        x = look_up(self.tokens, tokens, "vocabulary", self.dtype) * self.scale
+        x: Any = look_up(self.tokens, tokens, "vocabulary", self.dtype)
+        x = x * self.scale
         if self.max_length:
             places = positions + self.first_position
             x = x + look_up(self.positions, places, "positions", self.dtype)
@@ -118,33 +119,40 @@ class Embedding(nn.Module):
         return Readout(self.tokens, None, 1.0, self.vocab_size, ways("batch", "vocabulary"))
 
 
-def look_up(table: jax.Array, rows: jax.Array, axis: str, dtype: Any) -> jax.Array:
-    """Rows of a table whose first axis is called `axis`: [V, D], int [B, L] -> [B, L, D].
-
-    The table is brought together along its width first: the rows that come out are split by batch
-    and not by width, and without this the compiler would copy all of them everywhere.
-    """
-    whole = constrain(table.astype(dtype), axis, "hidden")
-    take = _take_few if table.shape[0] <= FEW_ROWS else partial(jnp.take, axis=0)
-    return constrain(take(whole, rows), "batch", "length", "hidden")
-
-
 FEW_ROWS = 514
 """Up to so many rows, the gradient of a table is a product with one-hot rows: a scatter of rows
 that are hit many times over is slow, and on GPU its order is not fixed."""
 
 
-@jax.custom_vjp
-def _take_few(table: jax.Array, rows: jax.Array) -> jax.Array:
-    return jnp.take(table, rows, axis=0)
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def look_up(table: jax.Array, rows: jax.Array, axis: str, dtype: Any) -> jax.Array:
+    """Rows of a table whose first axis is called `axis`: [V, D], int [B, L] -> [B, L, D].
+
+    The table is brought together along its width first: the rows that come out are split by batch
+    and not by width, and without this the compiler would copy all of them everywhere.
+
+    Its gradient is summed up in the table's own dtype: in bfloat16 a sum of ones ends at 256, and
+    a frequent token occurs more often than that in a batch.
+    """
+    whole = constrain(table.astype(dtype), axis, "hidden")
+    return constrain(jnp.take(whole, rows, axis=0), "batch", "length", "hidden")
 
 
-def _take_few_backward(saved: tuple[jax.Array, int], g: jax.Array) -> tuple[jax.Array, None]:
-    rows, size = saved
-    hits = jax.nn.one_hot(rows.reshape(-1), size, dtype=g.dtype, axis=0)
-    return hits @ g.reshape(-1, g.shape[-1]), None
+def _look_up_backward(
+    axis: str, dtype: Any, saved: tuple[jax.Array, jax.Array], g_BLD: jax.Array
+) -> tuple[jax.Array, None]:
+    table, rows = saved
+    g_BLD = constrain(g_BLD, "batch", "length", "hidden")
+    g, at = g_BLD.reshape(-1, table.shape[-1]), rows.reshape(-1)
+    if len(table) <= FEW_ROWS:
+        hits = jax.nn.one_hot(at, len(table), dtype=g.dtype, axis=0)
+        d_table = jnp.matmul(hits, g, preferred_element_type=table.dtype)
+    else:
+        d_table = jnp.zeros_like(table).at[at].add(g.astype(table.dtype))
+    return constrain(d_table, axis, "hidden"), None
 
 
-_take_few.defvjp(
-    lambda table, rows: (_take_few(table, rows), (rows, table.shape[0])), _take_few_backward
+look_up.defvjp(
+    lambda table, rows, axis, dtype: (look_up(table, rows, axis, dtype), (table, rows)),
+    _look_up_backward,
 )

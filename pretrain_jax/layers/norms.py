@@ -1,5 +1,7 @@
 """Normalisation over the last axis, computed in float32 and returned in the input's dtype."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -19,13 +21,10 @@ class LayerNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         scale = self.param("scale", named(nn.initializers.ones, "width"), x.shape[-1:])
-        x32 = x.astype(jnp.float32)
-        centred = x32 - jnp.mean(x32, axis=-1, keepdims=True)
-        variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
-        y = centred * jax.lax.rsqrt(variance + self.epsilon) * scale
+        bias = None
         if self.bias:
-            y = y + self.param("bias", named(nn.initializers.zeros, "width"), x.shape[-1:])
-        return y.astype(x.dtype)
+            bias = self.param("bias", named(nn.initializers.zeros, "width"), x.shape[-1:])
+        return layer_norm(x, scale, bias, self.epsilon)
 
 
 class RMSNorm(nn.Module):
@@ -39,3 +38,39 @@ class RMSNorm(nn.Module):
         x32 = x.astype(jnp.float32)
         mean_square = jnp.mean(jnp.square(x32), axis=-1, keepdims=True)
         return (x32 * jax.lax.rsqrt(mean_square + self.epsilon) * scale).astype(x.dtype)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array | None, epsilon: float) -> jax.Array:
+    """x [..., D], scale and bias float32 [D] -> [..., D]; see `LayerNorm`.
+
+    Its gradient is written by hand: the sums over places, for scale and bias, read x again.
+    """
+    return _layer_norm(x, scale, bias, epsilon)[0]
+
+
+def _layer_norm(x, scale, bias, epsilon):
+    x32 = x.astype(jnp.float32)
+    mean = jnp.mean(x32, axis=-1, keepdims=True)
+    centred = x32 - mean
+    inverse = jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=-1, keepdims=True) + epsilon)
+    y = centred * inverse * scale
+    y = y if bias is None else y + bias
+    return y.astype(x.dtype), (x, mean, inverse, scale, bias)
+
+
+def _layer_norm_backward(epsilon, saved, g):
+    x, mean, inverse, scale, bias = saved
+    normal = (x.astype(jnp.float32) - mean) * inverse
+    d_normal = g.astype(jnp.float32) * scale
+    along = jnp.mean(d_normal * normal, axis=-1, keepdims=True)
+    d_x = inverse * (d_normal - jnp.mean(d_normal, axis=-1, keepdims=True) - normal * along)
+    # Without this a GPU keeps `normal` of every place, in float32, for the sums.
+    x_again, g_again = jax.lax.optimization_barrier((x, g))
+    normal = (x_again.astype(jnp.float32) - mean) * inverse
+    g32, places = g_again.astype(jnp.float32), tuple(range(x.ndim - 1))
+    d_bias = None if bias is None else jnp.sum(g32, axis=places)
+    return d_x.astype(x.dtype), jnp.sum(g32 * normal, axis=places), d_bias
+
+
+layer_norm.defvjp(_layer_norm, _layer_norm_backward)

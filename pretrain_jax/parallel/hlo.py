@@ -21,8 +21,12 @@ MOVES_NOTHING = {
     "conditional", "partition-id", "replica-id", "optimization-barrier",
 }  # fmt: skip
 """Instructions that only name what is there, or whose parts are counted instead."""
-
+IN_PLACE = "dynamic-update-slice"
+SLICES = ("slice", "dynamic-slice", "gather")
+"""Instructions that read of their first operand no more than they give."""
 ARRAY = re.compile(r"\b([a-z]\w*)\[([\d,]*)\](\{[^}]*\})?")
+SCRATCH = re.compile(r"[su]8\[\d+\]")
+"""What a kernel of cuBLAS or cuDNN gets beside its result, to work in; hardly any of it is used."""
 HEADER = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\{$")
 INSTRUCTION = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = (.*)$")
 CALLED = re.compile(
@@ -164,33 +168,35 @@ class Program:
         arrays = [array[0] for array in ARRAY.finditer(instruction.shape)]
         if instruction.kind == "slice-start":  # ((input), slice, context)
             return array_bytes(arrays[1]) + in_memory(arrays[1])
-        if instruction.kind == "dynamic-update-slice":
+        if instruction.kind == IN_PLACE:
             return 0.0  # in place: its operands are the slice
+        sizes = [0.0 if SCRATCH.match(array) else in_memory(array) for array in arrays]
         if instruction.kind != "fusion":
-            return in_memory(instruction.shape)
+            return sum(sizes)
         body = self.computations[instruction.called[0]]
         root = next(inner for inner in body.values() if inner.root)
         results = [body[name] for name in root.operands] if root.kind == "tuple" else [root]
-        if len(results) != len(arrays):
-            return in_memory(instruction.shape)
-        return sum(
-            0.0 if origin(body, result).kind == "dynamic-update-slice" else in_memory(array)
-            for result, array in zip(results, arrays, strict=True)
-        )
+        if len(results) == len(arrays):
+            made = (origin(body, result).kind for result in results)
+            sizes = [0.0 if kind == IN_PLACE else n for kind, n in zip(made, sizes, strict=True)]
+        return sum(sizes)
 
     def _read(self, computation: str, instruction: Instruction) -> float:
         if instruction.kind.endswith("-start"):
             return 0.0  # the result names the input again
         known = self.computations[computation]
         whole = [in_memory(known[n].shape) if n in known else 0.0 for n in instruction.operands]
-        if instruction.kind == "dynamic-slice":
-            return min(whole[0], array_bytes(instruction.shape))
-        if instruction.kind == "dynamic-update-slice":
+        if instruction.kind in SLICES:
+            return min(whole[0], array_bytes(instruction.shape)) + sum(whole[1:])
+        if instruction.kind == IN_PLACE:
             return 2 * whole[1]
         if instruction.kind != "fusion":
             return sum(whole)
         body = self.computations[instruction.called[0]]
-        return sum(min(size, sliced(body, number, size)) for number, size in enumerate(whole))
+        read = dict.fromkeys(instruction.operands, 0.0)  # an array given twice is read once
+        for number, (name, size) in enumerate(zip(instruction.operands, whole, strict=True)):
+            read[name] = min(size, read[name] + sliced(body, number, size))
+        return sum(read.values())
 
 
 def origin(body: Mapping[str, Instruction], found: Instruction) -> Instruction:
@@ -202,20 +208,13 @@ def origin(body: Mapping[str, Instruction], found: Instruction) -> Instruction:
 
 def sliced(body: Mapping[str, Instruction], number: int, whole: float) -> float:
     """Bytes that a fusion moves of parameter `number`: of one that it only slices, the slices."""
-    parameter = next(
-        inner.name
-        for inner in body.values()
-        if inner.kind == "parameter" and inner.operands == (str(number),)
-    )
-    users = [inner for inner in body.values() if parameter in inner.operands]
-    total = 0.0
-    for user in users:
-        if user.kind == "dynamic-slice" and user.operands[0] == parameter:
-            total += array_bytes(user.shape)
-        elif user.kind == "dynamic-update-slice" and user.operands[0] == parameter:
-            total += array_bytes(body[user.operands[1]].shape)
-        else:
+    names = {inner.operands: inner.name for inner in body.values() if inner.kind == "parameter"}
+    parameter, total = names[(str(number),)], 0.0
+    for user in (inner for inner in body.values() if parameter in inner.operands):
+        if user.operands[0] != parameter or user.kind not in (*SLICES, IN_PLACE):
             return whole
+        moved = body[user.operands[1]] if user.kind == IN_PLACE else user
+        total += array_bytes(moved.shape)
     return total
 
 

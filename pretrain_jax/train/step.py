@@ -113,7 +113,7 @@ def gradients(params: Any, batch: Batch, rng: jax.Array, program: Program) -> tu
 
     def grad(part, rng, totals):
         grads, sums = jax.grad(objective, has_aux=True)(low, part, rng, totals)
-        return sums, jax.tree.map(lambda g, p: g.astype(p.dtype), grads, params)
+        return sums, jax.tree.map(lambda g, p: g.astype(p.dtype), once(grads), params)
 
     if program.accumulate == 1:
         return grad(batch, rng, None)
@@ -149,10 +149,31 @@ def copies(params: Any, dtype: Any) -> Any:
     """
 
     def cast(path: Any, x: jax.Array) -> jax.Array:
-        names = [getattr(key, "key", None) for key in path]
-        return x.astype(dtype) if "layers" in names and names[-1] == "kernel" else x
+        return x.astype(dtype) if of_layers(path) and path[-1].key == "kernel" else x
 
     return jax.tree_util.tree_map_with_path(cast, params)
+
+
+def once(grads: Any) -> Any:
+    """`grads`, of which on GPUs those of a stack are put together before they are used.
+
+    Where layers are unrolled, the compiler would do it three times over, for the parameters and
+    for each moment of the optimizer, which could not be updated in one pass. On a CPU it costs
+    more than it saves.
+    """
+
+    def hold(path: Any, g: jax.Array) -> jax.Array:
+        if not of_layers(path):
+            return g
+        barrier = jax.lax.optimization_barrier
+        return jax.lax.platform_dependent(g, cuda=barrier, default=lambda g: g)
+
+    return jax.tree_util.tree_map_with_path(hold, grads)
+
+
+def of_layers(path: Any) -> bool:
+    """Whether a key path of the parameters leads into a stack of layers."""
+    return any(getattr(key, "key", None) == "layers" for key in path)
 
 
 def microbatches(x: jax.Array, count: int) -> jax.Array:

@@ -43,11 +43,11 @@ def test_values_and_gradients_equal_the_plain_form(kind, length, shape):
     mask = Mask(segments(length), prefix, kind)
 
     def plain(q, k, v, *bias):
-        return attention_plain.attend(q, k, v, mask, *bias)
+        return attention_plain.attend(q, k, v, mask, *bias, scale=0.4)
 
     def fast(q, k, v, *bias):
         bias = bias[0] if bias else None
-        return attention_cpu.attend(q, k, v, mask.added(), bias, kind == "causal")
+        return attention_cpu.attend(q, k, v, mask.added(), bias, kind == "causal", scale=0.4)
 
     same(plain, fast, q, k, v, *bias)
 

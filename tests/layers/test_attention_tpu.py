@@ -27,8 +27,8 @@ def interpreted(monkeypatch):
     )
 
 
-def drawn(*shape):
-    return jnp.asarray(np.random.default_rng(sum(shape)).normal(size=shape), jnp.float32)
+def drawn(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng([seed, *shape]).normal(size=shape), jnp.float32)
 
 
 def segments(length, *ends):
@@ -42,13 +42,13 @@ def segments(length, *ends):
 def compare(interpreted, mask, keys, bias, causal):
     """Values and gradients of both forms, where a query sees something."""
     length = mask.segments.shape[1]
-    arrays = [drawn(1, length, HEADS, WIDTH) / 8, drawn(1, keys, HEADS, WIDTH)]
-    arrays.append(drawn(1, keys + 1, HEADS, WIDTH)[:, 1:])
+    lengths = enumerate((length, keys, keys))
+    arrays = [drawn(1, places, HEADS, WIDTH, seed=seed) for seed, places in lengths]
     arrays += [] if bias is None else [bias]
-    counts = (mask.segments > 0)[..., None, None] * drawn(1, length, HEADS, WIDTH)
+    counts = (mask.segments > 0)[..., None, None] * drawn(1, length, HEADS, WIDTH, seed=3)
 
     def total(form, *arrays):
-        y = form.attend(*arrays[:3], form.view(mask), *arrays[3:], causal=causal)
+        y = form.attend(*arrays[:3], form.view(mask), *arrays[3:], causal=causal, scale=1 / 8)
         return jnp.sum(y * counts)
 
     places = tuple(range(len(arrays)))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pretrain_jax import losses
+from pretrain_jax.cross_entropy import cross_entropy
 from pretrain_jax.layers.dense import Dense
 from pretrain_jax.layers.embeddings import Readout
 from pretrain_jax.layers.feed_forward import exact_gelu
@@ -100,7 +101,7 @@ def test_tied_read_outs_send_the_gradient_into_the_embedding(module):
     def total(table):
         found: Any = module.apply(variables, hidden, TIED.replace(table=table))
         out, readout = found
-        nll, _ = losses.cross_entropy(
+        nll, _ = cross_entropy(
             losses.read_out(out.reshape(-1, WIDTH), readout), jnp.zeros(6, jnp.int32)
         )
         return jnp.sum(nll)

@@ -14,8 +14,8 @@ import pytest
 
 from pretrain_jax.layers.attention_plain import attend
 from pretrain_jax.layers.context import Context
-from pretrain_jax.layers.dense import Dense
-from pretrain_jax.layers.embeddings import Embedding, Readout, padded_size
+from pretrain_jax.layers.dense import Dense, add_bias
+from pretrain_jax.layers.embeddings import Embedding, Readout, look_up, padded_size
 from pretrain_jax.layers.feed_forward import FeedForward, GatedFeedForward, gelu
 from pretrain_jax.layers.initializers import Normal
 from pretrain_jax.layers.makers import maker
@@ -227,9 +227,10 @@ def test_attend(attention):
     """Documents of 4 and 3 tokens and 2 places of padding; a row of one document."""
     segments = jnp.array([[1, 1, 1, 1, 2, 2, 2, 0, 0], [1] * 9])
     mask = Mask(segments, None, attention)
+    formula = attention_formula(np.asarray(mask.dense()))
     assert_same(
-        lambda q, k, v, bias: attend(q, k, v, mask, bias),
-        attention_formula(np.asarray(mask.dense())),
+        lambda q, k, v, bias: attend(q, k, v, mask, bias, scale=0.4),
+        lambda q, k, v, bias: formula(0.4 * q, k, v, bias),
         [draw(2, 9, 3, 4), draw(2, 9, 3, 4), draw(2, 9, 3, 4), draw(3, 9, 9)],
     )
 
@@ -296,6 +297,26 @@ def test_embedding_adds_rows_and_its_gradient_sums_over_repeated_tokens():
     counts = gradient(jnp.asarray(draw(128, 4)))
     np.testing.assert_array_equal(counts[:5], np.tile([[1], [3], [0], [0], [2]], 4))
     np.testing.assert_array_equal(counts[5:], 0)
+
+
+@pytest.mark.parametrize("rows", [16, 1024], ids=["few rows", "many rows"])
+def test_a_frequent_token_gets_all_of_its_gradient_in_bfloat16(rows):
+    """Four thousand ones added in bfloat16 one by one are 256."""
+    tokens = jnp.full((4, 1000), 7)
+    gradient = jax.grad(lambda t: jnp.sum(look_up(t, tokens, "vocabulary", jnp.bfloat16)))
+    found = gradient(jnp.asarray(draw(rows, 4)))
+    assert found.dtype == jnp.float32
+    np.testing.assert_array_equal(found[7], 4000)
+    np.testing.assert_array_equal(found.sum(), 4 * 4000)
+
+
+def test_a_bias_gets_all_of_its_gradient_in_bfloat16():
+    """Its places' gradients are powers of two, from 1 to 1/1024, whose sum bfloat16 cannot hold."""
+    g = jnp.asarray(2.0 ** -np.arange(11)[:, None] * np.ones((11, 3)), jnp.bfloat16)
+    _, back = jax.vjp(add_bias, jnp.zeros((11, 3), jnp.bfloat16), jnp.zeros(3))
+    d_x, d_bias = back(g)
+    assert (d_x.dtype, d_bias.dtype) == (jnp.bfloat16, jnp.float32)
+    np.testing.assert_array_equal(d_bias, 2 - 2.0**-10)
 
 
 def test_read_outs_are_padded_tables():

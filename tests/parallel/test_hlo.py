@@ -92,6 +92,60 @@ def test_a_fusion_that_runs_beside_others_moves_what_it_would_alone():
     assert hlo.parse(BESIDE, 1).memory_bytes() == 2 * 64 * 4 + 4
 
 
+CUT = """HloModule jit_step, is_scheduled=true
+
+%cut (w: f32[12,64]) -> f32[1,64] {
+  %w = f32[12,64]{1,0} parameter(0)
+  ROOT %one = f32[1,64]{1,0} slice(%w), slice={[3:4], [0:64]}
+}
+
+ENTRY %main (a: f32[12,64]) -> f32[1,64] {
+  %a = f32[12,64]{1,0} parameter(0)
+  %first = f32[1,64]{1,0} fusion(%a), kind=kLoop, calls=%cut
+  ROOT %second = f32[1,64]{1,0} slice(%a), slice={[4:5], [0:64]}
+}
+"""
+
+
+def test_of_a_stack_from_which_a_layer_is_cut_the_layer_is_read():
+    """As unrolled layers are cut from theirs, in a fusion and by itself."""
+    assert hlo.parse(CUT, 1).memory_bytes() == 2 * (2 * 64 * 4)
+
+
+SCRATCH = """HloModule jit_step, is_scheduled=true
+
+ENTRY %main (a: bf16[8,16], b: bf16[16,4]) -> bf16[8,4] {
+  %a = bf16[8,16]{1,0} parameter(0)
+  %b = bf16[16,4]{1,0} parameter(1)
+  %call = (bf16[8,4]{1,0}, s8[33554432]{0}) custom-call(%a, %b), custom_call_target="__cublas$gemm"
+  ROOT %product = bf16[8,4]{1,0} get-tuple-element(%call), index=0
+}
+"""
+
+
+def test_what_a_kernel_gets_to_work_in_is_not_what_it_moves():
+    assert hlo.parse(SCRATCH, 1).memory_bytes() == 2 * (8 * 16 + 16 * 4 + 8 * 4)
+
+
+TWICE = """HloModule jit_step, is_scheduled=true
+
+%both (p: f32[4,8], q: f32[4,8]) -> f32[4,8] {
+  %p = f32[4,8]{1,0} parameter(0)
+  %q = f32[4,8]{1,0} parameter(1)
+  ROOT %sum = f32[4,8]{1,0} add(%p, %q)
+}
+
+ENTRY %main (a: f32[4,8]) -> f32[4,8] {
+  %a = f32[4,8]{1,0} parameter(0)
+  ROOT %made = f32[4,8]{1,0} fusion(%a, %a), kind=kLoop, calls=%both
+}
+"""
+
+
+def test_an_array_that_a_fusion_gets_twice_is_read_once():
+    assert hlo.parse(TWICE, 1).memory_bytes() == 2 * 4 * 8 * 4
+
+
 TEXT = """HloModule jit_step, is_scheduled=true
 
 %body (p: (s32[], bf16[8,16])) -> (s32[], bf16[8,16]) {
