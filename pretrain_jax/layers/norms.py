@@ -35,9 +35,15 @@ class RMSNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         scale = self.param("scale", named(nn.initializers.ones, "width"), x.shape[-1:])
-        x32 = x.astype(jnp.float32)
-        mean_square = jnp.mean(jnp.square(x32), axis=-1, keepdims=True)
-        return (x32 * jax.lax.rsqrt(mean_square + self.epsilon) * scale).astype(x.dtype)
+        # Otherwise a loop over layers would keep x in float32 for the backward pass.
+        return jax.checkpoint(partial(rms_norm, epsilon=self.epsilon))(x, scale)
+
+
+def rms_norm(x: jax.Array, scale: jax.Array, epsilon: float) -> jax.Array:
+    """x [..., D], scale float32 [D] -> [..., D]; see `RMSNorm`."""
+    x32 = x.astype(jnp.float32)
+    mean_square = jnp.mean(jnp.square(x32), axis=-1, keepdims=True)
+    return (x32 * jax.lax.rsqrt(mean_square + epsilon) * scale).astype(x.dtype)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))

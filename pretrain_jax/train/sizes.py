@@ -39,10 +39,10 @@ def memory_per_device(design: Design) -> dict[str, int]:
 
     parameters, optimizer: as they are stored, sharded. gradients: float32 like the parameters;
     with train.accumulate twice, the sum and a microbatch's own. activations: what the forward pass
-    of one microbatch saves for the backward pass, read off its jaxpr, the gradient of the read-out
-    among them, which is formed with the loss. The compiler may save less by fusing, and needs room
-    of its own while it computes; mesh.sequence counts as if it split all of it, mesh.tensor, which
-    splits part of it, not at all.
+    of one microbatch saves for the backward pass, read off its jaxpr. Two of them are the same for
+    any batch: the gradient of the read-out, which is formed with the loss, and attention's kernels
+    as matrices. The compiler may save less by fusing, and needs room of its own while it computes;
+    mesh.sequence counts as if it split all of it, mesh.tensor, which splits part of it, not at all.
     """
     state = design.abstract_state
     params = bytes_held(state.params)
