@@ -15,8 +15,9 @@ from pathlib import Path
 ACCELERATORS = ("/dev/nvidia0", "/dev/accel0", "/dev/vfio/0", "/dev/kfd")
 # Parameters of mallopt, from glibc's malloc.h; a trim threshold of -1 is the largest there is.
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX, ARENA_MAX = -1, -2, -4, -8
-SETTINGS = ((ARENA_MAX, 2), (MMAP_MAX, 0), (TRIM_THRESHOLD, -1), (TOP_PAD, 64 << 20))
-"""Two arenas: with one, threads that train a tokenizer wait for each other three times as long."""
+SETTINGS = ((ARENA_MAX, 1), (MMAP_MAX, 0), (TRIM_THRESHOLD, -1), (TOP_PAD, 64 << 20))
+"""One arena: another has no room for blocks above 64 MiB, and what glibc maps for them instead it
+gives back at once. Which threads run a step is chance, and so its speed would be."""
 MADV_HUGEPAGE = 14  # from Linux's mman.h
 HUGE_PAGE = 2 << 20
 SHARE = 4

@@ -23,7 +23,17 @@ import tokenizers
 from etils import epath
 
 from pretrain_jax.errors import ConfigError, DataError
-from pretrain_jax.text import NAMED, Tokenizer, digest, read, sentinel_ids, table, take, well_formed
+from pretrain_jax.text import (
+    NAMED,
+    Tokenizer,
+    digest,
+    elsewhere,
+    read,
+    sentinel_ids,
+    table,
+    take,
+    well_formed,
+)
 
 # GPT-2's `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 # (openai/gpt-2, src/encoder.py) as tiktoken writes it: the same pieces, found faster.
@@ -189,8 +199,8 @@ def train(
     trainer = tokenizers.trainers.BpeTrainer(
         vocab_size=room, initial_alphabet=sorted(ALPHABET), show_progress=False
     )
-    tokenizer.train_from_iterator(take(texts, TRAIN_CHARACTERS), trainer)
-    model: dict[str, Any] = json.loads(tokenizer.to_str())["model"]
+    strings = list(take(texts, TRAIN_CHARACTERS))
+    model: dict[str, Any] = json.loads(elsewhere(learn, tokenizer, trainer, strings))["model"]
     encoder = model["vocab"]
     for special in SPECIALS:
         encoder[special] = len(encoder)
@@ -198,6 +208,12 @@ def train(
     folder = epath.Path(directory)
     (folder / "encoder.json").write_bytes(json.dumps(encoder).encode())
     (folder / "vocab.bpe").write_bytes(f"#version: 0.2\n{merges}".encode())
+
+
+def learn(tokenizer: tokenizers.Tokenizer, trainer: Any, texts: list[str]) -> str:
+    """The tokenizer after training, as JSON."""
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer.to_str()
 
 
 def _spelling(token: bytes) -> str:

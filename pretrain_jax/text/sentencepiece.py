@@ -17,7 +17,16 @@ from google.protobuf.message import DecodeError
 from sentencepiece import sentencepiece_model_pb2
 
 from pretrain_jax.errors import ConfigError, DataError
-from pretrain_jax.text import Tokenizer, digest, read, sentinel_ids, table, take, well_formed
+from pretrain_jax.text import (
+    Tokenizer,
+    digest,
+    elsewhere,
+    read,
+    sentinel_ids,
+    table,
+    take,
+    well_formed,
+)
 
 FILE = "sentencepiece.model"
 KINDS = ("unigram", "bpe")
@@ -142,34 +151,41 @@ def train(
     if kind not in KINDS:
         raise ConfigError(f"tokenizer.kind must be one of {', '.join(KINDS)}; received {kind!r}")
     lines = list(_lines(take(texts, TRAIN_CHARACTERS)))
-    model = io.BytesIO()
+    options = {
+        "model_type": kind,
+        "vocab_size": vocab_size - sentinels,
+        "hard_vocab_limit": False,
+        "character_coverage": character_coverage,
+        "byte_fallback": lossless,
+        "normalization_rule_name": "identity" if lossless else "nmt_nfkc",
+        "remove_extra_whitespaces": not lossless,
+        "allow_whitespace_only_pieces": lossless,
+        "max_sentence_length": 4 * LONGEST_LINE,
+        "control_symbols": ["[MASK]", "[CLS]", "[SEP]"],
+        "pad_id": 0,
+        "eos_id": 1,
+        "unk_id": 2,
+        "bos_id": 3,
+        "num_threads": 1,  # the unigram model's sums differ with the number of threads
+        "minloglevel": 2,
+    }
     try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(lines),
-            model_writer=model,
-            model_type=kind,
-            vocab_size=vocab_size - sentinels,
-            hard_vocab_limit=False,
-            character_coverage=character_coverage,
-            byte_fallback=lossless,
-            normalization_rule_name="identity" if lossless else "nmt_nfkc",
-            remove_extra_whitespaces=not lossless,
-            allow_whitespace_only_pieces=lossless,
-            max_sentence_length=4 * LONGEST_LINE,
-            control_symbols=["[MASK]", "[CLS]", "[SEP]"],
-            pad_id=0,
-            eos_id=1,
-            unk_id=2,
-            bos_id=3,
-            num_threads=1,  # the unigram model's sums differ with the number of threads
-            minloglevel=2,
-        )
+        model = elsewhere(learn, lines, options)
     except RuntimeError as error:
         raise ConfigError(
             f"SentencePiece could not train {vocab_size - sentinels} pieces (model.vocab_size - "
             f"tokenizer.sentinels) on this corpus: {error}"
         ) from error
-    (epath.Path(directory) / FILE).write_bytes(model.getvalue())
+    (epath.Path(directory) / FILE).write_bytes(model)
+
+
+def learn(lines: list[str], options: dict[str, Any]) -> bytes:
+    """The trained model's file."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_writer=model, **options
+    )
+    return model.getvalue()
 
 
 def _lines(texts: Iterable[str]) -> Iterator[str]:

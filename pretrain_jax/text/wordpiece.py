@@ -9,13 +9,23 @@ piece without "##".
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tokenizers
 from etils import epath
 
 from pretrain_jax.errors import ConfigError, DataError
-from pretrain_jax.text import Tokenizer, digest, read, sentinel_ids, table, take, well_formed
+from pretrain_jax.text import (
+    Tokenizer,
+    digest,
+    elsewhere,
+    read,
+    sentinel_ids,
+    table,
+    take,
+    well_formed,
+)
 
 FILE = "vocab.txt"
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[BOS]", "[EOS]")
@@ -127,10 +137,15 @@ def train(
         limit_alphabet=len(alphabet),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(strings, trainer)
-    ids = tokenizer.get_vocab()
+    ids = elsewhere(learn, tokenizer, trainer, strings)
     lines = "".join(f"{piece}\n" for piece in sorted(ids, key=ids.__getitem__))
     (epath.Path(directory) / FILE).write_bytes(lines.encode())
+
+
+def learn(tokenizer: tokenizers.Tokenizer, trainer: Any, texts: list[str]) -> dict[str, int]:
+    """The ids of the pieces after training."""
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer.get_vocab()
 
 
 def _splitter(lower_case: bool) -> tokenizers.Tokenizer:

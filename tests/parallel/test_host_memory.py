@@ -14,6 +14,33 @@ import jax
 print(float(jax.jit(lambda x: (x @ x).sum())(jax.numpy.ones((300, 300)))))
 """
 
+THREADS = """
+import resource, threading
+from pretrain_jax.parallel import host_memory
+print(host_memory.keep())
+
+def faults_of_a_large_block():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    b"x" * 200_000_000
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+
+faults = []
+for _ in range(4):
+    threads = [threading.Thread(target=faults_of_a_large_block) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+        thread.join()
+print(max(faults[1:]))
+"""
+
+
+def test_large_blocks_are_kept_whichever_thread_asks_for_them():
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS], capture_output=True, text=True, check=True
+    )
+    told, faults = done.stdout.split()
+    assert int(faults) < 1000 or told == "False"  # 200 MB are 48,829 pages
+
 
 def test_it_takes_no_memory_and_jax_runs_on():
     command = [sys.executable, "-c", PROGRAM]
