@@ -13,9 +13,6 @@ import itertools
 import json
 import logging
 import os
-import pickle
-import subprocess
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -263,35 +260,6 @@ def take(texts: Iterable[str], characters: int) -> Iterator[str]:
         characters -= len(text)
         if characters <= 0:
             return
-
-
-CHILD = """
-import pickle, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-sys.path[:] = pickle.load(sys.stdin.buffer)
-function, arguments = pickle.load(sys.stdin.buffer)
-try:
-    found = function(*arguments), None
-except Exception as error:
-    found = None, error
-pickle.dump(found, sys.stdout.buffer)
-"""
-
-
-def elsewhere(function: Callable[..., Any], *arguments: Any) -> Any:
-    """`function(*arguments)`, computed by another Python; raises what it raises.
-
-    Training a vocabulary allocates without end, in this process beside a compiler that does the
-    same and, on a CPU, in one C heap, in which they would wait for each other
-    (parallel/host_memory.py). Not by multiprocessing, which runs the caller's script once more.
-    """
-    given = pickle.dumps(sys.path) + pickle.dumps((function, arguments))
-    child = [sys.executable, "-c", CHILD]
-    done = subprocess.run(child, input=given, stdout=subprocess.PIPE, check=True)
-    value, error = pickle.loads(done.stdout)
-    if error:
-        raise error
-    return value
 
 
 def read(path: epath.PathLike, filename: str) -> bytes:

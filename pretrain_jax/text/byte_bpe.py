@@ -22,18 +22,9 @@ import tiktoken
 import tokenizers
 from etils import epath
 
+from pretrain_jax import child
 from pretrain_jax.errors import ConfigError, DataError
-from pretrain_jax.text import (
-    NAMED,
-    Tokenizer,
-    digest,
-    elsewhere,
-    read,
-    sentinel_ids,
-    table,
-    take,
-    well_formed,
-)
+from pretrain_jax.text import NAMED, Tokenizer, digest, read, sentinel_ids, table, take, well_formed
 
 # GPT-2's `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 # (openai/gpt-2, src/encoder.py) as tiktoken writes it: the same pieces, found faster.
@@ -192,15 +183,7 @@ def train(
             f"model.vocab_size must hold 256 bytes, {len(SPECIALS)} special ids and tokenizer."
             f"sentinels={sentinels}, {vocab_size - room + 256} in all; received {vocab_size}"
         )
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(
-        add_prefix_space=False, use_regex=True
-    )
-    trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=room, initial_alphabet=sorted(ALPHABET), show_progress=False
-    )
-    strings = list(take(texts, TRAIN_CHARACTERS))
-    model: dict[str, Any] = json.loads(elsewhere(learn, tokenizer, trainer, strings))["model"]
+    model = child.call(learn, texts=list(take(texts, TRAIN_CHARACTERS)), size=room)
     encoder = model["vocab"]
     for special in SPECIALS:
         encoder[special] = len(encoder)
@@ -210,10 +193,17 @@ def train(
     (folder / "vocab.bpe").write_bytes(f"#version: 0.2\n{merges}".encode())
 
 
-def learn(tokenizer: tokenizers.Tokenizer, trainer: Any, texts: list[str]) -> str:
-    """The tokenizer after training, as JSON."""
+def learn(texts: list[str], size: int) -> dict[str, Any]:
+    """The library's model of the alphabet and its merges, `size` in all: "vocab" and "merges"."""
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(
+        add_prefix_space=False, use_regex=True
+    )
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=size, initial_alphabet=sorted(ALPHABET), show_progress=False
+    )
     tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer.to_str()
+    return json.loads(tokenizer.to_str())["model"]
 
 
 def _spelling(token: bytes) -> str:

@@ -16,17 +16,9 @@ from etils import epath
 from google.protobuf.message import DecodeError
 from sentencepiece import sentencepiece_model_pb2
 
+from pretrain_jax import child
 from pretrain_jax.errors import ConfigError, DataError
-from pretrain_jax.text import (
-    Tokenizer,
-    digest,
-    elsewhere,
-    read,
-    sentinel_ids,
-    table,
-    take,
-    well_formed,
-)
+from pretrain_jax.text import Tokenizer, digest, read, sentinel_ids, table, take, well_formed
 
 FILE = "sentencepiece.model"
 KINDS = ("unigram", "bpe")
@@ -170,22 +162,21 @@ def train(
         "minloglevel": 2,
     }
     try:
-        model = elsewhere(learn, lines, options)
+        child.call(learn, lines=lines, file=str(epath.Path(directory) / FILE), options=options)
     except RuntimeError as error:
         raise ConfigError(
             f"SentencePiece could not train {vocab_size - sentinels} pieces (model.vocab_size - "
             f"tokenizer.sentinels) on this corpus: {error}"
         ) from error
-    (epath.Path(directory) / FILE).write_bytes(model)
 
 
-def learn(lines: list[str], options: dict[str, Any]) -> bytes:
-    """The trained model's file."""
+def learn(lines: list[str], file: str, options: dict[str, Any]) -> None:
+    """Writes the file of a model trained on these lines."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines), model_writer=model, **options
     )
-    return model.getvalue()
+    epath.Path(file).write_bytes(model.getvalue())
 
 
 def _lines(texts: Iterable[str]) -> Iterator[str]:

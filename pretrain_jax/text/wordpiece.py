@@ -9,23 +9,14 @@ piece without "##".
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import tokenizers
 from etils import epath
 
+from pretrain_jax import child
 from pretrain_jax.errors import ConfigError, DataError
-from pretrain_jax.text import (
-    Tokenizer,
-    digest,
-    elsewhere,
-    read,
-    sentinel_ids,
-    table,
-    take,
-    well_formed,
-)
+from pretrain_jax.text import Tokenizer, digest, read, sentinel_ids, table, take, well_formed
 
 FILE = "vocab.txt"
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[BOS]", "[EOS]")
@@ -120,8 +111,7 @@ def train(
     """
     room = vocab_size - sentinels
     strings = list(take(texts, TRAIN_CHARACTERS))
-    tokenizer = _splitter(lower_case)
-    alphabet = _alphabet(tokenizer, strings, min(LARGEST_ALPHABET, room // 4))
+    alphabet = _alphabet(_splitter(lower_case), strings, min(LARGEST_ALPHABET, room // 4))
     inside = [f"##{character}" for character in alphabet]
     first = [*SPECIALS, *inside]
     if len(first) + len(alphabet) > room:
@@ -130,20 +120,25 @@ def train(
             f"{sentinels} and some letters twice, {len(SPECIALS) * 2 + sentinels} at least; "
             f"received {vocab_size}"
         )
+    ids = child.call(
+        learn, texts=strings, lower_case=lower_case, size=room, first=first, alphabet=alphabet
+    )
+    lines = "".join(f"{piece}\n" for piece in sorted(ids, key=ids.__getitem__))
+    (epath.Path(directory) / FILE).write_bytes(lines.encode())
+
+
+def learn(
+    texts: list[str], lower_case: bool, size: int, first: list[str], alphabet: list[str]
+) -> dict[str, int]:
+    """The ids of `size` pieces: those that stand first, the alphabet, and what is learned."""
     trainer = tokenizers.trainers.WordPieceTrainer(
-        vocab_size=room,
+        vocab_size=size,
         special_tokens=first,
         initial_alphabet=alphabet,
         limit_alphabet=len(alphabet),
         show_progress=False,
     )
-    ids = elsewhere(learn, tokenizer, trainer, strings)
-    lines = "".join(f"{piece}\n" for piece in sorted(ids, key=ids.__getitem__))
-    (epath.Path(directory) / FILE).write_bytes(lines.encode())
-
-
-def learn(tokenizer: tokenizers.Tokenizer, trainer: Any, texts: list[str]) -> dict[str, int]:
-    """The ids of the pieces after training."""
+    tokenizer = _splitter(lower_case)
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer.get_vocab()
 

@@ -1,13 +1,11 @@
 """A run's tokenizer is loaded, or trained once and never served stale or half made."""
 
 import json
-import os
-import subprocess
 
 import pytest
 
 from pretrain_jax.errors import ConfigError, DataError, InputMissing
-from pretrain_jax.text import byte_bpe, elsewhere, obtain
+from pretrain_jax.text import byte_bpe, obtain
 
 TEXT = "the cat sat on the mat and the dog sat on the cat\n" * 20
 
@@ -204,11 +202,3 @@ def test_note_says_what_it_is(directory, run):
     assert note["vocab_size"] == 300
     assert note["options"] == {"sentinels": 0}
     assert "tokenizers" in note["libraries"]
-
-
-def test_another_process_raises_what_it_raises_and_nothing_else_is_lost():
-    assert elsewhere(divmod, 7, 3) == (2, 1)
-    with pytest.raises(ZeroDivisionError, match="zero"):
-        elsewhere(divmod, 7, 0)
-    with pytest.raises(subprocess.CalledProcessError):  # a kill is no result
-        elsewhere(os._exit, 3)

@@ -1,0 +1,50 @@
+"""A function computed by another Python, with a C heap of its own.
+
+Vocabularies are learned this way: the libraries allocate without end, in the run's own process
+beside a compiler that does the same and, on a CPU, in one heap for all threads, in which each waits
+for the others (parallel/host_memory.py). Not by multiprocessing, which runs the caller's script
+once more.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+PROGRAM = """
+import importlib, json, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+given = json.load(sys.stdin)
+sys.path[:] = given["path"]
+function = getattr(importlib.import_module(given["module"]), given["function"])
+try:
+    done = {"value": function(**given["arguments"])}
+except Exception as error:
+    done = {"error": str(error)}
+json.dump(done, sys.stdout)
+"""
+
+
+def call(function: Callable[..., Any], **arguments: Any) -> Any:
+    """`function(**arguments)`: a function of a module, whose arguments and result JSON can write.
+
+    >>> import statistics
+    >>> call(statistics.mean, data=[1, 2, 6])
+    3
+
+    Raises RuntimeError with the words of what the function raised, CalledProcessError where the
+    process was killed. An interrupt is the caller's: the process ignores it and ends with it.
+    """
+    given = {"path": sys.path, "module": function.__module__, "function": function.__name__}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        input=json.dumps({**given, "arguments": arguments}),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    said = json.loads(done.stdout)
+    if "error" in said:
+        raise RuntimeError(said["error"])
+    return said["value"]
