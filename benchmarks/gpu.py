@@ -15,9 +15,10 @@ ahead     not among the parts unless named, for it needs no GPU but the extra cu
           programs of `speed` compiled for an H200, with the bytes and the seconds that they take
           at least
 
-Every part is a process of its own and prints its lines as soon as it has them; what does not end
-within --limit seconds of the whole is cut off and said. Without a GPU, --tiny runs all of it on
-shapes that mean nothing, to see that it runs.
+Every process prints its lines when it ends; what does not end within --limit seconds of the whole
+is cut off and said. A figure stands beside the one to beat, and the exit code is 1 where one was
+missed, a process failed, or there is no GPU. There --tiny runs all of it on shapes that mean
+nothing, to see that it runs.
 """
 
 # pyright: reportMissingImports=false
@@ -25,6 +26,7 @@ shapes that mean nothing, to see that it runs.
 import argparse
 import itertools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -51,6 +53,8 @@ SPEED = {  # name: config, changes, unit, to beat
         180,
     ),
 }
+MOST_LOSS = 1.47
+"""Of shakespeare_char_gpu; nanoGPT's README says 1.4697."""
 TINY = {"model.layers": 2, "model.width": 64, "model.heads": 2, "model.feed_forward": 128}
 TINY |= {"train.batch_size": 4, "model.vocab_size": 1024, "train.dtype": "bfloat16"}
 
@@ -71,32 +75,66 @@ def main() -> None:
         {"nanogpt": nanogpt, "bert": bert, "t5": t5}[options.only](options)
         return
     end = time.monotonic() + options.limit
-    for part in options.parts.split(","):
-        for command in commands(part, options):
-            run(command, end - time.monotonic())
+    parts = options.parts.split(",")
+    if set(parts) - {"ahead"} and not options.tiny:
+        require_gpu()
+    all_good = True
+    for part in parts:
+        for name, command in commands(part, options).items():
+            code, lines = run(command, end - time.monotonic())
+            good = code == 0
+            if good and not options.tiny:
+                good = beats(part, name, lines, options)
+            all_good &= good
+    sys.exit(0 if all_good else 1)
 
 
-def commands(part: str, options: argparse.Namespace) -> list[list[str]]:
-    """The processes of a part."""
+def require_gpu() -> None:
+    """Ends here where jax has no GPU: a run on a CPU shows nothing, and tests would be skipped."""
+    # Another process looks, and gives the GPU's memory back.
+    program = "import jax, sys; sys.exit(jax.default_backend() != 'gpu')"
+    if subprocess.run([sys.executable, "-c", program]).returncode:
+        raise SystemExit("all parts but ahead need a GPU, and jax has none; --tiny runs anywhere")
+
+
+def beats(part: str, name: str, lines: list[str], options: argparse.Namespace) -> bool:
+    """Whether what a process found is as good as it must be; says so. True where nothing must."""
+    if part == "speed":
+        _, _, unit, least = SPEED[name]
+        found = json.loads(lines[-1])[unit]
+        good, wanted = found >= least, f"{unit} at least {least:,}"
+    elif part == "run":
+        metrics = Path(options.out, "shakespeare", "metrics.jsonl").read_text().splitlines()
+        found = min(json.loads(line).get("valid/loss", math.inf) for line in metrics)
+        good, wanted = found <= MOST_LOSS, f"valid/loss at most {MOST_LOSS}"
+    else:
+        return True
+    print(f"# {'met' if good else 'MISSED'}: {name}, {wanted}, found {found:,.3f}", flush=True)
+    return good
+
+
+def commands(part: str, options: argparse.Namespace) -> dict[str, list[str]]:
+    """The processes of a part, by name."""
     own = [__file__, f"--nanogpt={options.nanogpt}", *(["--tiny"] if options.tiny else [])]
     if part == "parity":
         tests = Path("tests", "layers", "test_attention_gpu.py")
-        return [[sys.executable, "-m", "pytest", "-q", "-n", "0", str(tests)]]
+        return {part: [sys.executable, "-m", "pytest", "-q", "-n", "0", str(tests)]}
     if part == "speed":
-        return [speed(name, options) for name in SPEED]
+        return {name: speed(name, options) for name in SPEED}
     if part == "ahead":
         mode = ["-m", "pretrain_jax.main", "--mode=compile", "--topology=h200:1"]
-        return [[sys.executable, *mode, *words(name, options)] for name in SPEED]
+        return {name: [sys.executable, *mode, *words(name, options)] for name in SPEED}
     if part == "peers":
         chosen = [*(["nanogpt"] if options.nanogpt else []), "bert", "t5"]
-        return [[options.torch_python, *own, f"--only={name}"] for name in chosen]
+        return {name: [options.torch_python, *own, f"--only={name}"] for name in chosen}
     if part == "run":
         config = f"--config=configs/shakespeare_char_gpu.py:{options.shakespeare}"
         main = [sys.executable, "-m", "pretrain_jax.main", config]
         short = ["--config.train.steps=4", "--config.train.batch_size=4"] if options.tiny else []
-        return [[*main, f"--workdir={options.out}/shakespeare", *short]]
+        return {"shakespeare_char_gpu": [*main, f"--workdir={options.out}/shakespeare", *short]}
     if part == "profile":
-        return [[*speed("GPT-2 124M", options), f"--profile={options.out}/profile", "--steps=5"]]
+        trace = [f"--profile={options.out}/profile", "--steps=5"]
+        return {part: [*speed("GPT-2 124M", options), *trace]}
     raise SystemExit(f"--parts are parity, speed, peers, run, profile, ahead; received {part!r}")
 
 
@@ -119,21 +157,29 @@ def words(name: str, options: argparse.Namespace) -> list[str]:
     return [f"--config=configs/{config}.py", *changed]
 
 
-def run(command: list[str], seconds: float) -> None:
-    """Runs a process, its output ours; says where it fails or is cut off."""
+def run(command: list[str], seconds: float) -> tuple[int | None, list[str]]:
+    """Runs a process and prints what it wrote; gives its exit code, None where it was cut off, and
+    those lines."""
     said = " ".join(command[1:])
     print(f"# {said}", flush=True)
     if seconds <= 0:
         print("# not begun: --limit is over", flush=True)
-        return
+        return None, []
     begun = time.monotonic()
+    # Tests stay on the CPU unless told otherwise; "" is whatever jax finds.
+    environment = {"JAX_PLATFORMS": "", **os.environ}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:
-        # Tests stay on the CPU unless told otherwise; "" is whatever jax finds.
-        environment = {"JAX_PLATFORMS": "", **os.environ}
-        done = subprocess.run(command, timeout=seconds, env=environment)
-        print(f"# ended with {done.returncode} after {time.monotonic() - begun:.0f} s", flush=True)
+        written, code = process.communicate(timeout=seconds)[0], process.returncode
     except subprocess.TimeoutExpired:
-        print(f"# cut off after {seconds:.0f} s", flush=True)
+        process.kill()
+        written, code = process.communicate()[0], None
+    print(written, end="")
+    how = f"cut off after {seconds:.0f} s"
+    if code is not None:
+        how = f"ended with {code} after {time.monotonic() - begun:.0f} s"
+    print(f"# {how}", flush=True)
+    return code, written.splitlines()
 
 
 # --- peers, in PyTorch ---------------------------------------------------------------------------
@@ -147,7 +193,7 @@ def timed(
 
     import torch
 
-    device = torch.device(place())
+    device = torch.device(place(tiny))
     model.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=device.type == "cuda")
     compiled = model if tiny else torch.compile(model)
@@ -167,10 +213,12 @@ def timed(
     print(json.dumps({"peer": name, "step_seconds": seconds, **rates, "torch": torch.__version__}))
 
 
-def place() -> str:
-    """Where PyTorch computes."""
+def place(tiny: bool) -> str:
+    """Where PyTorch computes: on a GPU, but tiny models."""
     import torch
 
+    if not (tiny or torch.cuda.is_available()):
+        raise SystemExit("peers run on a GPU, and torch sees none; --tiny runs them anywhere")
     torch.set_float32_matmul_precision("high")
     return "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -187,7 +235,7 @@ def nanogpt(options: argparse.Namespace) -> None:
             layers, heads, width, rows = 2, 2, 64, 2
         shape = {"n_layer": layers, "n_head": heads, "n_embd": width, "dropout": 0.0, "bias": True}
         model = GPT(GPTConfig(block_size=1024, vocab_size=50304, **shape))
-        tokens = torch.randint(50257, (rows, 1024), device=place())
+        tokens = torch.randint(50257, (rows, 1024), device=place(options.tiny))
         batch = {"idx": tokens, "targets": tokens.roll(-1, 1)}
         timed(f"nanoGPT {name}", model, batch, {"tokens": rows * 1024}, options.tiny)
 
@@ -202,8 +250,8 @@ def bert(options: argparse.Namespace) -> None:
     large: Any = {"hidden_size": 1024, "num_attention_heads": 16, "intermediate_size": 4096}
     model = BertForMaskedLM(BertConfig(**large, **more, **none))
     rows = 2 if options.tiny else 64
-    tokens = torch.randint(30522, (rows, 512), device=place())
-    chosen = torch.rand(tokens.shape, device=place()) < 0.15
+    tokens = torch.randint(30522, (rows, 512), device=place(options.tiny))
+    chosen = torch.rand(tokens.shape, device=place(options.tiny)) < 0.15
     batch = {"input_ids": tokens, "labels": torch.where(chosen, tokens, -100)}
     timed("Hugging Face BERT-large", model, batch, {"tokens": rows * 512}, options.tiny)
 
@@ -224,7 +272,7 @@ def t5(options: argparse.Namespace) -> None:
     config = T5Config(**rest, **shape, **gated)
     model = T5ForConditionalGeneration(config)
     rows = 2 if options.tiny else 64
-    inputs = torch.randint(32000, (rows, 512), device=place())
+    inputs = torch.randint(32000, (rows, 512), device=place(options.tiny))
     batch = {"input_ids": inputs, "labels": inputs[:, :114].contiguous()}
     counts = {"rows": rows, "tokens": rows * 626}
     timed("Hugging Face T5-1.1-large", model, batch, counts, options.tiny)

@@ -4,15 +4,20 @@
                                [--config.train.batch_size=64 ...]
 
 Runs the steps of a run without evaluating or saving: rows are read, packed and placed, and the
-numbers of the step before are fetched while a step runs. Prints one JSON object:
+numbers of the step before are fetched while a step runs. Prints one JSON object; rates are means
+of --steps steps after --warm, over the median of their seconds:
 
-    tokens_per_second   real tokens (no padding), of the median step after --warm steps
-    sequences_per_second   examples a second: rows that are packed hold several
+    tokens_per_second   real tokens, no padding
+    slots_per_second    with padding
+    rows_per_second     rows of a batch
+    sequences_per_second   examples: rows that are packed hold several
+    step_seconds        that median
     mfu                 FLOPs as PaLM counts them, over the chip's dense peak; null on a CPU
     mfu_causal          the same with the masked half of causal attention left out
-    of_product          FLOPs as for mfu, over the rate of one large product measured here
+    of_product          FLOPs as for mfu, over product_flops: a large product's, measured here
     peak_bytes          most memory of a device, as it says itself; on a CPU as the compiler says
-    compile_seconds, first_step_seconds
+    compile_seconds     tracing included, nothing read from a cache of programs
+    loss                of the last step
 """
 
 import argparse
@@ -24,6 +29,7 @@ import tempfile
 import time
 from typing import Any
 
+from pretrain_jax.errors import UserError
 from pretrain_jax.parallel import flags, host_memory
 
 PRODUCT = {"cpu": 2048, "gpu": 8192, "tpu": 8192}
@@ -38,7 +44,11 @@ def main() -> None:
     options, words = parser.parse_known_args()
     host_memory.keep()
     flags.take_memory()
-    print(json.dumps(measure(options, words)), flush=True)
+    try:
+        print(json.dumps(measure(options, words)), flush=True)
+    except UserError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)
 
 
 def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
@@ -46,14 +56,14 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
     import jax
     from etils import epath
 
-    from pretrain_jax import config
+    from pretrain_jax import command, config
     from pretrain_jax.train import ahead, compiled, flops
     from pretrain_jax.train.compose import Design, fix_schedule
     from pretrain_jax.train.feed import Feed
     from pretrain_jax.train.sources import obtain_tokenizer, open_sources
 
-    pairs = (word.removeprefix("--config.").partition("=") for word in words)
-    changes = [(key, value) for key, _, value in pairs]
+    line = command.parse([f"--config={options.config}", *words], {})
+    changes = list(line.overrides)
     design = Design(fix_schedule(config.read(options.config, changes)), tuple(jax.devices()))
     design.check()
     sources = open_sources(design, None)
@@ -67,7 +77,8 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
     state = design.init_state()
     batches = feed.batches(phase, phase.first)
     ends, tokens, examples, pending = [], [], [], None
-    for number in range(options.warm + options.steps + 1):
+    # One step more begins the clock, and another has its end read no more.
+    for number in range(options.warm + options.steps + 2):
         if options.profile and number == options.warm:
             jax.profiler.start_trace(options.profile)
         rows = next(batches)
@@ -82,7 +93,7 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
         pending = metrics
     seconds = [after - before for before, after in itertools.pairwise(ends)]
     median = statistics.median(seconds[options.warm :])
-    rate = statistics.mean(tokens[options.warm :]) / median
+    rate = statistics.mean(tokens[options.warm + 1 :]) / median
     work = flops.per_token(design, phase.seq_len)
     slots = phase.batch_size * design.tokens_per_row(phase.seq_len) / median
     product = product_rate(design)
@@ -94,7 +105,7 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
         "tokens_per_second": rate,
         "slots_per_second": slots,
         "rows_per_second": phase.batch_size / median,
-        "sequences_per_second": statistics.mean(examples[options.warm :]) / median,
+        "sequences_per_second": statistics.mean(examples[options.warm + 1 : -1]) / median,
         "step_seconds": median,
         "mfu": share(design, rate * work),
         "mfu_causal": share(design, rate * (work - flops.masked_per_token(design, phase.seq_len))),
@@ -139,4 +150,4 @@ def product_rate(design: Any) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

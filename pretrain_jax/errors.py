@@ -63,6 +63,12 @@ class UnwritableWorkdir(UserError):
     exit_code = 74
 
 
+class ChildLost(UserError):
+    """A process that this one began was killed, or ended without an answer."""
+
+    exit_code = 71
+
+
 class HostMissing(UserError):
     """A process of this run is not there, or did not come in time."""
 

@@ -41,10 +41,8 @@ def nll_and_hits(output: Any, targets: jax.Array) -> tuple[jax.Array, jax.Array]
 def nll_and_sample(
     output: Any, targets: jax.Array, rng: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """`token_nll`, and int32 [B, P] drawn from the same logits at temperature 1.
-
-    No gradient flows through what is drawn.
-    """
+    """`token_nll`, and int32 [B, P] drawn from the same logits at temperature 1: whole numbers, so
+    that no gradient flows through them."""
     rows, length = targets.shape
     places = jnp.arange(rows * length).reshape(rows, length)
 
@@ -52,7 +50,7 @@ def nll_and_sample(
         wanted, place = values
         # A key for each place, so that what is drawn does not depend on how P is cut.
         keys = jax.vmap(lambda p: jax.random.fold_in(rng, p))(place)
-        drawn = jax.vmap(jax.random.categorical)(keys, jax.lax.stop_gradient(logits))
+        drawn = jax.vmap(jax.random.categorical)(keys, logits)
         return *cross_entropy(logits, wanted), drawn.astype(jnp.int32)
 
     return in_chunks(score, output, (targets, places))

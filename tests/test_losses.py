@@ -260,15 +260,6 @@ def test_samples_follow_the_softmax_and_do_not_depend_on_chunks(monkeypatch):
     np.testing.assert_array_equal(losses.nll_and_sample(output(hidden), wanted, rng)[2], drawn)
 
 
-def test_no_gradient_flows_through_a_sample():
-    def total(hidden):
-        return jnp.sum(
-            losses.nll_and_sample(output(hidden), TARGETS, jax.random.key(0))[2].astype(jnp.float32)
-        )
-
-    np.testing.assert_array_equal(jax.grad(total)(HIDDEN), 0)
-
-
 def test_metrics_count_text_targets_alone():
     weights = jnp.ones(TARGETS.shape).at[0].set(0.0)
     batch = {"targets": TARGETS, "weights": weights}

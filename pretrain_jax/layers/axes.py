@@ -25,7 +25,7 @@ class Placement(Protocol):
         ...
 
     def mapped(
-        self, function: Callable[..., Any], inputs: Sequence[tuple[str, ...]], output: Any
+        self, function: Callable[..., Any], inputs: Sequence[tuple[str | None, ...]], output: Any
     ) -> Callable[..., Any]:
         """`function` over each device's own part of its arrays."""
         ...
@@ -58,7 +58,7 @@ def constrain(x: jax.Array, *axes: str) -> jax.Array:
 
 
 def mapped(
-    function: Callable[..., Any], inputs: Sequence[tuple[str, ...]], output: tuple[str, ...]
+    function: Callable[..., Any], inputs: Sequence[tuple[str | None, ...]], output: tuple[str, ...]
 ) -> Callable[..., Any]:
     """`function` of arrays with these axes, run by every device on its own part: for kernels,
     which the compiler cannot split. Outside of `placing` it is `function` itself."""

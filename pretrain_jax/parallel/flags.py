@@ -42,6 +42,7 @@ def of_plan(platform: str, full: bool) -> dict[str, Any]:
 
 
 def take_memory() -> None:
-    """Has jax reserve MEMORY_SHARE of every GPU, unless the user says how much. Call it before jax
-    is imported."""
-    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", str(MEMORY_SHARE))
+    """Has jax reserve MEMORY_SHARE of every GPU, unless the user says how much, by the name of old
+    or of now: jax refuses both. Call it before jax is imported."""
+    if "XLA_PYTHON_CLIENT_MEM_FRACTION" not in os.environ:
+        os.environ.setdefault("XLA_CLIENT_MEM_FRACTION", str(MEMORY_SHARE))

@@ -5,6 +5,7 @@ read back is machine code that runs: the folder is the user's own, and one that 
 is not used.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -30,16 +31,16 @@ def keep(cpuinfo: Path = Path("/proc/cpuinfo")) -> Path | None:
     """
     if VARIABLE in os.environ:
         return None
-    top = Path(FOLDER).expanduser()
-    folder = top / kind_of_machine(cpuinfo)
     try:
+        top = Path(FOLDER).expanduser()
+        folder = top / kind_of_machine(cpuinfo)
         folder.mkdir(parents=True, exist_ok=True)
         for one in (top, folder):
             if not private(one):
                 log.warning("%s is not used: others than you can write to it", one)
                 return None
         prune(folder)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # RuntimeError: nobody knows a home folder
         log.warning("compiled programs are not kept: %s", error)
         return None
     os.environ[VARIABLE] = str(folder)
@@ -60,8 +61,9 @@ def prune(folder: Path) -> None:
     """Deletes programs that were compiled more than `KEPT_DAYS` ago."""
     oldest = time.time() - KEPT_DAYS * 86_400
     for file in folder.iterdir():
-        if file.is_file() and file.stat().st_mtime < oldest:
-            file.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another start deletes them, too
+            if file.is_file() and file.stat().st_mtime < oldest:
+                file.unlink()
 
 
 def kind_of_machine(cpuinfo: Path) -> str:

@@ -156,7 +156,7 @@ class Placement:
         return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, spec(axes)))
 
     def mapped(
-        self, function: Callable[..., Any], inputs: Sequence[tuple[str, ...]], output: Any
+        self, function: Callable[..., Any], inputs: Sequence[tuple[str | None, ...]], output: Any
     ) -> Callable[..., Any]:
         """`function` over each device's own part of arrays that are split as the table says."""
         return jax.shard_map(

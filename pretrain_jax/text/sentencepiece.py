@@ -5,6 +5,7 @@ end or a tab. Control pieces (<s>, [MASK], <extra_id_0> ...) never come out of `
 document spells.
 """
 
+import base64
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -162,21 +163,22 @@ def train(
         "minloglevel": 2,
     }
     try:
-        child.call(learn, lines=lines, file=str(epath.Path(directory) / FILE), options=options)
+        model = child.call(learn, lines=lines, options=options)
     except RuntimeError as error:
         raise ConfigError(
             f"SentencePiece could not train {vocab_size - sentinels} pieces (model.vocab_size - "
             f"tokenizer.sentinels) on this corpus: {error}"
         ) from error
+    (epath.Path(directory) / FILE).write_bytes(base64.b64decode(model))
 
 
-def learn(lines: list[str], file: str, options: dict[str, Any]) -> None:
-    """Writes the file of a model trained on these lines."""
+def learn(lines: list[str], options: dict[str, Any]) -> str:
+    """The file of a model trained on these lines, in base64."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines), model_writer=model, **options
     )
-    epath.Path(file).write_bytes(model.getvalue())
+    return base64.b64encode(model.getvalue()).decode()
 
 
 def _lines(texts: Iterable[str]) -> Iterator[str]:

@@ -198,7 +198,8 @@ class Design:
     def program(self) -> Program:
         coefficients = dict(self.objective.coefficients)
         if self.train.z_loss:
-            coefficients["z_loss"] = self.train.z_loss
+            # What losses.weighted_sums differentiates: the two sums as one.
+            coefficients["z_loss"] = self.train.z_loss * coefficients["loss"]
         return Program(
             apply=self.apply,
             loss=self.objective.loss,

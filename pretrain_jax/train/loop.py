@@ -113,7 +113,6 @@ class Loop:
     def run(self, state: TrainState, step: int) -> None:
         """From `step` updates done to `train.steps`."""
         pending: tuple[int, Any] | None = None
-        self.measured_after = step + 2  # compilation, and the first step's page faults
         left = self.design.phases_after(step)
         with self.startup.part("compiling"):
             for phase in left[:1]:
@@ -121,6 +120,7 @@ class Loop:
         first = step
         for phase in left:
             self.seq_len = phase.seq_len
+            self.measured_after = step + 2  # compilation, and the first step's page faults
             batches = iter(self.feed.batches(phase, max(step, phase.first)))
             for _ in range(max(step, phase.first), phase.last):
                 if self.signals.stop():
@@ -136,7 +136,7 @@ class Loop:
                 step += 1
                 self.report(pending)
                 pending = (step, metrics)
-                if self.pause_due(step):
+                if self.pause_due(step) or step == phase.last:
                     self.report(pending)
                     pending = None
                     with self.throughput.aside():

@@ -51,13 +51,12 @@ print(" ".join(sorted(set(re.findall(r"(?:f32|bf16|pred)\\[([\\d,]+)\\]", text))
 """
 
 
-@pytest.mark.parametrize("platform", TARGETS)
-@pytest.mark.parametrize("name", CASES)
-def test_the_kernels_are_there_and_the_scores_are_not(name, platform):
+def compiled(platform, name, **changes):
+    """Of a step: the form of attention, calls of its kernel, and the shapes of all arrays."""
     needs, topology, kernel = TARGETS[platform]
     if importlib.util.find_spec(needs) is None:
         pytest.skip(f"needs {needs}: an extra of setup.py")
-    words = [f"{key}={value}" for key, value in {**SIZES, **CASES[name]}.items()]
+    words = [f"{key}={value}" for key, value in {**SIZES, **CASES[name], **changes}.items()]
     done = subprocess.run(
         [sys.executable, "-c", COMPILE, topology, kernel, name, *words],
         capture_output=True,
@@ -67,11 +66,27 @@ def test_the_kernels_are_there_and_the_scores_are_not(name, platform):
     assert not done.returncode, done.stderr
     how, shapes = done.stdout.splitlines()[-2:]
     form, calls = how.split()
+    return form, int(calls), [tuple(map(int, shape.split(","))) for shape in shapes.split()]
+
+
+@pytest.mark.parametrize("platform", TARGETS)
+@pytest.mark.parametrize("name", CASES)
+def test_the_kernels_are_there_and_the_scores_are_not(name, platform):
+    form, calls, sizes = compiled(platform, name)
     assert form == platform
-    assert int(calls) >= 2 + (platform == "tpu")  # forward, and one or two for the gradients
-    sizes = [tuple(map(int, shape.split(","))) for shape in shapes.split()]
+    assert calls >= 2 + (platform == "tpu")  # forward, and one or two for the gradients
     # T5's bias [H, L, M], one for all rows, is there; [B, H, L, M] in no form, but on GPUs, where
     # cuDNN takes packed rows and a bias as one sum.
     scores = ROWS * HEADS * LENGTH * LENGTH
     found = [s for s in sizes if s.count(LENGTH) >= 2 and math.prod(s) == scores]
     assert bool(found) == (platform == "gpu" and name == "t5_nano")
+
+
+@pytest.mark.parametrize("name", ["gpt2_nano", "t5_nano"])
+def test_gpus_that_share_a_row_run_the_kernel_too(name):
+    form, calls, sizes = compiled("gpu", name, **{"mesh.sequence": 2})
+    assert form == "gpu"
+    assert calls >= 2
+    # 8 rows on two groups of two devices, each with half of a row's queries.
+    found = [s for s in sizes if sorted(s)[-4:] == sorted((4, HEADS, LENGTH // 2, LENGTH))]
+    assert bool(found) == (name == "t5_nano")

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from pretrain_jax.layers import attention_gpu, attention_plain
+from pretrain_jax.layers.axes import placing
 from pretrain_jax.layers.masks import CrossMask, Mask
+from pretrain_jax.parallel import mesh as meshes
+from pretrain_jax.parallel import rules
 
 on_gpu = pytest.mark.skipif(jax.default_backend() != "gpu", reason="needs a GPU")
 ROWS, LENGTH, HEADS, WIDTH = 2, 128, 2, 64
@@ -15,6 +18,24 @@ SEGMENTS = jnp.asarray(np.repeat([[1, 2, 0], [1, 1, 1]], [50, 68, 10], axis=1), 
 
 def drawn(*shape, seed=0, dtype=jnp.bfloat16):
     return jnp.asarray(np.random.default_rng([seed, *shape]).normal(size=shape), dtype)
+
+
+def mask_of(kind):
+    if kind == "memory":
+        return CrossMask(SEGMENTS, SEGMENTS)
+    if kind == "one text":
+        return Mask(jnp.ones_like(SEGMENTS), None, "causal", one_text=True)
+    prefix = jnp.arange(LENGTH)[None] % 40 < 9 if kind == "prefix" else None
+    return Mask(SEGMENTS, prefix, kind)
+
+
+def total(form, mask, dtype, *arrays):
+    """A number of what a form makes of q, k, v and perhaps a bias, in which each place counts."""
+    cast = [x.astype(dtype) for x in arrays[:3]]
+    causal = mask.attention == "causal"
+    y = form.attend(*cast, form.view(mask), *arrays[3:], causal=causal, scale=1 / 8)
+    counts = (mask.segments > 0)[..., None, None] * drawn(ROWS, LENGTH, HEADS, WIDTH, seed=3)
+    return jnp.sum(y.astype(jnp.float32) * counts)
 
 
 def test_rows_of_one_text_need_no_mask():
@@ -43,31 +64,50 @@ def test_what_it_refuses(q, length, said):
     assert not attention_gpu.refusal(mask.replace(one_text=True), None, drawn(2, 9, 2, 64))
 
 
+@pytest.mark.parametrize("biased", ["", "one bias", "a bias for each row"])
+@pytest.mark.parametrize("kind", ["one text", "causal", "prefix", "full", "memory"])
+def test_devices_that_share_a_row_see_what_one_would(kind, biased, monkeypatch):
+    # All but cuDNN itself, which is on no CPU.
+    monkeypatch.setattr(attention_gpu, "IMPLEMENTATION", "xla")
+    mask = mask_of(kind)
+    arrays = [drawn(ROWS, LENGTH, HEADS, WIDTH, seed=n, dtype=jnp.float32) for n in range(3)]
+    if biased:
+        of_row = (HEADS, LENGTH, LENGTH)
+        shape = of_row if biased == "one bias" else (ROWS, *of_row)
+        arrays.append(drawn(*shape, dtype=jnp.float32))
+    places = tuple(range(len(arrays)))
+    mesh = meshes.build(jax.devices()[:8], data=2, sequence=2, tensor=2)
+
+    def split(*arrays):
+        with placing(rules.Placement(mesh)):
+            return total(attention_gpu, mask, jnp.float32, *arrays)
+
+    found = jax.jit(jax.grad(split, places))(*arrays)
+    expected = jax.jit(jax.grad(lambda *a: total(attention_plain, mask, jnp.float32, *a), places))(
+        *arrays
+    )
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
+
+
+def test_each_device_has_an_even_number_of_queries():
+    mesh = meshes.build(jax.devices()[:2], sequence=2)
+    mask = Mask(jnp.ones((2, 6), jnp.int32), None, "causal", one_text=True)
+    assert not attention_gpu.refusal(mask, None, drawn(2, 6, 2, 64))
+    with placing(rules.Placement(mesh)):
+        assert "even lengths, not 3 and 6" in attention_gpu.refusal(mask, None, drawn(2, 6, 2, 64))
+
+
 @on_gpu
 @pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("kind", ["one text", "causal", "prefix", "full", "memory"])
 def test_values_and_gradients_equal_the_plain_form(kind, biased):
-    if kind == "memory":
-        mask = CrossMask(SEGMENTS, SEGMENTS)
-    else:
-        attention = "causal" if kind == "one text" else kind
-        prefix = jnp.arange(LENGTH)[None] % 40 < 9 if kind == "prefix" else None
-        mask = Mask(SEGMENTS, prefix, attention, one_text=kind == "one text")
-    if kind == "one text":
-        mask = mask.replace(segments=jnp.ones_like(SEGMENTS))
+    mask = mask_of(kind)
     arrays = [drawn(ROWS, LENGTH, HEADS, WIDTH, seed=n) for n in range(3)]
     arrays += [drawn(HEADS, LENGTH, LENGTH, dtype=jnp.float32)] if biased else []
-    counts = (mask.segments > 0)[..., None, None] * drawn(ROWS, LENGTH, HEADS, WIDTH, seed=3)
-
-    def total(form, dtype, *arrays):
-        cast = [x.astype(dtype) for x in arrays[:3]]
-        causal = mask.attention == "causal"
-        y = form.attend(*cast, form.view(mask), *arrays[3:], causal=causal, scale=1 / 8)
-        return jnp.sum(y.astype(jnp.float32) * counts)
-
     places = tuple(range(len(arrays)))
     found, expected = (
-        jax.jit(jax.grad(lambda *a, f=f, d=d: total(f, d, *a), places))(*arrays)
+        jax.jit(jax.grad(lambda *a, f=f, d=d: total(f, mask, d, *a), places))(*arrays)
         for f, d in ((attention_gpu, jnp.bfloat16), (attention_plain, jnp.float32))
     )
     for one, other in zip(found, expected, strict=True):

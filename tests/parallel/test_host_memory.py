@@ -6,8 +6,7 @@ import sys
 PROGRAM = """
 from pathlib import Path
 from pretrain_jax.parallel import host_memory
-told = host_memory.keep()
-assert told in (True, False)
+host_memory.keep()
 status = Path("/proc/self/status").read_text()
 print(status.partition("VmRSS:")[2].split()[0])
 import jax

@@ -65,6 +65,16 @@ def test_what_the_user_says_stands(unnamed, monkeypatch, said):
     assert not (unnamed / ".cache").exists()
 
 
+def test_a_user_without_a_home_keeps_none(unnamed, monkeypatch, caplog):
+    def unknown(_):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", unknown)
+    assert program_cache.keep() is None
+    assert "Could not determine home" in caplog.text
+    assert program_cache.VARIABLE not in os.environ
+
+
 def test_a_folder_of_somebody_else_is_not_used(unnamed, monkeypatch, caplog):
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     assert program_cache.keep() is None
