@@ -17,20 +17,12 @@ MAX_LOGITS = 1 << 28
 """Logits alive at once on a device, 1 GiB in float32; more are read out in chunks."""
 
 
-def token_nll(output: Any, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Negative log likelihood in nats, unreduced, and log Z of the softmax, both float32.
-
-    output: hidden [B, P, D] with a read-out; targets int32 [B, P]. Returns ([B, P], [B, P]). The
-    logits are float32 whatever the compute dtype; rows of the vocabulary beyond the true size
-    have probability 0. The [B, P, V] logits never exist as a whole when they are large: they are
-    made, used and made again in the backward pass, a slice of P at a time.
-    """
-    return in_chunks(cross_entropy, output, targets)
-
-
 def nll_and_hits(output: Any, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Nats float32 [B, P], and bool [B, P]: whether the likeliest token is the target, the first of
-    equals. From one reading of the vocabulary."""
+    equals. From one reading of the vocabulary.
+
+    output: hidden [B, P, D] with a read-out; targets int32 [B, P].
+    """
 
     def score(logits: jax.Array, wanted: jax.Array) -> tuple[jax.Array, jax.Array]:
         return cross_entropy(logits, wanted)[0], jnp.argmax(logits, axis=-1) == wanted
@@ -41,8 +33,8 @@ def nll_and_hits(output: Any, targets: jax.Array) -> tuple[jax.Array, jax.Array]
 def nll_and_sample(
     output: Any, targets: jax.Array, rng: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """`token_nll`, and int32 [B, P] drawn from the same logits at temperature 1: whole numbers, so
-    that no gradient flows through them."""
+    """Nats and log Z of the softmax, float32 [B, P], and int32 [B, P] drawn from the same logits at
+    temperature 1: whole numbers, so that no gradient flows through them."""
     rows, length = targets.shape
     places = jnp.arange(rows * length).reshape(rows, length)
 
@@ -59,8 +51,9 @@ def nll_and_sample(
 def in_chunks(function: Callable[..., Any], output: Any, values: Any) -> Any:
     """function(logits [N, V], values [N]) -> arrays [N], over all N = B x P places.
 
-    values: an array [B, P], or a tree of them. Returns arrays [B, P]. When the logits are large, a
-    slice of P at a time.
+    values: an array [B, P], or a tree of them. Returns arrays [B, P]. The logits are float32
+    whatever the compute dtype; beyond the true vocabulary they are -inf. Where they are large they
+    are made, used and made again in a backward pass, a slice of P at a time.
     """
     hidden, readout = output.hidden, output.readout
     chunks = chunks_of(output)
@@ -208,7 +201,7 @@ def token_terms(output: Any, batch: dict[str, jax.Array]) -> Sums:
 
 
 def nll_terms(nll: jax.Array, log_z: jax.Array, weights: jax.Array) -> Sums:
-    """`token_loss` of what `token_nll` returns."""
+    """`token_loss` of nats and log Z, each [B, P]."""
     return terms(*nll_sums(nll, log_z, weights), weights)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import nats
 import numpy as np
 import pytest
 
@@ -35,7 +36,7 @@ def log_softmax(hidden, table, bias: Any = 0.0, scale=1.0):
 
 @pytest.mark.parametrize(("bias", "scale"), [(None, 1.0), (BIAS, 1.0), (None, 0.3), (BIAS, 0.3)])
 def test_token_nll_is_minus_log_softmax(bias, scale):
-    nll, log_z = losses.token_nll(output(bias=bias, scale=scale), TARGETS)
+    nll, log_z = nats.token_nll(output(bias=bias, scale=scale), TARGETS)
     log_p, expected_log_z = log_softmax(HIDDEN, TABLE, 0 if bias is None else bias, scale)
     expected = -np.take_along_axis(log_p, np.asarray(TARGETS)[..., None], -1)[..., 0]
     assert nll.shape == log_z.shape == (ROWS, LENGTH)
@@ -47,7 +48,7 @@ def test_token_nlls_gradient_is_probability_minus_one_hot():
     weights = RNG.normal(size=(ROWS, LENGTH))
 
     def loss(hidden, table, bias):
-        nll, _ = losses.token_nll(output(hidden, table, bias, 0.7), TARGETS)
+        nll, _ = nats.token_nll(output(hidden, table, bias, 0.7), TARGETS)
         return jnp.sum(nll * weights)
 
     found = jax.jit(jax.grad(loss, (0, 1, 2)))(HIDDEN, TABLE, BIAS)
@@ -79,7 +80,7 @@ def test_the_padded_vocabulary_has_probability_0():
 
 def loss_and_gradient(hidden, table, targets):
     def loss(hidden, table):
-        nll, log_z = losses.token_nll(output(hidden, table), targets)
+        nll, log_z = nats.token_nll(output(hidden, table), targets)
         place = jnp.arange(nll.size).reshape(nll.shape)  # every place counts differently
         return jnp.sum(nll * jnp.cos(place) + 0.1 * jnp.square(log_z)), (nll, log_z)
 
@@ -117,7 +118,7 @@ def test_a_prime_number_of_places_can_be_cut(monkeypatch):
 
 def test_logits_are_float32_whatever_the_compute_dtype():
     half = HIDDEN.astype(jnp.bfloat16)
-    nll, log_z = losses.token_nll(output(half), TARGETS)
+    nll, log_z = nats.token_nll(output(half), TARGETS)
     assert nll.dtype == log_z.dtype == jnp.float32
     log_p, _ = log_softmax(np.float64(half), np.float64(TABLE.astype(jnp.bfloat16)))
     expected = -np.take_along_axis(log_p, np.asarray(TARGETS)[..., None], -1)[..., 0]
@@ -125,7 +126,7 @@ def test_logits_are_float32_whatever_the_compute_dtype():
 
 
 def test_logits_of_ten_thousand_are_finite():
-    nll, log_z = losses.token_nll(output(HIDDEN * 1e4), TARGETS)
+    nll, log_z = nats.token_nll(output(HIDDEN * 1e4), TARGETS)
     assert np.all(np.isfinite(nll))
     assert np.all(np.isfinite(log_z))
     assert np.all(nll >= 0)
@@ -138,7 +139,7 @@ def terms(weights, params=HIDDEN):
 
 def test_token_loss_is_sums_and_weights():
     weights = RNG.integers(0, 3, size=(ROWS, LENGTH))
-    nll, log_z = losses.token_nll(output(), TARGETS)
+    nll, log_z = nats.token_nll(output(), TARGETS)
     found = terms(weights)
     assert set(found) == {"loss", "z_loss"}
     np.testing.assert_allclose(found["loss"][0], np.sum(nll * weights), rtol=1e-6)
@@ -172,7 +173,7 @@ def test_gradients_formed_in_the_forward_chunk_are_those_of_the_formula(
         return shown
 
     def plain(*arrays):
-        nll, log_z = losses.token_nll(made(*arrays), TARGETS)
+        nll, log_z = nats.token_nll(made(*arrays), TARGETS)
         loss, z = jnp.sum(nll * weights), jnp.sum(jnp.square(log_z) * weights)
         return 3 * (loss + z_loss * z), (loss, z)
 
@@ -231,7 +232,7 @@ def test_a_batch_of_more_logits_than_may_be_alive_at_a_place_still_ends():
 
     def nll(hidden, table, targets):
         output = SimpleNamespace(hidden=hidden, readout=Readout(table, None, 1.0, 1 << 18))
-        return losses.token_nll(output, targets)
+        return nats.token_nll(output, targets)
 
     shape = jax.eval_shape(nll, hidden, table, jax.ShapeDtypeStruct((3072, 4), jnp.int32))
     assert shape[0].shape == (3072, 4)
@@ -266,7 +267,7 @@ def test_metrics_count_text_targets_alone():
     special = jnp.zeros(VOCAB, bool).at[TARGETS[1, 0]].set(True)
     found = losses.token_metrics(lambda *_: output(HIDDEN), None, batch, None, special)
     text = np.array(weights > 0) & ~np.asarray(special)[np.asarray(TARGETS)]
-    nll, _ = losses.token_nll(output(HIDDEN), TARGETS)
+    nll, _ = nats.token_nll(output(HIDDEN), TARGETS)
     _, hits = losses.nll_and_hits(output(HIDDEN), TARGETS)
     assert found["text"] == (pytest.approx(float(np.sum(nll[text])), rel=1e-5), text.sum())
     assert found["accuracy"] == (np.sum(hits[text]), text.sum())

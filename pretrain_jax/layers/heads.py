@@ -47,8 +47,8 @@ class SpanBoundary(nn.Module):
 
     SpanBERT's (Joshi et al. 2019, section 3.2; facebookresearch/SpanBERT pair_bert.py):
     [left, right, position in the span] -> dense, GELU, norm -> dense, GELU, norm, read out through
-    the embedding table with a bias of its own. Reads `left_at`, `right_at`, `span_positions`
-    [B, P], the last of them below `positions`.
+    the embedding table with a bias of its own; without a z-loss. Reads `left_at`, `right_at`,
+    `span_positions` [B, P], the last of them below `positions`.
     """
 
     positions: int
@@ -75,4 +75,4 @@ class SpanBoundary(nn.Module):
             dense = Dense(inputs, (width,), axes, self.kernel_init, True, self.dtype, name=name)
             x = LayerNorm(1e-12, name=f"norm_{number}")(exact_gelu(dense(x)))
         bias = self.param("bias", named(nn.initializers.zeros, "vocabulary"), (rows,), jnp.float32)
-        return Output(x, tied.replace(bias=bias))
+        return Output(x, tied.replace(bias=bias, z_loss=0.0))

@@ -64,7 +64,7 @@ def loss(
 def play(
     apply: Any, params: Any, batch: dict[str, jax.Array], rng: Any, train: bool
 ) -> tuple[Any, jax.Array, jax.Array, jax.Array, jax.Array]:
-    """The generator's Output, its `token_nll` [B, P]; the discriminator's logits and what was
+    """The generator's Output, its nats and log Z [B, P]; the discriminator's logits and what was
     replaced (bool) [B, L]. One reading of the vocabulary gives both nll and sample."""
     of_generator, of_sample, of_discriminator = jax.random.split(rng, 3)
     output = apply(params, batch, of_generator, train, method="generate")

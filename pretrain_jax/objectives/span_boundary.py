@@ -25,7 +25,6 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from pretrain_jax import losses
@@ -135,11 +134,10 @@ def loss(
 ) -> losses.Sums:
     """`losses.token_loss`, and span_boundary: the cross entropy of the boundary's predictions."""
     output = apply(params, batch, rng, train)
-    nll, _ = losses.token_nll(output.heads["span_boundary"], batch["targets"])
-    weights = batch["span_weights"]
+    of_spans = {**batch, "weights": batch["span_weights"]}
     return {
         **losses.token_terms(output, batch),
-        "span_boundary": (jnp.sum(nll * weights), jnp.sum(weights)),
+        "span_boundary": losses.token_terms(output.heads["span_boundary"], of_spans)["loss"],
     }
 
 

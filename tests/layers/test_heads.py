@@ -38,7 +38,7 @@ def drawn(*shape):
 
 
 def tied(width=D, rows=V):
-    return Readout(drawn(rows, width), None, 1.0, V)
+    return Readout(drawn(rows, width), None, 1.0, V, z_loss=1e-4)
 
 
 def boxed_shapes(head, width, rows):
@@ -54,6 +54,10 @@ def run(head, seed=0) -> Any:
     rng = np.random.default_rng(seed)
     params = jax.tree.map(lambda x: x + jnp.asarray(rng.normal(0, 0.3, x.shape), x.dtype), params)
     return params["params"], np.asarray(hidden), head.apply(params, hidden, BATCH, readout, False)
+
+
+def test_the_boundary_has_no_z_loss_of_its_own():
+    assert run(boundary())[2].readout.z_loss == 0 != tied().z_loss
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import nats
 import numpy as np
 import pytest
 import tiny
@@ -69,7 +70,7 @@ def compiled(name, execution):
     def loss(params, batch):
         output: Any
         output, seen = model.apply({"params": params}, batch, True, capture_intermediates=is_stack)
-        nll, _ = losses.token_nll(output, batch["targets"])
+        nll, _ = nats.token_nll(output, batch["targets"])
         hidden = output.hidden.reshape(-1, output.hidden.shape[-1])
         logits = losses.read_out(hidden, output.readout).reshape(*nll.shape, -1)
         memory = seen["intermediates"]["encoder"]["__call__"][0]

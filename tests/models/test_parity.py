@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import nats
 import numpy as np
 import pytest
 import tiny
@@ -68,7 +69,7 @@ def compiled(name, execution):
 
     def loss(params, batch):
         output: Any = model.apply({"params": params}, batch, True)
-        nll, _ = losses.token_nll(output, batch["targets"])
+        nll, _ = nats.token_nll(output, batch["targets"])
         hidden = output.hidden.reshape(-1, output.hidden.shape[-1])
         logits = losses.read_out(hidden, output.readout).reshape(*nll.shape, -1)
         return jnp.sum(nll * batch["weights"]) / jnp.sum(batch["weights"]), (nll, logits)

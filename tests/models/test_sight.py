@@ -5,11 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import nats
 import numpy as np
 import pytest
 import tiny
 
-from pretrain_jax import losses
 from pretrain_jax.layers.stacks import Execution
 
 L = tiny.LENGTH
@@ -86,7 +86,7 @@ def test_padding_gets_no_gradient(name):
         """With a read-out that takes no gradient, so that the table's is the tokens' own."""
         output: Any = model.apply({"params": params}, batch, False)
         fixed = output.replace(readout=jax.lax.stop_gradient(output.readout))
-        nll, log_z = losses.token_nll(fixed, jnp.full((1, L), 3))
+        nll, log_z = nats.token_nll(fixed, jnp.full((1, L), 3))
         return jnp.sum(weights * (nll + jnp.square(log_z)))
 
     by_row = jax.jit(jax.grad(loss))(params)["embedding"]["tokens"]

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import nats
 import numpy as np
 import objective_toys as toys
 import pytest
@@ -266,7 +267,7 @@ def test_a_span_shares_its_fate():
 def test_span_boundary_loss_and_metrics_are_the_mean_over_their_own_targets():
     how = span_boundary.build()
     output = toys.apply_of(how)(toys.params_of(how), batch(), None, True)
-    nll, _ = losses.token_nll(output.heads["span_boundary"], batch()["targets"])
+    nll, _ = nats.token_nll(output.heads["span_boundary"], batch()["targets"])
     terms, found = numbers(toys.loss_of(how, batch())), numbers(toys.metrics_of(how, batch()))
     assert terms["span_boundary"] == (pytest.approx(float(nll[0, 0])), 1)
     assert terms["loss"] == numbers(token_loss(how))["loss"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import nats
 import numpy as np
 import optax
 import pytest
@@ -108,7 +109,7 @@ def test_a_step_is_the_gradient_of_the_objective_through_the_optimizer():
     batch, state = make_batch(), fresh(PLAIN)
 
     def objective(params):
-        nll, log_z = losses.token_nll(apply(params, batch, None, False), batch["targets"])
+        nll, log_z = nats.token_nll(apply(params, batch, None, False), batch["targets"])
         each = nll + 0.01 * jnp.square(log_z)
         return jnp.sum(each * batch["weights"]) / sum(REAL), jnp.sum(nll * batch["weights"])
 
@@ -138,7 +139,7 @@ def test_microbatches_of_uneven_padding_are_the_whole_batch(accumulate):
 def test_a_mean_of_means_would_be_another_step():
     """So the test above can fail."""
     batch = make_batch()
-    nll, _ = losses.token_nll(apply(first_params(), batch, None, False), batch["targets"])
+    nll, _ = nats.token_nll(apply(first_params(), batch, None, False), batch["targets"])
     by_row = jnp.sum(nll * batch["weights"], axis=1) / jnp.asarray(REAL)
     _, metrics = compiled(PLAIN)(fresh(PLAIN), batch)
     assert abs(float(jnp.mean(by_row)) / float(metrics["loss"]) - 1) > 1e-3
@@ -265,7 +266,7 @@ def test_evaluation_is_sums_without_dropout():
     evaluate = jax.jit(functools.partial(eval_step, program=DROPPING))
     found = evaluate(params, batch, special)
     assert_same_bits(found, evaluate(params, batch, special))
-    nll, _ = losses.token_nll(apply(params, batch, None, False), batch["targets"])
+    nll, _ = nats.token_nll(apply(params, batch, None, False), batch["targets"])
     real = np.asarray(batch["weights"]) > 0
     text = real & ~np.isin(batch["targets"], [0, 7, 11])
     assert 0 < text.sum() < real.sum()
