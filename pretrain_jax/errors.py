@@ -69,6 +69,12 @@ class ChildLost(UserError):
     exit_code = 71
 
 
+class OutOfMemory(UserError):
+    """A device has less memory than the run takes."""
+
+    exit_code = 71
+
+
 class HostMissing(UserError):
     """A process of this run is not there, or did not come in time."""
 

@@ -13,9 +13,9 @@ need not be here. --search: what would make it fit. --full: as much effort in co
 
 The same command goes on from the last checkpoint after any stop. The workdir is runs/<name of the
 config> unless it is given. Exit codes: 0 done, 64 bad configuration or usage, 65 bad data,
-66 input missing, 69 another process of the run is missing, 74 unwritable workdir, 75 stopped by a
-signal and saved (start again to go on), 78 the workdir belongs to another configuration,
-81 non-finite numbers, 82 workdir in use.
+66 input missing, 69 another process of the run is missing, 71 out of memory, 74 unwritable workdir,
+75 stopped by a signal and saved (start again to go on), 78 the workdir belongs to another
+configuration, 81 non-finite numbers, 82 workdir in use.
 """
 
 import sys
@@ -50,13 +50,14 @@ def main(argv: list[str]) -> int:
 
 def run(line: command.Line, settings: Any, workdir: str) -> int:
     """--mode=train and --mode=eval."""
-    from pretrain_jax.parallel import hosts
+    from pretrain_jax.parallel import exhausted, hosts
     from pretrain_jax.train import loop
 
     count, own = (command.number(line, name, int) for name in ("processes", "process"))
     wait = command.number(line, "wait", float)
     group = hosts.join(line.flags["coordinator"], count, own, wait)
-    {"train": loop.train, "eval": loop.evaluate}[line.flags["mode"]](settings, workdir, group)
+    with exhausted.told():
+        {"train": loop.train, "eval": loop.evaluate}[line.flags["mode"]](settings, workdir, group)
     return 0
 
 

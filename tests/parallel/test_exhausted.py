@@ -1,0 +1,35 @@
+"""What XLA says of memory becomes words; what it says of anything else stays what it is."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from pretrain_jax import command, main
+from pretrain_jax.errors import OutOfMemory
+from pretrain_jax.parallel import exhausted
+from pretrain_jax.train import loop
+
+
+def ask_for_too_much():
+    jnp.zeros(1 << 45).block_until_ready()
+
+
+def test_out_of_memory_says_what_helps():
+    said = r"allocating 140737488355328 bytes.*model\.remat=dots"
+    with pytest.raises(OutOfMemory, match=said), exhausted.told():
+        ask_for_too_much()
+
+
+def test_other_errors_pass():
+    with pytest.raises(jax.errors.JaxRuntimeError, match="NOT_FOUND"), exhausted.told():
+        raise jax.errors.JaxRuntimeError("NOT_FOUND: a device")
+
+
+def test_a_command_ends_with_its_code_and_no_traceback(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("pretrain_jax.parallel.host_memory.keep", lambda: False)
+    monkeypatch.setattr(loop, "train", lambda *_: ask_for_too_much())
+    words = ["main", "--config=configs/gpt2_nano.py", f"--workdir={tmp_path}"]
+    monkeypatch.setattr("sys.argv", words)
+    assert command.run(main.main, main.__doc__) == 71
+    said = capsys.readouterr().err
+    assert said.startswith("OutOfMemory: ") and "Traceback" not in said
