@@ -76,6 +76,10 @@ def main() -> None:
         return
     end = time.monotonic() + options.limit
     parts = options.parts.split(",")
+    if "peers" in parts and not Path(options.nanogpt, "model.py").is_file():
+        parser.error("the part peers needs --nanogpt, the folder with nanoGPT's model.py")
+    if "run" in parts and not Path(options.shakespeare).is_file():
+        parser.error(f"the part run needs --shakespeare; {options.shakespeare!r} is no file")
     if set(parts) - {"ahead"} and not options.tiny:
         require_gpu()
     all_good = True
@@ -125,8 +129,8 @@ def commands(part: str, options: argparse.Namespace) -> dict[str, list[str]]:
         mode = ["-m", "pretrain_jax.main", "--mode=compile", "--topology=h200:1"]
         return {name: [sys.executable, *mode, *words(name, options)] for name in SPEED}
     if part == "peers":
-        chosen = [*(["nanogpt"] if options.nanogpt else []), "bert", "t5"]
-        return {name: [options.torch_python, *own, f"--only={name}"] for name in chosen}
+        names = ("nanogpt", "bert", "t5")
+        return {name: [options.torch_python, *own, f"--only={name}"] for name in names}
     if part == "run":
         config = f"--config=configs/shakespeare_char_gpu.py:{options.shakespeare}"
         main = [sys.executable, "-m", "pretrain_jax.main", config]

@@ -7,6 +7,8 @@ names. Values may follow after "=" or as the next word.
 """
 
 import logging
+import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -105,6 +107,10 @@ def run(main: Callable[[list[str]], int], usage: str | None) -> int:
     except UserError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         return error.exit_code
+    except KeyboardInterrupt:
+        # Before or after training, which saves. At once: threads that compile end when they like.
+        print("Interrupted: start the same command again", file=sys.stderr, flush=True)
+        os._exit(128 + signal.SIGINT)
 
 
 def number(line: Line, name: str, kind: Callable[[str], Any]) -> Any:

@@ -4,6 +4,7 @@ All of it before anything is compiled, and never with a traceback.
 """
 
 import os
+import subprocess
 import sys
 
 import pytest
@@ -147,3 +148,29 @@ def test_a_workdir_in_use(end, job):
         other.stdin.close()
     assert code == 82 and str(other.pid) in errors
     assert os.path.isdir(job.parent / "run")
+
+
+def test_an_interrupt_before_training_ends_at_once_in_words():
+    """Although another thread, as of the compiler, goes on."""
+    program = """
+import sys, threading, time
+from pretrain_jax import command
+
+def main(argv):
+    threading.Thread(target=time.sleep, args=(60,)).start()
+    raise KeyboardInterrupt
+
+sys.argv = ["main"]
+command.run(main, "")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=50
+    )
+    assert done.returncode == 130
+    assert done.stderr == "Interrupted: start the same command again\n"
+
+
+def test_slices_are_of_a_topology(end, job):
+    code, said = end(*options(job, "--mode=compile", "--slices=4"))
+    assert code == 64
+    assert "--slices=4 is of a --topology" in said

@@ -10,8 +10,9 @@ import pytest
 import tiny_job
 
 from pretrain_jax import config, generate, main
-from pretrain_jax.errors import ConfigError, InputMissing, WorkdirMismatch
+from pretrain_jax.errors import ConfigError, InputMissing, Interrupted, WorkdirMismatch
 from pretrain_jax.train import loop
+from pretrain_jax.train.signals import Signals
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +150,59 @@ def test_phases_change_length_and_batch_and_resume_inside(job, tmp_path):
     assert silent == [1, 2, 7, 8]
 
 
+def test_a_stop_in_a_phase_is_reported_as_that_phases(job, tmp_path, monkeypatch):
+    class Stopping(Signals):
+        def stop(self):
+            self._asked += 1
+            if self._asked > 8:
+                self.received = signal.SIGTERM
+            return self.received is not None
+
+    monkeypatch.setattr(loop, "Signals", Stopping)
+    phases = [("train.phases", '((20, {"batch_size": 16}), (30, {"batch_size": 8}))')]
+    with pytest.raises(Interrupted, match="stopped by SIGTERM and saved at step 8 of 60"):
+        loop.train(config.read(str(job), phases), str(tmp_path / "run"))
+    found = rates(tmp_path / "run")
+    assert list(found) == list(range(1, 9))
+    assert found[8] is not None
+
+
+def test_waiting_for_a_compiler_or_the_first_rows_is_no_measure_of_speed(
+    job, tmp_path, monkeypatch
+):
+    class SlowSteps(loop.Steps):
+        def __call__(self, phase):
+            if phase not in self._found:
+                time.sleep(2)
+            return super().__call__(phase)
+
+        def begin(self, phase):
+            if sys._getframe(1).f_code.co_name == "__call__":
+                super().begin(phase)
+
+    def slow_batches(self, phase, step, batches=loop.Feed.batches):
+        time.sleep(2)
+        yield from batches(self, phase, step)
+
+    monkeypatch.setattr(loop, "Steps", SlowSteps)
+    monkeypatch.setattr(loop.Feed, "batches", slow_batches)
+    settings = config.read(str(job), [("train.steps", "10"), ("train.log_every", "10")])
+    loop.train(settings, str(tmp_path / "run"))
+    (rate,) = rates(tmp_path / "run").values()
+    assert rate > 8 * 8 * 16 / 1.9  # all places of 8 steps of 8 rows, in less than either wait
+
+
+def test_the_command_of_a_finished_run_adds_nothing(job, tmp_path):
+    settings = config.read(str(job), [("train.steps", "13")])
+    loop.train(settings, str(tmp_path / "run"))
+    left = {
+        name: (tmp_path / "run" / name).read_bytes() for name in ("metrics.jsonl", "samples.txt")
+    }
+    loop.train(settings, str(tmp_path / "run"))
+    for name, content in left.items():
+        assert (tmp_path / "run" / name).read_bytes() == content
+
+
 def rates(workdir):
     """Tokens a second by step."""
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
@@ -157,9 +211,10 @@ def rates(workdir):
 
 def test_non_finite_numbers_stop_the_run_and_the_last_good_state_stays(job, tmp_path, capsys):
     bad = ["--config.optimizer.learning_rate=1e30", "--config.optimizer.warmup_steps=1"]
-    result = tiny_job.run(job, tmp_path / "run", *bad)
+    result = tiny_job.run(job, tmp_path / "run", "--config.data.workers=2", *bad)
     assert result.returncode == 81, result.stderr
     assert "must be finite" in result.stderr and "Traceback" not in result.stderr
+    assert "leaked" not in result.stderr  # what its workers shared with it
 
 
 def test_evaluation_repeats_the_line_of_the_run(job, straight, capsys):

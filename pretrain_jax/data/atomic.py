@@ -33,12 +33,18 @@ def ensure(folder: Path, whole: Callable[[Path], bool], build: Callable[[Path], 
         building = folder.with_name(folder.name + ".building")
         for leftover in (building, folder):
             shutil.rmtree(leftover, ignore_errors=True)
-        building.mkdir()
-        build(building)
-        for path in [*building.iterdir(), building]:
-            flush(path)
-        building.rename(folder)
-        flush(folder.parent)
+        try:
+            building.mkdir()
+            build(building)
+            for path in [*building.iterdir(), building]:
+                flush(path)
+            building.rename(folder)
+            flush(folder.parent)
+        except OSError as error:
+            raise ConfigError(
+                f"data.cache_dir must have room and stay writable; making {folder} ended with: "
+                f"{error}. Free some room, or name another folder with data.cache_dir"
+            ) from error
 
 
 def flush(path: Path) -> None:

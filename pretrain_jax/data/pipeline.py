@@ -221,19 +221,20 @@ def batches(
     return carried(load, ENDLESS, workers, prefetch)
 
 
-def eval_rows(stream: Stream, tokens_wanted: int, special: np.ndarray) -> int:
-    """How many rows of `eval_batches` hold at least so many predicted text tokens.
+def eval_rows(stream: Stream, tokens_wanted: int, special: np.ndarray) -> tuple[int, int]:
+    """How many rows of `eval_batches` hold at least so many predicted text tokens, and how many.
 
-    At most one epoch. special: bool [V], ids that are not text.
+    At most one epoch, which may hold fewer. special: bool [V], ids that are not text.
     """
     found = 0
     for first in range(0, len(stream), 64):
         batch = stream.batch(range(first, min(first + 64, len(stream))), EVAL_SEED)
         totals = found + np.cumsum(is_text(batch, special).sum(1))
         if totals[-1] >= tokens_wanted:
-            return first + int(np.searchsorted(totals, tokens_wanted)) + 1
+            last = int(np.searchsorted(totals, tokens_wanted))
+            return first + last + 1, int(totals[last])
         found = int(totals[-1])
-    return len(stream)
+    return len(stream), found
 
 
 def eval_batches(

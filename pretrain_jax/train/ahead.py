@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 
+from pretrain_jax.errors import ConfigError
 from pretrain_jax.parallel import chips, flags, hlo, topology
 from pretrain_jax.train import flops, sizes
 from pretrain_jax.train.columns import axes, gib, row
@@ -31,6 +32,8 @@ UNFUSED = (
 def devices(where: str, slices: int) -> tuple[list[Any], str]:
     """Those of a topology ("v5e:4x4"), or, where `where` is empty, those that jax finds here; and
     the kind of GPU that they only stand for ("h100:2x8")."""
+    if slices != 1 and not where:
+        raise ConfigError(f"--slices={slices} is of a --topology, such as v5e:4x4; none is given")
     return topology.devices(where, slices) if where else (jax.devices(), "")
 
 

@@ -1,8 +1,8 @@
 """The composition root: the only place that reads a config and hands its values to builders.
 
 Two halves meet here. `Design` is what can be known without data and without allocating anything:
-objective, model, optimizer, mesh, shapes and shardings (`describe` needs no more). `open_data` is
-the host half: corpora, tokenizer, streams of rows.
+objective, model, optimizer, mesh, shapes and shardings (`describe` needs no more). The host half,
+corpora, tokenizer and streams of rows, is feed.py's.
 """
 
 import dataclasses

@@ -1,6 +1,8 @@
 """The host half of a run: corpora, tokenizer, token caches, and the streams of rows over them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import contextlib
+import logging
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,10 +15,13 @@ from pretrain_jax.data import mixing, pipeline, yardsticks
 from pretrain_jax.data.arrange import Chunks, Texts
 from pretrain_jax.data.cache import TokenCache, token_cache
 from pretrain_jax.data.pairs import Pairs
+from pretrain_jax.errors import DataError
 from pretrain_jax.train.compose import Design
 from pretrain_jax.train.options import Phase
 from pretrain_jax.train.sources import Source, obtain_tokenizer, open_sources
 
+log = logging.getLogger(__name__)
+Batches = Generator[pipeline.Batch, None, None]
 ARRANGEMENTS = {"chunks": Chunks, "pairs": Pairs, "texts": Texts}
 
 
@@ -53,6 +58,7 @@ class Feed:
         for seq_len in {phase.seq_len for phase in design.phases}:
             feed.stream("train", seq_len)
         feed.stream("valid", design.data.seq_len)
+        _ = feed.eval_rows
         return feed
 
     @property
@@ -132,8 +138,8 @@ class Feed:
         named = {key: options.get(key) for key in ("begin", "end")}
         return {key: getattr(self.tokenizer, name) if name else None for key, name in named.items()}
 
-    def batches(self, phase: Phase, step: int) -> Iterator[Mapping[str, np.ndarray]]:
-        """This process's rows of the batches of steps step, step + 1, ... of a phase.
+    def batches(self, phase: Phase, step: int) -> Batches:
+        """This process's rows of the batches of steps step, step + 1, ... of a phase; to be closed.
 
         Rows already used by earlier phases of the same sequence length are not read again: the
         place in the data follows from the step alone.
@@ -161,10 +167,27 @@ class Feed:
 
     @cached_property
     def eval_rows(self) -> int:
-        stream = self.stream("valid", self.design.data.seq_len)
-        return pipeline.eval_rows(stream, self.design.eval.tokens, self.tokenizer.special)
+        """Raises DataError where held-out text has nothing to predict."""
+        stream, wanted = self.stream("valid", self.design.data.seq_len), self.design.eval.tokens
+        rows, found = pipeline.eval_rows(stream, wanted, self.tokenizer.special)
+        if not found:
+            raise DataError(
+                "held-out text must have at least one text token to predict; "
+                f"{', '.join(s.corpus.name for s in self.sources)} has none in {rows} rows. Give "
+                "more text, or another data.split"
+            )
+        if found < wanted:
+            log.info(
+                "evaluation scores %d text tokens, not eval.tokens=%d: held-out text (in a "
+                "mixture, the source that has least for its share) is at its end",
+                found,
+                wanted,
+            )
+        return rows
 
-    def eval_batches(self, here: Iterable[int] | None = None) -> Iterator[Mapping[str, np.ndarray]]:
+    def eval_batches(
+        self, here: Iterable[int] | None = None
+    ) -> Generator[pipeline.Batch, None, None]:
         """The same rows at each call, in a fixed order and with fixed noise.
 
         here: the places of each batch that this process wants; all of them where it is None.
@@ -208,6 +231,8 @@ class Feed:
         return sum(rates) / sum(r * b for r, b in zip(rates, bytes_per_token, strict=True))
 
     def prompt(self, tokens: int = 32) -> np.ndarray:
-        """int32 [tokens]: the beginning of the first held-out row."""
-        first = next(iter(self.eval_batches()))["tokens"][0]
-        return first[: min(tokens, len(first) // 2)]
+        """int32 [up to `tokens`]: the beginning of the first held-out example."""
+        with contextlib.closing(self.eval_batches()) as batches:
+            first = next(batches)
+        example = first["tokens"][0][first["segments"][0] == 1]
+        return example[: min(tokens, max(1, len(first["tokens"][0]) // 2))]

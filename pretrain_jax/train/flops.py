@@ -38,7 +38,8 @@ def masked_per_token(design: Design, seq_len: int) -> float:
 
     GPT-2 124M at length 1,024: half of 12 x 12 x 768 x 1024 = 57 M.
     """
-    if design.objective.attention != "causal" or "M" in design.budgets(seq_len):
+    causal = design.objective.attention == "causal" and "M" not in design.budgets(seq_len)
+    if not causal or seq_len == 1:
         return 0.0
     # What grows with the length of a row, and nothing else does, is attention.
     return per_token(design, seq_len) - per_token(design, seq_len // 2)

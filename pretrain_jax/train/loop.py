@@ -6,7 +6,6 @@ Nothing that can be switched on or off here (evaluation, saving, logging) change
 import contextlib
 import json
 import logging
-import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,14 +15,15 @@ import jax.numpy as jnp
 from etils import epath
 
 from pretrain_jax.errors import InputMissing, Interrupted, NonFinite
-from pretrain_jax.parallel import chips, rules
+from pretrain_jax.parallel import chips
 from pretrain_jax.parallel.hosts import ALONE, Hosts
-from pretrain_jax.train import begin, flops, pseudo, sample, workdir
+from pretrain_jax.train import begin, evaluation, flops, pseudo, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.compiled import Steps
 from pretrain_jax.train.compose import Design
 from pretrain_jax.train.feed import Feed
 from pretrain_jax.train.metrics import SILENT, Progress, Silent, Throughput, Writer
+from pretrain_jax.train.options import Phase
 from pretrain_jax.train.signals import Signals
 from pretrain_jax.train.startup import Startup
 from pretrain_jax.train.step import TrainState, eval_step
@@ -83,7 +83,7 @@ def evaluate(config: Any, directory: str, hosts: Hosts = ALONE) -> None:
         step, state = begin.start(design, checkpoints, last, hosts)
     function = jax.jit(partial(eval_step, program=design.program))
     special = jnp.asarray(feed.tokenizer.special)
-    values = evaluation(design, feed, state.params, function, special)
+    values = evaluation.numbers(design, feed, state.params, function, special)
     values |= pseudo.perplexity(design, feed, state.params, special)
     if hosts.first:
         print(json.dumps({"step": step, **values}))
@@ -108,41 +108,46 @@ class Loop:
         self.special = jnp.asarray(self.feed.tokenizer.special)
         self.throughput = Throughput()
         self.seq_len = self.design.data.seq_len
-        self.measured_after = 0
+        self.first = self.measured_after = 0
 
     def run(self, state: TrainState, step: int) -> None:
         """From `step` updates done to `train.steps`."""
-        pending: tuple[int, Any] | None = None
+        self.first = step
         left = self.design.phases_after(step)
-        with self.startup.part("compiling"):
+        with self.startup.part("compiling"), self.throughput.aside():
             for phase in left[:1]:
                 self.steps(phase)
-        first = step
         for phase in left:
-            self.seq_len = phase.seq_len
-            self.measured_after = step + 2  # compilation, and the first step's page faults
-            batches = iter(self.feed.batches(phase, max(step, phase.first)))
-            for _ in range(max(step, phase.first), phase.last):
-                if self.signals.stop():
-                    break
-                batch = self.design.rows.place(next(batches), phase.batch_size)
+            state, step = self.advance(phase, state, step)
+            if step < phase.last:  # stopped
+                break
+        self.finish(state, step)
+
+    def advance(self, phase: Phase, state: TrainState, step: int) -> tuple[TrainState, int]:
+        """Through a phase, or to where a signal stops it."""
+        self.seq_len = phase.seq_len
+        self.measured_after = step + 2  # compilation, and the first step's page faults
+        pending: tuple[int, Any] | None = None
+        with contextlib.closing(self.feed.batches(phase, step)) as batches:
+            while step < phase.last and not self.signals.stop():
                 measured = step >= self.measured_after
                 with contextlib.nullcontext() if measured else self.throughput.aside():
+                    batch = self.design.rows.place(next(batches), phase.batch_size)
                     state, metrics = self.steps(phase)(state, batch)
                     if not measured:
                         jax.block_until_ready(metrics)
-                if step == first:
+                if step == self.first:
                     self.progress.say(self.startup.line())
                 step += 1
                 self.report(pending)
                 pending = (step, metrics)
-                if self.pause_due(step) or step == phase.last:
+                if self.pause_due(step):
                     self.report(pending)
                     pending = None
                     with self.throughput.aside():
                         self.pause(state, step)
-        self.report(pending)
-        self.finish(state, step)
+            self.report(pending)
+        return state, step
 
     def pause_due(self, step: int) -> bool:
         return self.checkpoints.due(step) or self.evaluation_due(step)
@@ -219,82 +224,15 @@ class Loop:
 
     def evaluate(self, state: TrainState, step: int) -> None:
         """Writes the line of an evaluation, draws loss.png, samples a continuation."""
-        values = evaluation(self.design, self.feed, state.params, self.eval_function, self.special)
+        values = evaluation.numbers(
+            self.design, self.feed, state.params, self.eval_function, self.special
+        )
         if step >= self.train.steps:
             values |= pseudo.perplexity(self.design, self.feed, state.params, self.special)
-        self.writer.write(step, values)
-        self.progress.say(summary(step, values))
+        new = self.writer.write(step, values)
+        self.progress.say(evaluation.summary(step, values))
         self.writer.draw()
         if self.design.eval.sample_tokens and self.design.objective.covers_text:
-            self.writer.sample(step, continuation(self.design, self.feed, state.params, step))
-
-
-def evaluation(
-    design: Design, feed: Feed, params: Any, eval_function: Any, special: jax.Array
-) -> dict[str, float | None]:
-    """Held-out loss, what else says whether the model learns, and the yardsticks beside them."""
-    totals: dict[str, list[float]] = {}
-    size = feed.eval_batch_size
-    for rows in feed.eval_batches(design.rows.here(size)):
-        batch = design.rows.place(rows, size)
-        for term, pair in jax.device_get(eval_function(params, batch, special)).items():
-            found = totals.setdefault(term, [0.0, 0.0])
-            for place, number in enumerate(pair):
-                found[place] += float(number)
-    means = {term: total / weight for term, (total, weight) in totals.items() if weight}
-    coefficients = design.program.coefficients
-    loss = means["text"]
-    per_byte = feed.tokens_per_byte
-    known = {"text", "loss"} | ({"z_loss"} - coefficients.keys())
-    return {
-        "valid/loss": loss,
-        "valid/objective": sum(c * means.get(term, 0.0) for term, c in coefficients.items()),
-        "valid/perplexity": math.exp(min(loss, 700.0)),
-        "valid/bits_per_byte": None if per_byte is None else loss / math.log(2) * per_byte,
-        "valid/tokens": totals["text"][1],
-        **{in_valid(name): value for name, value in means.items() if name not in known},
-        **feed.yardsticks,
-    }
-
-
-def in_valid(name: str) -> str:
-    """ "accuracy" -> "valid/accuracy"; a yardstick keeps its name."""
-    return name if name.startswith("yardstick/") else f"valid/{name}"
-
-
-def continuation(design: Design, feed: Feed, params: Any, step: int) -> str:
-    """A held-out prompt and what the model makes of it, marked apart."""
-    prompt = feed.prompt()
-    made = sample.continuation(
-        params,
-        design.program,
-        prompt,
-        design.eval.sample_tokens,
-        ids=feed.tokenizer.size,
-        window=design.data.seq_len,
-        rows=rules.batch_ways(design.mesh),
-        seed=step,
-    )
-    return f"{feed.tokenizer.decode(prompt)}>>>{feed.tokenizer.decode(made)}"
-
-
-def summary(step: int, values: dict[str, float | None]) -> str:
-    """One line for the terminal: the loss beside what counting alone would reach."""
-    sticks = [
-        f"{name.removeprefix('yardstick/')} {value:.3f}"
-        for name, value in values.items()
-        if name.startswith("yardstick/") and value is not None
-    ]
-    said = {"loss", "objective", "perplexity", "bits_per_byte", "tokens"}
-    named = ((name.partition("/"), value) for name, value in values.items())
-    more = "".join(
-        f", {name.replace('_', ' ')} {value:.3f}"
-        for (half, _, name), value in named
-        if half == "valid" and name not in said and value is not None
-    )
-    per_byte = values["valid/bits_per_byte"]
-    bits = "" if per_byte is None else f", {per_byte:.3f} bits a byte"
-    return (
-        f"step {step}: valid loss {values['valid/loss']:.4f}, perplexity "
-        f"{values['valid/perplexity']:.1f}{bits}{more} ({', '.join(sticks)})"
-    )
+            text = evaluation.continuation(self.design, self.feed, state.params, step)
+            if new:
+                self.writer.sample(step, text)

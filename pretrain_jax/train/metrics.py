@@ -37,12 +37,15 @@ Curves = dict[str, list[tuple[int, float]]]
 class Writer:
     """Writes the numbers of a run into its workdir, going on after `restored_step`.
 
-    Lines beyond the restored step (0: all of them) and a torn last line are dropped, so the file
-    reads as if the run had never stopped. A line is on disk when `write` returns.
+    Lines beyond the restored step (0: all of them) and a torn last line are dropped, and a line
+    with the step and the names of one that is there is not written again, so the file reads as if
+    the run had never stopped. A line is on disk when `write` returns.
 
     >>> with Writer("runs/xl", restored_step=0) as writer:
     ...     writer.write(100, {"train/loss": 4.25, "mfu": None})
     ...     writer.write(100, {"valid/loss": math.inf})
+    True
+    True
 
     leaves in metrics.jsonl
 
@@ -56,8 +59,11 @@ class Writer:
     def __init__(self, workdir: epath.PathLike, restored_step: int):
         self._workdir = epath.Path(workdir)
         self._curves: Curves = {}
+        self._there: set[tuple[int, frozenset[str]]] = set()  # of the restored step
         for line in _drop_lines_beyond(restored_step, self._workdir / METRICS):
             _remember(self._curves, line)
+            if line["step"] == restored_step:
+                self._there.add((restored_step, frozenset(line)))
         self._events = SummaryWriter(
             str(self._workdir / EVENTS),
             # Without it, a stop and a start within one second would share a file name.
@@ -67,18 +73,22 @@ class Writer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="loss.png")
         self._drawing: Future[None] | None = None
 
-    def write(self, step: int, values: Mapping[str, Value]) -> None:
-        """Appends one line and the same scalars to TensorBoard (where None, nan, inf are left out).
+    def write(self, step: int, values: Mapping[str, Value]) -> bool:
+        """Appends one line and the same scalars to TensorBoard (where None, nan, inf are left out);
+        returns whether it was not there.
 
         `step` is the number of updates done.
         """
         line = _line(step, values)
+        if (step, frozenset(line)) in self._there:
+            return False
         with (self._workdir / METRICS).open("a") as file:
             file.write(json.dumps(line, allow_nan=False) + "\n")
         _remember(self._curves, line)
         for name in values:
             if line[name] is not None:
                 self._events.add_scalar(name, line[name], step)
+        return True
 
     def sample(self, step: int, text: str) -> None:
         """Appends a sampled continuation under a heading with its step."""
@@ -322,7 +332,8 @@ class Progress:
 class Silent:
     """In place of Writer and Progress where another process speaks for all."""
 
-    def write(self, step: int, values: Mapping[str, Value]) -> None: ...
+    def write(self, step: int, values: Mapping[str, Value]) -> bool:
+        return True
 
     def sample(self, step: int, text: str) -> None: ...
 

@@ -1,5 +1,6 @@
 """The token cache: right, complete or absent, never stale."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from data_toys import ByteTokenizer, write_lines
 
+from pretrain_jax.data import atomic
 from pretrain_jax.data import corpus as corpus_module
 from pretrain_jax.data.cache import token_cache
 from pretrain_jax.data.corpus import open_corpus
@@ -144,6 +146,14 @@ def test_a_folder_in_no_home_is_told(tmp_path):
     (tmp_path / "a.txt").write_text("some text, long enough")
     with pytest.raises(ConfigError, match=r"data\.cache_dir must name a folder; ~nobody-at-all"):
         build(f"text:{tmp_path}/a.txt", "~nobody-at-all/cache")
+
+
+def test_a_disk_that_is_full_is_told(tmp_path):
+    def build(folder):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "tokens"))
+
+    with pytest.raises(ConfigError, match=r"must have room .* No space left on device"):
+        atomic.ensure(tmp_path / "made", lambda folder: folder.exists(), build)
 
 
 def build_in_process(source: str, folder: Path, gate, answers) -> None:

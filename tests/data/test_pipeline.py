@@ -215,7 +215,7 @@ def test_two_members_over_one_corpus_take_different_orders(cache):
 
 
 def test_evaluation_is_always_the_same_rows_and_noise(stream):
-    rows = eval_rows(stream, 1500, SPECIAL)
+    rows, _ = eval_rows(stream, 1500, SPECIAL)
     wholes = []
     for size, hosts in ((8, 1), (8, 2), (4, 1), (rows, 1)):
         parts = []
@@ -236,9 +236,9 @@ def test_evaluation_holds_the_tokens_wanted(source, tmp_path):
         (batch,) = eval_batches(stream, rows=rows, batch_size=rows)
         return ((batch["weights"] > 0) & ~SPECIAL[batch["targets"]]).sum()
 
-    rows = eval_rows(stream, 1500, SPECIAL)
-    assert text(rows) >= 1500 > text(rows - 1)
-    assert eval_rows(stream, 10**9, SPECIAL) == len(stream)
+    rows, found = eval_rows(stream, 1500, SPECIAL)
+    assert found == text(rows) >= 1500 > text(rows - 1)
+    assert eval_rows(stream, 10**9, SPECIAL) == (len(stream), len(cache.tokens))
     assert text(len(stream)) == len(cache.tokens)
 
 

@@ -7,7 +7,7 @@ import tiny_job
 from etils import epath
 
 from pretrain_jax import config, registry
-from pretrain_jax.errors import ConfigError, WorkdirMismatch
+from pretrain_jax.errors import ConfigError, DataError, WorkdirMismatch
 from pretrain_jax.train.compose import Design, fix_schedule
 from pretrain_jax.train.feed import Feed
 from pretrain_jax.train.sources import open_sources
@@ -109,3 +109,29 @@ def test_evaluation_scores_the_same_rows_each_time_and_enough_of_them(job):
             np.testing.assert_array_equal(a[name], b[name])
         text += ((a["weights"] > 0) & ~feed.tokenizer.special[a["targets"]]).sum()
     assert text >= 500
+
+
+def test_a_prompt_has_no_padding_and_a_short_evaluation_is_told(job, tmp_path, caplog):
+    """Held-out text of few tokens: the rows are mostly padding."""
+    (tmp_path / "a.txt").write_text("a few words to train on, and one more to be held out")
+    with caplog.at_level("INFO"):
+        feed = opened(job, ("data.source", f"text:{tmp_path}/a.txt"))
+        batch = next(feed.eval_batches())
+        prompt = feed.prompt()
+    assert (batch["segments"][0] == 0).any()
+    assert len(prompt) == min((batch["segments"][0] == 1).sum(), 8)
+    assert feed.tokenizer.decode(prompt).strip() in "and one more to be held out"
+    assert "not eval.tokens=500" in caplog.text
+
+
+def test_held_out_text_without_anything_to_predict_is_refused(job, tmp_path):
+    (tmp_path / "a.txt").write_text("ten bytes!")
+    with pytest.raises(DataError, match="held-out text must have at least one text token"):
+        opened(
+            job,
+            ("data.source", f"text:{tmp_path}/a.txt"),
+            ("objective.name", "prefix_lm"),
+            ("objective.inputs", "stream"),
+            ("objective.split", "fixed"),
+            ("objective.rate", "0.25"),
+        )

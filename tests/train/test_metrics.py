@@ -99,6 +99,18 @@ def test_a_resumed_run_drops_lines_beyond_its_step_and_a_torn_one(tmp_path):
     assert purges == [0, 4]
 
 
+def test_a_line_that_is_there_is_not_written_again(tmp_path):
+    with Writer(tmp_path, 0) as writer:
+        assert writer.write(3, {"train/loss": 1.0})
+        assert writer.write(3, {"valid/loss": 2.0})
+    with Writer(tmp_path, 3) as writer:
+        assert not writer.write(3, {"valid/loss": 2.0})
+        assert writer.write(3, {"other": 2.0})
+        assert writer.write(4, {"valid/loss": 2.0})
+    names = [tuple(line) for line in lines(tmp_path)]
+    assert names == [("step", name) for name in ("train/loss", "valid/loss", "other", "valid/loss")]
+
+
 def test_a_run_that_begins_again_keeps_nothing(tmp_path):
     for _ in range(2):
         with Writer(tmp_path, 0) as writer:
