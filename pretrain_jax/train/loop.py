@@ -127,6 +127,7 @@ class Loop:
         """Through a phase, or to where a signal stops it."""
         self.seq_len = phase.seq_len
         self.measured_after = step + 2  # compilation, and the first step's page faults
+        self.throughput.read()  # so that a line tells of one phase alone
         pending: tuple[int, Any] | None = None
         with contextlib.closing(self.feed.batches(phase, step)) as batches:
             while step < phase.last and not self.signals.stop():
