@@ -10,12 +10,13 @@ speed     benchmarks/speed.py for GPT-2 124M and XL, BERT-large packed at 512 an
 peers     the same shapes in PyTorch with torch.compile and bfloat16: nanoGPT's model (--nanogpt
           names the folder with its model.py), Hugging Face's BERT and T5
 run       shakespeare_char_gpu to its end: valid/loss at most 1.47 (--shakespeare names its text)
-profile   a trace of three steps of GPT-2 124M, into --out
+profile   a trace of three steps of GPT-2 124M
 ahead     not among the parts unless named, for it needs no GPU but the extra cuda12 or cuda13: the
           programs of `speed` compiled for an H200, with the bytes and the seconds that they take
           at least
 
-Every process prints its lines when it ends; what does not end within --limit seconds of the whole
+What a run and a profile leave goes into a new folder in --out. Every process prints its lines when
+it ends; what does not end within --limit seconds of the whole
 is cut off and said. A figure stands beside the one to beat, and the exit code is 1 where one was
 missed, a process failed, or there is no GPU. There --tiny runs all of it on shapes that mean
 nothing, to see that it runs.
@@ -66,7 +67,7 @@ def main() -> None:
     parser.add_argument("--torch_python", default=sys.executable)
     parser.add_argument("--text", default="", help="a glob of text; the standard library's without")
     parser.add_argument("--shakespeare", default="input.txt")
-    parser.add_argument("--out", default="gpu_out")
+    parser.add_argument("--out", default="gpu_out", help="gets a new folder at each call")
     parser.add_argument("--limit", type=float, default=1500.0)
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--only", default="", help=argparse.SUPPRESS)
@@ -75,6 +76,7 @@ def main() -> None:
         {"nanogpt": nanogpt, "bert": bert, "t5": t5}[options.only](options)
         return
     end = time.monotonic() + options.limit
+    options.out = str(Path(options.out, time.strftime("%Y%m%d-%H%M%S")))
     parts = options.parts.split(",")
     if "peers" in parts and not Path(options.nanogpt, "model.py").is_file():
         parser.error("the part peers needs --nanogpt, the folder with nanoGPT's model.py")

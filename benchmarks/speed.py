@@ -21,6 +21,7 @@ of --steps steps after --warm, over the median of their seconds:
 """
 
 import argparse
+import contextlib
 import itertools
 import json
 import statistics
@@ -75,22 +76,22 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
     step = compiled.trace(design, phase).lower().compile()
     compiling = time.monotonic() - begun
     state = design.init_state()
-    batches = feed.batches(phase, phase.first)
     ends, tokens, examples, pending = [], [], [], None
-    # One step more begins the clock, and another has its end read no more.
-    for number in range(options.warm + options.steps + 2):
-        if options.profile and number == options.warm:
-            jax.profiler.start_trace(options.profile)
-        rows = next(batches)
-        examples.append(int(rows["segments"].max(1).sum()))
-        state, metrics = step(state, design.rows.place(rows, phase.batch_size))
-        if pending is not None:
-            tokens.append(float(jax.device_get(pending)["tokens"]))
-            ends.append(time.monotonic())
-        if options.profile and number == options.warm + 3:
-            jax.block_until_ready(metrics)
-            jax.profiler.stop_trace()
-        pending = metrics
+    with contextlib.closing(feed.batches(phase, phase.first)) as batches:
+        # One step more begins the clock, and another has its end read no more.
+        for number in range(options.warm + options.steps + 2):
+            if options.profile and number == options.warm:
+                jax.profiler.start_trace(options.profile)
+            rows = next(batches)
+            examples.append(int(rows["segments"].max(1).sum()))
+            state, metrics = step(state, design.rows.place(rows, phase.batch_size))
+            if pending is not None:
+                tokens.append(float(jax.device_get(pending)["tokens"]))
+                ends.append(time.monotonic())
+            if options.profile and number == options.warm + 2:
+                jax.block_until_ready(metrics)
+                jax.profiler.stop_trace()
+            pending = metrics
     seconds = [after - before for before, after in itertools.pairwise(ends)]
     median = statistics.median(seconds[options.warm :])
     rate = statistics.mean(tokens[options.warm + 1 :]) / median

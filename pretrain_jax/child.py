@@ -49,7 +49,7 @@ def call(function: Callable[..., Any], **arguments: Any) -> Any:
         stdout=subprocess.PIPE,
         text=True,
     )
-    if done.returncode:
+    if done.returncode or not done.stdout:
         raise ChildLost(
             f"{given['module']}.{given['function']} runs in a process of its own, which must end "
             f"by itself; it ended with {done.returncode}"

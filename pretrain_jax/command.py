@@ -8,7 +8,6 @@ names. Values may follow after "=" or as the next word.
 
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from pretrain_jax import registry
-from pretrain_jax.errors import ConfigError, UserError
-from pretrain_jax.parallel import flags, host_memory, program_cache
+from pretrain_jax.errors import ConfigError, Interrupted, UserError
+from pretrain_jax.parallel import exhausted, flags, host_memory, program_cache
+
+AGAIN = "by Ctrl-C, when nothing was to be saved; start the same command again"
 
 
 @dataclass(frozen=True)
@@ -103,14 +104,21 @@ def run(main: Callable[[list[str]], int], usage: str | None) -> int:
     flags.take_memory()
     program_cache.keep()
     try:
-        return main(argv)
+        with exhausted.told():
+            return main(argv)
     except UserError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        return error.exit_code
-    except KeyboardInterrupt:
-        # Before or after training, which saves. At once: threads that compile end when they like.
-        print("Interrupted: start the same command again", file=sys.stderr, flush=True)
-        os._exit(128 + signal.SIGINT)
+        return told(error)
+    except KeyboardInterrupt as interrupt:
+        # Before or after training, which saves; perhaps while something else was ending the run.
+        # At once: threads that compile end when they like.
+        ending = interrupt.__context__
+        os._exit(told(ending if isinstance(ending, UserError) else Interrupted(AGAIN)))
+
+
+def told(error: UserError) -> int:
+    """Prints it; returns its exit code."""
+    print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    return error.exit_code
 
 
 def number(line: Line, name: str, kind: Callable[[str], Any]) -> Any:

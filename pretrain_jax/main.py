@@ -50,14 +50,13 @@ def main(argv: list[str]) -> int:
 
 def run(line: command.Line, settings: Any, workdir: str) -> int:
     """--mode=train and --mode=eval."""
-    from pretrain_jax.parallel import exhausted, hosts
+    from pretrain_jax.parallel import hosts
     from pretrain_jax.train import loop
 
     count, own = (command.number(line, name, int) for name in ("processes", "process"))
     wait = command.number(line, "wait", float)
     group = hosts.join(line.flags["coordinator"], count, own, wait)
-    with exhausted.told():
-        {"train": loop.train, "eval": loop.evaluate}[line.flags["mode"]](settings, workdir, group)
+    {"train": loop.train, "eval": loop.evaluate}[line.flags["mode"]](settings, workdir, group)
     return 0
 
 

@@ -35,11 +35,11 @@ def test_its_errors_come_back_with_their_words():
         child.call(statistics.mean, data=[])
 
 
-def test_a_process_that_ends_early_is_no_result():
-    with pytest.raises(
-        ChildLost, match=r"posix\._exit runs in a process of its own.*ended with 3$"
-    ):
-        child.call(os._exit, status=3)
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_process_that_ends_early_is_no_result(status):
+    said = rf"posix\._exit runs in a process of its own.*ended with {status}$"
+    with pytest.raises(ChildLost, match=said):
+        child.call(os._exit, status=status)
 
 
 def test_a_killed_process_is_told_in_words():

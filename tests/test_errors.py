@@ -150,24 +150,33 @@ def test_a_workdir_in_use(end, job):
     assert os.path.isdir(job.parent / "run")
 
 
-def test_an_interrupt_before_training_ends_at_once_in_words():
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ([], 75, "Interrupted: by Ctrl-C, when nothing was to be saved; start the same command"),
+        (["nan"], 81, "NonFinite: loss nan"),  # what was ending the run already
+    ],
+)
+def test_an_interrupt_before_training_ends_at_once_in_words(words, code, said):
     """Although another thread, as of the compiler, goes on."""
     program = """
-import sys, threading, time
-from pretrain_jax import command
+import threading, time
+from pretrain_jax import command, errors
 
 def main(argv):
     threading.Thread(target=time.sleep, args=(60,)).start()
-    raise KeyboardInterrupt
+    try:
+        if argv:
+            raise errors.NonFinite("loss nan")
+    finally:
+        raise KeyboardInterrupt
 
-sys.argv = ["main"]
 command.run(main, "")
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=50
-    )
-    assert done.returncode == 130
-    assert done.stderr == "Interrupted: start the same command again\n"
+    interrupted = [sys.executable, "-c", program, *words]
+    done = subprocess.run(interrupted, capture_output=True, text=True, timeout=50)
+    assert done.returncode == code
+    assert done.stderr.startswith(said) and done.stderr.count("\n") == 1
 
 
 def test_slices_are_of_a_topology(end, job):

@@ -41,6 +41,7 @@ def ensure(folder: Path, whole: Callable[[Path], bool], build: Callable[[Path], 
             building.rename(folder)
             flush(folder.parent)
         except OSError as error:
+            shutil.rmtree(building, ignore_errors=True)
             raise ConfigError(
                 f"data.cache_dir must have room and stay writable; making {folder} ended with: "
                 f"{error}. Free some room, or name another folder with data.cache_dir"

@@ -3,8 +3,6 @@
 import contextlib
 from collections.abc import Iterator
 
-import jax
-
 from pretrain_jax.errors import OutOfMemory
 
 
@@ -15,13 +13,16 @@ def told() -> Iterator[None]:
     """
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if not any(words in str(error) for words in ("RESOURCE_EXHAUSTED", "Out of memory")):
+    except RuntimeError as error:
+        from jax.errors import JaxRuntimeError  # which commands import late
+
+        said = any(words in str(error) for words in ("RESOURCE_EXHAUSTED", "Out of memory"))
+        if not (said and isinstance(error, JaxRuntimeError)):
             raise
         raise OutOfMemory(
             "parameters, optimizer and a step must fit into the memory of a device; XLA said "
             f"{str(error).partition(chr(10))[0]!r}. What helps, with the batch as it is: "
-            "model.remat=dots or full, train.accumulate=2 or more, and on several devices "
+            "train.accumulate=2 or more, model.remat=dots or full, and on several devices "
             "mesh.fsdp=-1 with mesh.data=1; then a smaller train.batch_size or data.seq_len. "
             "In a workdir that a run has begun in only mesh.* may change. --mode=compile says what "
             "a step needs"

@@ -37,9 +37,9 @@ Curves = dict[str, list[tuple[int, float]]]
 class Writer:
     """Writes the numbers of a run into its workdir, going on after `restored_step`.
 
-    Lines beyond the restored step (0: all of them) and a torn last line are dropped, and a line
-    with the step and the names of one that is there is not written again, so the file reads as if
-    the run had never stopped. A line is on disk when `write` returns.
+    Lines beyond the restored step (0: all of them) and a torn last line are dropped, and a line of
+    that step that is there is not written again, so the file reads as if the run had never stopped.
+    A line is on disk when `write` returns.
 
     >>> with Writer("runs/xl", restored_step=0) as writer:
     ...     writer.write(100, {"train/loss": 4.25, "mfu": None})
@@ -59,11 +59,11 @@ class Writer:
     def __init__(self, workdir: epath.PathLike, restored_step: int):
         self._workdir = epath.Path(workdir)
         self._curves: Curves = {}
-        self._there: set[tuple[int, frozenset[str]]] = set()  # of the restored step
+        self._there: list[dict[str, Any]] = []  # lines of the restored step
         for line in _drop_lines_beyond(restored_step, self._workdir / METRICS):
             _remember(self._curves, line)
             if line["step"] == restored_step:
-                self._there.add((restored_step, frozenset(line)))
+                self._there.append(line)
         self._events = SummaryWriter(
             str(self._workdir / EVENTS),
             # Without it, a stop and a start within one second would share a file name.
@@ -80,7 +80,7 @@ class Writer:
         `step` is the number of updates done.
         """
         line = _line(step, values)
-        if (step, frozenset(line)) in self._there:
+        if line in self._there:
             return False
         with (self._workdir / METRICS).open("a") as file:
             file.write(json.dumps(line, allow_nan=False) + "\n")

@@ -150,10 +150,12 @@ def test_a_folder_in_no_home_is_told(tmp_path):
 
 def test_a_disk_that_is_full_is_told(tmp_path):
     def build(folder):
+        (folder / "half").write_text("half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "tokens"))
 
     with pytest.raises(ConfigError, match=r"must have room .* No space left on device"):
         atomic.ensure(tmp_path / "made", lambda folder: folder.exists(), build)
+    assert [path.name for path in tmp_path.iterdir()] == ["made.lock"]
 
 
 def build_in_process(source: str, folder: Path, gate, answers) -> None:

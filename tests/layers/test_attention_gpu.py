@@ -11,6 +11,7 @@ from pretrain_jax.layers.masks import CrossMask, Mask
 from pretrain_jax.parallel import mesh as meshes
 from pretrain_jax.parallel import rules
 
+on_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="needs simulated devices")
 on_gpu = pytest.mark.skipif(jax.default_backend() != "gpu", reason="needs a GPU")
 ROWS, LENGTH, HEADS, WIDTH = 2, 128, 2, 64
 SEGMENTS = jnp.asarray(np.repeat([[1, 2, 0], [1, 1, 1]], [50, 68, 10], axis=1), jnp.int32)
@@ -64,6 +65,7 @@ def test_what_it_refuses(q, length, said):
     assert not attention_gpu.refusal(mask.replace(one_text=True), None, drawn(2, 9, 2, 64))
 
 
+@on_cpu
 @pytest.mark.parametrize("biased", ["", "one bias", "a bias for each row"])
 @pytest.mark.parametrize("kind", ["one text", "causal", "prefix", "full", "memory"])
 def test_devices_that_share_a_row_see_what_one_would(kind, biased, monkeypatch):
@@ -90,6 +92,7 @@ def test_devices_that_share_a_row_see_what_one_would(kind, biased, monkeypatch):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
 
 
+@on_cpu
 def test_each_device_has_an_even_number_of_queries():
     mesh = meshes.build(jax.devices()[:2], sequence=2)
     mask = Mask(jnp.ones((2, 6), jnp.int32), None, "causal", one_text=True)

@@ -105,10 +105,14 @@ def test_a_line_that_is_there_is_not_written_again(tmp_path):
         assert writer.write(3, {"valid/loss": 2.0})
     with Writer(tmp_path, 3) as writer:
         assert not writer.write(3, {"valid/loss": 2.0})
-        assert writer.write(3, {"other": 2.0})
+        assert writer.write(3, {"valid/loss": 1.5})  # of more held-out text
         assert writer.write(4, {"valid/loss": 2.0})
-    names = [tuple(line) for line in lines(tmp_path)]
-    assert names == [("step", name) for name in ("train/loss", "valid/loss", "other", "valid/loss")]
+    assert lines(tmp_path) == [
+        {"step": 3, "train/loss": 1.0},
+        {"step": 3, "valid/loss": 2.0},
+        {"step": 3, "valid/loss": 1.5},
+        {"step": 4, "valid/loss": 2.0},
+    ]
 
 
 def test_a_run_that_begins_again_keeps_nothing(tmp_path):
