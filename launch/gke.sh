@@ -13,7 +13,7 @@
 #
 # GKE tells the processes of each other in their environment. 75 (stopped by a signal, saved), 134
 # (another host is gone) and the like restart the whole JobSet, which goes on from the last
-# checkpoint; what a restart cannot mend (64, 65, 66, 74, 78, 81, 82) ends it.
+# checkpoint; what a restart cannot mend (64, 65, 66, 71, 74, 78, 81, 82) ends it.
 # --dry-run prints the JobSet.
 set -euo pipefail
 : "${NAME:=pretrain}" "${IMAGE:=pretrain_jax:latest}" "${SLICES:=1}" "${HOSTS:=4}" "${CHIPS:=4}"
@@ -53,7 +53,7 @@ spec:
               - action: FailJob
                 onExitCodes:
                   operator: In
-                  values: [64, 65, 66, 74, 78, 81, 82]
+                  values: [64, 65, 66, 71, 74, 78, 81, 82]
           template:
             spec:
               restartPolicy: Never

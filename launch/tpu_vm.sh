@@ -60,7 +60,7 @@ case "$action" in
       train "$@" || code=$?
       $dry_run && break
       case "$code" in
-        0 | 64 | 65 | 66 | 74 | 78 | 81 | 82) exit "$code" ;; # done, or nothing that time mends
+        0 | 64 | 65 | 66 | 71 | 74 | 78 | 81 | 82) exit "$code" ;; # done, or nothing that time mends
       esac
       sleep 60 # until a preempted TPU says that it is
     done
