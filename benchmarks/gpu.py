@@ -16,10 +16,9 @@ ahead     not among the parts unless named, for it needs no GPU but the extra cu
           at least
 
 What a run and a profile leave goes into a new folder in --out. Every process prints its lines when
-it ends; what does not end within --limit seconds of the whole
-is cut off and said. A figure stands beside the one to beat, and the exit code is 1 where one was
-missed, a process failed, or there is no GPU. There --tiny runs all of it on shapes that mean
-nothing, to see that it runs.
+it ends; what does not end within --limit seconds of the whole is cut off and said. A figure stands
+beside the one to beat, and the exit code is 1 where one was missed, a process failed, or there is
+no GPU. There --tiny runs all of it on shapes that mean nothing, to see that it runs.
 """
 
 # pyright: reportMissingImports=false

@@ -30,6 +30,7 @@ import tempfile
 import time
 from typing import Any
 
+from pretrain_jax import command
 from pretrain_jax.errors import UserError
 from pretrain_jax.parallel import flags, host_memory
 
@@ -48,8 +49,7 @@ def main() -> None:
     try:
         print(json.dumps(measure(options, words)), flush=True)
     except UserError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        sys.exit(error.exit_code)
+        sys.exit(command.told(error))
 
 
 def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
     import jax
     from etils import epath
 
-    from pretrain_jax import command, config
+    from pretrain_jax import config
     from pretrain_jax.train import ahead, compiled, flops
     from pretrain_jax.train.compose import Design, fix_schedule
     from pretrain_jax.train.feed import Feed

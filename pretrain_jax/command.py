@@ -104,7 +104,7 @@ def run(main: Callable[[list[str]], int], usage: str | None) -> int:
     flags.take_memory()
     program_cache.keep()
     try:
-        with exhausted.told():
+        with exhausted.in_words():
             return main(argv)
     except UserError as error:
         return told(error)

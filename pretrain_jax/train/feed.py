@@ -185,9 +185,7 @@ class Feed:
             )
         return rows
 
-    def eval_batches(
-        self, here: Iterable[int] | None = None
-    ) -> Generator[pipeline.Batch, None, None]:
+    def eval_batches(self, here: Iterable[int] | None = None) -> Batches:
         """The same rows at each call, in a fixed order and with fixed noise.
 
         here: the places of each batch that this process wants; all of them where it is None.

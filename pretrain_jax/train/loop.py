@@ -114,7 +114,7 @@ class Loop:
         """From `step` updates done to `train.steps`."""
         self.first = step
         left = self.design.phases_after(step)
-        with self.startup.part("compiling"), self.throughput.aside():
+        with self.startup.part("compiling"):
             for phase in left[:1]:
                 self.steps(phase)
         for phase in left:
@@ -127,7 +127,7 @@ class Loop:
         """Through a phase, or to where a signal stops it."""
         self.seq_len = phase.seq_len
         self.measured_after = step + 2  # compilation, and the first step's page faults
-        self.throughput.read()  # so that a line tells of one phase alone
+        self.throughput.read()  # so that a line tells of one phase alone, and of no wait before it
         pending: tuple[int, Any] | None = None
         with contextlib.closing(self.feed.batches(phase, step)) as batches:
             while step < phase.last and not self.signals.stop():

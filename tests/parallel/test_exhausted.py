@@ -16,12 +16,12 @@ def ask_for_too_much():
 
 def test_out_of_memory_says_what_helps():
     said = r"allocating 140737488355328 bytes.*model\.remat=dots"
-    with pytest.raises(OutOfMemory, match=said), exhausted.told():
+    with pytest.raises(OutOfMemory, match=said), exhausted.in_words():
         ask_for_too_much()
 
 
 def test_other_errors_pass():
-    with pytest.raises(jax.errors.JaxRuntimeError, match="NOT_FOUND"), exhausted.told():
+    with pytest.raises(jax.errors.JaxRuntimeError, match="NOT_FOUND"), exhausted.in_words():
         raise jax.errors.JaxRuntimeError("NOT_FOUND: a device")
 
 
