@@ -3,13 +3,15 @@
     python -m pretrain_jax.main --config=configs/gpt2_nano.py [--workdir=DIR]
                                 [--mode=train|eval] [--config.SECTION.KEY=VALUE ...]
                                 [--coordinator=HOST:PORT --processes=4 --process=0] [--wait=300]
+                                [--accept_changes]
     ... --mode=preflight [--topology=v5e:4x4 [--slices=1]]
     ... --mode=compile   [--topology=v5e:4x4 [--slices=1] [--search] [--full]] [--json]
 
 Many hosts run the same command. Cloud TPU VMs, GKE's TPU pods and SLURM tell them of each other in
 the environment; elsewhere every process is given the address of process 0, how many there are, and
 its own number. --wait: seconds until those that are missing are named. --topology: devices that
-need not be here. --search: what would make it fit. --full: as much effort in compiling as a run's.
+need not be here. --accept_changes: go on although newer code changed what the run computes.
+--search: what would make it fit. --full: as much effort in compiling as a run's.
 
 The same command goes on from the last checkpoint after any stop. The workdir is runs/<name of the
 config> unless it is given. Exit codes: 0 done, 64 bad configuration or usage, 65 bad data,
@@ -28,14 +30,15 @@ from pretrain_jax.parallel import topology
 HOSTS = {"coordinator": "", "processes": "1", "process": "0", "wait": "300"}
 WHERE = {"topology": "", "slices": "1"}
 COMPILE = {**WHERE, "search": "", "full": "", "json": ""}
-MODES = {"train": HOSTS, "eval": HOSTS, "preflight": WHERE, "compile": COMPILE}
+TRAIN = {**HOSTS, "accept_changes": ""}
+MODES = {"train": TRAIN, "eval": HOSTS, "preflight": WHERE, "compile": COMPILE}
 """Each mode's own options."""
 
 
 def main(argv: list[str]) -> int:
     """Runs one command line; returns the exit code. Kept short: the rest is importable."""
-    flags = {"workdir": "", "mode": "train", **HOSTS, **COMPILE}
-    switches = ("search", "full", "json")
+    flags = {"workdir": "", "mode": "train", **TRAIN, **COMPILE}
+    switches = ("search", "full", "json", "accept_changes")
     line = command.parse(argv, flags, choices={"mode": tuple(MODES)}, switches=switches)
     mode = line.flags["mode"]
     check_options(line, mode)
@@ -56,7 +59,10 @@ def run(line: command.Line, settings: Any, workdir: str) -> int:
     count, own = (command.number(line, name, int) for name in ("processes", "process"))
     wait = command.number(line, "wait", float)
     group = hosts.join(line.flags["coordinator"], count, own, wait)
-    {"train": loop.train, "eval": loop.evaluate}[line.flags["mode"]](settings, workdir, group)
+    if line.flags["mode"] == "eval":
+        loop.evaluate(settings, workdir, group)
+    else:
+        loop.train(settings, workdir, group, bool(line.flags["accept_changes"]))
     return 0
 
 
@@ -77,7 +83,7 @@ def planned(line: command.Line, settings: Any, workdir: str) -> int:
 
 def check_options(line: command.Line, mode: str) -> None:
     """Raises ConfigError for an option of other modes."""
-    for name, default in {**HOSTS, **COMPILE}.items():
+    for name, default in {**TRAIN, **COMPILE}.items():
         if name not in MODES[mode] and line.flags[name] != default:
             owners = " and ".join(f"--mode={m}" for m, own in MODES.items() if name in own)
             raise ConfigError(f"--{name} belongs to {owners}; received --mode={mode}")

@@ -21,8 +21,6 @@ from pretrain_jax.data.plan import Rows, planned_rows
 from pretrain_jax.errors import DataError
 from pretrain_jax.ragged import Fields, Parts
 
-CODE_VERSION = 2
-"""Of the rows that a seed gives: a run goes on only with those that it began with."""
 EVAL_SEED = 0
 ENDLESS = 1 << 40
 Batch = dict[str, np.ndarray]

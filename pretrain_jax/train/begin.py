@@ -10,6 +10,7 @@ from typing import Any
 import jax
 from etils import epath
 
+from pretrain_jax import code_version
 from pretrain_jax.errors import ConfigError, DataError, UnwritableWorkdir, WorkdirMismatch
 from pretrain_jax.parallel.hosts import A_DAY, Hosts
 from pretrain_jax.train import workdir
@@ -63,6 +64,31 @@ def last_step(checkpoints: Checkpoints, hosts: Hosts) -> int | None:
     """The step to go on from, as process 0 sees it; None at the beginning."""
     said = hosts.of_first("the last step", json.dumps(checkpoints.latest()))
     return json.loads(said)
+
+
+def check_code(checkpoints: Checkpoints, step: int | None, config: Any, accept: bool) -> None:
+    """Compares the code that wrote a checkpoint with this one.
+
+    Where a change concerns the run, logs it (accept), or raises WorkdirMismatch.
+    """
+    changed = [] if step is None else changes(checkpoints.read_json(step, "data"), config)
+    if not changed:
+        return
+    listed = "".join(f"\n  {what}" for what in changed)
+    said = f"the checkpoint of step {step} was written by an earlier version of this code; since "
+    if not accept:
+        raise WorkdirMismatch(
+            f"a run goes on only with the code it began with, but {said}then:{listed}\nstart in "
+            "another --workdir (with --config.init_from=WORKDIR to keep the parameters), or add "
+            "--accept_changes to go on all the same"
+        )
+    log.warning("%sthen:%s", said, listed)
+
+
+def changes(data: dict[str, Any], config: Any) -> list[str]:
+    """What changed for a run of this config after the part `data` of its checkpoint was written."""
+    version = data.get("code", data["fingerprints"].get("rows", 1))
+    return code_version.since(version, config.to_dict())
 
 
 def open_texts(
@@ -136,5 +162,6 @@ def params_of(design: Design, source: str, hosts: Hosts) -> Any:
                 raise WorkdirMismatch(
                     f"init_from must be a workdir with a checkpoint; {source} has none"
                 )
+            check_code(checkpoints, step, design.config, accept=True)
             checkpoints.compare(step, wanted, partial=True)
         return checkpoints.restore(step, wanted, partial=True)["params"]

@@ -65,7 +65,6 @@ class Feed:
     def fingerprints(self) -> dict[str, Any]:
         """What the order of the data depends on, beside seed and step; kept in checkpoints."""
         return {
-            "rows": pipeline.CODE_VERSION,
             "tokenizer": self.tokenizer.fingerprint,
             "sources": [source.corpus.fingerprint for source in self.sources],
         }

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from etils import epath
 
+from pretrain_jax import code_version
 from pretrain_jax.errors import InputMissing, Interrupted, NonFinite
 from pretrain_jax.parallel import chips
 from pretrain_jax.parallel.hosts import ALONE, Hosts
@@ -31,8 +32,10 @@ from pretrain_jax.train.step import TrainState, eval_step
 log = logging.getLogger(__name__)
 
 
-def train(config: Any, directory: str, hosts: Hosts = ALONE) -> None:
+def train(config: Any, directory: str, hosts: Hosts = ALONE, accept_changes: bool = False) -> None:
     """Trains to `train.steps` in a workdir, going on from its last checkpoint.
+
+    accept_changes: goes on although the code has changed what the run computes (code_version.py).
 
     Raises errors for people before anything is compiled; Interrupted after a signal, saved. Of
     several processes all raise what any of them has to say.
@@ -46,6 +49,8 @@ def train(config: Any, directory: str, hosts: Hosts = ALONE) -> None:
             checkpoints = Checkpoints(path / "checkpoints", **config.checkpoint)
             stack.enter_context(checkpoints)
         last = begin.last_step(checkpoints, hosts)
+        with hosts.together("the code"):
+            begin.check_code(checkpoints, last, design.config, accept_changes)
         steps = stack.enter_context(Steps(design))
         with startup.part("data"):
             sources, stored = begin.open_texts(design, checkpoints, last, hosts)
@@ -78,6 +83,7 @@ def evaluate(config: Any, directory: str, hosts: Hosts = ALONE) -> None:
         last = begin.last_step(checkpoints, hosts)
         if last is None:
             raise InputMissing(f"--mode=eval needs a checkpoint; {path}/checkpoints has none")
+        begin.check_code(checkpoints, last, design.config, accept=True)
         sources, stored = begin.open_texts(design, checkpoints, last, hosts)
         feed = begin.open_feed(design, sources, stored, path, hosts)
         step, state = begin.start(design, checkpoints, last, hosts)
@@ -185,6 +191,7 @@ class Loop:
         data = {
             "seed": self.design.config.seed,
             "step": step,
+            "code": code_version.VERSION,
             "fingerprints": self.feed.fingerprints,
         }
         self.checkpoints.save(step, state, data, self.design.config.to_dict(), force=True)

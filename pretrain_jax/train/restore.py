@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from pretrain_jax import registry, text
 from pretrain_jax.errors import InputMissing
-from pretrain_jax.train import workdir
+from pretrain_jax.train import begin, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.compose import Design
 
@@ -37,6 +37,7 @@ def trained(directory: epath.PathLike) -> Trained:
         step = checkpoints.latest()
         if step is None:
             raise InputMissing(f"--workdir must hold a checkpoint; {path}/checkpoints has none yet")
+        begin.check_code(checkpoints, step, design.config, accept=True)
         wanted = {"params": design.abstract_state.params}
         params = checkpoints.restore(step, wanted, partial=True)["params"]
     return Trained(design, tokenizer(design.config, path), params)

@@ -9,7 +9,6 @@ from typing import Any
 from etils import epath
 
 from pretrain_jax import text
-from pretrain_jax.data import pipeline
 from pretrain_jax.data.corpus import Corpus, open_corpus
 from pretrain_jax.errors import WorkdirMismatch
 from pretrain_jax.objectives import Objective
@@ -34,7 +33,6 @@ def open_sources(design: Design, stored: Mapping[str, Any] | None) -> tuple[Sour
         Source(corpora[m.source, m.objective.marks], m.objective, m.rate) for m in design.members
     )
     if stored is not None:
-        same_data("code that makes rows", stored.get("rows", 1), pipeline.CODE_VERSION)
         same_data("corpus", stored["sources"], [s.corpus.fingerprint for s in sources])
     return sources
 

@@ -1,0 +1,40 @@
+"""Changes of this code that change the bits of a training run.
+
+Every checkpoint records the `VERSION` that wrote it. A run that goes on with newer code would mix
+two recipes, so it is refused unless `--accept_changes` is given; evaluating, generating and
+`init_from` only log what changed. A change concerns some runs and not others: each row of `CHANGES`
+says which, from the resolved config.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+VERSION = 3
+"""1 and 2 numbered the code that makes rows; 3 began to number all of it."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change: the first version that has it, what it is, and the runs that it concerns."""
+
+    version: int
+    what: str
+    """A clause that fits behind "since then": "muon updates the other parameters with AdamW"."""
+    concerns: Callable[[Mapping[str, Any]], bool]
+    """concerns(resolved config as nested dicts)."""
+
+
+CHANGES: tuple[Change, ...] = (Change(2, "rows hold other examples", lambda config: True),)
+
+
+def since(version: int, config: Mapping[str, Any]) -> list[str]:
+    """What changed after `version` for a run of this config, oldest first.
+
+    >>> since(1, {})[0]
+    'rows hold other examples'
+    >>> since(VERSION, {})
+    []
+    """
+    newer = sorted((c for c in CHANGES if c.version > version), key=lambda c: c.version)
+    return [change.what for change in newer if change.concerns(config)]

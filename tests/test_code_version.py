@@ -1,0 +1,50 @@
+"""Runs that older code began: refused, accepted by an option, or only mentioned."""
+
+import json
+
+import pytest
+import tiny_job
+
+from pretrain_jax import code_version, config, main
+from pretrain_jax.errors import WorkdirMismatch
+from pretrain_jax.train import loop
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    return tiny_job.write(tmp_path_factory.mktemp("job"))
+
+
+@pytest.fixture
+def older(job, tmp_path):
+    """A run of 3 steps whose checkpoint says that it was written by version 1."""
+    workdir = tmp_path / "run"
+    loop.train(config.read(str(job), [("train.steps", "3")]), str(workdir))
+    data = workdir / "checkpoints" / "3" / "data" / "metadata"
+    stored = json.loads(data.read_text())
+    assert stored["code"] == code_version.VERSION
+    data.write_text(json.dumps({**stored, "code": 1}))
+    return workdir
+
+
+def test_older_code_is_refused_by_name_and_accepted_by_an_option(job, older):
+    longer = config.read(str(job), [("train.steps", "5")])
+    with pytest.raises(WorkdirMismatch, match=r"(?s)rows hold other.*--accept_changes"):
+        loop.train(longer, str(older))
+    loop.train(longer, str(older), accept_changes=True)
+    assert sorted(tiny_job.losses(older)) == [1, 2, 3, 4, 5]
+    loop.train(config.read(str(job), [("train.steps", "6")]), str(older))  # accepted for good
+
+
+def test_evaluation_and_init_from_accept_older_code_with_a_line(job, older, tmp_path, caplog):
+    main.main([f"--config={job}", f"--workdir={older}", "--mode=eval", "--config.train.steps=3"])
+    assert "rows hold other" in caplog.text
+    caplog.clear()
+    fresh = config.read(str(job), [("train.steps", "1"), ("init_from", str(older))])
+    loop.train(fresh, str(tmp_path / "fresh"))
+    assert "rows hold other" in caplog.text
+
+
+def test_changes_have_versions_that_exist_and_concern_some_run_only():
+    assert all(1 < change.version <= code_version.VERSION for change in code_version.CHANGES)
+    assert code_version.since(code_version.VERSION, {}) == []
