@@ -25,7 +25,10 @@ class Change:
     """concerns(resolved config as nested dicts)."""
 
 
-CHANGES: tuple[Change, ...] = (Change(2, "rows hold other examples", lambda config: True),)
+CHANGES: tuple[Change, ...] = (
+    Change(2, "rows hold other examples", lambda config: True),
+    Change(3, "all 64 bits of a seed count", lambda config: config.get("seed", 0) >= 2**32),
+)
 
 
 def since(version: int, config: Mapping[str, Any]) -> list[str]:

@@ -22,7 +22,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from pretrain_jax import registry
+from pretrain_jax import ranges, registry
 from pretrain_jax.errors import ConfigError, InputMissing
 from pretrain_jax.optim import optimizers, schedules
 from pretrain_jax.parallel import mesh
@@ -209,7 +209,7 @@ def fill_option(key: str, value: Any, option: Option) -> Any:
         value = option.default
     if value is REQUIRED:
         raise ConfigError(f"config.{key} must be set; it has no default")
-    return registry.checked(key, value, option.type)
+    return ranges.check(key, registry.checked(key, value, option.type))
 
 
 def parse(key: str, text: str, wanted: Any) -> Any:
@@ -223,7 +223,7 @@ def parse(key: str, text: str, wanted: Any) -> Any:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         value = text
-    return registry.checked(key, value, wanted)
+    return ranges.check(key, registry.checked(key, value, wanted))
 
 
 def check_key(key: str) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from pretrain_jax.errors import ConfigError
+from pretrain_jax.errors import ConfigError, shown
 
 
 def names(folder: str) -> list[str]:
@@ -47,7 +47,8 @@ def check_name(name: str, known: Iterable[str], key: str) -> None:
     if name in known:
         return
     raise ConfigError(
-        f"{key} must be one of {', '.join(sorted(known))}; received {name!r}{nearest(name, known)}"
+        f"{key} must be one of {', '.join(sorted(known))}; "
+        f"received {shown(name)}{nearest(name, known)}"
     )
 
 
@@ -110,7 +111,7 @@ def checked(key: str, value: Any, wanted: Any) -> Any:
     fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
     if not fits:
         raise ConfigError(
-            f"config.{key} must be of type {kind.__name__}; received {value!r}, "
+            f"config.{key} must be of type {kind.__name__}; received {shown(value)}, "
             f"of type {type(value).__name__}"
         )
     return value

@@ -15,7 +15,8 @@ LEVELS = (
     {"train"},
     {"data", "objectives", "models", "optim", "parallel"},
     {"layers", "corruption", "text", "losses"},
-    {"batch", "code_version", "cross_entropy", "differences", "ragged", "registry", "child"},
+    {"batch", "code_version", "cross_entropy", "differences", "ragged", "registry", "child"}
+    | {"ranges", "seeds"},
     {"errors"},
 )
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}

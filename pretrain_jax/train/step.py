@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from pretrain_jax import optim
+from pretrain_jax import optim, seeds
 
 Batch = dict[str, jax.Array]
 Sums = dict[str, tuple[jax.Array, jax.Array]]
@@ -61,7 +61,7 @@ def train_step(
     (what was minimised), grad_norm (before clipping), learning_rate, tokens (real ones, not
     padding), finite (1 or 0).
     """
-    rng = jax.random.fold_in(jax.random.key(program.seed), state.step)
+    rng = jax.random.fold_in(seeds.key(program.seed), state.step)
     sums, grads = gradients(state.params, batch, rng, program)
     means = {term: mean(*pair) for term, pair in sums.items()}
     objective = sum(c * means[term] for term, c in program.coefficients.items())
@@ -190,7 +190,7 @@ def eval_step(
 ) -> dict[str, tuple[jax.Array, jax.Array]]:
     """Sums of one evaluation batch: the objective's terms and its metrics, with fixed random
     numbers. special: bool [V], ids that are not text."""
-    rng = jax.random.key(program.seed)
+    rng = seeds.key(program.seed)
     return {
         **program.loss(program.apply, params, batch, rng, False),
         **program.metrics(program.apply, params, batch, rng, special),
@@ -201,5 +201,5 @@ def probe_step(
     params: Any, batch: Batch, special: jax.Array, program: Program
 ) -> tuple[jax.Array, jax.Array]:
     """Nats and number of the text tokens that a batch of probes predicts."""
-    rng = jax.random.key(program.seed)
+    rng = seeds.key(program.seed)
     return program.metrics(program.apply, params, batch, rng, special)["text"]
