@@ -49,7 +49,8 @@ class Objective:
     crosses: bool = False
     """Whether a row may be one text (data.cross_documents): attention across its examples."""
     covers_text: bool = False
-    """Whether every token of a document is predicted once an epoch: bits a byte are defined."""
+    """Whether every token of a document is predicted once an epoch, from those before it alone:
+    the model continues texts."""
     heads: tuple[tuple[str, Maker], ...] = ()
     """Named modules behind the stack, called as head(hidden [B, L, D], batch, readout, train);
     what they return stands in the model's output under their name."""

@@ -37,7 +37,12 @@ class WordPiece(Tokenizer):
 
     With the vocabulary of BERT's own test (un ##want ##ed runn ##ing ,), "UNwantéd,running" is
     un ##want ##ed , runn ##ing.
+
+    `token_bytes` are of the text that `decode` writes, with a space before each word: 3 of "un", 4
+    of "##want", 2 of ",".
     """
+
+    lead_bytes = 1
 
     def __init__(self, pieces: list[str], lower_case: bool, sentinels: int):
         ids = {piece: i for i, piece in enumerate(pieces)}
@@ -49,6 +54,7 @@ class WordPiece(Tokenizer):
         self._pieces = pieces
         inside = (piece.startswith("##") for piece in [*pieces, *[""] * sentinels])
         self._word_starts = table(not piece for piece in inside)
+        self._token_bytes = table(map(self._size, range(self.size)), np.int32)
         self._tokenizer = _splitter(lower_case)
         self._tokenizer.model = tokenizers.models.WordPiece(
             ids, unk_token="[UNK]", max_input_chars_per_word=LONGEST_WORD
@@ -65,6 +71,13 @@ class WordPiece(Tokenizer):
         pieces = (self._pieces[i] for i in np.asarray(ids).tolist() if not special[i])
         return " ".join(pieces).replace(" ##", "")
 
+    def _size(self, token: int) -> int:
+        """Bytes of one id."""
+        if token == self.unk or self.special[token]:
+            return 0
+        space = int(self._word_starts[token])
+        return space + len(self._pieces[token].removeprefix("##").encode())
+
     def spell(self, token: int) -> str:
         if token in self.sentinels:
             return f"<extra_id_{self.sentinels.index(token)}>"
@@ -73,6 +86,10 @@ class WordPiece(Tokenizer):
     @property
     def word_starts(self) -> np.ndarray:
         return self._word_starts
+
+    @property
+    def token_bytes(self) -> np.ndarray:
+        return self._token_bytes
 
     def remedy(self, name: str) -> str:
         return f"the last line [{name.upper()}] of {FILE}"
