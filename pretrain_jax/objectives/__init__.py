@@ -64,6 +64,9 @@ class Objective:
     """metrics(apply, params, batch, rng, special) -> {name: (sum, weight)} of an evaluation batch:
     "text" (nats of the predicted text tokens) and what else says whether the model learns. A name
     that begins with "yardstick/" is a baseline."""
+    caution: Callable[[Any, Any], str] = lambda examples, vocab: ""
+    """caution(raw examples (data/arrange.py), tokenizer) -> what whoever trains on this text should
+    know of it, a sentence; empty where all is as the objective's authors had it."""
     probes: Callable[..., Fields] | None = None
     """probes(raw example, places [n], vocab) -> the fields of n examples, in each of which the text
     token at one of these places alone is masked and predicted: pseudo-perplexity (Salazar et al.

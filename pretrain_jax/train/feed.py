@@ -60,6 +60,8 @@ class Feed:
             feed.stream("train", seq_len)
         feed.stream("valid", design.data.seq_len)
         _ = feed.eval_rows
+        for said in feed.cautions:
+            log.warning("%s", said)
         return feed
 
     @property
@@ -103,6 +105,17 @@ class Feed:
                 cross_documents=self.design.data.cross_documents,
             )
         return self._streams[key]
+
+    @cached_property
+    def cautions(self) -> list[str]:
+        """What the objectives say of the text that they are given."""
+        stream = self.stream("train", self.design.data.seq_len)
+        pairs = zip(self.sources, self.design.members, stream.members, strict=True)
+        found = [
+            (what, source.objective.caution(member.examples, self.tokenizer))
+            for source, what, member in pairs
+        ]
+        return [f"{what}: {said}" for what, said in found if said]
 
     def rates(self, examples: Sequence[Any]) -> Sequence[float]:
         """Shares of rows of the members of a mixture, from the training examples of each."""
