@@ -25,9 +25,26 @@ class Change:
     """concerns(resolved config as nested dicts)."""
 
 
+def _objectives(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The options of every objective of a run, with its name."""
+    main = config.get("objective", {})
+    mixture = config.get("data", {}).get("mixture") or ((None, main.get("name"), 1.0),)
+    named = ({"name": o} if isinstance(o, str) else o or {} for _, o, _ in mixture)
+    return [main if each == {"name": main.get("name")} else each for each in named]
+
+
+def _by_words(config: Mapping[str, Any]) -> bool:
+    """Whether noise is drawn by words."""
+    return any(
+        o.get("name") == "span_boundary" or o.get("noise") in ("words", "spans")
+        for o in _objectives(config)
+    )
+
+
 CHANGES: tuple[Change, ...] = (
     Change(2, "rows hold other examples", lambda config: True),
     Change(3, "all 64 bits of a seed count", lambda config: config.get("seed", 0) >= 2**32),
+    Change(3, "noise by words takes stretches of text that has no spaces", _by_words),
 )
 
 

@@ -48,3 +48,20 @@ def test_evaluation_and_init_from_accept_older_code_with_a_line(job, older, tmp_
 def test_changes_have_versions_that_exist_and_concern_some_run_only():
     assert all(1 < change.version <= code_version.VERSION for change in code_version.CHANGES)
     assert code_version.since(code_version.VERSION, {}) == []
+
+
+def concerned(objective, **data):
+    """What changed since version 2 for a run of this objective."""
+    settings = {"objective": objective, "data": data, "model": {}, "optimizer": {}, "tokenizer": {}}
+    return code_version.since(2, settings)
+
+
+@pytest.mark.parametrize("objective", [{"noise": "words"}, {"noise": "spans"}, {}])
+def test_noise_by_words_concerns_those_who_draw_it(objective):
+    main = {"name": "masked_lm", "noise": "tokens", **objective}
+    found = bool(objective)
+    assert any("by words" in what for what in concerned(main)) == found
+    mixture = (("a", "masked_lm", 1.0), ("b", {"name": "masked_lm", "noise": "tokens"}, 1.0))
+    assert any("by words" in what for what in concerned(main, mixture=mixture)) == found
+    assert not any("by words" in w for w in concerned(main, mixture=mixture[1:]))
+    assert any("by words" in what for what in concerned({"name": "span_boundary"}))

@@ -222,7 +222,7 @@ def batches(
 def eval_rows(stream: Stream, tokens_wanted: int, special: np.ndarray) -> tuple[int, int]:
     """How many rows of `eval_batches` hold at least so many predicted text tokens, and how many.
 
-    At most one epoch, which may hold fewer. special: bool [V], ids that are not text.
+    At most one epoch, which may hold fewer. special: bool [V], ids that no score counts.
     """
     found = 0
     for first in range(0, len(stream), 64):

@@ -13,85 +13,19 @@ import itertools
 import json
 import logging
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 from etils import epath
 
 from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError, DataError, InputMissing
+from pretrain_jax.tokenizer import NAMED as NAMED
+from pretrain_jax.tokenizer import Tokenizer as Tokenizer
+from pretrain_jax.tokenizer import table as table
 
 log = logging.getLogger(__name__)
-
-NAMED = ("pad", "unk", "bos", "eos", "mask", "cls", "sep")
-SENTENCE_ENDS = tuple(".!?\n\u3002\uff01\uff1f")  # the last three: full-width . ! ?
-
-
-class Tokenizer(ABC):
-    """Text to token ids and back. Ids are 0 .. size - 1.
-
-    Special ids never come out of `encode`: a special token's spelling inside a document is plain
-    text. They are added by whoever arranges documents into examples.
-    """
-
-    size: int
-    pad: int | None = None
-    unk: int | None = None
-    bos: int | None = None
-    eos: int | None = None
-    mask: int | None = None
-    cls: int | None = None
-    sep: int | None = None
-    sentinels: tuple[int, ...] = ()
-    fingerprint: str
-    """Hex digest over the vocabulary and every option that changes what `encode` returns."""
-
-    @abstractmethod
-    def encode(self, text: str) -> np.ndarray:
-        """int32 [n] ids of `text`, without special ids."""
-
-    @abstractmethod
-    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """Text of `ids`; special ids are left out; invalid UTF-8 becomes U+FFFD."""
-
-    @abstractmethod
-    def spell(self, token: int) -> str:
-        """How one id is written in the vocabulary, special ids included: for people to read."""
-
-    @property
-    @abstractmethod
-    def word_starts(self) -> np.ndarray:
-        """bool [size]: whether a token begins a word (special ids do). Made once, by `table`."""
-
-    def sentinel(self, number: int) -> int:
-        """The id of the sentinel `number`, counted from 0 (T5's <extra_id_0>)."""
-        return self.sentinels[number]
-
-    @property
-    def named(self) -> dict[str, int]:
-        """The special ids that there are, by name: {"pad": 0, "mask": 103, ...}."""
-        ids = {name: getattr(self, name) for name in NAMED}
-        return {name: i for name, i in ids.items() if i is not None}
-
-    def remedy(self, name: str) -> str:
-        """What to add to a vocabulary so that it has the special id `name`: for people to read."""
-        return f"an id for {name}"
-
-    @cached_property
-    def special(self) -> np.ndarray:
-        """bool [size]: ids that stand for no text: all special ones but unk, which does."""
-        ids = {*self.sentinels, *(i for name, i in self.named.items() if name != "unk")}
-        return table(i in ids for i in range(self.size))
-
-    @cached_property
-    def sentence_ends(self) -> np.ndarray:
-        """bool [size]: whether a token's text ends in . ! ? or a line end. Made once."""
-        return table(self.decode([i]).endswith(SENTENCE_ENDS) for i in range(self.size))
-
 
 NOTE = "note.json"
 """Beside a trained vocabulary: what it was trained from, and the digests of its files."""
@@ -285,13 +219,6 @@ def sentinel_ids(size: int, count: int) -> tuple[int, ...]:
     if count < 0:
         raise ConfigError(f"tokenizer.sentinels must be 0 or more; received {count}")
     return tuple(range(size - 1, size - 1 - count, -1))
-
-
-def table(values: Iterable[Any]) -> np.ndarray:
-    """bool [n] that cannot be written to: it is made once and serves every example."""
-    made = np.fromiter(values, np.bool_)
-    made.flags.writeable = False
-    return made
 
 
 def digest(*parts: Any) -> str:

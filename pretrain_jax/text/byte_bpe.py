@@ -89,6 +89,7 @@ class ByteBPE(Tokenizer):
         for token, i in zip(merged, ids, strict=True):
             self._bytes[i] = token
         self._word_starts = table(token[:1].isspace() or not token for token in self._bytes)
+        self._token_bytes = table(map(len, self._bytes), np.int32)
         # tiktoken takes ids for priorities; where the file orders ids otherwise, map afterwards.
         self._id_of_rank = None if ids == list(range(len(ids))) else np.array(ids, np.int32)
         self._encoding = tiktoken.Encoding(
@@ -134,6 +135,10 @@ class ByteBPE(Tokenizer):
     @property
     def word_starts(self) -> np.ndarray:
         return self._word_starts
+
+    @property
+    def token_bytes(self) -> np.ndarray:
+        return self._token_bytes
 
     def remedy(self, name: str) -> str:
         return f'the entry "{SPELLINGS[name][0]}" of {FILES[0][0]}'

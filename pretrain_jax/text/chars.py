@@ -37,6 +37,8 @@ class Chars(Tokenizer):
         self._ids[[ord(character) for character in characters]] = np.arange(n)
         starts = [*map(str.isspace, characters), False]  # the unknown character is inside a word
         self._word_starts = table(starts + [True] * (self.size - n - 1))
+        sizes = [len(character.encode("utf-8", "surrogatepass")) for character in characters]
+        self._token_bytes = table(sizes + [0] * (self.size - n), np.int32)
 
     def encode(self, text: str) -> np.ndarray:
         return self._ids[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)]
@@ -58,6 +60,10 @@ class Chars(Tokenizer):
     @property
     def word_starts(self) -> np.ndarray:
         return self._word_starts
+
+    @property
+    def token_bytes(self) -> np.ndarray:
+        return self._token_bytes
 
 
 def load(path: epath.PathLike, *, sentinels: int = 0) -> Chars:

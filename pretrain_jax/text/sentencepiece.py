@@ -72,6 +72,9 @@ class SentencePiece(Tokenizer):
             i in self._no_text or spelling.startswith(WHITESPACE)
             for i, spelling in enumerate(self._spellings)
         )
+        sizes = [_size(piece) for piece in model.pieces] + [0] * appended
+        self._token_bytes = table(sizes, np.int32)
+        self.lead_bytes = int(model.normalizer_spec.add_dummy_prefix)
         self.fingerprint = digest("sentencepiece", serialized.hex(), appended)
 
     def encode(self, text: str) -> np.ndarray:
@@ -91,6 +94,10 @@ class SentencePiece(Tokenizer):
     @property
     def word_starts(self) -> np.ndarray:
         return self._word_starts
+
+    @property
+    def token_bytes(self) -> np.ndarray:
+        return self._token_bytes
 
     def remedy(self, name: str) -> str:
         if name in ("mask", "cls", "sep"):
@@ -187,6 +194,15 @@ def _lines(texts: Iterable[str]) -> Iterator[str]:
         for line in text.replace("\0", "").split("\n"):
             for begin in range(0, len(line), LONGEST_LINE):
                 yield line[begin : begin + LONGEST_LINE]
+
+
+def _size(piece: Any) -> int:
+    """Bytes of the text of a piece, in which "\u2581" is a space."""
+    if piece.type == Piece.BYTE:
+        return 1
+    if piece.type in (Piece.NORMAL, Piece.USER_DEFINED):
+        return len(piece.piece.replace("\u2581", " ").encode())
+    return 0
 
 
 def _own_sentinels(spellings: Sequence[str]) -> tuple[int, ...]:

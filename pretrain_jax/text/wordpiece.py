@@ -62,7 +62,12 @@ class WordPiece(Tokenizer):
 
     With the vocabulary of BERT's own test (un ##want ##ed runn ##ing ,), "UNwantéd,running" is
     un ##want ##ed , runn ##ing.
+
+    `token_bytes` are of the text that `decode` writes, with a space before each word: 3 of "un", 4
+    of "##want", 2 of ",".
     """
+
+    lead_bytes = 1
 
     def __init__(
         self, pieces: list[str], lower_case: bool, sentinels: int, every_script: bool = False
@@ -77,6 +82,7 @@ class WordPiece(Tokenizer):
         inside = (piece.startswith("##") for piece in [*pieces, *[""] * sentinels])
         self._word_starts = table(not piece for piece in inside)
         self._tokenizer = _every_script(lower_case) if every_script else _bert(lower_case)
+        self._token_bytes = table(map(self._size, range(self.size)), np.int32)
         self._tokenizer.model = tokenizers.models.WordPiece(
             ids, unk_token="[UNK]", max_input_chars_per_word=LONGEST_WORD
         )
@@ -95,6 +101,13 @@ class WordPiece(Tokenizer):
         pieces = (self._pieces[i] for i in np.asarray(ids).tolist() if not special[i])
         return " ".join(pieces).replace(" ##", "")
 
+    def _size(self, token: int) -> int:
+        """Bytes of one id."""
+        if token == self.unk or self.special[token]:
+            return 0
+        space = int(self._word_starts[token])
+        return space + len(self._pieces[token].removeprefix("##").encode())
+
     def spell(self, token: int) -> str:
         if token in self.sentinels:
             return f"<extra_id_{self.sentinels.index(token)}>"
@@ -103,6 +116,10 @@ class WordPiece(Tokenizer):
     @property
     def word_starts(self) -> np.ndarray:
         return self._word_starts
+
+    @property
+    def token_bytes(self) -> np.ndarray:
+        return self._token_bytes
 
     def remedy(self, name: str) -> str:
         return f"the last line [{name.upper()}] of {FILE}"

@@ -15,6 +15,7 @@ from pretrain_jax.data import mixing, pipeline, yardsticks
 from pretrain_jax.data.arrange import Chunks, Texts
 from pretrain_jax.data.cache import TokenCache, token_cache
 from pretrain_jax.data.pairs import Pairs
+from pretrain_jax.data.scored import Scored
 from pretrain_jax.errors import DataError
 from pretrain_jax.train.compose import Design
 from pretrain_jax.train.options import Phase
@@ -59,6 +60,8 @@ class Feed:
             feed.stream("train", seq_len)
         feed.stream("valid", design.data.seq_len)
         _ = feed.eval_rows
+        for said in feed.cautions:
+            log.warning("%s", said)
         return feed
 
     @property
@@ -102,6 +105,17 @@ class Feed:
                 cross_documents=self.design.data.cross_documents,
             )
         return self._streams[key]
+
+    @cached_property
+    def cautions(self) -> list[str]:
+        """What the objectives say of the text that they are given."""
+        stream = self.stream("train", self.design.data.seq_len)
+        pairs = zip(self.sources, self.design.members, stream.members, strict=True)
+        found = [
+            (what, source.objective.caution(member.examples, self.tokenizer))
+            for source, what, member in pairs
+        ]
+        return [f"{what}: {said}" for what, said in found if said]
 
     def rates(self, examples: Sequence[Any]) -> Sequence[float]:
         """Shares of rows of the members of a mixture, from the training examples of each."""
@@ -168,7 +182,7 @@ class Feed:
     def eval_rows(self) -> int:
         """Raises DataError where held-out text has nothing to predict."""
         stream, wanted = self.stream("valid", self.design.data.seq_len), self.design.eval.tokens
-        rows, found = pipeline.eval_rows(stream, wanted, self.tokenizer.special)
+        rows, found = pipeline.eval_rows(stream, wanted, self.tokenizer.unscored)
         if not found:
             raise DataError(
                 "held-out text must have at least one text token to predict; "
@@ -196,10 +210,21 @@ class Feed:
             here=here,
         )
 
-    @cached_property
+    @property
+    def scored(self) -> Scored:
+        """How many tokens and bytes evaluation scores."""
+        return self._scores[0]
+
+    @property
     def yardsticks(self) -> dict[str, float]:
         """Nats a predicted text token of the baselines, on exactly the tokens of evaluation."""
-        ends = self.ends(self.design.objective.arrange(self.design.data.seq_len))
+        return self._scores[1]
+
+    @cached_property
+    def _scores(self) -> tuple[Scored, dict[str, float]]:
+        """Both, from one pass over the rows."""
+        objective, scored = self.design.objective, Scored()
+        ends = self.ends(objective.arrange(self.design.data.seq_len))
         counts = yardsticks.count(
             [
                 (self.cache(source, "train"), rate)
@@ -210,22 +235,12 @@ class Feed:
             end=ends["end"],
         )
         scores = yardsticks.score(
-            self.design.objective.yardsticks,
+            objective.yardsticks,
             counts=counts,
-            batches=self.eval_batches(),
-            special=self.tokenizer.special,
+            batches=scored.watch(self.eval_batches(), self.tokenizer, ends.values()),
+            special=self.tokenizer.unscored,
         )
-        return {f"yardstick/{name}": value for name, value in scores.items()}
-
-    @cached_property
-    def tokens_per_byte(self) -> float | None:
-        """Text tokens a byte of held-out text; None where not every byte is predicted."""
-        if not self.design.objective.covers_text or self.tokenizer.bos is None:
-            return None
-        rates = self.train_rates
-        caches = [self.cache(source, "valid") for source in self.sources]
-        bytes_per_token = [cache.text_bytes / len(cache.tokens) for cache in caches]
-        return sum(rates) / sum(r * b for r, b in zip(rates, bytes_per_token, strict=True))
+        return scored, {f"yardstick/{name}": value for name, value in scores.items()}
 
     def prompt(self, tokens: int = 32) -> np.ndarray:
         """int32 [up to `tokens`]: the beginning of the first held-out example."""

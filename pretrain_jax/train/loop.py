@@ -88,7 +88,7 @@ def evaluate(config: Any, directory: str, hosts: Hosts = ALONE) -> None:
         feed = begin.open_feed(design, sources, stored, path, hosts)
         step, state = begin.start(design, checkpoints, last, hosts)
     function = jax.jit(partial(eval_step, program=design.program))
-    special = jnp.asarray(feed.tokenizer.special)
+    special = jnp.asarray(feed.tokenizer.unscored)
     values = evaluation.numbers(design, feed, state.params, function, special)
     values |= pseudo.perplexity(design, feed, state.params, special)
     if hosts.first:
@@ -111,7 +111,7 @@ class Loop:
     def __post_init__(self):
         self.train = self.design.train
         self.eval_function = jax.jit(partial(eval_step, program=self.design.program))
-        self.special = jnp.asarray(self.feed.tokenizer.special)
+        self.special = jnp.asarray(self.feed.tokenizer.unscored)
         self.throughput = Throughput()
         self.seq_len = self.design.data.seq_len
         self.first = self.measured_after = 0

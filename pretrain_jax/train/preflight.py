@@ -46,6 +46,8 @@ def preflight(config: Any, directory: str, devices: Sequence[Any], simulated: st
         feed = page.line("data", data, design, path, fingerprints, stack)
         page.line("tokenizer", tokenizer, feed)
         if feed is not None:
+            for said in feed.cautions:
+                show("NOTE", "data", said)
             print("\n".join(["", *look.page(feed)]))
     return page.code
 

@@ -189,7 +189,7 @@ def eval_step(
     params: Any, batch: Batch, special: jax.Array, program: Program
 ) -> dict[str, tuple[jax.Array, jax.Array]]:
     """Sums of one evaluation batch: the objective's terms and its metrics, with fixed random
-    numbers. special: bool [V], ids that are not text."""
+    numbers. special: bool [V], ids that no score counts."""
     rng = seeds.key(program.seed)
     return {
         **program.loss(program.apply, params, batch, rng, False),

@@ -244,6 +244,10 @@ class Words(Tokenizer):
     def word_starts(self):
         return np.ones(self.size, np.bool_)
 
+    @property
+    def token_bytes(self):
+        return np.ones(self.size, np.int32)
+
     def shown(self, ids):
         return " ".join(map(self.spell, np.asarray(ids).tolist()))
 
