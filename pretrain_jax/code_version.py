@@ -25,7 +25,18 @@ class Change:
     """concerns(resolved config as nested dicts)."""
 
 
-CHANGES: tuple[Change, ...] = (Change(2, "rows hold other examples", lambda config: True),)
+def _marked_apart(config: Mapping[str, Any]) -> bool:
+    """Whether marks or answers had a part in which texts are held out."""
+    data = config.get("data", {})
+    return bool(data.get("target_key") or (data.get("spans_key") and data["split"] != "hash"))
+
+
+CHANGES: tuple[Change, ...] = (
+    Change(2, "rows hold other examples", lambda config: True),
+    Change(
+        3, "what is held out follows from a record's text, not its answer or spans", _marked_apart
+    ),
+)
 
 
 def since(version: int, config: Mapping[str, Any]) -> list[str]:
