@@ -41,10 +41,19 @@ def _by_words(config: Mapping[str, Any]) -> bool:
     )
 
 
+def _marked_apart(config: Mapping[str, Any]) -> bool:
+    """Whether marks or answers had a part in which texts are held out."""
+    data = config.get("data", {})
+    return bool(data.get("target_key") or (data.get("spans_key") and data["split"] != "hash"))
+
+
 CHANGES: tuple[Change, ...] = (
     Change(2, "rows hold other examples", lambda config: True),
     Change(3, "all 64 bits of a seed count", lambda config: config.get("seed", 0) >= 2**32),
     Change(3, "noise by words takes stretches of text that has no spaces", _by_words),
+    Change(
+        3, "what is held out follows from a record's text, not its answer or spans", _marked_apart
+    ),
 )
 
 

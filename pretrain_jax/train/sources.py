@@ -10,6 +10,7 @@ from etils import epath
 
 from pretrain_jax import text
 from pretrain_jax.data.corpus import Corpus, open_corpus
+from pretrain_jax.data.overlap import agree
 from pretrain_jax.errors import WorkdirMismatch
 from pretrain_jax.objectives import Objective
 from pretrain_jax.train.compose import Design
@@ -29,6 +30,7 @@ def open_sources(design: Design, stored: Mapping[str, Any] | None) -> tuple[Sour
     """The corpora of all members; stored: fingerprints, as `Feed.open` has them."""
     opened = {(m.source, m.objective.marks) for m in design.members}
     corpora = {key: open_marked(design.data, *key) for key in sorted(opened)}
+    agree(corpora.values())
     sources = tuple(
         Source(corpora[m.source, m.objective.marks], m.objective, m.rate) for m in design.members
     )
