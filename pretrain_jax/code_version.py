@@ -25,14 +25,21 @@ class Change:
     """concerns(resolved config as nested dicts)."""
 
 
-CHANGES: tuple[Change, ...] = (Change(2, "rows hold other examples", lambda config: True),)
+CHANGES: tuple[Change, ...] = (
+    Change(2, "rows hold other examples", lambda config: True),
+    Change(
+        3,
+        "muon updates the other parameters with AdamW and corrects no bias inside Nesterov",
+        lambda config: config["optimizer"]["name"] == "muon",
+    ),
+)
 
 
 def since(version: int, config: Mapping[str, Any]) -> list[str]:
     """What changed after `version` for a run of this config, oldest first.
 
-    >>> since(1, {})[0]
-    'rows hold other examples'
+    >>> since(2, {"optimizer": {"name": "muon"}})
+    ['muon updates the other parameters with AdamW and corrects no bias inside Nesterov']
     >>> since(VERSION, {})
     []
     """

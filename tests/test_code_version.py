@@ -7,7 +7,7 @@ import tiny_job
 
 from pretrain_jax import code_version, config, main
 from pretrain_jax.errors import WorkdirMismatch
-from pretrain_jax.train import loop
+from pretrain_jax.train import loop, restore
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +48,17 @@ def test_evaluation_and_init_from_accept_older_code_with_a_line(job, older, tmp_
 def test_changes_have_versions_that_exist_and_concern_some_run_only():
     assert all(1 < change.version <= code_version.VERSION for change in code_version.CHANGES)
     assert code_version.since(code_version.VERSION, {}) == []
+
+
+def test_a_key_that_came_later_has_its_default_and_no_other_value(job, tmp_path):
+    workdir = tmp_path / "run"
+    loop.train(config.read(str(job), [("train.steps", "1")]), str(workdir))
+    stored = json.loads((workdir / "config.json").read_text())
+    for section, key in (("optimizer", "eps"), ("model", "remat"), ("data", "mixing")):
+        del stored[section][key]
+    (workdir / "config.json").write_text(json.dumps(stored))
+    assert restore.design_of(workdir).optimizer is not None
+    with pytest.raises(WorkdirMismatch, match=r"optimizer\.eps"):
+        loop.train(config.read(str(job), [("optimizer.eps", "1e-3")]), str(workdir))
+    loop.train(config.read(str(job), [("train.steps", "2")]), str(workdir))
+    assert sorted(tiny_job.losses(workdir)) == [1, 2]
