@@ -54,14 +54,19 @@ CHANGES: tuple[Change, ...] = (
     Change(
         3, "what is held out follows from a record's text, not its answer or spans", _marked_apart
     ),
+    Change(
+        3,
+        "muon updates the other parameters with AdamW and corrects no bias inside Nesterov",
+        lambda config: config.get("optimizer", {}).get("name") == "muon",
+    ),
 )
 
 
 def since(version: int, config: Mapping[str, Any]) -> list[str]:
     """What changed after `version` for a run of this config, oldest first.
 
-    >>> since(1, {})[0]
-    'rows hold other examples'
+    >>> since(2, {"optimizer": {"name": "muon"}})
+    ['muon updates the other parameters with AdamW and corrects no bias inside Nesterov']
     >>> since(VERSION, {})
     []
     """

@@ -7,7 +7,7 @@ import tiny_job
 
 from pretrain_jax import code_version, config, main
 from pretrain_jax.errors import WorkdirMismatch
-from pretrain_jax.train import loop
+from pretrain_jax.train import loop, restore
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +65,17 @@ def test_noise_by_words_concerns_those_who_draw_it(objective):
     assert any("by words" in what for what in concerned(main, mixture=mixture)) == found
     assert not any("by words" in w for w in concerned(main, mixture=mixture[1:]))
     assert any("by words" in what for what in concerned({"name": "span_boundary"}))
+
+
+def test_a_key_that_came_later_has_its_default_and_no_other_value(job, tmp_path):
+    workdir = tmp_path / "run"
+    loop.train(config.read(str(job), [("train.steps", "1")]), str(workdir))
+    stored = json.loads((workdir / "config.json").read_text())
+    for section, key in (("optimizer", "eps"), ("model", "remat"), ("data", "mixing")):
+        del stored[section][key]
+    (workdir / "config.json").write_text(json.dumps(stored))
+    assert restore.design_of(workdir).optimizer is not None
+    with pytest.raises(WorkdirMismatch, match=r"optimizer\.eps"):
+        loop.train(config.read(str(job), [("optimizer.eps", "1e-3")]), str(workdir))
+    loop.train(config.read(str(job), [("train.steps", "2")]), str(workdir))
+    assert sorted(tiny_job.losses(workdir)) == [1, 2]

@@ -13,7 +13,7 @@ from etils import epath
 from pretrain_jax import code_version
 from pretrain_jax.errors import ConfigError, DataError, UnwritableWorkdir, WorkdirMismatch
 from pretrain_jax.parallel.hosts import A_DAY, Hosts
-from pretrain_jax.train import workdir
+from pretrain_jax.train import sections, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.compose import Design, fix_schedule
 from pretrain_jax.train.feed import Feed
@@ -56,7 +56,7 @@ def against_stored(config: Any, path: epath.Path) -> tuple[Any, bool]:
     stored = workdir.read_config(path)
     fixed = fix_schedule(config, stored)
     if stored is not None:
-        workdir.compare_configs(stored, fixed.to_dict())
+        workdir.compare_configs(sections.completed(stored), fixed.to_dict())
     return fixed, stored is not None
 
 

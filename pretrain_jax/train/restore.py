@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from pretrain_jax import registry, text
 from pretrain_jax.errors import InputMissing
-from pretrain_jax.train import begin, workdir
+from pretrain_jax.train import begin, sections, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.compose import Design
 
@@ -48,7 +48,7 @@ def design_of(directory: epath.PathLike) -> Design:
     stored = workdir.read_config(directory)
     if stored is None:
         raise InputMissing(f"--workdir must be one that a run has begun in; {directory} has no run")
-    config = ConfigDict(stored)
+    config = ConfigDict(sections.completed(stored))
     with config.unlocked():
         config.mesh = ConfigDict({"data": 1, "fsdp": 1, "tensor": 1})
     return Design(config, (jax.devices()[0],))
