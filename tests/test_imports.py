@@ -16,7 +16,7 @@ LEVELS = (
     {"data", "objectives", "models", "optim", "parallel"},
     {"layers", "corruption", "text", "losses"},
     {"batch", "code_version", "cross_entropy", "differences", "ragged", "registry", "child"}
-    | {"ranges", "seeds", "tokenizer"},
+    | {"ending", "ranges", "seeds", "tokenizer"},
     {"errors"},
 )
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}
@@ -32,7 +32,6 @@ LONGER = {  # each with what would be lost by cutting it
     "optim/optimizers.py": "the table of optimizers is read as one",
     "train/checkpoint.py": "saving and restoring mirror each other",
     "train/compose.py": "the only place that reads a config",
-    "train/metrics.py": "all that a run shows",
 }
 
 SOURCES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in ROOT.rglob("*.py")}

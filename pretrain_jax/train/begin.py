@@ -113,7 +113,8 @@ def open_feed(
     hosts: Hosts,
 ) -> Feed:
     """The data, the same for all processes; each tokenizes it into its own cache."""
-    with hosts.together("the tokenizer", A_DAY):
+    writing = workdir.writing(path / "tokenizer", OSError)
+    with hosts.together("the tokenizer", A_DAY), writing:
         # Process 0 may train it; the others find it.
         tokenizer = obtain_tokenizer(design, sources, path, stored) if hosts.first else None
     with hosts.together("the data", A_DAY):

@@ -69,14 +69,15 @@ def train_step(
     clipped = optim.clip_by_norm(grads, norm, program.clip_norm)
     updates, opt_state = program.optimizer.update(clipped, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    finite = jnp.isfinite(objective) & jnp.isfinite(norm)
+    rate = program.schedule(state.step)
+    finite = jnp.isfinite(objective) & jnp.isfinite(norm) & jnp.isfinite(rate)
     new = TrainState(step=state.step + 1, params=params, opt_state=opt_state)
     state_after = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
     metrics = {
         **means,
         "objective": objective,
         "grad_norm": norm,
-        "learning_rate": program.schedule(state.step),
+        "learning_rate": rate,
         "tokens": real_tokens(batch),
         "finite": finite.astype(jnp.float32),
     }
