@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import tiny_job
@@ -54,7 +55,7 @@ def test_the_preset_is_over_the_file_and_under_the_command_line(job, caplog):
     caplog.set_level("INFO")
     found = config.preset(str(job), [("mesh.fsdp", "2")], EIGHT)
     assert found == {"train.accumulate": 2}
-    settings = config.read(str(job), [("mesh.fsdp", "2")], found)
+    settings: Any = config.read(str(job), [("mesh.fsdp", "2")], found)
     assert (settings.mesh.fsdp, settings.train.accumulate) == (2, 2)
     assert "v5p:2x2x2" in caplog.text and "train.accumulate=2" in caplog.text
     origins = config.origins(str(job), [("mesh.fsdp", "2")], settings.to_dict(), found)
