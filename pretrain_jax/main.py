@@ -22,6 +22,7 @@ configuration, 81 non-finite numbers, 82 workdir in use.
 """
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from pretrain_jax import command
@@ -54,12 +55,16 @@ def main(argv: list[str]) -> int:
 
 def run(line: command.Line, settings: Any, workdir: str) -> int:
     """--mode=train and --mode=eval."""
+    import jax
+
     from pretrain_jax.parallel import hosts
     from pretrain_jax.train import loop
 
     count, own = (command.number(line, name, int) for name in ("processes", "process"))
     wait = command.number(line, "wait", float)
     group = hosts.join(line.flags["coordinator"], count, own, wait)
+    with group.together("the options for these devices"):
+        settings = fitted(line, settings, workdir, jax.devices())
     if line.flags["mode"] == "eval":
         loop.evaluate(settings, workdir, group)
     else:
@@ -74,6 +79,7 @@ def planned(line: command.Line, settings: Any, workdir: str) -> int:
 
     where = line.flags["topology"]
     devices, simulated = ahead.devices(where, command.number(line, "slices", int))
+    settings = fitted(line, settings, workdir, devices, simulated)
     if line.flags["mode"] == "preflight":
         return preflight.preflight(settings, workdir, devices, simulated)
     find = search.search if line.flags["search"] else ahead.report_of
@@ -81,6 +87,18 @@ def planned(line: command.Line, settings: Any, workdir: str) -> int:
     found = find(compose.fix_schedule(settings), devices, simulated, full)
     ahead.show(found, where, bool(line.flags["json"]))
     return 0
+
+
+def fitted(
+    line: command.Line, settings: Any, workdir: str, devices: Sequence[Any], simulated: str = ""
+) -> Any:
+    """The config, with the options that its file has for these devices where it has some."""
+    from pretrain_jax import config
+    from pretrain_jax.train import workdir as workdirs
+
+    stored = workdirs.read_config(workdir) if line.flags["mode"] != "compile" else None
+    preset = config.preset(line.config, line.overrides, devices, simulated, stored)
+    return config.read(line.config, line.overrides, preset) if preset else settings
 
 
 def check_options(line: command.Line, mode: str) -> None:

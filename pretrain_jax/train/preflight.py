@@ -18,7 +18,7 @@ from etils import epath
 
 from pretrain_jax.errors import ConfigError, UnwritableWorkdir, UserError
 from pretrain_jax.parallel import chips
-from pretrain_jax.train import begin, look, sizes, workdir
+from pretrain_jax.train import begin, look, propose, sizes, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.columns import axes, gib
 from pretrain_jax.train.compose import Design
@@ -98,7 +98,7 @@ def model(config: Any, devices: Sequence[Any], simulated: str) -> tuple[Design, 
 
 def mesh(design: Design) -> tuple[Design, str]:
     """Everything divides."""
-    design.check()
+    propose.check(design)
     split = axes(design.mesh.shape) or "not split"
     return design, f"{len(design.devices)} x {design.device_kind}, {split}"
 
@@ -109,9 +109,11 @@ def memory(design: Design) -> tuple[int, str]:
     if chip is None or chip.memory is None:
         return need, f"about {gib(need)} a device, of an unknown size"
     if need > chip.memory:
+        near = propose.fitting(design, need, chip.memory)
+        should = f". Should fit: {propose.written(near)}" if near else ""
         raise ConfigError(
             f"a device must hold about {gib(need)} and has {gib(chip.memory)}; --mode=compile "
-            "with the same --topology and --search tries what would make it fit"
+            f"with the same --topology and --search tries what would make it fit{should}"
         )
     return need, f"about {gib(need)} of {gib(chip.memory)} a device (--mode=compile knows exactly)"
 
