@@ -25,7 +25,14 @@ class Change:
     """concerns(resolved config as nested dicts)."""
 
 
-CHANGES: tuple[Change, ...] = (Change(2, "rows hold other examples", lambda config: True),)
+CHANGES: tuple[Change, ...] = (
+    Change(2, "rows hold other examples", lambda config: True),
+    Change(
+        3,
+        "sentencepiece puts no space where a long document is read in parts",
+        lambda config: config.get("tokenizer", {}).get("name") == "sentencepiece",
+    ),
+)
 
 
 def since(version: int, config: Mapping[str, Any]) -> list[str]:

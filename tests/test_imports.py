@@ -16,10 +16,10 @@ LEVELS = (
     {"data", "objectives", "models", "optim", "parallel"},
     {"layers", "corruption", "text", "losses"},
     {"batch", "code_version", "cross_entropy", "differences", "ragged", "registry", "child"},
-    {"errors"},
+    {"errors", "progress"},
 )
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}
-HOST = {"data", "text", "corruption", "batch", "ragged", "registry", "child", "errors"}
+HOST = {"data", "text", "corruption", "batch", "ragged", "registry", "child", "errors", "progress"}
 DEVICE_LIBRARIES = {"jax", "jaxlib", "flax", "optax", "orbax"}
 REFUSED_LIBRARIES = {"tensorflow", "torch", "pickle", "cloudpickle", "dill", "marshal", "shelve"}
 REFUSED_CALLS = {"eval", "exec", "compile", "__import__"}

@@ -17,6 +17,7 @@ from pretrain_jax import registry
 from pretrain_jax.data import marks, sources
 from pretrain_jax.data.sources import Document, Shard, Source
 from pretrain_jax.errors import ConfigError, DataError
+from pretrain_jax.progress import progress
 
 SPLITS = ("train", "valid")
 POLICIES = ("auto", "hash", "tail")
@@ -52,13 +53,15 @@ class Corpus:
     @cached_property
     def fingerprint(self) -> str:
         """Over the bytes of the source in their order, and `split`; not over where files lie."""
-        digests = in_threads(methodcaller("digest"), self.source.shards)
+        with progress(f"reading {self.name}"):
+            digests = in_threads(methodcaller("digest"), self.source.shards)
         joined = hashlib.sha256("\n".join([self.policy, *digests]).encode())
         return f"{self.source.label}-{joined.hexdigest()}"
 
     @cached_property
     def tables(self) -> list[Table]:
-        tables = in_threads(partial(survey, marked=bool(self.marks)), self.source.shards)
+        with progress(f"checking the text of {self.name}"):
+            tables = in_threads(partial(survey, marked=bool(self.marks)), self.source.shards)
         if not any(table.sizes.any() for table in tables):
             raise DataError(
                 f"data.source must hold text; {self.name} has {len(self.source.shards)} file(s) "
@@ -92,7 +95,9 @@ class Corpus:
     @cached_property
     def cuts(self) -> list[np.ndarray]:
         """For each shard, int64 [N]: bytes of each document before its tail, a tenth of it."""
-        return in_threads(cut_shard, self.source.shards, self.tables)
+        tables = self.tables
+        with progress(f"holding out text of {self.name}"):
+            return in_threads(cut_shard, self.source.shards, tables)
 
     def sizes(self, half: str, split: str) -> list[np.ndarray]:
         """For each shard, int64 [N]: bytes of each document that belong to `half`."""

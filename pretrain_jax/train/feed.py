@@ -16,6 +16,7 @@ from pretrain_jax.data.arrange import Chunks, Texts
 from pretrain_jax.data.cache import TokenCache, token_cache
 from pretrain_jax.data.pairs import Pairs
 from pretrain_jax.errors import DataError
+from pretrain_jax.progress import progress
 from pretrain_jax.train.compose import Design
 from pretrain_jax.train.options import Phase
 from pretrain_jax.train.sources import Source, obtain_tokenizer, open_sources
@@ -55,10 +56,11 @@ class Feed:
         for half in ("train", "valid"):
             for source in sources:
                 feed.cache(source, half)
-        for seq_len in {phase.seq_len for phase in design.phases}:
-            feed.stream("train", seq_len)
-        feed.stream("valid", design.data.seq_len)
-        _ = feed.eval_rows
+        with progress("planning rows"):
+            for seq_len in {phase.seq_len for phase in design.phases}:
+                feed.stream("train", seq_len)
+            feed.stream("valid", design.data.seq_len)
+            _ = feed.eval_rows
         return feed
 
     @property
@@ -200,21 +202,22 @@ class Feed:
     def yardsticks(self) -> dict[str, float]:
         """Nats a predicted text token of the baselines, on exactly the tokens of evaluation."""
         ends = self.ends(self.design.objective.arrange(self.design.data.seq_len))
-        counts = yardsticks.count(
-            [
-                (self.cache(source, "train"), rate)
-                for source, rate in zip(self.sources, self.train_rates, strict=True)
-            ],
-            vocab_size=self.tokenizer.size,
-            begin=ends["begin"],
-            end=ends["end"],
-        )
-        scores = yardsticks.score(
-            self.design.objective.yardsticks,
-            counts=counts,
-            batches=self.eval_batches(),
-            special=self.tokenizer.special,
-        )
+        with progress("counting tokens for the yardsticks"):
+            counts = yardsticks.count(
+                [
+                    (self.cache(source, "train"), rate)
+                    for source, rate in zip(self.sources, self.train_rates, strict=True)
+                ],
+                vocab_size=self.tokenizer.size,
+                begin=ends["begin"],
+                end=ends["end"],
+            )
+            scores = yardsticks.score(
+                self.design.objective.yardsticks,
+                counts=counts,
+                batches=self.eval_batches(),
+                special=self.tokenizer.special,
+            )
         return {f"yardstick/{name}": value for name, value in scores.items()}
 
     @cached_property
