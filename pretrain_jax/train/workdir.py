@@ -124,8 +124,10 @@ def probe(path: epath.Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / f".probe-{socket.gethostname()}-{os.getpid()}"
-        probe.write_text("can this be written?")
-        probe.unlink()
+        try:
+            probe.write_text("can this be written?")
+        finally:
+            probe.unlink(missing_ok=True)
     except Exception as error:
         reason = getattr(error, "strerror", None) or str(error) or repr(error)
         raise UnwritableWorkdir(
