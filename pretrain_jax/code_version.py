@@ -59,6 +59,11 @@ CHANGES: tuple[Change, ...] = (
         "muon updates the other parameters with AdamW and corrects no bias inside Nesterov",
         lambda config: config.get("optimizer", {}).get("name") == "muon",
     ),
+    Change(
+        3,
+        "sentencepiece puts no space where a long document is read in parts",
+        lambda config: config.get("tokenizer", {}).get("name") == "sentencepiece",
+    ),
 )
 
 

@@ -20,13 +20,14 @@ from pretrain_jax.errors import ConfigError, shown
 
 
 def names(folder: str) -> list[str]:
-    """The names a config may use for a folder of the package.
+    """The names a config may use for a folder of the package; files with "_" in front are shared.
 
     >>> "causal_lm" in names("objectives")
     True
     """
     package = importlib.import_module(f"pretrain_jax.{folder}")
-    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    found = (module.name for module in pkgutil.iter_modules(package.__path__))
+    return sorted(name for name in found if not name.startswith("_"))
 
 
 def load(folder: str, name: str, key: str) -> ModuleType:

@@ -37,6 +37,16 @@ class Tokenizer(ABC):
     def encode(self, text: str) -> np.ndarray:
         """int32 [n] ids of `text`, without special ids."""
 
+    def encode_on(self, text: str, before: str) -> np.ndarray:
+        """`encode` of the part of a text that stands behind the character `before`."""
+        del before
+        return self.encode(text)
+
+    def unknown_bytes(self, text: str) -> int:
+        """UTF-8 bytes of `text` that its ids do not stand for: those that became `unk`."""
+        del text
+        return 0
+
     @abstractmethod
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """Text of `ids`; special ids are left out; invalid UTF-8 becomes U+FFFD."""

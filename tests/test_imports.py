@@ -17,12 +17,12 @@ LEVELS = (
     {"layers", "corruption", "text", "losses"},
     {"batch", "code_version", "cross_entropy", "differences", "ragged", "registry", "child"}
     | {"ending", "ranges", "seeds", "tokenizer"},
-    {"errors"},
+    {"errors", "progress"},
 )
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 HOST = {
     *("data", "text", "corruption", "batch", "ragged", "registry", "child", "errors"),
-    "tokenizer",
+    *("progress", "tokenizer"),
 }
 DEVICE_LIBRARIES = {"jax", "jaxlib", "flax", "optax", "orbax"}
 REFUSED_LIBRARIES = {"tensorflow", "torch", "pickle", "cloudpickle", "dill", "marshal", "shelve"}

@@ -17,6 +17,7 @@ from pretrain_jax import registry
 from pretrain_jax.data import marks, sources
 from pretrain_jax.data.sources import Document, Shard, Source
 from pretrain_jax.errors import ConfigError, DataError
+from pretrain_jax.progress import progress
 
 SPLITS = ("train", "valid")
 POLICIES = ("auto", "hash", "tail")
@@ -77,7 +78,9 @@ class Corpus:
     def fingerprint(self) -> str:
         """Over the bytes of the source in their order, and `split`; not over where files lie."""
         by_text = self.marks == "targets" or (self.marks == "spans" and self.policy != "hash")
-        parts = [f"{self.policy} by text" if by_text else self.policy, *self.digests]
+        with progress(f"reading {self.name}"):
+            digests = self.digests
+        parts = [f"{self.policy} by text" if by_text else self.policy, *digests]
         if self.policy == "auto":
             parts += sorted(digest for peer in self.peers for digest in peer.digests)
         joined = hashlib.sha256("\n".join(parts).encode())
@@ -85,7 +88,8 @@ class Corpus:
 
     @cached_property
     def tables(self) -> list[Table]:
-        tables = in_threads(survey, self.source.shards)
+        with progress(f"checking the text of {self.name}"):
+            tables = in_threads(survey, self.source.shards)
         if not any(table.sizes.any() for table in tables):
             raise DataError(
                 f"data.source must hold text; {self.name} has {len(self.source.shards)} file(s) "
@@ -124,7 +128,9 @@ class Corpus:
     @cached_property
     def cuts(self) -> list[np.ndarray]:
         """For each shard, int64 [N]: bytes of each document before its tail, a tenth of it."""
-        return in_threads(cut_shard, self.source.shards, self.tables)
+        tables = self.tables
+        with progress(f"holding out text of {self.name}"):
+            return in_threads(cut_shard, self.source.shards, tables)
 
     def sizes(self, half: str, split: str) -> list[np.ndarray]:
         """For each shard, int64 [N]: bytes of each document that belong to `half`."""

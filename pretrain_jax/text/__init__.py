@@ -21,6 +21,7 @@ from etils import epath
 
 from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError, DataError, InputMissing
+from pretrain_jax.progress import progress
 from pretrain_jax.tokenizer import NAMED as NAMED
 from pretrain_jax.tokenizer import Tokenizer as Tokenizer
 from pretrain_jax.tokenizer import table as table
@@ -84,7 +85,8 @@ def _train(
     draft.mkdir(parents=True)
     options, vocab_size = note["options"], note["vocab_size"]
     try:
-        module.train(_corpus(texts()), draft, vocab_size=vocab_size, **options)
+        with progress(f"learning a {note['name']} vocabulary"):
+            module.train(_corpus(texts()), draft, vocab_size=vocab_size, **options)
         tokenizer = _fits(
             module.load(draft, **options),
             vocab_size,
@@ -146,29 +148,6 @@ def _fits(tokenizer: Tokenizer, vocab_size: int, what: str) -> Tokenizer:
             f"and model.vocab_size is {vocab_size}; set model.vocab_size={tokenizer.size} or more"
         )
     return tokenizer
-
-
-def check_needs(tokenizer: Tokenizer, needs: Sequence[str], sentinels: int, what: str) -> None:
-    """Raises ConfigError unless a tokenizer has the special ids `needs` and so many sentinels."""
-    lacking = [name for name in needs if name not in tokenizer.named]
-    if lacking:
-        found = ", ".join(f"{name} {i}" for name, i in tokenizer.named.items()) or "none"
-        added = " and ".join(map(tokenizer.remedy, lacking))
-        raise ConfigError(
-            f"{what} needs a tokenizer with the special ids {', '.join(needs)}; this one has no "
-            f"{' and no '.join(lacking)} (it has {found}). Leave tokenizer.path empty: what is "
-            f"trained on the run's own corpus has them all. Or give the vocabulary {added} (and "
-            "raise model.vocab_size). Or take RoBERTa's, which has them all: tokenizer.name="
-            "byte_bpe and tokenizer.path=a folder with encoder.json, vocab.bpe and dict.txt"
-        )
-    more = sentinels - len(tokenizer.sentinels)
-    if more > 0:
-        raise ConfigError(
-            f"{what} may need {sentinels} sentinels (<extra_id_0> and on) in one example; this "
-            f"tokenizer has {len(tokenizer.sentinels)}. Set tokenizer.sentinels={sentinels} (they "
-            f"are new ids: model.vocab_size must be {tokenizer.size + more} or more) and start in "
-            "a new --workdir; or lower data.seq_len"
-        )
 
 
 def well_formed(text: str) -> str:

@@ -13,7 +13,7 @@ same folder, fairseq's dict.txt: <s> 0, <pad> 1, </s> 2, <unk> 3, the lines of d
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -51,6 +51,10 @@ SPELLINGS = {
 }
 TRAIN_CHARACTERS = 50_000_000
 """Training reads this much of the corpus: more text hardly changes the merges."""
+LONGEST_RUN = 1024
+"""Characters; longer runs without a space, or of nothing else, are cut for training. A merge looks
+at all of a word, so the time grows with the square of its length."""
+RUN = re.compile(rf"(?<!\S)\S{{{LONGEST_RUN},}}|(?<!\s)\s{{{LONGEST_RUN},}}")
 
 
 def _byte_alphabet() -> dict[str, int]:
@@ -188,7 +192,8 @@ def train(
             f"model.vocab_size must hold 256 bytes, {len(SPECIALS)} special ids and tokenizer."
             f"sentinels={sentinels}, {vocab_size - room + 256} in all; received {vocab_size}"
         )
-    model = child.call(learn, texts=list(take(texts, TRAIN_CHARACTERS)), size=room)
+    parts = [part for text in take(texts, TRAIN_CHARACTERS) for part in _cut_long_runs(text)]
+    model = child.call(learn, texts=parts, size=room)
     encoder = model["vocab"]
     for special in SPECIALS:
         encoder[special] = len(encoder)
@@ -209,6 +214,16 @@ def learn(texts: list[str], size: int) -> dict[str, Any]:
     )
     tokenizer.train_from_iterator(texts, trainer)
     return json.loads(tokenizer.to_str())["model"]
+
+
+def _cut_long_runs(text: str) -> Iterator[str]:
+    """`text` in parts, cut inside runs that are longer than LONGEST_RUN and nowhere else."""
+    at = 0
+    for run in RUN.finditer(text):
+        for cut in range(run.start() + LONGEST_RUN, run.end(), LONGEST_RUN):
+            yield text[at:cut]
+            at = cut
+    yield text[at:]
 
 
 def _spelling(token: bytes) -> str:

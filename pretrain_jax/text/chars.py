@@ -43,6 +43,11 @@ class Chars(Tokenizer):
     def encode(self, text: str) -> np.ndarray:
         return self._ids[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)]
 
+    def unknown_bytes(self, text: str) -> int:
+        ids = self.encode(text).tolist()
+        lost = (character for character, i in zip(text, ids, strict=True) if i == self.unk)
+        return len("".join(lost).encode("utf-8", "surrogatepass"))
+
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The unknown character is written as U+FFFD."""
         n = len(self._characters)

@@ -46,6 +46,9 @@ class SentencePiece(Tokenizer):
         _make_control(model, own)
         serialized = model.SerializeToString(deterministic=True)
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=serialized)
+        self._collapses = model.normalizer_spec.remove_extra_whitespaces
+        model.normalizer_spec.add_dummy_prefix = False
+        self._within = sentencepiece.SentencePieceProcessor(model_proto=model.SerializeToString())
         appended = max(sentinels - len(own), 0)
         self.size = len(spellings) + appended
         self.sentinels = own + sentinel_ids(self.size, appended)
@@ -79,6 +82,25 @@ class SentencePiece(Tokenizer):
 
     def encode(self, text: str) -> np.ndarray:
         return self._processor.encode(well_formed(text), return_type="numpy")
+
+    def encode_on(self, text: str, before: str) -> np.ndarray:
+        """Models put a space in front of a text, which has no place inside of one.
+
+        Where white space is collapsed, it stands for what was there and is left out at both ends.
+        """
+        spaced = self._collapses and (before.isspace() or text[:1].isspace())
+        if not before or spaced:
+            return self.encode(text)
+        return self._within.encode(well_formed(text), return_type="numpy")
+
+    def unknown_bytes(self, text: str) -> int:
+        found = 0
+        for line in well_formed(text).split(
+            "\n"
+        ):  # objects for every piece of a long text are many
+            pieces = self._processor.encode(line, return_type="proto").pieces
+            found += sum(len(p.surface.encode()) for p in pieces if p.id == self.unk)
+        return found
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         ids = np.asarray(ids, np.int64)

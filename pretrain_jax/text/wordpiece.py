@@ -1,15 +1,8 @@
 """WordPiece as BERT has it: vocab.txt, one piece a line, "##" before a piece inside a word.
 
-Of a published vocabulary, normalization and splitting are BERT's (google-research/bert,
-tokenization.py): control characters out, Chinese characters and punctuation words of their own, and
-with `lower_case` lower case without accents.
-
-A vocabulary that is learned here has splitting.json beside vocab.txt. Then scripts that put no
-space between words are split into characters, each with its marks, as BERT splits Chinese; longer
-words are cut at CUT characters; and accents are taken from Latin, Greek and Cyrillic letters only,
-for elsewhere such marks are vowels and tones.
-
-It cannot be undone: `decode` puts one space between words. A word starts at a piece without "##".
+A published vocabulary is normalized and split as BERT does it. One that is learned here splits
+scripts without spaces, too (_splitting.py), and has splitting.json beside vocab.txt. Neither can be
+undone: `decode` puts one space between words. A word starts at a piece without "##".
 """
 
 import json
@@ -21,11 +14,20 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import tokenizers
 from etils import epath
-from tokenizers import normalizers, pre_tokenizers
+from tokenizers import normalizers
 
 from pretrain_jax import child
 from pretrain_jax.errors import ConfigError, DataError
-from pretrain_jax.text import Tokenizer, digest, read, sentinel_ids, table, take, well_formed
+from pretrain_jax.text import (
+    Tokenizer,
+    _splitting,
+    digest,
+    read,
+    sentinel_ids,
+    table,
+    take,
+    well_formed,
+)
 
 FILE = "vocab.txt"
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[BOS]", "[EOS]")
@@ -40,17 +42,8 @@ LEAST, MOST = 1 / 4, 3 / 4
 FEWEST = 14
 """Ids below which nothing can be learned: the special ones, and some letters twice."""
 
-# How vocabularies that are learned here split text; splitting.json holds it.
-# Unicode's line break classes SA and ID, Javanese and Balinese. Tibetan has a mark between
-# syllables, at which BERT splits.
-UNSPACED = (
-    "Han Hiragana Katakana Bopomofo Yi Tangut Nushu Thai Lao Khmer Myanmar Tai_Le New_Tai_Lue "
-    "Tai_Tham Tai_Viet Ahom Javanese Balinese"
-).split()
-ACCENTED = ("Latin", "Greek", "Cyrillic")
-CUT = 100
 SPLITTING_FILE = "splitting.json"
-SPLITTING = {"accents_of": list(ACCENTED), "characters_of": UNSPACED, "longest_word": CUT}
+"""Beside a vocabulary that was learned here: how it splits text."""
 
 # Long texts are encoded in parts, which keeps memory flat; BERT splits at these characters too.
 PART = 1 << 16
@@ -81,12 +74,12 @@ class WordPiece(Tokenizer):
         self._pieces = pieces
         inside = (piece.startswith("##") for piece in [*pieces, *[""] * sentinels])
         self._word_starts = table(not piece for piece in inside)
-        self._tokenizer = _every_script(lower_case) if every_script else _bert(lower_case)
         self._token_bytes = table(map(self._size, range(self.size)), np.int32)
+        self._tokenizer = (_splitting.every_script if every_script else _splitting.bert)(lower_case)
         self._tokenizer.model = tokenizers.models.WordPiece(
             ids, unk_token="[UNK]", max_input_chars_per_word=LONGEST_WORD
         )
-        splitting = [SPLITTING] if every_script else []
+        splitting = [_splitting.OPTIONS] if every_script else []
         self.fingerprint = digest(
             "wordpiece", pieces, lower_case, LONGEST_WORD, sentinels, *splitting
         )
@@ -95,6 +88,14 @@ class WordPiece(Tokenizer):
         encode = self._tokenizer.encode_batch_fast
         parts = _parts(well_formed(text))
         return np.concatenate([np.array(encode([part])[0].ids, np.int32) for part in parts])
+
+    def unknown_bytes(self, text: str) -> int:
+        found = 0
+        for part in _parts(well_formed(text)):
+            (encoded,) = self._tokenizer.encode_batch([part])
+            places = zip(encoded.ids, encoded.offsets, strict=True)
+            found += sum(len(part[a:b].encode()) for i, (a, b) in places if i == self.unk)
+        return found
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         special = self.special
@@ -151,11 +152,11 @@ def _splits_every_script(path: epath.Path) -> bool:
         found = json.loads(file.read_bytes())
     except (ValueError, RecursionError):
         found = None
-    if found != SPLITTING:
+    if found != _splitting.OPTIONS:
         raise DataError(
             f"{file} must be as it is written beside a vocabulary that is learned, "
-            f"{json.dumps(SPLITTING)}; it says otherwise. Restore it, or take it away where "
-            f"{FILE} was made for BERT's own splitting"
+            f"{json.dumps(_splitting.OPTIONS)}; it says otherwise. Restore it, or take it "
+            f"away where {FILE} was made for BERT's own splitting"
         )
     return True
 
@@ -186,7 +187,7 @@ def train(
             f"{vocab_size}"
         )
     strings = list(take(texts, TRAIN_CHARACTERS))
-    splitter = _every_script(lower_case)
+    splitter = _splitting.every_script(lower_case)
     counts = _characters(splitter, strings)
     forms = {character: _forms(splitter, character) for character in counts}
     kept = _first(counts, forms, room - len(SPECIALS))
@@ -205,7 +206,7 @@ def train(
             pieces += forms[character]
     folder = epath.Path(directory)
     (folder / FILE).write_bytes("".join(f"{piece}\n" for piece in pieces).encode())
-    (folder / SPLITTING_FILE).write_text(json.dumps(SPLITTING) + "\n")
+    (folder / SPLITTING_FILE).write_text(json.dumps(_splitting.OPTIONS) + "\n")
 
 
 def learn(
@@ -220,7 +221,7 @@ def learn(
 
     A word ends at an unknown character: nothing is learned across it.
     """
-    tokenizer = _every_script(lower_case)
+    tokenizer = _splitting.every_script(lower_case)
     if unknown:
         any_of = "".join(f"\\x{{{ord(character):x}}}" for character in unknown)
         tokenizer.normalizer = normalizers.Sequence(
@@ -236,41 +237,6 @@ def learn(
     tokenizer.train_from_iterator(texts, trainer)
     ids = tokenizer.get_vocab()
     return sorted(ids, key=ids.__getitem__)
-
-
-def _bert(lower_case: bool) -> tokenizers.Tokenizer:
-    """BERT's normalization and splitting into words, before any vocabulary."""
-    splitter = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token="[UNK]"))
-    splitter.normalizer = normalizers.BertNormalizer(
-        clean_text=True, handle_chinese_chars=True, strip_accents=lower_case, lowercase=lower_case
-    )
-    splitter.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    return splitter
-
-
-def _every_script(lower_case: bool) -> tokenizers.Tokenizer:
-    """The splitting of vocabularies that are learned here."""
-    splitter = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token="[UNK]"))
-    cleaned = normalizers.BertNormalizer(
-        clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=lower_case
-    )
-    accents = tokenizers.Regex(f"(?<={_any_of(ACCENTED)})\\p{{Mn}}+")
-    unaccented = [normalizers.NFD(), normalizers.Replace(accents, ""), normalizers.NFC()]
-    splitter.normalizer = normalizers.Sequence([cleaned, *(unaccented if lower_case else [])])
-    split = pre_tokenizers.Split
-    splitter.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            split(tokenizers.Regex(f"{_any_of(UNSPACED)}\\p{{M}}*"), "isolated"),
-            pre_tokenizers.BertPreTokenizer(),
-            split(tokenizers.Regex(f".{{{CUT}}}"), "isolated"),
-        ]
-    )
-    return splitter
-
-
-def _any_of(scripts: Iterable[str]) -> str:
-    """A pattern of one character of these scripts."""
-    return "[" + "".join(f"\\p{{{script}}}" for script in scripts) + "]"
 
 
 def _characters(splitter: tokenizers.Tokenizer, strings: Iterable[str]) -> Counter[str]:

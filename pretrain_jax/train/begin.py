@@ -13,7 +13,8 @@ from etils import epath
 from pretrain_jax import code_version
 from pretrain_jax.errors import ConfigError, DataError, UnwritableWorkdir, WorkdirMismatch
 from pretrain_jax.parallel.hosts import A_DAY, Hosts
-from pretrain_jax.train import propose, sections, workdir
+from pretrain_jax.progress import progress
+from pretrain_jax.train import leftovers, propose, sections, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.compose import Design, fix_schedule
 from pretrain_jax.train.feed import Feed
@@ -34,6 +35,7 @@ def claimed(directory: str, hosts: Hosts) -> Iterator[epath.Path]:
         with hosts.together("the workdir"):
             if hosts.first:
                 path = stack.enter_context(workdir.claim(directory))
+                leftovers.clear(path)
         hosts.agree("workdir", workdir.owner(path), UnwritableWorkdir, SHARED_WORKDIR)
         yield path
 
@@ -143,14 +145,16 @@ def start(
 ) -> tuple[int, TrainState]:
     """The state of a checkpoint, or a fresh one (from `init_from`, where it is set)."""
     if step is None:
-        state = design.init_state()
+        with progress("making the first state"):
+            state = design.init_state()
         if design.config.init_from:
             state = state.replace(params=params_of(design, design.config.init_from, hosts))
         return 0, state
     with hosts.together("the checkpoint"):  # before any of them reads, for reading waits for all
         checkpoints.compare(step, design.abstract_state)
     log.info("going on from step %d", step)
-    return step, checkpoints.restore(step, design.abstract_state)
+    with progress("reading the checkpoint"):
+        return step, checkpoints.restore(step, design.abstract_state)
 
 
 def params_of(design: Design, source: str, hosts: Hosts) -> Any:

@@ -17,6 +17,7 @@ from pretrain_jax.data.cache import TokenCache, token_cache
 from pretrain_jax.data.pairs import Pairs
 from pretrain_jax.data.scored import Scored
 from pretrain_jax.errors import DataError
+from pretrain_jax.progress import progress
 from pretrain_jax.train.compose import Design
 from pretrain_jax.train.options import Phase
 from pretrain_jax.train.sources import Source, obtain_tokenizer, open_sources
@@ -56,10 +57,11 @@ class Feed:
         for half in ("train", "valid"):
             for source in sources:
                 feed.cache(source, half)
-        for seq_len in {phase.seq_len for phase in design.phases}:
-            feed.stream("train", seq_len)
-        feed.stream("valid", design.data.seq_len)
-        _ = feed.eval_rows
+        with progress("planning rows"):
+            for seq_len in {phase.seq_len for phase in design.phases}:
+                feed.stream("train", seq_len)
+            feed.stream("valid", design.data.seq_len)
+            _ = feed.eval_rows
         for said in feed.cautions:
             log.warning("%s", said)
         return feed
@@ -225,21 +227,22 @@ class Feed:
         """Both, from one pass over the rows."""
         objective, scored = self.design.objective, Scored()
         ends = self.ends(objective.arrange(self.design.data.seq_len))
-        counts = yardsticks.count(
-            [
-                (self.cache(source, "train"), rate)
-                for source, rate in zip(self.sources, self.train_rates, strict=True)
-            ],
-            vocab_size=self.tokenizer.size,
-            begin=ends["begin"],
-            end=ends["end"],
-        )
-        scores = yardsticks.score(
-            objective.yardsticks,
-            counts=counts,
-            batches=scored.watch(self.eval_batches(), self.tokenizer, ends.values()),
-            special=self.tokenizer.unscored,
-        )
+        with progress("counting tokens for the yardsticks"):
+            counts = yardsticks.count(
+                [
+                    (self.cache(source, "train"), rate)
+                    for source, rate in zip(self.sources, self.train_rates, strict=True)
+                ],
+                vocab_size=self.tokenizer.size,
+                begin=ends["begin"],
+                end=ends["end"],
+            )
+            scores = yardsticks.score(
+                objective.yardsticks,
+                counts=counts,
+                batches=scored.watch(self.eval_batches(), self.tokenizer, ends.values()),
+                special=self.tokenizer.unscored,
+            )
         return scored, {f"yardstick/{name}": value for name, value in scores.items()}
 
     def prompt(self, tokens: int = 32) -> np.ndarray:

@@ -16,6 +16,7 @@ from typing import Any
 import jax
 from etils import epath
 
+from pretrain_jax.data.unknown import Unknown
 from pretrain_jax.errors import ConfigError, UnwritableWorkdir, UserError
 from pretrain_jax.parallel import chips
 from pretrain_jax.train import begin, look, propose, sizes, workdir
@@ -170,7 +171,11 @@ def data(
 
 
 def tokenizer(feed: Feed) -> tuple[Feed, str]:
-    """Whose it is."""
+    """Whose it is, and how much of the text it loses; much is no fault that stops a run."""
     section = feed.design.config.tokenizer
     origin = section.path or "trained on the run's own corpus"
-    return feed, f"{section.name}, {feed.tokenizer.size:,} ids, {origin}"
+    said = f"{section.name}, {feed.tokenizer.size:,} ids, {origin}"
+    if feed.tokenizer.unk is not None:
+        caches = {cache.folder: cache for s in feed.sources for cache in [feed.cache(s, "train")]}
+        said += f"; {sum((cache.unknown for cache in caches.values()), Unknown())}"
+    return feed, said

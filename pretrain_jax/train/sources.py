@@ -14,6 +14,7 @@ from pretrain_jax.data.overlap import agree
 from pretrain_jax.errors import WorkdirMismatch
 from pretrain_jax.objectives import Objective
 from pretrain_jax.train.compose import Design
+from pretrain_jax.train.needs import check_needs
 from pretrain_jax.train.options import DataOptions
 
 
@@ -65,7 +66,7 @@ def obtain_tokenizer(
     longest = max(design.seq_lens)
     for source, member in zip(sources, design.members, strict=True):
         of, what = source.objective, f"objective {member.name}"
-        text.check_needs(tokenizer, of.needs, of.sentinels(longest), what)
+        check_needs(tokenizer, of.needs, of.sentinels(longest), what)
     return tokenizer
 
 

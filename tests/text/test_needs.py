@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pretrain_jax.errors import ConfigError, DataError
-from pretrain_jax.text import Tokenizer, byte_bpe, check_needs, wordpiece
+from pretrain_jax.text import Tokenizer, byte_bpe, wordpiece
+from pretrain_jax.train.needs import check_needs
 
 NEEDS = ("pad", "bos", "eos", "mask", "cls", "sep")
 
