@@ -41,9 +41,18 @@ def _by_words(config: Mapping[str, Any]) -> bool:
     )
 
 
+def _joined(config: Mapping[str, Any]) -> bool:
+    """Whether rows run from one document into the next."""
+    crosses = config.get("data", {}).get("cross_documents", False)
+    return crosses and any(o.get("name") == "causal_lm" for o in _objectives(config))
+
+
 CHANGES: tuple[Change, ...] = (
     Change(2, "rows hold other examples", lambda config: True),
     Change(3, "noise by words takes stretches of text that has no spaces", _by_words),
+    Change(
+        3, "documents that a row crosses follow one another, with an end token between", _joined
+    ),
 )
 
 

@@ -65,3 +65,10 @@ def test_noise_by_words_concerns_those_who_draw_it(objective):
     assert any("by words" in what for what in concerned(main, mixture=mixture)) == found
     assert not any("by words" in w for w in concerned(main, mixture=mixture[1:]))
     assert any("by words" in what for what in concerned({"name": "span_boundary"}))
+
+
+def test_rows_across_documents_concern_those_who_predict_what_comes_next():
+    causal, masked = {"name": "causal_lm"}, {"name": "masked_lm", "noise": "tokens"}
+    assert len(concerned(causal, cross_documents=True)) == 1
+    assert concerned(causal) == concerned(causal, cross_documents=False) == []
+    assert concerned(masked, cross_documents=True) == []

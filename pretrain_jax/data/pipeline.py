@@ -27,7 +27,7 @@ Batch = dict[str, np.ndarray]
 
 
 class Examples(Protocol):
-    """Raw examples: Chunks or Texts (arrange.py), or Pairs (pairs.py)."""
+    """Raw examples: Chunks, Joined or Texts (arrange.py), or Pairs (pairs.py)."""
 
     cache: TokenCache
     length: np.ndarray

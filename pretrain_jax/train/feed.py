@@ -12,18 +12,18 @@ from etils import epath
 
 from pretrain_jax import registry, text
 from pretrain_jax.data import mixing, pipeline, yardsticks
-from pretrain_jax.data.arrange import Chunks, Texts
+from pretrain_jax.data.arrange import Chunks, Joined, Texts
 from pretrain_jax.data.cache import TokenCache, token_cache
 from pretrain_jax.data.pairs import Pairs
 from pretrain_jax.data.scored import Scored
-from pretrain_jax.errors import DataError
+from pretrain_jax.errors import ConfigError, DataError
 from pretrain_jax.train.compose import Design
 from pretrain_jax.train.options import Phase
 from pretrain_jax.train.sources import Source, obtain_tokenizer, open_sources
 
 log = logging.getLogger(__name__)
 Batches = Generator[pipeline.Batch, None, None]
-ARRANGEMENTS = {"chunks": Chunks, "pairs": Pairs, "texts": Texts}
+ARRANGEMENTS = {"chunks": Chunks, "joined": Joined, "pairs": Pairs, "texts": Texts}
 
 
 @dataclass(frozen=True)
@@ -136,10 +136,15 @@ class Feed:
     def _examples(self, source: Source, half: str, seq_len: int) -> Any:
         """The raw examples of one source, arranged as its objective wants them."""
         objective = source.objective
-        arrangement = registry.pick(ARRANGEMENTS, objective.arrangement, "arrangement")
-        options = objective.arrange(seq_len)
-        if objective.arrangement == "chunks":
+        options, name = objective.arrange(seq_len), objective.arrangement
+        if name == "chunks":
+            joined = self.design.data.cross_documents and bool(options["begin"] or options["end"])
             options |= self.ends(options)
+            if joined:
+                name = "joined"
+                del options["overlap"]
+                check_boundary(options)
+        arrangement = registry.pick(ARRANGEMENTS, name, "arrangement")
         if objective.arrangement == "pairs":
             # Held-out pairs are the same for every seed.
             options |= {"seed": self.design.config.seed if half == "train" else pipeline.EVAL_SEED}
@@ -248,3 +253,13 @@ class Feed:
             first = next(batches)
         example = first["tokens"][0][first["segments"][0] == 1]
         return example[: min(tokens, max(1, len(first["tokens"][0]) // 2))]
+
+
+def check_boundary(ends: Mapping[str, Any]) -> None:
+    """Raises ConfigError where no id can stand between documents that are read as one text."""
+    if ends["begin"] is None and ends["end"] is None:
+        raise ConfigError(
+            "data.cross_documents needs an id between documents, and this tokenizer has neither a "
+            "begin nor an end id. Leave tokenizer.path empty: what is trained on the run's own "
+            "corpus has both. Or set data.cross_documents=False"
+        )
