@@ -11,6 +11,7 @@ import numpy as np
 from etils import epath
 
 from pretrain_jax import registry, text
+from pretrain_jax.batch import is_text
 from pretrain_jax.data import mixing, pipeline, yardsticks
 from pretrain_jax.data.arrange import Chunks, Joined, Texts
 from pretrain_jax.data.cache import TokenCache, token_cache
@@ -23,6 +24,8 @@ from pretrain_jax.train.sources import Source, obtain_tokenizer, open_sources
 
 log = logging.getLogger(__name__)
 Batches = Generator[pipeline.Batch, None, None]
+ROWS_COUNTED = 64
+"""Rows of each member of a mixture whose predictions are counted."""
 ARRANGEMENTS = {"chunks": Chunks, "joined": Joined, "pairs": Pairs, "texts": Texts}
 
 
@@ -232,8 +235,8 @@ class Feed:
         ends = self.ends(objective.arrange(self.design.data.seq_len))
         counts = yardsticks.count(
             [
-                (self.cache(source, "train"), rate)
-                for source, rate in zip(self.sources, self.train_rates, strict=True)
+                (self.cache(source, "train"), share)
+                for source, share in zip(self.sources, self.token_shares(), strict=True)
             ],
             vocab_size=self.tokenizer.size,
             begin=ends["begin"],
@@ -246,6 +249,21 @@ class Feed:
             special=self.tokenizer.unscored,
         )
         return scored, {f"yardstick/{name}": value for name, value in scores.items()}
+
+    def token_shares(self) -> list[float]:
+        """What each member of a mixture has of the predicted text tokens: its rate, which is of
+        rows, times the tokens that its first rows hold on average."""
+        stream = self.stream("train", self.design.data.seq_len)
+        if len(stream.members) == 1:
+            return [1.0]
+        shares = []
+        for number, member in enumerate(stream.members):
+            rows = np.arange(min(len(member.rows), ROWS_COUNTED))
+            fields, _ = member.take(rows, pipeline.EVAL_SEED, number)
+            flat = {name: fields[name].values for name in ("targets", "weights")}
+            found = is_text(flat, self.tokenizer.unscored).sum()
+            shares.append(member.rate * max(int(found), 1) / len(rows))
+        return shares
 
     def prompt(self, tokens: int = 32) -> np.ndarray:
         """int32 [up to `tokens`]: the beginning of the first held-out example."""
