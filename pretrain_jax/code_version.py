@@ -41,6 +41,11 @@ def _by_words(config: Mapping[str, Any]) -> bool:
     )
 
 
+def _iid(config: Mapping[str, Any]) -> bool:
+    """Whether single tokens are corrupted, T5's first objectives."""
+    return any(o.get("name") == "iid_denoising" for o in _objectives(config))
+
+
 def _joined(config: Mapping[str, Any]) -> bool:
     """Whether rows run from one document into the next."""
     crosses = config.get("data", {}).get("cross_documents", False)
@@ -53,6 +58,7 @@ CHANGES: tuple[Change, ...] = (
     Change(
         3, "documents that a row crosses follow one another, with an end token between", _joined
     ),
+    Change(3, "iid_denoising corrupts each token for itself, not a fixed number of them", _iid),
 )
 
 

@@ -240,7 +240,7 @@ def test_yardsticks_score_the_tokens_of_the_objective(name):
     counts = np.bincount(np.concatenate([toys.text(62, seed) for seed in range(4)]))
     heard = np.zeros(VOCAB.size)
     heard[: len(counts)] = counts
-    counts = yardsticks.Counts(heard, np.array([VOCAB.bos * VOCAB.size + 7]), np.ones(1))
+    counts = yardsticks.Counts(heard, np.array([2 * VOCAB.size + 7]), np.ones(1))
     scores = yardsticks.score(how.yardsticks, counts=counts, batches=[host], special=VOCAB.special)
     assert len(scores) == len(how.yardsticks)
     assert all(np.isfinite(score) and score > 0 for score in scores.values())
