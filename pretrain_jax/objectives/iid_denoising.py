@@ -16,8 +16,8 @@ standard deviation of 8. What a row has room for is planned before anything is d
 is held within SPREAD = 2.5 standard deviations of its mean, 56 to 97 of 511; 1.2 % of texts would
 have had others. A short text may have none. In "spans", sentinels in the targets stand for what is
 between the spans, and so number it: T5's nonnoise_span_to_unique_sentinel. A text that ends in
-noise has no closing sentinel, and one that begins with noise begins its targets without one, so that
-their k-th sentinel is the (k + 1)-th of the inputs.
+noise has no closing sentinel. One that begins with noise begins its targets without a sentinel:
+behind the first one they have what the second one of the inputs stands for.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,6 @@ from pretrain_jax.errors import ConfigError
 from pretrain_jax.objectives import Objective
 from pretrain_jax.objectives.masked_lm import text_ids
 from pretrain_jax.ragged import Fields, Ragged, around
-
 
 SPREAD = 2.5
 """Standard deviations: at T5's 512 inputs, its 100 sentinels are enough for "spans"."""
@@ -160,8 +159,8 @@ def alone(texts, drawn, vocab, uniform, replaced, random):
 
 
 def bounds_of_spans(n: Any, fewest: Any, most: Any) -> tuple[Any, Any, Any]:
-    """`Style.bounds` of "spans". `count` tokens of noise lie in count runs at most, between count + 1
-    runs of the rest, and no text has more runs than tokens."""
+    """`Style.bounds` of "spans": noise of k tokens lies in k runs at most, between k + 1 runs of
+    the rest, and no text has more runs than tokens."""
     runs = np.minimum(2 * most + 1, n)
     return np.minimum(n, 2 * (n - fewest) + 1), runs, n + runs
 
