@@ -47,6 +47,17 @@ def _marked_apart(config: Mapping[str, Any]) -> bool:
     return bool(data.get("target_key") or (data.get("spans_key") and data["split"] != "hash"))
 
 
+def _iid(config: Mapping[str, Any]) -> bool:
+    """Whether single tokens are corrupted, T5's first objectives."""
+    return any(o.get("name") == "iid_denoising" for o in _objectives(config))
+
+
+def _joined(config: Mapping[str, Any]) -> bool:
+    """Whether rows run from one document into the next."""
+    crosses = config.get("data", {}).get("cross_documents", False)
+    return crosses and any(o.get("name") == "causal_lm" for o in _objectives(config))
+
+
 CHANGES: tuple[Change, ...] = (
     Change(2, "rows hold other examples", lambda config: True),
     Change(3, "all 64 bits of a seed count", lambda config: config.get("seed", 0) >= 2**32),
@@ -64,6 +75,10 @@ CHANGES: tuple[Change, ...] = (
         "sentencepiece puts no space where a long document is read in parts",
         lambda config: config.get("tokenizer", {}).get("name") == "sentencepiece",
     ),
+    Change(
+        3, "documents that a row crosses follow one another, with an end token between", _joined
+    ),
+    Change(3, "iid_denoising corrupts each token for itself, not a fixed number of them", _iid),
 )
 
 

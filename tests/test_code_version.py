@@ -79,3 +79,17 @@ def test_a_key_that_came_later_has_its_default_and_no_other_value(job, tmp_path)
         loop.train(config.read(str(job), [("optimizer.eps", "1e-3")]), str(workdir))
     loop.train(config.read(str(job), [("train.steps", "2")]), str(workdir))
     assert sorted(tiny_job.losses(workdir)) == [1, 2]
+
+
+def test_rows_across_documents_concern_those_who_predict_what_comes_next():
+    causal, masked = {"name": "causal_lm"}, {"name": "masked_lm", "noise": "tokens"}
+    assert len(concerned(causal, cross_documents=True)) == 1
+    assert concerned(causal) == concerned(causal, cross_documents=False) == []
+    assert concerned(masked, cross_documents=True) == []
+
+
+def test_noise_of_single_tokens_concerns_iid_denoising_alone():
+    mixture = (("a", {"name": "iid_denoising", "rate": 0.5}, 1.0), ("b", "span_corruption", 1.0))
+    spans = {"name": "span_corruption"}
+    assert len(concerned({"name": "iid_denoising"})) == len(concerned(spans, mixture=mixture)) == 1
+    assert concerned(spans) == concerned({"name": "iid_denoising"}, mixture=mixture[1:]) == []

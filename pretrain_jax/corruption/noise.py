@@ -31,6 +31,25 @@ def random_tokens(texts: Parts, counts: np.ndarray, uniform: Uniform) -> np.ndar
     return numbered(texts, chosen, chosen)
 
 
+def independent_tokens(
+    texts: Parts, rate: float, fewest: np.ndarray, most: np.ndarray, uniform: Uniform
+) -> np.ndarray:
+    """Each token with probability `rate`, alone, its own group: T5's iid_noise_mask.
+
+    Where that gives fewer than `fewest` [E] or more than `most` [E] tokens of a text, it has
+    exactly so many: those with the lowest draws.
+
+    >>> from pretrain_jax.corruption import plain
+    >>> texts, bounds = Parts([6]), (np.array([0]), np.array([6]))
+    >>> independent_tokens(texts, 0.5, *bounds, plain(np.random.default_rng(0)))
+    array([0, 1, 2, 3, 0, 0], dtype=int32)
+    """
+    draws = uniform(texts.sizes)
+    counts = np.clip(texts.counts((draws < rate).nonzero()[0]).sizes, fewest, most)
+    chosen = choose(texts, counts, lambda sizes: draws)
+    return numbered(texts, chosen, chosen)
+
+
 def whole_words(
     texts: Parts, counts: np.ndarray, uniform: Uniform, *, starts: np.ndarray
 ) -> np.ndarray:

@@ -25,7 +25,7 @@ ENDLESS = 1 << 40
 
 
 class Examples(Protocol):
-    """Raw examples: Chunks or Texts (arrange.py), or Pairs (pairs.py)."""
+    """Raw examples: Chunks, Joined or Texts (arrange.py), or Pairs (pairs.py)."""
 
     cache: TokenCache
     length: np.ndarray

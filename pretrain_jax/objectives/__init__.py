@@ -23,7 +23,8 @@ class Objective:
     attention: str
     """How the predicting stream may look at itself: "causal", "prefix" or "full"."""
     arrangement: str
-    """How documents become raw examples: "chunks", "pairs" or "texts" (data/arrange.py)."""
+    """How documents become raw examples: "chunks", "pairs" or "texts" (data/arrange.py). Chunks
+    with begin or end are of all documents as one text where rows are (data.cross_documents)."""
     arrange: Callable[[int], dict[str, Any]]
     """arrange(seq_len) -> the arrangement's keyword arguments. `begin` and `end` are names of
     special ids ("bos", "eos") or None."""

@@ -11,12 +11,13 @@ import numpy as np
 from etils import epath
 
 from pretrain_jax import registry, text
+from pretrain_jax.batch import is_text
 from pretrain_jax.data import mixing, pipeline, yardsticks
-from pretrain_jax.data.arrange import Chunks, Texts
+from pretrain_jax.data.arrange import Chunks, Joined, Texts
 from pretrain_jax.data.cache import TokenCache, token_cache
 from pretrain_jax.data.pairs import Pairs
 from pretrain_jax.data.scored import Scored
-from pretrain_jax.errors import DataError
+from pretrain_jax.errors import ConfigError, DataError
 from pretrain_jax.progress import progress
 from pretrain_jax.train.compose import Design
 from pretrain_jax.train.options import Phase
@@ -24,7 +25,9 @@ from pretrain_jax.train.sources import Source, obtain_tokenizer, open_sources
 
 log = logging.getLogger(__name__)
 Batches = Generator[pipeline.Batch, None, None]
-ARRANGEMENTS = {"chunks": Chunks, "pairs": Pairs, "texts": Texts}
+ROWS_COUNTED = 64
+"""Rows of each member of a mixture whose predictions are counted."""
+ARRANGEMENTS = {"chunks": Chunks, "joined": Joined, "pairs": Pairs, "texts": Texts}
 
 
 @dataclass(frozen=True)
@@ -138,10 +141,15 @@ class Feed:
     def _examples(self, source: Source, half: str, seq_len: int) -> Any:
         """The raw examples of one source, arranged as its objective wants them."""
         objective = source.objective
-        arrangement = registry.pick(ARRANGEMENTS, objective.arrangement, "arrangement")
-        options = objective.arrange(seq_len)
-        if objective.arrangement == "chunks":
+        options, name = objective.arrange(seq_len), objective.arrangement
+        if name == "chunks":
+            joined = self.design.data.cross_documents and bool(options["begin"] or options["end"])
             options |= self.ends(options)
+            if joined:
+                name = "joined"
+                del options["overlap"]
+                check_boundary(options)
+        arrangement = registry.pick(ARRANGEMENTS, name, "arrangement")
         if objective.arrangement == "pairs":
             # Held-out pairs are the same for every seed.
             options |= {"seed": self.design.config.seed if half == "train" else pipeline.EVAL_SEED}
@@ -230,8 +238,8 @@ class Feed:
         with progress("counting tokens for the yardsticks"):
             counts = yardsticks.count(
                 [
-                    (self.cache(source, "train"), rate)
-                    for source, rate in zip(self.sources, self.train_rates, strict=True)
+                    (self.cache(source, "train"), share)
+                    for source, share in zip(self.sources, self.token_shares(), strict=True)
                 ],
                 vocab_size=self.tokenizer.size,
                 begin=ends["begin"],
@@ -245,9 +253,34 @@ class Feed:
             )
         return scored, {f"yardstick/{name}": value for name, value in scores.items()}
 
+    def token_shares(self) -> list[float]:
+        """What each member of a mixture has of the predicted text tokens: its rate, which is of
+        rows, times the tokens that its first rows hold on average."""
+        stream = self.stream("train", self.design.data.seq_len)
+        if len(stream.members) == 1:
+            return [1.0]
+        shares = []
+        for number, member in enumerate(stream.members):
+            rows = np.arange(min(len(member.rows), ROWS_COUNTED))
+            fields, _ = member.take(rows, pipeline.EVAL_SEED, number)
+            flat = {name: fields[name].values for name in ("targets", "weights")}
+            found = is_text(flat, self.tokenizer.unscored).sum()
+            shares.append(member.rate * max(int(found), 1) / len(rows))
+        return shares
+
     def prompt(self, tokens: int = 32) -> np.ndarray:
         """int32 [up to `tokens`]: the beginning of the first held-out example."""
         with contextlib.closing(self.eval_batches()) as batches:
             first = next(batches)
         example = first["tokens"][0][first["segments"][0] == 1]
         return example[: min(tokens, max(1, len(first["tokens"][0]) // 2))]
+
+
+def check_boundary(ends: Mapping[str, Any]) -> None:
+    """Raises ConfigError where no id can stand between documents that are read as one text."""
+    if ends["begin"] is None and ends["end"] is None:
+        raise ConfigError(
+            "data.cross_documents needs an id between documents, and this tokenizer has neither a "
+            "begin nor an end id. Leave tokenizer.path empty: what is trained on the run's own "
+            "corpus has both. Or set data.cross_documents=False"
+        )

@@ -245,7 +245,7 @@ class Loop:
         if not values["finite"]:
             raise NonFinite(finite.of_update(step, values, self.state))
         if step > self.measured_after:
-            self.throughput.count(int(values["tokens"]))
+            self.throughput.count(int(values["tokens"]), self.work(values))
         if step % self.train.log_every and step != self.train.steps:
             self.progress.update(step)
         else:
@@ -255,20 +255,23 @@ class Loop:
     def write(self, step: int, values: dict[str, float]) -> None:
         """The line of an update."""
         rate = self.throughput.read()
-        mfu = self.mfu(rate)
+        mfu = self.mfu()
         line = {f"train/{name}": values[name] for name in ("loss", "grad_norm", "learning_rate")}
         extra = set(self.design.program.coefficients) - {"loss"}
         line |= {f"train/{name}": values[name] for name in sorted(extra)}
         self.writer.write(step, {**line, "tokens_per_second": rate, "mfu": mfu})
         self.progress.update(step, loss=values["loss"], tokens_per_second=rate, mfu=mfu)
 
-    def mfu(self, tokens_per_second: float | None) -> float | None:
-        """Share of the chips' peak; None where the peak of this device is not known."""
+    def work(self, values: dict[str, float]) -> float:
+        """Training FLOPs of the real tokens of a step; 0 where nobody would know their share."""
+        known = chips.peak_flops(self.design.device_kind, self.design.dtype)
+        return flops.of_step(self.design, self.seq_len, values) if known else 0.0
+
+    def mfu(self) -> float | None:
+        """Share of the chips' peak since the last line; None where the peak is not known."""
         peak = chips.peak_flops(self.design.device_kind, self.design.dtype)
-        if tokens_per_second is None or peak is None:
-            return None
-        flops_per_token = flops.per_token(self.design, self.seq_len)
-        return tokens_per_second * flops_per_token / (peak * len(self.design.devices))
+        rate = self.throughput.flops_per_second
+        return None if rate is None or peak is None else rate / (peak * len(self.design.devices))
 
     def evaluate(self) -> None:
         """Writes the line of an evaluation and a sampled continuation, draws loss.png; nothing of

@@ -150,12 +150,15 @@ class Throughput:
     def __init__(self, clock: Callable[[], float] = time.perf_counter):
         self._clock = clock
         self._tokens = 0
-        self._aside = 0.0
+        self._flops = self._aside = 0.0
+        self.flops_per_second: float | None = None
         self._since = clock()
 
-    def count(self, tokens: int) -> None:
-        """Counts the tokens of a step; not those of a step whose own time was put aside."""
+    def count(self, tokens: int, flops: float = 0.0) -> None:
+        """Counts the tokens of a step, and its FLOPs where they are of interest; not those of a step
+        whose own time was put aside."""
         self._tokens += tokens
+        self._flops += flops
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
@@ -167,11 +170,17 @@ class Throughput:
             self._aside += self._clock() - start
 
     def read(self) -> float | None:
-        """Tokens a second since the last reading, or None when nothing was counted."""
+        """Tokens a second since the last reading, or None when nothing was counted.
+
+        `flops_per_second` is of the same time.
+        """
         now = self._clock()
         seconds = now - self._since - self._aside
-        tokens, self._tokens, self._aside, self._since = self._tokens, 0, 0.0, now
-        return tokens / seconds if tokens and seconds > 0 else None
+        tokens, flops = self._tokens, self._flops
+        self._tokens, self._flops, self._aside, self._since = 0, 0.0, 0.0, now
+        counted = tokens and seconds > 0
+        self.flops_per_second = flops / seconds if counted else None
+        return tokens / seconds if counted else None
 
 
 class Progress:

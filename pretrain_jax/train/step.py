@@ -59,7 +59,7 @@ def train_step(
 
     metrics, float32 scalars: loss (nats a predicted token), the other terms by name, objective
     (what was minimised), grad_norm (before clipping), learning_rate, tokens (real ones, not
-    padding), finite (1 or 0).
+    padding), memory_tokens (those of the memory, where there is one), finite (1 or 0).
     """
     rng = jax.random.fold_in(seeds.key(program.seed), state.step)
     sums, grads = gradients(state.params, batch, rng, program)
@@ -78,16 +78,20 @@ def train_step(
         "objective": objective,
         "grad_norm": norm,
         "learning_rate": rate,
-        "tokens": real_tokens(batch),
+        **real_tokens(batch),
         "finite": finite.astype(jnp.float32),
     }
     return state_after, metrics
 
 
-def real_tokens(batch: Batch) -> jax.Array:
-    """float32: tokens of the stream, and of the memory where there is one, without padding."""
-    segments = [batch[name] for name in ("segments", "memory_segments") if name in batch]
-    return sum((jnp.sum(s > 0) for s in segments), jnp.int32(0)).astype(jnp.float32)
+def real_tokens(batch: Batch) -> dict[str, jax.Array]:
+    """float32: "tokens" of the stream and the memory, without padding, and where there is a memory
+    also "memory_tokens", its own."""
+    found = {"tokens": jnp.sum(batch["segments"] > 0)}
+    if "memory_segments" in batch:
+        found["memory_tokens"] = jnp.sum(batch["memory_segments"] > 0)
+        found["tokens"] += found["memory_tokens"]
+    return {name: count.astype(jnp.float32) for name, count in found.items()}
 
 
 def mean(total: jax.Array, weight: jax.Array) -> jax.Array:
