@@ -8,7 +8,8 @@ A config is read in two passes, so that `--config.objective.name=masked_lm
    applied.
 
 The keys of a section are the keyword-only parameters of the functions that it is handed to, and
-nothing else: an unknown key, a missing one and a value of the wrong type end here.
+nothing else: an unknown key, a missing one, a value of the wrong type or out of its range, and an
+override that nothing in this run reads end here.
 """
 
 import ast
@@ -27,7 +28,7 @@ from pretrain_jax import ranges, registry
 from pretrain_jax.errors import ConfigError, InputMissing
 from pretrain_jax.parallel import topology
 from pretrain_jax.registry import REQUIRED, Option
-from pretrain_jax.train import pods
+from pretrain_jax.train import pods, readers
 from pretrain_jax.train.sections import SECTIONS
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,9 @@ def read(
     unknown = set(config) - set(filled)
     if unknown:
         raise unknown_key(sorted(unknown)[0], filled)
-    return ConfigDict(filled).lock()
+    found = ConfigDict(filled).lock()
+    readers.check(found, [key for key, _ in overrides])
+    return found
 
 
 def preset(

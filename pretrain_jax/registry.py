@@ -92,6 +92,16 @@ def options(*builders: Callable[..., Any]) -> dict[str, Option]:
     return found
 
 
+def taken(builder: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values that a builder takes.
+
+    >>> def build(*, width: int = 1): ...
+    >>> taken(build, {"width": 2, "layers": 3})
+    {'width': 2}
+    """
+    return {key: values[key] for key in options(builder) if key in values}
+
+
 def checked(key: str, value: Any, wanted: Any) -> Any:
     """The value as `wanted`: an int is a float, a list is a tuple; all else must fit."""
     origin = typing.get_origin(wanted)

@@ -1,6 +1,6 @@
 """Tokenizers behind one interface; every module of this folder is a name for `tokenizer.name`.
 
-A module offers two functions with the same keyword-only options:
+A module offers two functions; `load` takes those options of `train` that it reads:
 
     load(path, **options) -> Tokenizer              from a file or a folder on disk
     train(texts, directory, *, vocab_size, **options) -> None
@@ -13,7 +13,7 @@ import itertools
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -53,23 +53,25 @@ def obtain(
     InputMissing when `path` does not exist, DataError when its files are malformed.
     """
     module = registry.load("text", name, "tokenizer.name")
+    own = registry.taken(module.load, options)
     if path:
         if not epath.Path(path).exists():
             raise InputMissing(
                 f"tokenizer.path must name an existing file or folder; received {path!r}; leave "
                 "it empty to train a tokenizer on the run's own corpus"
             )
-        return _fits(module.load(path, **options), vocab_size, f"{name} tokenizer of {path}")
+        return _fits(module.load(path, **own), vocab_size, f"{name} tokenizer of {path}")
+    known = registry.options(module.load, module.train)
     note = {
         "name": name,
-        "options": {**{k: o.default for k, o in registry.options(module.load).items()}, **options},
+        "options": {**{k: o.default for k, o in known.items() if k != "vocab_size"}, **options},
         "vocab_size": vocab_size,
         "corpus": corpus_fingerprint,
     }
     directory = epath.Path(directory)
     if _holds(directory, note):
         log.info("tokenizer: %s, trained on the run's own corpus, from %s", name, directory)
-        return _fits(module.load(directory, **options), vocab_size, f"tokenizer of {directory}")
+        return _fits(module.load(directory, **own), vocab_size, f"tokenizer of {directory}")
     log.info("tokenizer: training %s, at most %d ids, on the run's own corpus", name, vocab_size)
     return _train(module, note, texts, directory)
 
@@ -88,7 +90,7 @@ def _train(
         with progress(f"learning a {note['name']} vocabulary"):
             module.train(_corpus(texts()), draft, vocab_size=vocab_size, **options)
         tokenizer = _fits(
-            module.load(draft, **options),
+            module.load(draft, **registry.taken(module.load, options)),
             vocab_size,
             f"{note['name']} tokenizer trained on this corpus",
         )
@@ -195,8 +197,6 @@ def sentinel_ids(size: int, count: int) -> tuple[int, ...]:
     >>> sentinel_ids(103, 3)
     (102, 101, 100)
     """
-    if count < 0:
-        raise ConfigError(f"tokenizer.sentinels must be 0 or more; received {count}")
     return tuple(range(size - 1, size - 1 - count, -1))
 
 

@@ -127,19 +127,11 @@ class SentencePiece(Tokenizer):
         return f"the piece that SentencePiece's trainer makes with --{name}_id"
 
 
-def load(
-    path: epath.PathLike,
-    *,
-    kind: str = "unigram",
-    character_coverage: float = 0.9995,
-    lossless: bool = True,
-    sentinels: int = 0,
-) -> SentencePiece:
+def load(path: epath.PathLike, *, sentinels: int = 0) -> SentencePiece:
     """Reads a .model; `sentinels` are its own <extra_id_0>, <extra_id_1> ..., then new ids.
 
-    `kind`, `character_coverage` and `lossless` speak of training; a model knows its own.
+    What else `train` takes, a model knows.
     """
-    del kind, character_coverage, lossless
     content = read(path, FILE)
     model = ModelProto()
     try:

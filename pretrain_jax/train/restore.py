@@ -58,5 +58,5 @@ def tokenizer(config: Any, path: epath.Path) -> text.Tokenizer:
     """The run's tokenizer: from `tokenizer.path`, or from where the run trained it."""
     section = config.tokenizer
     module = registry.load("text", section.name, "tokenizer.name")
-    options = {key: section[key] for key in registry.options(module.load)}
-    return module.load(section.path or path / "tokenizer", **options)
+    read = registry.taken(module.load, section)
+    return module.load(section.path or path / "tokenizer", **read)
