@@ -15,11 +15,13 @@ LEVELS = (
     {"train"},
     {"data", "objectives", "models", "optim", "parallel"},
     {"layers", "corruption", "text", "losses"},
-    {"batch", "code_version", "cross_entropy", "differences", "ragged", "registry", "child"},
+    {"batch", "code_version", "cross_entropy", "differences", "ragged", "registry", "child"}
+    | {"paths", "stored"},
     {"errors"},
 )
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 HOST = {"data", "text", "corruption", "batch", "ragged", "registry", "child", "errors"}
+HOST |= {"paths", "stored"}
 DEVICE_LIBRARIES = {"jax", "jaxlib", "flax", "optax", "orbax"}
 REFUSED_LIBRARIES = {"tensorflow", "torch", "pickle", "cloudpickle", "dill", "marshal", "shelve"}
 REFUSED_CALLS = {"eval", "exec", "compile", "__import__"}

@@ -20,6 +20,9 @@ from etils import epath
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
+from pretrain_jax import stored
+from pretrain_jax.errors import DataError
+
 METRICS = "metrics.jsonl"
 SAMPLES = "samples.txt"
 PICTURE = "loss.png"
@@ -127,7 +130,7 @@ def _drop_lines_beyond(step: int, path: epath.Path) -> list[dict[str, Any]]:
     """Rewrites the file without those lines and returns the others."""
     if not path.exists():
         return []
-    text = path.read_text()
+    text = path.read_bytes().decode(errors="replace")
     kept = [line for line in text.splitlines() if step and _step_of(line) <= step]
     whole = "".join(f"{line}\n" for line in kept)
     if whole != text:
@@ -136,11 +139,12 @@ def _drop_lines_beyond(step: int, path: epath.Path) -> list[dict[str, Any]]:
 
 
 def _step_of(line: str) -> float:
-    """The step of a line; infinite for a torn one, which is then dropped."""
+    """The step of a line; infinite for a torn one, or one of another kind: it is then dropped."""
     try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):
+        step = stored.value(line, dict, METRICS, "").get("step")
+    except DataError:
         return math.inf
+    return step if isinstance(step, (int, float)) and not isinstance(step, bool) else math.inf
 
 
 def _line(step: int, values: Mapping[str, Value]) -> dict[str, Any]:
@@ -160,11 +164,13 @@ def _line(step: int, values: Mapping[str, Value]) -> dict[str, Any]:
 def _remember(curves: Curves, line: dict[str, Any]) -> None:
     """Keeps what the picture needs: the points of the curves, of a yardstick the last alone."""
     for name, value in line.items():
-        if value is not None and name in CURVES:
+        if not isinstance(value, (int, float)):
+            continue  # null where a number is not finite
+        if name in CURVES:
             curves.setdefault(name, []).append((line["step"], value))
         elif name.startswith(ACCURACIES):
             continue
-        elif value is not None and name.startswith(YARDSTICK):
+        elif name.startswith(YARDSTICK):
             curves[name] = [(line["step"], value)]
 
 

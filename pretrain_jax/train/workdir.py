@@ -13,8 +13,15 @@ from typing import Any
 
 from etils import epath
 
+from pretrain_jax import stored
 from pretrain_jax.differences import differing
-from pretrain_jax.errors import DataError, UnwritableWorkdir, WorkdirInUse, WorkdirMismatch
+from pretrain_jax.errors import (
+    DataError,
+    InputMissing,
+    UnwritableWorkdir,
+    WorkdirInUse,
+    WorkdirMismatch,
+)
 
 FREE = ("train.steps", "mesh.*", "checkpoint.*", "eval.*", "data.cache_dir", "data.workers")
 LOCK = "run.lock"
@@ -59,8 +66,8 @@ def owner(workdir: epath.PathLike) -> dict[str, Any]:
     if "://" in os.fspath(workdir):
         return {}
     try:
-        return json.loads((epath.Path(workdir) / LOCK).read_text())
-    except (OSError, ValueError):
+        return stored.read_json(epath.Path(workdir) / LOCK, "")
+    except (InputMissing, DataError):
         return {"claimed": False}
 
 
@@ -105,14 +112,11 @@ def read_config(workdir: epath.PathLike) -> dict[str, Any] | None:
     """The config that `write_config` left, or None where no run has begun."""
     path = epath.Path(workdir) / CONFIG
     try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError):
+        return stored.read_json(
+            path, "restore it from the part `config` of a checkpoint, or start in another --workdir"
+        )
+    except InputMissing:
         return None
-    except ValueError as error:
-        raise DataError(
-            f"{path} must be the JSON that a run wrote; {error}; restore it from the part `config` "
-            "of a checkpoint, or start in another --workdir"
-        ) from error
 
 
 def probe(path: epath.Path) -> None:
@@ -151,9 +155,9 @@ def _lock(lock: int, path: epath.Path) -> None:
 
 def _owner(lock: int) -> str:
     try:
-        owner = json.loads(os.pread(lock, 4096, 0))
+        owner = stored.value(os.pread(lock, 4096, 0), dict, LOCK, "")
         return f"process {owner['pid']} on {owner['host']} since {owner['start']}"
-    except (ValueError, KeyError, TypeError):
+    except (DataError, KeyError):
         return "a process that is just starting"
 
 
