@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from etils import epath
 
-from pretrain_jax import code_version
+from pretrain_jax import code_version, stored
 from pretrain_jax.errors import ConfigError, DataError, UnwritableWorkdir, WorkdirMismatch
 from pretrain_jax.parallel.hosts import A_DAY, Hosts
 from pretrain_jax.progress import progress
@@ -73,7 +73,7 @@ def check_code(checkpoints: Checkpoints, step: int | None, config: Any, accept: 
 
     Where a change concerns the run, logs it (accept), or raises WorkdirMismatch.
     """
-    changed = [] if step is None else changes(checkpoints.read_json(step, "data"), config)
+    changed = [] if step is None else changes(data_state(checkpoints, step), config)
     if not changed:
         return
     listed = "".join(f"\n  {what}" for what in changed)
@@ -137,7 +137,16 @@ def own_choices_aside(plain: dict[str, Any]) -> dict[str, Any]:
 
 def fingerprints(checkpoints: Checkpoints, step: int | None) -> dict[str, Any] | None:
     """Of the data that a checkpoint was trained on; None before the first."""
-    return None if step is None else checkpoints.read_json(step, "data")["fingerprints"]
+    return None if step is None else data_state(checkpoints, step)["fingerprints"]
+
+
+def data_state(checkpoints: Checkpoints, step: int) -> dict[str, Any]:
+    """The part `data` of a checkpoint. Raises DataError where it has no fingerprints."""
+    found = checkpoints.read_json(step, "data")
+    what, fix = f"the data state of {checkpoints.directory / str(step)}", "move that step away"
+    stored.having({"fingerprints": dict}, found, what, fix)
+    stored.having({"sources": list, "tokenizer": str}, found["fingerprints"], what, fix)
+    return found
 
 
 def start(

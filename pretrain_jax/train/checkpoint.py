@@ -206,7 +206,10 @@ class Checkpoints:
     def read_json(self, step: int, part: Literal["data", "config"]) -> Json:
         """The data state or the config of a step; tuples come back as lists."""
         self._require(step)
-        return self._read(step, part, ocp.args.JsonRestore())
+        found = self._read(step, part, ocp.args.JsonRestore())
+        if not isinstance(found, dict):
+            raise self._damaged(step, ValueError(f"{part} is a {type(found).__name__}"))
+        return found
 
     def _read(self, step: int, part: str, arguments: ocp.args.CheckpointArgs) -> Any:
         try:
