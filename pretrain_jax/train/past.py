@@ -110,11 +110,11 @@ def _recorded(path: epath.Path) -> int | None:
     said = workdir.read_json(path / SAVED, "mend or delete it")
     if said is None:
         return None
-    step = said.get("step") if isinstance(said, dict) else said
+    step = said.get("step") if isinstance(said, dict) else None
     if not _is_step(step):
         raise DataError(
             f'{path / SAVED} must hold {{"step": n}}, the newest step that was saved; received '
-            f"{step!r}; mend or delete it"
+            f"{said!r}; mend or delete it"
         )
     return step
 
