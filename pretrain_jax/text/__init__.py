@@ -110,7 +110,7 @@ def _publish(draft: epath.Path, directory: epath.Path, note: Mapping[str, Any]) 
     if _holds(directory, note):
         return
     try:
-        if directory.exists():
+        if directory.is_dir():  # of a file, which is not ours, the renaming complains
             directory.rmtree()
         draft.rename(directory)
     except OSError:

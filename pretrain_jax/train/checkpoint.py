@@ -10,9 +10,11 @@ wall clock, and nothing that is read can choose code.
 """
 
 import contextlib
+import functools
 import logging
 import pathlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, Self
 
 import jax
@@ -383,3 +385,11 @@ def _quiet_orbax() -> None:
     logger = absl_logging.get_absl_logger()
     if _only_when_verbose not in logger.filters:
         logger.addFilter(_only_when_verbose)
+        sys.unraisablehook = functools.partial(_but_closed_loops, sys.unraisablehook)
+
+
+def _but_closed_loops(others: Callable[[Any], Any], unraisable: Any) -> None:
+    """After one file fails, Orbax closes its event loop while TensorStore still writes others, each
+    of which then prints a traceback over what the user is to read."""
+    if str(unraisable.exc_value) != "Event loop is closed":
+        others(unraisable)
