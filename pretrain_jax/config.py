@@ -24,15 +24,11 @@ from ml_collections import ConfigDict
 
 from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError, InputMissing
-from pretrain_jax.optim import optimizers, schedules
-from pretrain_jax.parallel import mesh
 from pretrain_jax.registry import REQUIRED, Option
-from pretrain_jax.train import options
-from pretrain_jax.train.checkpoint import Checkpoints
+from pretrain_jax.train.sections import SECTIONS, TOP, section_options
 
 log = logging.getLogger(__name__)
 
-NAME = Option(str, REQUIRED)
 CHOICES = (
     ("tokenizer", "name"),
     ("objective", "name"),
@@ -40,7 +36,6 @@ CHOICES = (
     ("optimizer", "name"),
     ("optimizer", "schedule"),
 )
-TOP = {"seed": Option(int, 0), "init_from": Option(str, "")}
 
 
 def read(path: str, overrides: Sequence[tuple[str, str]] = ()) -> ConfigDict:
@@ -125,53 +120,6 @@ def load(path: str) -> dict[str, Any]:
     if not isinstance(config, Mapping) or not all(isinstance(key, str) for key in config):
         raise ConfigError(f"get_config() of {file} must return a ConfigDict; received {config!r}")
     return dict(config)
-
-
-def section_options(section: str, chosen: Mapping[str, Any]) -> dict[str, Option]:
-    """The keys of a section, given the names chosen in it."""
-    return SECTIONS[section](chosen)
-
-
-def _tokenizer(chosen: Mapping[str, Any]) -> dict[str, Option]:
-    module = registry.load("text", chosen["name"], "tokenizer.name")
-    found = registry.options(module.load, module.train)
-    found.pop("vocab_size")  # model.vocab_size
-    return {"name": NAME, "path": Option(str, ""), **found}
-
-
-def _objective(chosen: Mapping[str, Any]) -> dict[str, Option]:
-    module = registry.load("objectives", chosen["name"], "objective.name")
-    return {"name": NAME, **registry.options(module.build)}
-
-
-def _model(chosen: Mapping[str, Any]) -> dict[str, Option]:
-    module = registry.load("models", chosen["name"], "model.name")
-    return {
-        "name": NAME,
-        **registry.options(module.build, options.execution, options.attention_form),
-    }
-
-
-def _optimizer(chosen: Mapping[str, Any]) -> dict[str, Option]:
-    optimizer = registry.pick(optimizers.OPTIMIZERS, chosen["name"], "optimizer.name")
-    schedule = registry.pick(schedules.SCHEDULES, chosen["schedule"], "optimizer.schedule")
-    found = registry.options(
-        schedules.build_schedule, schedule, options.clipping, optimizers.build_optimizer, optimizer
-    )
-    return {"name": NAME, "schedule": NAME, **found}
-
-
-SECTIONS: dict[str, typing.Callable[[Mapping[str, Any]], dict[str, Option]]] = {
-    "data": lambda _: registry.options(options.DataOptions),
-    "tokenizer": _tokenizer,
-    "objective": _objective,
-    "model": _model,
-    "optimizer": _optimizer,
-    "mesh": lambda _: registry.options(mesh.build),
-    "train": lambda _: registry.options(options.TrainOptions),
-    "checkpoint": lambda _: registry.options(Checkpoints),
-    "eval": lambda _: registry.options(options.EvalOptions),
-}
 
 
 def fill(

@@ -52,14 +52,27 @@ class Feed:
         """Fills the cache and plans all rows: what is wrong with the data is said before anything
         is compiled."""
         feed = cls(design, sources, tokenizer)
-        for half in ("train", "valid"):
+        for half in feed.halves:
             for source in sources:
                 feed.cache(source, half)
-        for seq_len in {phase.seq_len for phase in design.phases}:
+        for seq_len in {phase.seq_len for phase in design.phases} if "train" in feed.halves else ():
             feed.stream("train", seq_len)
-        feed.stream("valid", design.data.seq_len)
+        feed.stream("valid", design.eval_seq_len)
         _ = feed.eval_rows
+        if design.eval_seq_len != design.data.seq_len:
+            log.info(
+                "evaluations and samples have rows of %d tokens, those of the last phase that "
+                "train.steps=%d comes to",
+                design.eval_seq_len,
+                design.train.steps,
+            )
         return feed
+
+    @property
+    def halves(self) -> tuple[str, ...]:
+        """The parts that the texts are split into; with data.split=all there is nothing to train
+        on, and nothing that yardsticks could be counted on."""
+        return ("valid",) if self.design.data.split == "all" else ("train", "valid")
 
     @property
     def fingerprints(self) -> dict[str, Any]:
@@ -82,7 +95,7 @@ class Feed:
         key = (half, seq_len)
         if key not in self._streams:
             examples = [self._examples(source, half, seq_len) for source in self.sources]
-            rates = self.rates(examples) if half == "train" else self.train_rates
+            rates = self.rates(examples) if half == self.halves[0] else self.train_rates
             budgets = self.design.budgets(seq_len)
             self._streams[key] = pipeline.Stream(
                 members=[
@@ -116,8 +129,9 @@ class Feed:
 
     @property
     def train_rates(self) -> Sequence[float]:
-        """`rates` at `data.seq_len`: evaluation has them too, whatever the held-out sizes."""
-        return [member.rate for member in self.stream("train", self.design.data.seq_len).members]
+        """`rates` at the length of evaluation, which has them whatever the held-out sizes."""
+        stream = self.stream(self.halves[0], self.design.eval_seq_len)
+        return [member.rate for member in stream.members]
 
     def _examples(self, source: Source, half: str, seq_len: int) -> Any:
         """The raw examples of one source, arranged as its objective wants them."""
@@ -167,7 +181,7 @@ class Feed:
     @cached_property
     def eval_rows(self) -> int:
         """Raises DataError where held-out text has nothing to predict."""
-        stream, wanted = self.stream("valid", self.design.data.seq_len), self.design.eval.tokens
+        stream, wanted = self.stream("valid", self.design.eval_seq_len), self.design.eval.tokens
         rows, found = pipeline.eval_rows(stream, wanted, self.tokenizer.special)
         if not found:
             raise DataError(
@@ -190,7 +204,7 @@ class Feed:
         here: the places of each batch that this process wants; all of them where it is None.
         """
         return pipeline.eval_batches(
-            self.stream("valid", self.design.data.seq_len),
+            self.stream("valid", self.design.eval_seq_len),
             rows=self.eval_rows,
             batch_size=self.eval_batch_size,
             here=here,
@@ -199,7 +213,9 @@ class Feed:
     @cached_property
     def yardsticks(self) -> dict[str, float]:
         """Nats a predicted text token of the baselines, on exactly the tokens of evaluation."""
-        ends = self.ends(self.design.objective.arrange(self.design.data.seq_len))
+        if "train" not in self.halves:
+            return {}
+        ends = self.ends(self.design.objective.arrange(self.design.eval_seq_len))
         counts = yardsticks.count(
             [
                 (self.cache(source, "train"), rate)

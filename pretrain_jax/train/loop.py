@@ -23,6 +23,7 @@ from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.compiled import Steps
 from pretrain_jax.train.compose import Design
 from pretrain_jax.train.feed import Feed
+from pretrain_jax.train.finished import finished
 from pretrain_jax.train.metrics import SILENT, Progress, Silent, Throughput, Writer
 from pretrain_jax.train.options import Phase
 from pretrain_jax.train.signals import Signals
@@ -49,8 +50,11 @@ def train(config: Any, directory: str, hosts: Hosts = ALONE, accept_changes: boo
             checkpoints = Checkpoints(path / "checkpoints", **config.checkpoint)
             stack.enter_context(checkpoints)
         last = begin.last_step(checkpoints, hosts)
+        if finished(design, path, last, hosts):
+            return
         with hosts.together("the code"):
             begin.check_code(checkpoints, last, design.config, accept_changes)
+            begin.tell_schedule(design, path, last, hosts)
         steps = stack.enter_context(Steps(design))
         with startup.part("data"):
             sources, stored = begin.open_texts(design, checkpoints, last, hosts)
@@ -61,7 +65,7 @@ def train(config: Any, directory: str, hosts: Hosts = ALONE, accept_changes: boo
             if hosts.first:
                 workdir.write_config(path, design.config.to_dict())
         with startup.part("state"):
-            step, state = begin.start(design, checkpoints, last, hosts)
+            step, state = begin.start(design, checkpoints, last, hosts, feed.tokenizer)
         writer, progress = SILENT, SILENT
         if hosts.first:
             writer = stack.enter_context(Writer(path, step))
@@ -71,14 +75,12 @@ def train(config: Any, directory: str, hosts: Hosts = ALONE, accept_changes: boo
 
 
 def evaluate(config: Any, directory: str, hosts: Hosts = ALONE) -> None:
-    """Evaluates the last checkpoint of a workdir and prints the line; writes nothing."""
+    """Evaluates the last checkpoint of a workdir and prints the line; writes nothing.
+
+    The text may be other text than the run's own (begin.to_score).
+    """
     path = epath.Path(directory)
-    with hosts.together("the workdir"):
-        if workdir.read_config(path) is None:
-            raise InputMissing(
-                f"--mode=eval needs a workdir that a run has begun in; {path} has none"
-            )
-    design = begin.designed(config, path, hosts)
+    design = begin.designed(config, path, hosts, scoring=True)
     with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
         last = begin.last_step(checkpoints, hosts)
         if last is None:
@@ -86,13 +88,13 @@ def evaluate(config: Any, directory: str, hosts: Hosts = ALONE) -> None:
         begin.check_code(checkpoints, last, design.config, accept=True)
         sources, stored = begin.open_texts(design, checkpoints, last, hosts)
         feed = begin.open_feed(design, sources, stored, path, hosts)
-        step, state = begin.start(design, checkpoints, last, hosts)
+        params = begin.params(design, checkpoints, last, hosts)
     function = jax.jit(partial(eval_step, program=design.program))
     special = jnp.asarray(feed.tokenizer.special)
-    values = evaluation.numbers(design, feed, state.params, function, special)
-    values |= pseudo.perplexity(design, feed, state.params, special)
+    values = evaluation.numbers(design, feed, params, function, special)
+    values |= pseudo.perplexity(design, feed, params, special)
     if hosts.first:
-        print(json.dumps({"step": step, **values}))
+        print(json.dumps({"step": last, **values}))
 
 
 @dataclass
