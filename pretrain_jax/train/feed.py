@@ -42,7 +42,7 @@ class Feed:
         """Opens the sources, obtains the tokenizer (training it if need be), fills the cache.
 
         stored: the fingerprints of a checkpoint to go on from; other data raises WorkdirMismatch,
-        before a tokenizer of other text could take the place of the one in the workdir.
+        and the tokenizer is the one in the workdir.
         """
         sources = open_sources(design, stored)
         return cls.over(design, sources, obtain_tokenizer(design, sources, workdir, stored))
