@@ -23,7 +23,6 @@ RUNTIME = [
     "packaging>=24",  # whether the libtpu that is here is the one that jax asks for
     "protobuf>=7.34,<8",  # sentencepiece's own models are protocol buffers
     "sentencepiece>=0.2.2,<0.3",
-    "tensorboardX>=2.6.4,<3",
     "tensorflow-datasets>=4.9.10,<4.10",
     "tiktoken>=0.14,<0.15",
     "tokenizers>=0.21,<0.24",

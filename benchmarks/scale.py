@@ -2,7 +2,7 @@
 
     python benchmarks/scale.py [--configs=gpt2_xl,t5_11b] [--growth] [--jobs=1]
 
-Every config whose docstring names a TPU pod, or the chosen ones; needs the extra `tpu`. --growth:
+Every config that names a pod (PODS), or the chosen ones; needs the extra `tpu`. --growth:
 the three largest from 256 to 6,144 chips at a fixed number of tokens a chip, instead. Prints one
 table, a line as soon as it is known, and to standard error the whole report of each.
 """
@@ -10,7 +10,6 @@ table, a line as soon as it is known, and to standard error the whole report of 
 import argparse
 import json
 import math
-import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -18,10 +17,10 @@ from pathlib import Path
 
 import jobs
 
+from pretrain_jax import config
 from pretrain_jax.train.columns import axes
 
-CONFIGS = {path.stem: path.read_text() for path in sorted(Path("configs").glob("*.py"))}
-POD = re.compile(r"^TPU pod: (\w+:[\dx]+)(?: with (.*))?\.$", re.MULTILINE)
+CONFIGS = sorted(Path("configs").glob("*.py"))
 GROWTH = ("v5p:4x8x8", "v5p:8x8x8", "v5p:8x8x16", "v5p:8x16x16", "v5p:16x16x24")
 GROWN = {  # mesh, rows a chip and microbatches that fit the smallest of these pods
     "llama_65b": ("--config.mesh.data=-1 --config.mesh.fsdp=64 --config.mesh.tensor=4", 2, 2),
@@ -38,14 +37,14 @@ def main() -> None:
     parser.add_argument("--growth", action="store_true")
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
-    named = {name: said for name, text in CONFIGS.items() if (said := POD.search(text))}
+    named = {path.stem: pods for path in CONFIGS if (pods := list(config.pods_of(str(path))))}
     chosen = (
         options.configs.split(",") if options.configs else list(GROWN if options.growth else named)
     )
     if options.growth:
         runs = [(name, pod, grown(name, pod)) for name in chosen for pod in GROWTH]
     else:
-        runs = [(name, named[name][1], (named[name][2] or "").split()) for name in chosen]
+        runs = [(name, pod, []) for name in chosen for pod in named[name]]
     print(jobs.table(HEAD, []), flush=True)
     with ThreadPoolExecutor(options.jobs) as pool:
         for row in pool.map(lambda run: line(*run), runs):

@@ -76,7 +76,7 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
     step = compiled.trace(design, phase).lower().compile()
     compiling = time.monotonic() - begun
     state = design.init_state()
-    ends, tokens, examples, pending = [], [], [], None
+    ends, tokens, work, examples, pending = [], [], [], [], None
     with contextlib.closing(feed.batches(phase, phase.first)) as batches:
         # One step more begins the clock, and another has its end read no more.
         for number in range(options.warm + options.steps + 2):
@@ -86,7 +86,9 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
             examples.append(int(rows["segments"].max(1).sum()))
             state, metrics = step(state, design.rows.place(rows, phase.batch_size))
             if pending is not None:
-                tokens.append(float(jax.device_get(pending)["tokens"]))
+                numbers = {name: float(n) for name, n in jax.device_get(pending).items()}
+                tokens.append(numbers["tokens"])
+                work.append(flops.of_step(design, phase.seq_len, numbers))
                 ends.append(time.monotonic())
             if options.profile and number == options.warm + 2:
                 jax.block_until_ready(metrics)
@@ -95,7 +97,8 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
     seconds = [after - before for before, after in itertools.pairwise(ends)]
     median = statistics.median(seconds[options.warm :])
     rate = statistics.mean(tokens[options.warm + 1 :]) / median
-    work = flops.per_token(design, phase.seq_len)
+    done = statistics.mean(work[options.warm + 1 :]) / median
+    masked = rate * flops.masked_per_token(design, phase.seq_len)
     slots = phase.batch_size * design.tokens_per_row(phase.seq_len) / median
     product = product_rate(design)
     return {
@@ -108,9 +111,9 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
         "rows_per_second": phase.batch_size / median,
         "sequences_per_second": statistics.mean(examples[options.warm + 1 : -1]) / median,
         "step_seconds": median,
-        "mfu": share(design, rate * work),
-        "mfu_causal": share(design, rate * (work - flops.masked_per_token(design, phase.seq_len))),
-        "of_product": rate * work / (product * len(design.devices)),
+        "mfu": share(design, done),
+        "mfu_causal": share(design, done - masked),
+        "of_product": done / (product * len(design.devices)),
         "product_flops": product,
         "peak_bytes": peak(design, step, ahead),
         "compile_seconds": compiling,

@@ -12,10 +12,11 @@ copy, where BERT draws them anew; the decay starts at the end of the warm-up, wh
 starts at step 0 and so lies 1 % lower.
 Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=DIR with BERT's
 vocab.txt), the embedded corpus and a tokenizer trained on it stand in.
-TPU pod: v5e:2x2.
 """
 
 from ml_collections import ConfigDict
+
+PODS = {"v5e:2x2": {}}
 
 
 def get_config() -> ConfigDict:

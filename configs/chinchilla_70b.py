@@ -13,10 +13,11 @@ there.
 The tokenizer has byte fallback and no NFKC, as there; a unigram model is our choice.
 Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=FILE.model), the
 embedded corpus and a tokenizer trained on it stand in.
-TPU pod: v5p:4x8x8 with --config.mesh.data=4.
 """
 
 from ml_collections import ConfigDict
+
+PODS = {"v5p:4x8x8": {"mesh.data": 4}}
 
 
 def get_config() -> ConfigDict:

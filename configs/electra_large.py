@@ -12,10 +12,11 @@ Departures: an example is one text, not two segments of one; rows hold as many t
 decay starts at the end of the warm-up, not at step 0.
 Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=DIR with BERT's
 vocab.txt), the embedded corpus and a tokenizer trained on it stand in.
-TPU pod: v5e:4x4.
 """
 
 from ml_collections import ConfigDict
+
+PODS = {"v5e:4x4": {}}
 
 
 def get_config() -> ConfigDict:

@@ -12,10 +12,11 @@ stays inside a document. The warm-up rises from 4e-5 / 1500, not from 1e-7. Adam
 The tokenizer has byte fallback but no NFKC; a unigram model is our choice.
 Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=FILE.model), the
 embedded corpus and a tokenizer trained on it stand in.
-TPU pod: v5p:8x8x8 with --config.mesh.data=2.
 """
 
 from ml_collections import ConfigDict
+
+PODS = {"v5p:8x8x8": {"mesh.data": 2}}
 
 
 def get_config() -> ConfigDict:

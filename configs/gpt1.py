@@ -9,10 +9,11 @@ word. For another corpus set train.steps = 100 x tokens / 32,768.
 Departures: byte-level BPE of as many ids (40,478) instead of BPE over lower-cased, word-split text.
 Clipping at 1 is the released fine-tuning code's; the paper names none for pretraining.
 Until you name yours with --config.data.source="text:GLOB", the embedded corpus stands in.
-TPU pod: v5e:2x2.
 """
 
 from ml_collections import ConfigDict
+
+PODS = {"v5e:2x2": {}}
 
 
 def get_config() -> ConfigDict:

@@ -11,10 +11,11 @@ for inference, has plain 0.02. A step computes 64 rows at a time; fewer devices 
 train.accumulate.
 Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=DIR with GPT-2's
 encoder.json and vocab.bpe), the embedded corpus and a tokenizer trained on it stand in.
-TPU pod: v5e:4x4.
 """
 
 from ml_collections import ConfigDict
+
+PODS = {"v5e:4x4": {}}
 
 
 def get_config() -> ConfigDict:

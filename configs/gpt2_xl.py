@@ -12,10 +12,11 @@ train.accumulate.
 25 heads divide by 5 and 25 alone: mesh.tensor is 1, 5 or 25, and mesh.fsdp does the rest.
 Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=DIR with GPT-2's
 encoder.json and vocab.bpe), the embedded corpus and a tokenizer trained on it stand in.
-TPU pod: v5e:4x4.
 """
 
 from ml_collections import ConfigDict
+
+PODS = {"v5e:4x4": {}}
 
 
 def get_config() -> ConfigDict:

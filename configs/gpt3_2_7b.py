@@ -12,10 +12,11 @@ Departures: every layer's attention is dense (the paper alternates it with a ban
 bandwidth it does not give); initialisation as GPT-2's.
 Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=DIR with GPT-2's
 encoder.json and vocab.bpe), the embedded corpus and a tokenizer trained on it stand in.
-TPU pod: v5p:2x2x4.
 """
 
 from ml_collections import ConfigDict
+
+PODS = {"v5p:2x2x4": {}}
 
 
 def get_config() -> ConfigDict:

@@ -11,10 +11,11 @@ Departure: pieces of a tokenizer trained here do not cross words; name a model w
 Its smaller one: J1-Large = 32 layers x 4096, 32 heads, 7.5 B.
 Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=FILE.model), the
 embedded corpus and a tokenizer trained on it stand in.
-TPU pod: v5p:8x16x16 with --config.mesh.tensor=8.
 """
 
 from ml_collections import ConfigDict
+
+PODS = {"v5p:8x16x16": {"mesh.tensor": 8}}
 
 
 def get_config() -> ConfigDict:

@@ -11,10 +11,11 @@ GPT-3 175B's, with a warm-up of 2,000 steps.
 Its smaller ones: 2B = 10 layers x 2560 with 40 heads, 8B = 16 x 4096 with 64.
 Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=FILE.model), the
 embedded corpus and a tokenizer trained on it stand in.
-TPU pod: v5p:4x4x8.
 """
 
 from ml_collections import ConfigDict
+
+PODS = {"v5p:4x4x8": {}}
 
 
 def get_config() -> ConfigDict:

@@ -8,10 +8,11 @@ document (data.cross_documents=True lets it run on).
 Departure: a tokenizer trained here does not split numbers into digits as LLaMA's does.
 Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=FILE.model), the
 embedded corpus and a tokenizer trained on it stand in.
-TPU pod: v5p:4x8x8.
 """
 
 from ml_collections import ConfigDict
+
+PODS = {"v5p:4x8x8": {}}
 
 
 def get_config() -> ConfigDict:

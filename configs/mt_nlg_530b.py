@@ -11,10 +11,11 @@ N(0, 4e-3) = sqrt(1 / (3 x 20480)), with GPT-2's scaled-down residual projection
 Not from the paper: documents that see those before them in a row, as GPT-3's do.
 Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=DIR with GPT-2's
 encoder.json and vocab.bpe), the embedded corpus and a tokenizer trained on it stand in.
-TPU pod: v5p:16x16x24 with --config.mesh.data=3 --config.mesh.tensor=16.
 """
 
 from ml_collections import ConfigDict
+
+PODS = {"v5p:16x16x24": {"mesh.data": 3, "mesh.tensor": 16}}
 
 
 def get_config() -> ConfigDict:

@@ -11,10 +11,11 @@ one separator; here a row holds pieces of documents that see one another, each b
 Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=DIR with GPT-2's
 encoder.json and vocab.bpe and fairseq's dict.txt), the embedded corpus and a tokenizer trained on
 it stand in.
-TPU pod: v5e:4x4.
 """
 
 from ml_collections import ConfigDict
+
+PODS = {"v5e:4x4": {}}
 
 
 def get_config() -> ConfigDict:

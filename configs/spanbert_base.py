@@ -11,10 +11,11 @@ The paper trains the large model alone; its repository has this one, with the sa
 Departures: rows hold as many texts as fit; first values from a truncated normal, as BERT's.
 Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=DIR with
 BERT-cased's vocab.txt), the embedded corpus and a tokenizer trained on it stand in.
-TPU pod: v5e:4x4.
 """
 
 from ml_collections import ConfigDict
+
+PODS = {"v5e:4x4": {}}
 
 
 def get_config() -> ConfigDict:

@@ -10,10 +10,11 @@ it decays every parameter.
 Departures: rows hold as many texts as fit; first values from a truncated normal, as BERT's.
 Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=DIR with
 BERT-cased's vocab.txt), the embedded corpus and a tokenizer trained on it stand in.
-TPU pod: v5e:4x4.
 """
 
 from ml_collections import ConfigDict
+
+PODS = {"v5e:4x4": {}}
 
 
 def get_config() -> ConfigDict:

@@ -10,10 +10,11 @@ in each of two matrices, that pad a vocabulary of 32,100, of which 100 are senti
 A step computes 128 rows at a time.
 Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=FILE.model, T5's of
 32,000 pieces), the embedded corpus and a tokenizer trained on it stand in.
-TPU pod: v5e:2x4.
 """
 
 from ml_collections import ConfigDict
+
+PODS = {"v5e:2x4": {}}
 
 
 def get_config() -> ConfigDict:

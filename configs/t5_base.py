@@ -19,10 +19,11 @@ alone, and the rest of a document is an example of its own, where T5 joins docum
 values are t5x's, as is dropout; a step computes 256 rows at a time.
 Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=FILE.model, T5's of
 32,000 pieces), the embedded corpus and a tokenizer trained on it stand in.
-TPU pod: v5e:4x4 with --config.train.accumulate=16.
 """
 
 from ml_collections import ConfigDict
+
+PODS = {"v5e:4x4": {"train.accumulate": 16}}
 
 
 def get_config() -> ConfigDict:

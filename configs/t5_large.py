@@ -10,10 +10,11 @@ Departures: the released models saw the paper's tasks among the text (section 3.
 alone. First values are t5x's, as is dropout; a step computes 128 rows at a time.
 Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=FILE.model, T5's of
 32,000 pieces), the embedded corpus and a tokenizer trained on it stand in.
-TPU pod: v5e:2x4.
 """
 
 from ml_collections import ConfigDict
+
+PODS = {"v5e:2x4": {}}
 
 
 def get_config() -> ConfigDict:

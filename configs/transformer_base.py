@@ -10,10 +10,11 @@ D^-0.5 / sqrt(4,000), then falls with 1 / sqrt(step); dropout 0.1.
 The paper prints 65 M, which a vocabulary of about 40,800 would give.
 Departures: no label smoothing (the paper: 0.1) and no average of the last checkpoints. Byte pairs
 are SentencePiece's, over both languages together: 37,000, where the paper says "about".
-TPU pod: v5e:2x2.
 """
 
 from ml_collections import ConfigDict
+
+PODS = {"v5e:2x2": {}}
 
 
 def get_config() -> ConfigDict:

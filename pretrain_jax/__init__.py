@@ -2,7 +2,13 @@
 
 __version__ = "0.1.0"
 
+import sys
 import time
+
+from pretrain_jax import ending
 
 BEGAN = time.monotonic()
 """When this process first imported the package: what a start is measured from."""
+
+if sys.argv[:1] == ["-m"]:  # `python -m pretrain_jax.main`; as a library it leaves signals alone
+    ending.by_signals()

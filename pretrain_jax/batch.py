@@ -79,7 +79,7 @@ FIELDS: dict[str, Field] = {
 def is_text(batch: Mapping[str, Any], special: Any) -> Any:
     """bool, like `targets`: predictions of text tokens, the ones that `valid/loss` counts.
 
-    special: bool [V], ids that are not text. Both numpy or both jax. With weights [1, 1, 0],
-    targets [5, 2, 6] and 2 special: [true, false, false].
+    special: bool [V], ids that no score counts (`Tokenizer.unscored`). Both numpy or both jax. With
+    weights [1, 1, 0], targets [5, 2, 6] and 2 special: [true, false, false].
     """
     return (batch["weights"] > 0) & ~special[batch["targets"]]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pretrain_jax import registry
+from pretrain_jax import ending, registry
 from pretrain_jax.errors import ConfigError, Interrupted, UserError
 from pretrain_jax.parallel import exhausted, flags, host_memory, program_cache
 
@@ -92,7 +92,22 @@ def default_workdir(line: Line) -> str:
 
 
 def run(main: Callable[[list[str]], int], usage: str | None) -> int:
-    """Runs a command: prints errors for people without a traceback, returns the exit code."""
+    """Runs a command: prints errors for people without a traceback, returns the exit code.
+
+    Where `main` is what this process was started for, whatever ends it ends the process, within
+    seconds; a program that calls `run` for itself goes on.
+    """
+    code = 1  # of a traceback
+    try:
+        code = code_of(main, usage)
+    finally:
+        if main.__module__ == "__main__":
+            ending.within_seconds(code)
+    return code
+
+
+def code_of(main: Callable[[list[str]], int], usage: str | None) -> int:
+    """Runs a command and prints its errors; returns its exit code."""
     # Our own lines, and warnings of the libraries; jax and orbax say much that is no one's concern.
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("pretrain_jax").setLevel(logging.INFO)
@@ -116,8 +131,9 @@ def run(main: Callable[[list[str]], int], usage: str | None) -> int:
 
 
 def told(error: UserError) -> int:
-    """Prints it; returns its exit code."""
-    print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    """Prints it, with what else failed on the way out; returns its exit code."""
+    more = "".join(f"\n  also: {note}" for note in getattr(error, "__notes__", ()))
+    print(f"{type(error).__name__}: {error}{more}", file=sys.stderr, flush=True)
     return error.exit_code
 
 

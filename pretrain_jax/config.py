@@ -8,7 +8,8 @@ A config is read in two passes, so that `--config.objective.name=masked_lm
    applied.
 
 The keys of a section are the keyword-only parameters of the functions that it is handed to, and
-nothing else: an unknown key, a missing one and a value of the wrong type end here.
+nothing else: an unknown key, a missing one, a value of the wrong type or out of its range, and an
+override that nothing in this run reads end here.
 """
 
 import ast
@@ -16,15 +17,18 @@ import importlib.util
 import logging
 import os
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from pretrain_jax import registry
+from pretrain_jax import ranges, registry
 from pretrain_jax.errors import ConfigError, InputMissing
+from pretrain_jax.parallel import topology
 from pretrain_jax.registry import REQUIRED, Option
+from pretrain_jax.train import pods, readers
 from pretrain_jax.train.sections import SECTIONS, TOP, section_options
 
 log = logging.getLogger(__name__)
@@ -38,13 +42,21 @@ CHOICES = (
 )
 
 
-def read(path: str, overrides: Sequence[tuple[str, str]] = ()) -> ConfigDict:
+def read(
+    path: str,
+    overrides: Sequence[tuple[str, str]] = (),
+    preset: Mapping[str, Any] = MappingProxyType({}),
+) -> ConfigDict:
     """The resolved, locked config of `FILE` or `FILE:argument`.
 
-    overrides: pairs of a dotted key and its text, ("train.steps", "100"). Raises ConfigError, or
-    InputMissing for a file that is not there.
+    overrides: pairs of a dotted key and its text, ("train.steps", "100"). preset: values by dotted
+    key that come before the file's own, and after `overrides`. Raises ConfigError, or InputMissing
+    for a file that is not there.
     """
     config = load(path)
+    for key, value in preset.items():
+        section, _, name = key.partition(".")
+        config.setdefault(section, {})[name] = value
     for section in SECTIONS:
         if not isinstance(config.get(section, {}), Mapping):
             raise ConfigError(f"config.{section} is a section; received {config[section]!r}")
@@ -72,15 +84,59 @@ def read(path: str, overrides: Sequence[tuple[str, str]] = ()) -> ConfigDict:
     unknown = set(config) - set(filled)
     if unknown:
         raise unknown_key(sorted(unknown)[0], filled)
-    return ConfigDict(filled).lock()
+    found = ConfigDict(filled).lock()
+    readers.check(found, [key for key, _ in overrides])
+    return found
+
+
+def preset(
+    path: str,
+    overrides: Sequence[tuple[str, str]],
+    devices: Sequence[Any],
+    simulated: str = "",
+    stored: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The options that a config file has for these devices (train/pods.py), by dotted key, without
+    those that the command line sets. The log says which.
+
+    simulated: the kind of GPU that the devices stand for. stored: the config of the run that has
+    begun in the workdir.
+    """
+    named = pods_of(path)
+    pod = pods.known(named, devices, simulated)
+    written = {key for key, _ in overrides}
+    found = {k: v for k, v in pods.preset(named, pod, stored).items() if k not in written}
+    if found:
+        listed = ", ".join(f"{key}={value}" for key, value in found.items())
+        log.info("%s: %s", f"{path} on {pod}" if pod else "as the run began", listed)
+    return found
+
+
+def pods_of(path: str) -> pods.Pods:
+    """PODS of a config file; {} where it has none. Raises ConfigError for a malformed one."""
+    found = getattr(module_of(path), "PODS", {})
+    if not isinstance(found, Mapping) or not all(isinstance(v, Mapping) for v in found.values()):
+        raise ConfigError(
+            'PODS of a config file is a dict such as {"v5p:4x4x4": {"mesh.data": 4}}; '
+            f"received {found!r}"
+        )
+    for name, options in found.items():
+        topology.read(name)
+        for key in options:
+            check_key(key)
+    return found
 
 
 def origins(
-    path: str, overrides: Sequence[tuple[str, str]], config: Mapping[str, Any]
+    path: str,
+    overrides: Sequence[tuple[str, str]],
+    config: Mapping[str, Any],
+    preset: Container[str] = (),
 ) -> dict[str, str]:
     """By dotted key, where each value of what `read` returned came from.
 
-    "command line", "file", or "default" (of the builder that takes the key).
+    "command line", "pod" (preset, keys of options for the devices), "file", or "default" (of the
+    builder that takes the key).
     """
     given, written = load(path), {key for key, _ in overrides}
     found = {}
@@ -90,14 +146,14 @@ def origins(
             file = given.get(section, {})
             names = {name: f"{section}.{name}" for name in value}
         for name, key in names.items():
-            origin = "file" if name in file else "default"
+            origin = "pod" if key in preset else "file" if name in file else "default"
             found[key] = "command line" if key in written else origin
     return found
 
 
-def load(path: str) -> dict[str, Any]:
-    """What the file's get_config([argument]) returns, as plain dicts."""
-    file, _, argument = path.partition(":")
+def module_of(path: str) -> Any:
+    """The file of `FILE:argument`, executed. Raises ConfigError, InputMissing."""
+    file = path.partition(":")[0]
     if not os.path.isfile(file):  # False, not an error, for a name that no file can have
         folder = Path(file).parent if os.path.isdir(Path(file).parent) else Path("configs")
         known = [str(p) for p in sorted(folder.glob("*.py"))]
@@ -110,16 +166,31 @@ def load(path: str) -> dict[str, Any]:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
+    except Exception as error:
+        raise unusable(file, error) from error
+    return module
+
+
+def load(path: str) -> dict[str, Any]:
+    """What the file's get_config([argument]) returns, as plain dicts."""
+    file, _, argument = path.partition(":")
+    module = module_of(path)
+    try:
         config = module.get_config(*([argument] if argument else []))
     except Exception as error:
-        raise ConfigError(
-            f"{file} must define get_config(), or get_config(argument) when it is called as "
-            f"{file}:argument; it ended with {type(error).__name__}: {error}"
-        ) from error
+        raise unusable(file, error) from error
     config = config.to_dict() if isinstance(config, ConfigDict) else config
     if not isinstance(config, Mapping) or not all(isinstance(key, str) for key in config):
         raise ConfigError(f"get_config() of {file} must return a ConfigDict; received {config!r}")
     return dict(config)
+
+
+def unusable(file: str, error: Exception) -> ConfigError:
+    """Of a config file that does not run."""
+    return ConfigError(
+        f"{file} must define get_config(), or get_config(argument) when it is called as "
+        f"{file}:argument; it ended with {type(error).__name__}: {error}"
+    )
 
 
 def fill(
@@ -157,7 +228,7 @@ def fill_option(key: str, value: Any, option: Option) -> Any:
         value = option.default
     if value is REQUIRED:
         raise ConfigError(f"config.{key} must be set; it has no default")
-    return registry.checked(key, value, option.type)
+    return ranges.check(key, registry.checked(key, value, option.type))
 
 
 def parse(key: str, text: str, wanted: Any) -> Any:
@@ -171,7 +242,7 @@ def parse(key: str, text: str, wanted: Any) -> Any:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         value = text
-    return registry.checked(key, value, wanted)
+    return ranges.check(key, registry.checked(key, value, wanted))
 
 
 def check_key(key: str) -> None:

@@ -32,13 +32,15 @@ def describe(line: command.Line) -> dict[str, Any]:
     from pretrain_jax import config
     from pretrain_jax.train import compose, flops, sizes
 
-    as_read = config.read(line.config, line.overrides)
+    devices = tuple(jax.devices())
+    preset = config.preset(line.config, line.overrides, devices)
+    as_read = config.read(line.config, line.overrides, preset)
     settings = compose.fix_schedule(as_read)
     values, before = settings.to_dict(), as_read.to_dict()
-    origins = config.origins(line.config, line.overrides, before)
+    origins = config.origins(line.config, line.overrides, before, preset)
     if values["optimizer"]["decay_steps"] != before["optimizer"]["decay_steps"]:
         origins["optimizer.decay_steps"] = "train.steps"
-    design = compose.Design(settings, tuple(jax.devices()))
+    design = compose.Design(settings, devices)
     design.check()
     last = design.phases[-1]
     tokens = sum(

@@ -79,3 +79,19 @@ class HostMissing(UserError):
     """A process of this run is not there, or did not come in time."""
 
     exit_code = 69
+
+
+def shown(value: object) -> str:
+    """A value that was received, for a message: its repr, cut where it is long.
+
+    >>> shown("x" * 300)[-5:]
+    'x ...'
+    """
+    try:
+        written = repr(value)
+    except (ValueError, RecursionError):  # an int of more digits than Python writes; a deep tuple
+        return f"a very large {type(value).__name__}"
+    return written if len(written) <= LONGEST_SHOWN else f"{written[:LONGEST_SHOWN]} ..."
+
+
+LONGEST_SHOWN = 200

@@ -220,7 +220,7 @@ def token_metrics(
 ) -> Sums:
     """Of an evaluation batch: "text", the nats of the predicted text tokens, and their "accuracy".
 
-    special: bool [V], targets that are not text. Both have the number of text targets as weight.
+    special: bool [V], targets that no score counts. Both have the number of text targets as weight.
     """
     return text_metrics(apply(params, batch, rng, False), batch, special)
 

@@ -3,7 +3,7 @@
     python -m pretrain_jax.main --config=configs/gpt2_nano.py [--workdir=DIR]
                                 [--mode=train|eval] [--config.SECTION.KEY=VALUE ...]
                                 [--coordinator=HOST:PORT --processes=4 --process=0] [--wait=300]
-                                [--accept_changes]
+                                [--accept_changes] [--go_back]
     ... --mode=preflight [--topology=v5e:4x4 [--slices=1]]
     ... --mode=compile   [--topology=v5e:4x4 [--slices=1] [--search] [--full]] [--json]
 
@@ -11,6 +11,7 @@ Many hosts run the same command. Cloud TPU VMs, GKE's TPU pods and SLURM tell th
 the environment; elsewhere every process is given the address of process 0, how many there are, and
 its own number. --wait: seconds until those that are missing are named. --topology: devices that
 need not be here. --accept_changes: go on although newer code changed what the run computes.
+--go_back: go on although later checkpoints are gone; what was written of them is kept beside.
 --search: what would make it fit. --full: as much effort in compiling as a run's.
 
 The same command goes on from the last checkpoint after any stop. The workdir is runs/<name of the
@@ -21,6 +22,7 @@ configuration, 81 non-finite numbers, 82 workdir in use.
 """
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from pretrain_jax import command
@@ -30,7 +32,7 @@ from pretrain_jax.parallel import topology
 HOSTS = {"coordinator": "", "processes": "1", "process": "0", "wait": "300"}
 WHERE = {"topology": "", "slices": "1"}
 COMPILE = {**WHERE, "search": "", "full": "", "json": ""}
-TRAIN = {**HOSTS, "accept_changes": ""}
+TRAIN = {**HOSTS, "accept_changes": "", "go_back": ""}
 MODES = {"train": TRAIN, "eval": HOSTS, "preflight": WHERE, "compile": COMPILE}
 """Each mode's own options."""
 
@@ -38,7 +40,7 @@ MODES = {"train": TRAIN, "eval": HOSTS, "preflight": WHERE, "compile": COMPILE}
 def main(argv: list[str]) -> int:
     """Runs one command line; returns the exit code. Kept short: the rest is importable."""
     flags = {"workdir": "", "mode": "train", **TRAIN, **COMPILE}
-    switches = ("search", "full", "json", "accept_changes")
+    switches = ("search", "full", "json", "accept_changes", "go_back")
     line = command.parse(argv, flags, choices={"mode": tuple(MODES)}, switches=switches)
     mode = line.flags["mode"]
     check_options(line, mode)
@@ -53,16 +55,21 @@ def main(argv: list[str]) -> int:
 
 def run(line: command.Line, settings: Any, workdir: str) -> int:
     """--mode=train and --mode=eval."""
+    import jax
+
     from pretrain_jax.parallel import hosts
-    from pretrain_jax.train import loop
+    from pretrain_jax.train import loop, score
 
     count, own = (command.number(line, name, int) for name in ("processes", "process"))
     wait = command.number(line, "wait", float)
     group = hosts.join(line.flags["coordinator"], count, own, wait)
+    with group.together("the options for these devices"):
+        settings = fitted(line, settings, workdir, jax.devices())
     if line.flags["mode"] == "eval":
-        loop.evaluate(settings, workdir, group)
+        score.evaluate(settings, workdir, group)
     else:
-        loop.train(settings, workdir, group, bool(line.flags["accept_changes"]))
+        accepted = (bool(line.flags[name]) for name in ("accept_changes", "go_back"))
+        loop.train(settings, workdir, group, *accepted)
     return 0
 
 
@@ -72,6 +79,7 @@ def planned(line: command.Line, settings: Any, workdir: str) -> int:
 
     where = line.flags["topology"]
     devices, simulated = ahead.devices(where, command.number(line, "slices", int))
+    settings = fitted(line, settings, workdir, devices, simulated)
     if line.flags["mode"] == "preflight":
         return preflight.preflight(settings, workdir, devices, simulated)
     find = search.search if line.flags["search"] else ahead.report_of
@@ -79,6 +87,18 @@ def planned(line: command.Line, settings: Any, workdir: str) -> int:
     found = find(compose.fix_schedule(settings), devices, simulated, full)
     ahead.show(found, where, bool(line.flags["json"]))
     return 0
+
+
+def fitted(
+    line: command.Line, settings: Any, workdir: str, devices: Sequence[Any], simulated: str = ""
+) -> Any:
+    """The config, with the options that its file has for these devices where it has some."""
+    from pretrain_jax import config
+    from pretrain_jax.train import workdir as workdirs
+
+    stored = workdirs.read_config(workdir) if line.flags["mode"] != "compile" else None
+    preset = config.preset(line.config, line.overrides, devices, simulated, stored)
+    return config.read(line.config, line.overrides, preset) if preset else settings
 
 
 def check_options(line: command.Line, mode: str) -> None:

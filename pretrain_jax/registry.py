@@ -16,17 +16,18 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from pretrain_jax.errors import ConfigError
+from pretrain_jax.errors import ConfigError, shown
 
 
 def names(folder: str) -> list[str]:
-    """The names a config may use for a folder of the package.
+    """The names a config may use for a folder of the package; files with "_" in front are shared.
 
     >>> "causal_lm" in names("objectives")
     True
     """
     package = importlib.import_module(f"pretrain_jax.{folder}")
-    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    found = (module.name for module in pkgutil.iter_modules(package.__path__))
+    return sorted(name for name in found if not name.startswith("_"))
 
 
 def load(folder: str, name: str, key: str) -> ModuleType:
@@ -47,7 +48,8 @@ def check_name(name: str, known: Iterable[str], key: str) -> None:
     if name in known:
         return
     raise ConfigError(
-        f"{key} must be one of {', '.join(sorted(known))}; received {name!r}{nearest(name, known)}"
+        f"{key} must be one of {', '.join(sorted(known))}; "
+        f"received {shown(name)}{nearest(name, known)}"
     )
 
 
@@ -90,6 +92,16 @@ def options(*builders: Callable[..., Any]) -> dict[str, Option]:
     return found
 
 
+def taken(builder: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values that a builder takes.
+
+    >>> def build(*, width: int = 1): ...
+    >>> taken(build, {"width": 2, "layers": 3})
+    {'width': 2}
+    """
+    return {key: values[key] for key in options(builder) if key in values}
+
+
 def checked(key: str, value: Any, wanted: Any) -> Any:
     """The value as `wanted`: an int is a float, a list is a tuple; all else must fit."""
     origin = typing.get_origin(wanted)
@@ -110,7 +122,7 @@ def checked(key: str, value: Any, wanted: Any) -> Any:
     fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
     if not fits:
         raise ConfigError(
-            f"config.{key} must be of type {kind.__name__}; received {value!r}, "
+            f"config.{key} must be of type {kind.__name__}; received {shown(value)}, "
             f"of type {type(value).__name__}"
         )
     return value

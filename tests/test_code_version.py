@@ -7,7 +7,7 @@ import tiny_job
 
 from pretrain_jax import code_version, config, main
 from pretrain_jax.errors import WorkdirMismatch
-from pretrain_jax.train import loop
+from pretrain_jax.train import loop, restore
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +48,48 @@ def test_evaluation_and_init_from_accept_older_code_with_a_line(job, older, tmp_
 def test_changes_have_versions_that_exist_and_concern_some_run_only():
     assert all(1 < change.version <= code_version.VERSION for change in code_version.CHANGES)
     assert code_version.since(code_version.VERSION, {}) == []
+
+
+def concerned(objective, **data):
+    """What changed since version 2 for a run of this objective."""
+    settings = {"objective": objective, "data": data, "model": {}, "optimizer": {}, "tokenizer": {}}
+    return code_version.since(2, settings)
+
+
+@pytest.mark.parametrize("objective", [{"noise": "words"}, {"noise": "spans"}, {}])
+def test_noise_by_words_concerns_those_who_draw_it(objective):
+    main = {"name": "masked_lm", "noise": "tokens", **objective}
+    found = bool(objective)
+    assert any("by words" in what for what in concerned(main)) == found
+    mixture = (("a", "masked_lm", 1.0), ("b", {"name": "masked_lm", "noise": "tokens"}, 1.0))
+    assert any("by words" in what for what in concerned(main, mixture=mixture)) == found
+    assert not any("by words" in w for w in concerned(main, mixture=mixture[1:]))
+    assert any("by words" in what for what in concerned({"name": "span_boundary"}))
+
+
+def test_a_key_that_came_later_has_its_default_and_no_other_value(job, tmp_path):
+    workdir = tmp_path / "run"
+    loop.train(config.read(str(job), [("train.steps", "1")]), str(workdir))
+    stored = json.loads((workdir / "config.json").read_text())
+    for section, key in (("optimizer", "eps"), ("model", "remat"), ("data", "mixing")):
+        del stored[section][key]
+    (workdir / "config.json").write_text(json.dumps(stored))
+    assert restore.design_of(workdir).optimizer is not None
+    with pytest.raises(WorkdirMismatch, match=r"optimizer\.eps"):
+        loop.train(config.read(str(job), [("optimizer.eps", "1e-3")]), str(workdir))
+    loop.train(config.read(str(job), [("train.steps", "2")]), str(workdir))
+    assert sorted(tiny_job.losses(workdir)) == [1, 2]
+
+
+def test_rows_across_documents_concern_those_who_predict_what_comes_next():
+    causal, masked = {"name": "causal_lm"}, {"name": "masked_lm", "noise": "tokens"}
+    assert len(concerned(causal, cross_documents=True)) == 1
+    assert concerned(causal) == concerned(causal, cross_documents=False) == []
+    assert concerned(masked, cross_documents=True) == []
+
+
+def test_noise_of_single_tokens_concerns_iid_denoising_alone():
+    mixture = (("a", {"name": "iid_denoising", "rate": 0.5}, 1.0), ("b", "span_corruption", 1.0))
+    spans = {"name": "span_corruption"}
+    assert len(concerned({"name": "iid_denoising"})) == len(concerned(spans, mixture=mixture)) == 1
+    assert concerned(spans) == concerned({"name": "iid_denoising"}, mixture=mixture[1:]) == []

@@ -15,11 +15,15 @@ LEVELS = (
     {"train"},
     {"data", "objectives", "models", "optim", "parallel"},
     {"layers", "corruption", "text", "losses"},
-    {"batch", "code_version", "cross_entropy", "differences", "ragged", "registry", "child"},
-    {"errors"},
+    {"batch", "code_version", "cross_entropy", "differences", "ragged", "registry", "child"}
+    | {"ending", "ranges", "seeds", "tokenizer"},
+    {"errors", "progress"},
 )
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}
-HOST = {"data", "text", "corruption", "batch", "ragged", "registry", "child", "errors"}
+HOST = {
+    *("data", "text", "corruption", "batch", "ragged", "registry", "child", "errors"),
+    *("progress", "tokenizer"),
+}
 DEVICE_LIBRARIES = {"jax", "jaxlib", "flax", "optax", "orbax"}
 REFUSED_LIBRARIES = {"tensorflow", "torch", "pickle", "cloudpickle", "dill", "marshal", "shelve"}
 REFUSED_CALLS = {"eval", "exec", "compile", "__import__"}
@@ -28,7 +32,6 @@ LONGER = {  # each with what would be lost by cutting it
     "optim/optimizers.py": "the table of optimizers is read as one",
     "train/checkpoint.py": "saving and restoring mirror each other",
     "train/compose.py": "the only place that reads a config",
-    "train/metrics.py": "all that a run shows",
 }
 
 SOURCES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in ROOT.rglob("*.py")}

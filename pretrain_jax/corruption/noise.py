@@ -13,6 +13,12 @@ import numpy as np
 from pretrain_jax.corruption import Uniform
 from pretrain_jax.ragged import Parts
 
+LONGEST_WORD = 48
+"""Bytes; what is longer is no word but text without spaces, as Thai and Chinese are written. Thirty
+letters of German, 24 of Russian or 16 of Hindi fit."""
+STRETCH = 6
+"""Bytes of the stretches that such text is cut into: a word of English with its space has 5.9."""
+
 
 def random_tokens(texts: Parts, counts: np.ndarray, uniform: Uniform) -> np.ndarray:
     """`counts` [E] of the tokens of each text, every choice equally likely, each its own group.
@@ -25,20 +31,38 @@ def random_tokens(texts: Parts, counts: np.ndarray, uniform: Uniform) -> np.ndar
     return numbered(texts, chosen, chosen)
 
 
+def independent_tokens(
+    texts: Parts, rate: float, fewest: np.ndarray, most: np.ndarray, uniform: Uniform
+) -> np.ndarray:
+    """Each token with probability `rate`, alone, its own group: T5's iid_noise_mask.
+
+    Where that gives fewer than `fewest` [E] or more than `most` [E] tokens of a text, it has
+    exactly so many: those with the lowest draws.
+
+    >>> from pretrain_jax.corruption import plain
+    >>> texts, bounds = Parts([6]), (np.array([0]), np.array([6]))
+    >>> independent_tokens(texts, 0.5, *bounds, plain(np.random.default_rng(0)))
+    array([0, 1, 2, 3, 0, 0], dtype=int32)
+    """
+    draws = uniform(texts.sizes)
+    counts = np.clip(texts.counts((draws < rate).nonzero()[0]).sizes, fewest, most)
+    chosen = choose(texts, counts, lambda sizes: draws)
+    return numbered(texts, chosen, chosen)
+
+
 def whole_words(
     texts: Parts, counts: np.ndarray, uniform: Uniform, *, starts: np.ndarray
 ) -> np.ndarray:
     """Words in random order as long as they fit: `counts` [E] tokens at most, each word a group.
 
-    A word that would go over is passed over, as in BERT. Where every word is longer than its text's
-    count, the first tokens of one word are taken, so that something is always predicted.
+    A word that would go over is passed over, as in BERT. Nothing is chosen where every word is
+    longer than its text's count: `cut_words` leaves none of these.
 
     starts: bool [T], true where a word begins; the first token of a text always begins one.
     """
     words, begins = words_of(texts, starts)
     sizes = np.diff(begins)
     waiting = words.shuffled(uniform(words.sizes))  # each text's words, in the order of its draws
-    first = waiting[words.leading]
     chosen = np.zeros(words.total, np.bool_)
     left = counts.copy()
     while True:
@@ -51,12 +75,7 @@ def whole_words(
         chosen[taken] = True
         left -= np.bincount(words.of[taken], sizes[taken], len(words)).astype(np.int64)
         waiting = waiting[~fits]
-    noise = numbered(words, chosen, chosen).repeat(sizes)
-    none = (left == counts)[words.of[first]]
-    for word in first[none].tolist():
-        begin = begins[word]
-        noise[begin : begin + counts[words.of[word]]] = 1
-    return noise
+    return numbered(words, chosen, chosen).repeat(sizes)
 
 
 def geometric_spans(
@@ -222,6 +241,45 @@ def choose(texts: Parts, counts: np.ndarray, uniform: Uniform) -> np.ndarray:
     order = texts.shuffled(uniform(texts.sizes))
     chosen[order[texts.place < texts.each(counts)]] = True
     return chosen
+
+
+def cut_words(
+    texts: Parts, starts: np.ndarray, counts: np.ndarray, sizes: np.ndarray
+) -> np.ndarray:
+    """`starts` [T] with more of them inside of words that are too long to be taken as one.
+
+    Those are words of more tokens than `counts` [E], which never fit, and of more than LONGEST_WORD
+    bytes. They are cut into stretches of about STRETCH bytes and at most `counts` tokens. Every
+    other word stays as it is. sizes: int [T], bytes of each token.
+
+    One word of 5 tokens of 3 bytes, of which 3 may be noise:
+
+    >>> starts = np.array([True, False, False, False, False])
+    >>> cut_words(Parts([5]), starts, np.array([3]), np.full(5, 3))
+    array([ True, False,  True,  True,  True])
+    """
+    words, begins = words_of(texts, starts)
+    tokens, most = Parts(np.diff(begins)), np.maximum(counts, 1)[words.of]
+    sizes = np.maximum(sizes, 1)  # an unknown token has none
+    before = tokens.running(sizes) - sizes
+    length = tokens.running(sizes)[begins[1:] - 1]
+    long = (tokens.sizes > most) | (length > LONGEST_WORD)
+    if not long.any():
+        return starts
+    stretch = before // STRETCH
+    edge = np.diff(stretch, prepend=0) != 0
+    edge |= tokens.place % tokens.each(most) == 0
+    return starts | (edge & tokens.each(long))
+
+
+def lengths_of_words(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """int [words]: the sum of `sizes` [T] over each word of one text; starts: bool [T].
+
+    >>> lengths_of_words(np.array([True, False, True]), np.array([1, 2, 4]))
+    array([3, 4])
+    """
+    _, begins = words_of(Parts([len(starts)]), starts)
+    return np.add.reduceat(sizes, begins[:-1]) if len(sizes) else sizes
 
 
 def words_of(texts: Parts, starts: np.ndarray) -> tuple[Parts, np.ndarray]:

@@ -1,6 +1,7 @@
 """Documents cut into raw examples: arrays of places, from lengths alone.
 
-Chunks of a text (`Chunks`), or its inputs and targets (`Texts`); pairs.py draws sentence pairs.
+Chunks of a text (`Chunks`) or of all texts as one (`Joined`), or a text's inputs and targets
+(`Texts`); pairs.py draws sentence pairs.
 `length` of each is int32 [N], or [N, 2] for two texts.
 
 Chunks of the documents "a b c d e" and "f" for begin = 1, end = 2, raw_length = 4, overlap = 1:
@@ -83,6 +84,59 @@ class Chunks:
     def __reduce__(self):
         """A worker process counts the examples itself."""
         return partial(Chunks, self.cache, **self.options), ()
+
+
+class Joined:
+    """The raw examples of a token cache whose documents are one text, as GPT-2 and GPT-3 read them.
+
+    The documents stand one behind the other in the order of the corpus, each with its begin and end
+    ids. Example k is `length[k]` tokens of this text; neighbours share one, so that each token but
+    the very first is predicted once. The documents "a b c" and "d e" for raw_length = 4:
+
+        begin = 1, end = 2     1 a b c | c 2 1 d | d e 2
+        begin = end = 1        1 a b c | c 1 d e | e 1       one id between two documents
+        no begin, end = 2      a b c 2 | 2 d e 2
+    """
+
+    def __init__(self, cache: TokenCache, *, raw_length: int, begin: int | None, end: int | None):
+        if raw_length < 2 or (begin is None and end is None):
+            raise ValueError(
+                "documents are joined in examples of 2 tokens or more, by a begin or an end id; "
+                f"received raw_length={raw_length}, begin={begin}, end={end}"
+            )
+        self.cache = cache
+        self.options = {"raw_length": raw_length, "begin": begin, "end": end}
+        self.begin, self.end = ([] if token is None else [token] for token in (begin, end))
+        between = 1 if begin == end else len(self.begin) + len(self.end)
+        documents = len(cache.offsets) - 1
+        self.starts = cache.offsets + np.arange(documents + 1) * between
+        total = int(self.starts[-1]) + (begin == end)
+        stride = raw_length - 1
+        self.first = np.arange(0, max(total - 1, 0), stride)
+        self.length = np.minimum(total - self.first, raw_length).astype(np.int32)
+
+    def __len__(self) -> int:
+        return len(self.length)
+
+    def take(self, numbers: np.ndarray) -> Fields:
+        """The raw examples with these numbers, int [E]: {"tokens": int32, length[k] of each}."""
+        parts = Parts(self.length[numbers])
+        place = parts.place + parts.each(self.first[numbers])
+        last = len(self.starts) - 2
+        document = np.minimum(self.starts.searchsorted(place, side="right") - 1, last)
+        inside = place - self.starts[document] - len(self.begin)
+        first, behind = self.cache.offsets[document], self.cache.offsets[document + 1]
+        before, after = inside < 0, inside >= behind - first
+        at = first + inside
+        at[before | after] = 0
+        tokens = self.cache.tokens[at].astype(np.int32)
+        tokens[before] = self.begin
+        tokens[after] = self.end
+        return {"tokens": Ragged(tokens, parts)}
+
+    def __reduce__(self):
+        """A worker process counts the examples itself."""
+        return partial(Joined, self.cache, **self.options), ()
 
 
 class Texts:

@@ -1,5 +1,6 @@
 """Folders that are complete or absent, also when two processes make the same one at once."""
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -14,7 +15,7 @@ def ensure(folder: Path, whole: Callable[[Path], bool], build: Callable[[Path], 
 
     `build` writes into a folder beside it, which is renamed when it is complete. One process
     builds, the others wait; the lock goes with the process that holds it, so one that was killed
-    leaves nothing behind but a folder that the next one clears away.
+    leaves nothing behind but a folder that the next one clears away, whatever that one builds.
     """
     if whole(folder):
         return
@@ -30,6 +31,7 @@ def ensure(folder: Path, whole: Callable[[Path], bool], build: Callable[[Path], 
         fcntl.flock(lock, fcntl.LOCK_EX)
         if whole(folder):
             return
+        clear_leftovers(folder.parent)
         building = folder.with_name(folder.name + ".building")
         for leftover in (building, folder):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -46,6 +48,14 @@ def ensure(folder: Path, whole: Callable[[Path], bool], build: Callable[[Path], 
                 f"data.cache_dir must have room and stay writable; making {folder} ended with: "
                 f"{error}. Free some room, or name another folder with data.cache_dir"
             ) from error
+
+
+def clear_leftovers(parent: Path) -> None:
+    """Takes away what killed processes were building in `parent`: nobody holds its lock."""
+    for building in parent.glob("*.building"):
+        with contextlib.suppress(OSError), open(building.with_suffix(".lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(building)
 
 
 def flush(path: Path) -> None:

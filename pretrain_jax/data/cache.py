@@ -8,6 +8,7 @@ ids are added when examples are made.
 
 import collections
 import contextlib
+import dataclasses
 import hashlib
 import json
 import logging
@@ -20,14 +21,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from pretrain_jax.data import atomic, marks
 from pretrain_jax.data.corpus import PIECE, Corpus
+from pretrain_jax.data.unknown import SAMPLE, Unknown
 from pretrain_jax.errors import ConfigError, DataError
+from pretrain_jax.progress import progress
 from pretrain_jax.text import Tokenizer
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """To be raised with any change to this package that changes the ids of a corpus."""
 MARKS_VERSION = 1
 """To be raised with any change that changes the marks of a corpus, or the ids of a marked one."""
@@ -43,6 +45,7 @@ class TokenCache:
     marked       what is: "spans", "targets" or ""
     offsets      int64 [N+1]; document i is tokens[offsets[i] : offsets[i + 1]]
     text_bytes   UTF-8 bytes that the tokens stand for
+    unknown      what of the text the tokenizer has no ids for
     split        how the half was held out, "hash" or "tail"
     fingerprint  hex digest of everything that the ids depend on
     """
@@ -53,6 +56,7 @@ class TokenCache:
         self.fingerprint: str = note["fingerprint"]
         self.split: str = note["split"]
         self.text_bytes: int = note["text_bytes"]
+        self.unknown = Unknown(*note["unknown"])
         mapped = np.memmap(folder / "tokens.bin", note["dtype"], mode="r")
         self.tokens = mapped.view(np.ndarray)  # slices of a memmap are slow to make
         self.marked: str = note.get("marked", "")
@@ -82,8 +86,8 @@ def token_cache(
 ) -> TokenCache:
     """The tokens of "train" or "valid", from the cache when exactly this text was tokenized before.
 
-    Otherwise tokenizes in `workers` threads (default: one for each core) with a progress bar, in
-    memory that depends neither on the corpus nor on the length of its documents.
+    Otherwise tokenizes in `workers` threads (default: one for each core), in memory that depends
+    neither on the corpus nor on the length of its documents. Logs the share of unknown tokens.
 
     Raises DataError for text that cannot be read and for a half without a token.
     """
@@ -107,6 +111,9 @@ def token_cache(
     cache = TokenCache(folder)
     said = (corpus.name, half, cache.split, len(cache), len(cache.tokens))
     log.info("%s: %s half (split by %s) of %d documents, %d tokens", *said)
+    if tokenizer.unk is not None:
+        level = logging.WARNING if cache.unknown.much else logging.INFO
+        log.log(level, "%s: %s half: %s", corpus.name, half, cache.unknown)
     return cache
 
 
@@ -147,11 +154,9 @@ def write(
 ) -> None:
     """Tokenizes one half of the corpus into `folder`."""
     dtype = np.dtype(np.uint16 if tokenizer.size <= 1 << 16 else np.uint32)
-    lengths, text_bytes = array("q"), 0
-    bar = tqdm(
-        total=corpus.bytes(half), unit="B", unit_scale=True, desc=f"tokenizing {half}", disable=None
-    )
-    with bar, contextlib.ExitStack() as files:
+    lengths, text_bytes, unknown = array("q"), 0, Unknown()
+    with contextlib.ExitStack() as files:
+        done = files.enter_context(progress(f"tokenizing {half}", corpus.bytes(half)))
         file = files.enter_context(open(folder / "tokens.bin", "wb"))
         marked = None
         if corpus.marks:
@@ -166,7 +171,8 @@ def write(
             for document, count in zip(group.documents, group.counts, strict=True):
                 lengths[document] += count
             text_bytes += group.text_bytes
-            bar.update(group.text_bytes)
+            unknown += group.unknown
+            done(group.text_bytes)
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     if not offsets[-1]:
         raise DataError(
@@ -176,6 +182,7 @@ def write(
     np.save(folder / "offsets.npy", offsets)
     note |= {"dtype": dtype.name, "split": corpus.split, "text_bytes": text_bytes}
     note["marked"] = corpus.marks
+    note["unknown"] = dataclasses.astuple(unknown)
     note["files"] = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     (folder / "note.json").write_text(json.dumps(note, indent=2))
 
@@ -192,6 +199,16 @@ class Group(NamedTuple):
     marks: np.ndarray
     """uint8, as ids; empty where nothing is marked."""
     text_bytes: int
+    unknown: Unknown
+
+
+class Item(NamedTuple):
+    """A piece of a document, as it is tokenized."""
+
+    document: int
+    text: str
+    before: str
+    """The character that it goes on after; "" where a text begins."""
 
 
 def encoded(
@@ -203,27 +220,37 @@ def encoded(
     """
     workers = workers or os.cpu_count() or 1
     waiting: collections.deque[Future[Group]] = collections.deque()
+    characters = 0
     with ThreadPoolExecutor(workers) as pool:
-        for group in groups(carry(document) if kind else document for document in documents):
-            waiting.append(pool.submit(encode, group, tokenizer, kind))
+        for group in groups(documents, kind):
+            waiting.append(pool.submit(encode, group, tokenizer, kind, characters < SAMPLE))
+            characters += sum(len(item.text) for item in group)
             if len(waiting) > 2 * workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def encode(group: list[tuple[int, str]], tokenizer: Tokenizer, kind: str) -> Group:
-    documents, texts = zip(*group, strict=True)
+def encode(group: list[Item], tokenizer: Tokenizer, kind: str, sampled: bool) -> Group:
+    documents, texts, before = zip(*group, strict=True)
     found = [np.empty(0, np.uint8)]
     if kind:
-        encoded = [marks.encode(text, tokenizer, kind) for text in texts]
+        encoded = [
+            marks.encode(text, tokenizer, kind, character)
+            for text, character in zip(texts, before, strict=True)
+        ]
         ids, found = zip(*encoded, strict=True)
         texts = [marks.strip(text) for text in texts]
     else:
-        ids = [tokenizer.encode(text) for text in texts]
+        ids = list(map(tokenizer.encode_on, texts, before))
     size = sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
     counts = list(map(len, ids))
-    return Group(list(documents), counts, np.concatenate(ids), np.concatenate(found), size)
+    joined = np.concatenate(ids)
+    unknown = Unknown(len(joined), int(np.count_nonzero(joined == tokenizer.unk)))
+    if sampled:
+        lost = sum(map(tokenizer.unknown_bytes, texts)) if unknown.tokens_unknown else 0
+        unknown += Unknown(bytes=size, bytes_unknown=lost)
+    return Group(list(documents), counts, joined, np.concatenate(found), size, unknown)
 
 
 def carry(texts: Iterator[str]) -> Iterator[str]:
@@ -234,12 +261,14 @@ def carry(texts: Iterator[str]) -> Iterator[str]:
         mark = marks.last(text, mark)
 
 
-def groups(documents: Iterator[Iterator[str]]) -> Iterator[list[tuple[int, str]]]:
-    """Pieces with their document's number, in groups that are worth a thread's while."""
+def groups(documents: Iterator[Iterator[str]], kind: str) -> Iterator[list[Item]]:
+    """All pieces, in groups that are worth a thread's while."""
     group, size = [], 0
     for number, pieces in enumerate(documents):
-        for piece in pieces:
-            group.append((number, piece))
+        before = ""
+        for piece in carry(pieces) if kind else pieces:
+            group.append(Item(number, piece, before))
+            before = marks.before_next(piece, kind) if kind else piece[-1:]
             size += len(piece)
             if size >= PIECE:
                 yield group

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from operator import methodcaller
 
 import numpy as np
@@ -17,6 +17,7 @@ from pretrain_jax import registry
 from pretrain_jax.data import marks, sources
 from pretrain_jax.data.sources import Document, Shard, Source
 from pretrain_jax.errors import ConfigError, DataError
+from pretrain_jax.progress import progress
 
 SPLITS = ("train", "valid")
 POLICIES = ("auto", "hash", "tail", "all")
@@ -31,9 +32,11 @@ class Table:
     """What one reading of a shard finds out about its N documents."""
 
     sizes: np.ndarray
-    """int64 [N]: UTF-8 bytes."""
+    """int64 [N]: UTF-8 bytes, with marks."""
+    own: np.ndarray
+    """int64 [N]: UTF-8 bytes of the text alone (`Document.own`)."""
     hashes: np.ndarray
-    """uint64 [N]: of the content, so that equal documents fall into the same split."""
+    """uint64 [N]: of the text alone, so that equal texts fall into the same split."""
 
 
 class Corpus:
@@ -48,17 +51,45 @@ class Corpus:
         self.source = source
         self.policy = split
         self.marks = source.marks
+        self.peers: list[Corpus] = []
+
+    def agree_with(self, others: Iterable["Corpus"]) -> None:
+        """Holds out what `others`, corpora over some of the same files, hold out of these files.
+
+        Every policy holds the same out of one document but "auto", which looks at all of them.
+        """
+        others = [other for other in others if other is not self]
+        if self.policy == "auto" and self.marks != "targets":
+            if any(other.marks == "targets" for other in others):
+                self.policy = "hash"
+            self.peers = [other for other in others if other.files != self.files]
+
+    @property
+    def files(self) -> list[str]:
+        """The names of its shards."""
+        return [shard.name for shard in self.source.shards]
+
+    @cached_property
+    def digests(self) -> list[str]:
+        """Of each shard, what its bytes and the fields that are read of them are."""
+        return in_threads(methodcaller("digest"), self.source.shards)
 
     @cached_property
     def fingerprint(self) -> str:
         """Over the bytes of the source in their order, and `split`; not over where files lie."""
-        digests = in_threads(methodcaller("digest"), self.source.shards)
-        joined = hashlib.sha256("\n".join([self.policy, *digests]).encode())
+        by_text = self.marks == "targets" or (self.marks == "spans" and self.policy != "hash")
+        with progress(f"reading {self.name}"):
+            digests = self.digests
+        parts = [f"{self.policy} by text" if by_text else self.policy, *digests]
+        if self.policy == "auto":
+            parts += sorted(digest for peer in self.peers for digest in peer.digests)
+        joined = hashlib.sha256("\n".join(parts).encode())
         return f"{self.source.label}-{joined.hexdigest()}"
 
     @cached_property
     def tables(self) -> list[Table]:
-        tables = in_threads(partial(survey, marked=bool(self.marks)), self.source.shards)
+        with progress(f"checking the text of {self.name}"):
+            tables = in_threads(survey, self.source.shards)
         if not any(table.sizes.any() for table in tables):
             raise DataError(
                 f"data.source must hold text; {self.name} has {len(self.source.shards)} file(s) "
@@ -71,14 +102,11 @@ class Corpus:
         """How validation text is held out: "hash" (whole documents) or "tail" (of each)."""
         chosen = self.policy
         if chosen == "all":
-            log.info("%s: all of it is validation text (data.split=all)", self.name)
             return chosen
         if chosen == "auto" and self.marks == "targets":
             chosen = "hash"  # a tail would part the inputs from their targets
         if chosen == "auto":
-            documents = sum(np.count_nonzero(table.sizes) for table in self.tables)
-            halves = [sum(part.sum() for part in self.sizes(half, "hash")) for half in SPLITS]
-            chosen = "hash" if documents >= FEW and all(halves) else "tail"
+            chosen = "hash" if all(c.many for c in (self, *self.peers)) else "tail"
         for half in SPLITS:
             if not sum(part.sum() for part in self.sizes(half, chosen)):
                 mend = (
@@ -93,9 +121,18 @@ class Corpus:
         return chosen
 
     @cached_property
+    def many(self) -> bool:
+        """Whether there are so many documents that each half has some by their hashes."""
+        filled = np.concatenate([table.hashes[table.own > 0] for table in self.tables])
+        held_out = int(np.count_nonzero(filled % HELD_OUT == 0))
+        return len(filled) >= FEW and 0 < held_out < len(filled)
+
+    @cached_property
     def cuts(self) -> list[np.ndarray]:
         """For each shard, int64 [N]: bytes of each document before its tail, a tenth of it."""
-        return in_threads(cut_shard, self.source.shards, self.tables)
+        tables = self.tables
+        with progress(f"holding out text of {self.name}"):
+            return in_threads(cut_shard, self.source.shards, tables)
 
     def sizes(self, half: str, split: str) -> list[np.ndarray]:
         """For each shard, int64 [N]: bytes of each document that belong to `half`."""
@@ -170,24 +207,34 @@ def in_threads(function, *items):
         return list(pool.map(function, *items))
 
 
-def survey(shard: Shard, marked: bool = False) -> Table:
-    """Reads a shard once and checks that all of it is UTF-8. Marks have no part in the hashes."""
-    sizes, hashes = [], []
+def survey(shard: Shard) -> Table:
+    """Reads a shard once and checks that all of it is UTF-8."""
+    sizes, own, hashes = [], [], []
     for document in shard.documents():
-        digest, size = hashlib.blake2b(digest_size=8), 0
+        digest, size = hashlib.blake2b(document.own or b"", digest_size=8), 0
         for text in decode(document):
             data = text.encode()
             size += len(data)
-            digest.update(marks.strip(text).encode() if marked else data)
+            if document.own is None:
+                digest.update(data)
         sizes.append(size)
+        own.append(size if document.own is None else len(document.own))
         hashes.append(int.from_bytes(digest.digest(), "little"))
-    return Table(np.array(sizes, np.int64), np.array(hashes, np.uint64))
+    return Table(np.array(sizes, np.int64), np.array(own, np.int64), np.array(hashes, np.uint64))
 
 
 def cut_shard(shard: Shard, table: Table) -> np.ndarray:
     """int64 [N]: where the tail of each document begins."""
-    pairs = zip(shard.documents(), table.sizes.tolist(), strict=True)
-    return np.array([character_start(d, int(0.9 * size)) for d, size in pairs], np.int64)
+    pairs = zip(shard.documents(), table.own.tolist(), strict=True)
+    return np.array([cut(document, int(0.9 * size)) for document, size in pairs], np.int64)
+
+
+def cut(document: Document, at: int) -> int:
+    """The byte of the document where the character begins that byte `at` of its text is in."""
+    if document.own is None:
+        return character_start(document, at)
+    marked = b"".join(document.chunks(0))
+    return marks.place(marked, document.own, character_start(Document.of("", document.own), at))
 
 
 def character_start(document: Document, at: int) -> int:

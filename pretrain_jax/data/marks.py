@@ -81,19 +81,52 @@ def mark_target(inputs: str, targets: str) -> str:
     return strip(inputs) + SWITCH[1] + strip(targets)
 
 
-def encode(text: str, tokenizer: Tokenizer, kind: str) -> tuple[np.ndarray, np.ndarray]:
+def place(marked: bytes, own: bytes, at: int) -> int:
+    """The byte of a `marked` text that stands where byte `at` of the record's `own` text does.
+
+    Marks that begin or end just there come behind it.
+
+    >>> marked = mark_spans("an inner one", [[3, 8]]).encode()
+    >>> [place(marked, b"an inner one", at) for at in (2, 3, 8)]
+    [2, 6, 11]
+    """
+    before = len(strip(own[:at].decode()))
+    text, switches = marked.decode(), 0
+    for switch in SWITCHES.finditer(text):
+        if switch.start() - switches >= before:
+            break
+        switches += 1
+    return len(text[: before + switches].encode())
+
+
+def before_next(piece: str, kind: str) -> str:
+    """The character that the next piece of a text goes on after; "" where another text begins."""
+    if kind == "targets" and piece.endswith(SWITCH):
+        return ""
+    return strip(piece[-10:])[-1:]
+
+
+def encode(
+    text: str, tokenizer: Tokenizer, kind: str, before: str = ""
+) -> tuple[np.ndarray, np.ndarray]:
     """int [n] ids and uint8 [n] marks of a text with switches; its `kind` is "spans" or "targets".
 
-    The two texts of a pair are tokenized each on its own.
+    The two texts of a pair are tokenized each on its own. A piece inside a text begins with its
+    mark (`cache.carry`) and stands behind the character `before`.
     """
     if kind == "spans":
-        return encode_spans(text, tokenizer)
-    parts = [(mark, tokenizer.encode(part)) for mark, part in runs(text)]
+        return encode_spans(text, tokenizer, before)
+    parts = [
+        (mark, tokenizer.encode_on(part, before if number < 2 else ""))
+        for number, (mark, part) in enumerate(runs(text))
+    ]
     found = [np.full(len(ids), mark, np.uint8) for mark, ids in parts]
     return np.concatenate([ids for _, ids in parts]), np.concatenate(found)
 
 
-def encode_spans(text: str, tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
+def encode_spans(
+    text: str, tokenizer: Tokenizer, before: str = ""
+) -> tuple[np.ndarray, np.ndarray]:
     """The ids of the text without its marks, and their marks.
 
     The text is cut at the word that each switch stands in, and the tokens of what lies between cut
@@ -108,14 +141,15 @@ def encode_spans(text: str, tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarra
     made, found, mark = [], [], 0
     for first, last in itertools.pairwise(edges):
         start, stop = cuts[first], cuts[last] if last < len(cuts) else len(plain)
-        ids = tokenizer.encode(plain[start:stop])
+        behind = plain[start - 1] if start else before
+        ids = tokenizer.encode_on(plain[start:stop], behind)
         marked = np.full(len(ids), mark, np.uint8)
         for place, mark in zip(places[first:last], switched[first:last], strict=True):
-            before = tokenizer.encode(plain[start:place]) if place > start else ids[:0]
-            count = min(len(before), len(ids))
-            differs = np.flatnonzero(before[:count] != ids[:count])
+            head = tokenizer.encode_on(plain[start:place], behind) if place > start else ids[:0]
+            count = min(len(head), len(ids))
+            differs = np.flatnonzero(head[:count] != ids[:count])
             same = int(differs[0]) if len(differs) else count
-            marked[same + (mark == 0 and same < len(before)) :] = mark
+            marked[same + (mark == 0 and same < len(head)) :] = mark
         made.append(ids)
         found.append(marked)
     return np.concatenate(made), np.concatenate(found)

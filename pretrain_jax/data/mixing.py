@@ -1,11 +1,14 @@
 """How often each member of a mixture is drawn (Raffel et al. 2020, section 3.5.2)."""
 
+import math
 from collections.abc import Sequence
 
 from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError
 
 KINDS = ("given", "proportional")
+LEAST = 2.0**-32
+"""The least share of rows: rows are shared out in parts of 2^32 (pipeline.Stream)."""
 
 
 def rates(
@@ -36,7 +39,8 @@ def rates(
     >>> rates("given", (3.0, 1.0), (900, 100))
     (0.75, 0.25)
 
-    Raises ConfigError for an unknown kind, and for what is not positive.
+    Raises ConfigError for an unknown kind, for what is not positive, and for a share of the rows
+    that rounds to nothing.
     """
     registry.check_name(kind, KINDS, "data.mixing")
     if cap < 0 or temperature <= 0:
@@ -47,9 +51,17 @@ def rates(
     weights = [float(rate) for rate in given]
     if kind == "proportional":
         counted = [min(size, cap or size) for size in sizes]
-        shares = [(size / max(counted)) ** (1 / temperature) for size in counted]
-        weights = [rate * share for rate, share in zip(weights, shares, strict=True)]
-    if not weights or min(weights) <= 0:
-        raise ConfigError(f"rates of data.mixture must be positive; received {weights}")
+        parts = [(size / max(counted)) ** (1 / temperature) for size in counted]
+        weights = [rate * part for rate, part in zip(weights, parts, strict=True)]
     total = sum(weights)
-    return tuple(weight / total for weight in weights)
+    if not weights or min(weights) <= 0 or not math.isfinite(total):
+        raise ConfigError(f"rates of data.mixture must be positive and finite; received {weights}")
+    shares = tuple(weight / total for weight in weights)
+    if min(shares) < LEAST:
+        least = shares.index(min(shares))
+        raise ConfigError(
+            f"each member of data.mixture has at least 2^-32 of the rows, or it is never drawn; "
+            f"member {least + 1} of {len(shares)}, with the rate {given[least]}, has "
+            f"{shares[least]:.3g}. Raise its rate to {total * LEAST:.3g} or more, or leave it out"
+        )
+    return shares

@@ -9,12 +9,11 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import grain
 import numpy as np
-from absl import flags
 
 from pretrain_jax.batch import is_text
 from pretrain_jax.data.cache import TokenCache
+from pretrain_jax.data.carry import Batch, carried
 from pretrain_jax.data.order import permute
 from pretrain_jax.data.pack import blank, pack
 from pretrain_jax.data.plan import Rows, planned_rows
@@ -23,11 +22,10 @@ from pretrain_jax.ragged import Fields, Parts
 
 EVAL_SEED = 0
 ENDLESS = 1 << 40
-Batch = dict[str, np.ndarray]
 
 
 class Examples(Protocol):
-    """Raw examples: Chunks or Texts (arrange.py), or Pairs (pairs.py)."""
+    """Raw examples: Chunks, Joined or Texts (arrange.py), or Pairs (pairs.py)."""
 
     cache: TokenCache
     length: np.ndarray
@@ -222,7 +220,7 @@ def batches(
 def eval_rows(stream: Stream, tokens_wanted: int, special: np.ndarray) -> tuple[int, int]:
     """How many rows of `eval_batches` hold at least so many predicted text tokens, and how many.
 
-    At most one epoch, which may hold fewer. special: bool [V], ids that are not text.
+    At most one epoch, which may hold fewer. special: bool [V], ids that no score counts.
     """
     found = 0
     for first in range(0, len(stream), 64):
@@ -256,24 +254,3 @@ def eval_batches(
         return stream.batch(numbers, EVAL_SEED)
 
     return carried(load, -(-rows // batch_size), workers, prefetch)
-
-
-def carried(
-    load: Callable[[int], Batch], steps: int, workers: int, prefetch: int
-) -> Generator[Batch, None, None]:
-    """load(0), load(1), ... made ahead by Grain, in order; closing it ends its processes."""
-    data = grain.MapDataset.range(steps).map(load)
-    made = data.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=prefetch))
-    if workers:
-        if not flags.FLAGS.is_parsed():  # Grain's processes read flags, which only a command parses
-            flags.FLAGS.mark_as_parsed()
-        made = made.mp_prefetch(
-            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=prefetch)
-        )
-    iterator = iter(made)
-    try:
-        for batch in iterator:
-            # What comes from a process lies in memory shared with it, which is wanted back.
-            yield {name: np.array(a) for name, a in batch.items()} if workers else batch
-    finally:
-        iterator.close()

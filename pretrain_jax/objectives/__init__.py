@@ -23,7 +23,8 @@ class Objective:
     attention: str
     """How the predicting stream may look at itself: "causal", "prefix" or "full"."""
     arrangement: str
-    """How documents become raw examples: "chunks", "pairs" or "texts" (data/arrange.py)."""
+    """How documents become raw examples: "chunks", "pairs" or "texts" (data/arrange.py). Chunks
+    with begin or end are of all documents as one text where rows are (data.cross_documents)."""
     arrange: Callable[[int], dict[str, Any]]
     """arrange(seq_len) -> the arrangement's keyword arguments. `begin` and `end` are names of
     special ids ("bos", "eos") or None."""
@@ -49,7 +50,8 @@ class Objective:
     crosses: bool = False
     """Whether a row may be one text (data.cross_documents): attention across its examples."""
     covers_text: bool = False
-    """Whether every token of a document is predicted once an epoch: bits a byte are defined."""
+    """Whether every token of a document is predicted once an epoch, from those before it alone:
+    the model continues texts."""
     heads: tuple[tuple[str, Maker], ...] = ()
     """Named modules behind the stack, called as head(hidden [B, L, D], batch, readout, train);
     what they return stands in the model's output under their name."""
@@ -63,6 +65,9 @@ class Objective:
     """metrics(apply, params, batch, rng, special) -> {name: (sum, weight)} of an evaluation batch:
     "text" (nats of the predicted text tokens) and what else says whether the model learns. A name
     that begins with "yardstick/" is a baseline."""
+    caution: Callable[[Any, Any], str] = lambda examples, vocab: ""
+    """caution(raw examples (data/arrange.py), tokenizer) -> what whoever trains on this text should
+    know of it, a sentence; empty where all is as the objective's authors had it."""
     probes: Callable[..., Fields] | None = None
     """probes(raw example, places [n], vocab) -> the fields of n examples, in each of which the text
     token at one of these places alone is masked and predicted: pseudo-perplexity (Salazar et al.

@@ -33,6 +33,10 @@ NEEDS = ("mask", "cls", "sep")
 YARDSTICKS = ("uniform", "unigram")
 SPECIALS = 2
 """[CLS] and [SEP] around a text."""
+LOOKED_AT = 1_000_000
+"""Tokens at the start of the text in which the long words are counted."""
+WITHOUT_SPACES = 0.2
+"""Share of the text in long words above which a run says so."""
 
 
 def single_tokens(
@@ -57,6 +61,7 @@ class Masking:
 
     rate                share of all tokens that is predicted, strictly between 0 and 1
     draw                one of NOISE, or a function like them
+    by_words            whether `draw` looks at where words start
     replaced, random    shares of the chosen tokens that [MASK] or a random token replaces
     per_token           these are drawn for every token; otherwise once for each group of the noise
     copies              see Objective.copies
@@ -70,6 +75,7 @@ class Masking:
     random: float
     per_token: bool = False
     copies: int = 0
+    by_words: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.rate < 1:
@@ -115,6 +121,9 @@ class Masking:
         """
         sizes = texts.parts.sizes
         counts = np.minimum(self.count(sizes + specials), sizes)
+        if self.by_words:
+            of_tokens = vocab.token_bytes[texts.values]
+            starts = noise.cut_words(texts.parts, starts, counts, of_tokens)
         drawn = self.draw(texts.parts, counts, uniform, starts=starts)
         hidden = masking.mask_tokens(
             texts.values,
@@ -128,6 +137,24 @@ class Masking:
             per_token=self.per_token,
         )
         return hidden, drawn
+
+    def caution(self, examples: Any, vocab: Any) -> str:
+        """Says how much of the text has no spaces, where noise is drawn by words; see Objective."""
+        if not self.by_words:
+            return ""
+        tokens = examples.cache.tokens[:LOOKED_AT]
+        first = examples.cache.offsets[:-1]
+        starts = vocab.word_starts[tokens]
+        starts[first[first < len(tokens)]] = True
+        words = noise.lengths_of_words(starts, vocab.token_bytes[tokens])
+        share = words[words > noise.LONGEST_WORD].sum() / max(words.sum(), 1)
+        if share <= WITHOUT_SPACES:
+            return ""
+        return (
+            f"{share:.0%} of the text stands in words of more than {noise.LONGEST_WORD} bytes (a "
+            f"word begins with a space; here it has {words.mean():.0f} bytes on average): text "
+            f"without spaces, of which noise by words takes stretches of {noise.STRETCH} bytes"
+        )
 
 
 @lru_cache(maxsize=4)
@@ -147,7 +174,8 @@ def build(
     """The objective of BERT without next sentences, and of RoBERTa.
 
     noise   "tokens", "words" (whole words, as many as fit) or "spans" (SpanBERT's, of which each is
-            replaced as a whole)
+            replaced as a whole). Text without spaces has no words: stretches of it take their place
+            (noise.cut_words).
     copies  10 is BERT's static masking: an epoch has the noise of the tenth one before it
     """
     how = chosen(rate, noise, replaced, random, copies)
@@ -162,7 +190,15 @@ def build(
 def chosen(rate: float, noise: str, replaced: float, random: float, copies: int) -> Masking:
     """The Masking of these options; raises ConfigError for an unknown noise."""
     draw = registry.pick(NOISE, noise, "objective.noise")
-    return Masking(rate, draw, replaced, random, per_token=noise == "words", copies=copies)
+    return Masking(
+        rate,
+        draw,
+        replaced,
+        random,
+        per_token=noise == "words",
+        copies=copies,
+        by_words=noise != "tokens",
+    )
 
 
 def single_text(how: Masking) -> dict[str, Any]:
@@ -182,6 +218,7 @@ def single_text(how: Masking) -> dict[str, Any]:
         "needs": NEEDS,
         "copies": how.copies,
         "crosses": True,
+        "caution": how.caution,
     }
 
 

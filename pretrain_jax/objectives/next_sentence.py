@@ -95,6 +95,7 @@ def build(
         coefficients={"loss": 1.0, "next_sentence": 1.0},
         metrics=metrics,
         probes=probes,
+        caution=how.caution,
     )
 
 

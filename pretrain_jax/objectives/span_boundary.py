@@ -52,7 +52,7 @@ def build(
     """The objective of SpanBERT.
 
     p                   of the geometric distribution of span lengths
-    longest             words in a span
+    longest             words in a span; of text without spaces, stretches (noise.cut_words)
     boundary_positions  tokens of a span that its boundary predicts
     """
     if not 0 < p < 1 or longest < 1 or boundary_positions < 1:
@@ -62,7 +62,7 @@ def build(
             f"{boundary_positions}; SpanBERT's are 0.2, 10 and 15"
         )
     draw = partial(noise.geometric_spans, p=p, longest=longest)
-    how = Masking(rate, draw, replaced=0.8, random=0.1)
+    how = Masking(rate, draw, replaced=0.8, random=0.1, by_words=True)
     head = maker(
         SpanBoundary,
         positions=boundary_positions,

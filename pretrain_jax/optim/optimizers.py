@@ -9,7 +9,7 @@ Weight decay is decoupled everywhere and multiplied by the learning rate, as in 
 
 import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import PartitionSpec
-from optax.contrib import MuonDimensionNumbers
-from optax.contrib import muon as optax_muon
 
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.optim import Tree, name_of, named_leaves, per_layer
+from pretrain_jax.optim import Tree, name_of, named_leaves, orthogonal, per_layer
 from pretrain_jax.registry import pick
 
 Axes = tuple[Any, ...]
@@ -78,14 +76,20 @@ class About:
         """True for every parameter that is decayed."""
         return self._map(lambda name, _: not any(p.search(name) for p in self.no_decay), params)
 
-    def matrices(self, params: Tree) -> Tree:
-        """Muon's view of every parameter: its input and output axes, None where it is no matrix.
+    def inputs(self, params: Tree) -> Tree:
+        """Of every matrix, how many of its first axes are its input side: 1 of [D, H, K], 2 of
+        [H, K, D]; None for a parameter that is no matrix.
 
         A matrix maps between the model's hidden axes: [D, F], or [D, H, K] as D x (H K). Tables of
         vectors (tokens, positions, buckets), biases and gains are none, nor is what carries an
-        axis not known here: those are left to Adam.
+        axis not known here.
         """
-        return self._map(lambda name, _: _matrix(self.axes[name]), params)
+        return self._map(lambda name, _: _inputs(self.axes[name]), params)
+
+    def halves(self, params: Tree) -> Tree:
+        """Muon's: "muon" for every matrix, "adam" for the rest."""
+        half = lambda name, _: "adam" if _inputs(self.axes[name]) is None else "muon"  # noqa: E731
+        return self._map(half, params)
 
     def join_heads(self, params: Tree) -> Tree:
         """Every [..., H, K, ...] as [..., H x K, ...]."""
@@ -186,29 +190,49 @@ def muon(
     schedule: optax.Schedule,
     about: About,
     *,
+    scaling: str = "moonlight",
     momentum: float = 0.95,
+    newton_schulz: str = "float32",
+    rms: float = 0.2,
+    adam_rate: float = 0.0,
     b1: float = 0.9,
     b2: float = 0.95,
     eps: float = 1e-8,
     weight_decay: float = 0.1,
-    rms: float = 0.2,
 ) -> optax.GradientTransformation:
-    """Muon (Jordan et al. 2024) for the matrices inside the layers, Adam (b1, b2) for the rest.
+    """Muon for the matrices inside the layers, AdamW (b1, b2, eps) for all other parameters.
 
-    Orthogonal steps are scaled to a root mean square of `rms`, about that of Adam's, so that one
-    learning rate and one decay serve both (Liu et al. 2025, section 2.2). Both halves have
-    Nesterov momentum, as in optax.
+    scaling: whose Muon. "moonlight" is that of Liu et al. 2025 (arXiv:2502.16982, section 2.2, and
+        github.com/MoonshotAI/Moonlight): an orthogonal step x rms x sqrt(max(fan_in, fan_out)),
+        so that one learning rate and one decay serve both halves. "jordan" is that of
+        github.com/KellerJordan/Muon: x sqrt(max(1, fan_out / fan_in)), made for a learning rate
+        of 0.02; `rms` is not read. Attention kernels [D, H, K] are matrices of D x (H K).
+    newton_schulz: what the steps are orthogonalized in (`orthogonal.orthogonal`); both sources use
+        "bfloat16", which is faster on accelerators and moves a step by about 1 %.
+    adam_rate: the learning rate of AdamW's parameters, as a multiple of
+        `optimizer.learning_rate`; 0 is the source's own, 1 for moonlight and 0.015 for jordan
+        (3e-4 beside 0.02). Their decay is multiplied by it, too.
     """
-    direction = optax_muon(
-        learning_rate=-1.0,  # the sign back to a direction; the schedule comes after the decay
-        beta=momentum,
-        eps=eps,
-        adam_b1=b1,
-        adam_b2=b2,
-        muon_weight_dimension_numbers=about.matrices,
-        consistent_rms=rms,
+    variant = pick(orthogonal.VARIANTS, scaling, "optimizer.scaling")
+    direction = orthogonal.scale_by_orthogonal_momentum(
+        about.inputs,
+        momentum,
+        pick(orthogonal.DTYPES, newton_schulz, "optimizer.newton_schulz"),
+        lambda fan_in, fan_out: variant.size(fan_in, fan_out, rms),
     )
-    return _decayed(direction, schedule, about, weight_decay)
+    rate = adam_rate or variant.adam_rate
+    same = (
+        optax.identity()
+    )  # where optax's muon has parts: states that it wrote can be gone on from
+    halves: dict[Hashable, optax.GradientTransformation] = {
+        "muon": optax.chain(direction, same, same, same),
+        "adam": optax.chain(optax.scale_by_adam(b1=b1, b2=b2, eps=eps), optax.scale(rate), same),
+    }
+    decays = lambda tree: jax.tree.map(  # noqa: E731
+        lambda half: weight_decay * (rate if half == "adam" else 1.0), about.halves(tree)
+    )
+    both = optax.partition(halves, about.halves)
+    return _decayed(both, schedule, about, decays if weight_decay else 0.0)
 
 
 def sgd(
@@ -232,13 +256,28 @@ def _decayed(
     direction: optax.GradientTransformation,
     schedule: optax.Schedule,
     about: About,
-    weight_decay: float,
+    weight_decay: float | Callable[[Tree], Tree],
 ) -> optax.GradientTransformation:
-    """-learning rate x (direction + weight_decay x parameter)."""
+    """-learning rate x (direction + weight_decay x parameter).
+
+    weight_decay: of all parameters, or a function of a tree that gives each its own.
+    """
     parts = [direction, optax.scale_by_learning_rate(schedule)]
-    if weight_decay:
+    if callable(weight_decay):
+        parts.insert(1, optax.masked(_add_own_decays(weight_decay), about.decays))
+    elif weight_decay:
         parts.insert(1, optax.add_decayed_weights(weight_decay, about.decays))
     return optax.chain(*parts)
+
+
+def _add_own_decays(decays: Callable[[Tree], Tree]) -> optax.GradientTransformation:
+    """optax.add_decayed_weights with a decay for each parameter."""
+
+    def update(updates: Tree, state: Tree, params: Tree = None) -> tuple[Tree, Tree]:
+        own = decays(updates)
+        return jax.tree.map(lambda u, p, decay: u + decay * p, updates, params, own), state
+
+    return optax.GradientTransformation(optax.identity().init, update)
 
 
 def _scale_by_uncorrected_adam(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
@@ -271,16 +310,12 @@ def _heads_at(axes: Axes) -> int | None:
     return pairs.index(pair) if pair in pairs else None
 
 
-def _matrix(axes: Axes) -> MuonDimensionNumbers | None:
-    """("width", "heads", "head_width") -> from axis 0 to axes 1 and 2."""
+def _inputs(axes: Axes) -> int | None:
+    """("width", "heads", "head_width") -> 1; None for what is no matrix."""
     at = _heads_at(axes)
-    sides: list[tuple[int, ...]] = [(i,) for i in range(len(axes))]
-    if at is not None:
-        sides[at : at + 2] = [(at, at + 1)]
+    sides = [1] * len(axes) if at is None else [*[1] * at, 2, *[1] * (len(axes) - at - 2)]
     hidden = {"width", "feed_forward", "heads", "head_width"}
-    if len(sides) != 2 or not hidden.issuperset(axes):
-        return None
-    return MuonDimensionNumbers(reduction_axis=sides[0], output_axis=sides[1])
+    return sides[0] if len(sides) == 2 and hidden.issuperset(axes) else None
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
@@ -299,6 +334,6 @@ def _check_options(own: Mapping[str, Any]) -> None:
             raise ConfigError(
                 f"optimizer.{key} is a rate of decay, at least 0 and below 1; received {own[key]}"
             )
-    for key in ("weight_decay", "eps"):
+    for key in ("weight_decay", "eps", "rms", "adam_rate"):
         if key in own and own[key] < 0:
             raise ConfigError(f"optimizer.{key} must be 0 or more; received {own[key]}")

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import optax
 
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.registry import pick
+from pretrain_jax.registry import pick, taken
 
 Schedule = Callable[[jax.typing.ArrayLike], jax.Array]
 
@@ -37,7 +37,10 @@ def build_schedule(
 ) -> Schedule:
     """count of past updates (int, or int32 scalar under jit) -> learning rate, float32 scalar.
 
-    `own` are the keyword-only options of the named schedule. Counts are exact up to 2^24 updates.
+    `own` are the keyword-only options of the named schedule, which takes those of the three numbers
+    that it reads: with all of them here, another name needs no other change.
+    Counts are exact up to 2^24 updates.
+
     Raises ConfigError for an unknown name or a number out of range.
 
     >>> schedule = build_schedule("cosine", learning_rate=6e-4, warmup_steps=100, decay_steps=1000)
@@ -52,9 +55,8 @@ def build_schedule(
         )
     _require_count("warmup_steps", warmup_steps)
     _require_count("decay_steps", decay_steps)
-    shape = builder(
-        learning_rate=learning_rate, warmup_steps=warmup_steps, decay_steps=decay_steps, **own
-    )
+    read = taken(builder, {"warmup_steps": warmup_steps, "decay_steps": decay_steps})
+    shape = builder(learning_rate=learning_rate, **read, **own)
 
     # Compiled, because XLA divides by a constant with other roundings than single operations do:
     # the rate that is logged has the bits of the rate that was used.
@@ -80,24 +82,16 @@ def end_of_decay(name: str, *, warmup_steps: int, decay_steps: int) -> int | Non
     """The count of past updates from which on the rate stays at `final` x peak; None for schedules
     that have no such end.
 
-    >>> end_of_decay("linear", warmup_steps=4, decay_steps=8), end_of_decay("constant",
-    ...     warmup_steps=4, decay_steps=8)
-    (8, None)
+    >>> end_of_decay("linear", warmup_steps=4, decay_steps=8)
+    8
     """
     if pick(SCHEDULES, name, "optimizer.schedule") not in (linear, cosine, warmup_stable_decay):
         return None
     return warmup_steps + _steps_of_decay(name, warmup_steps, decay_steps)
 
 
-def constant(
-    *, learning_rate: float, warmup_steps: int = 0, decay_steps: int = 0
-) -> optax.Schedule:
-    """Warm-up, then the peak for ever.
-
-    `decay_steps` means nothing here: every schedule takes the same three numbers, so that another
-    name on the command line needs no other change.
-    """
-    del decay_steps
+def constant(*, learning_rate: float, warmup_steps: int = 0) -> optax.Schedule:
+    """Warm-up, then the peak for ever."""
     return _warm_up(optax.constant_schedule(learning_rate), learning_rate, warmup_steps)
 
 
@@ -122,15 +116,13 @@ def cosine(
 
 
 def inverse_square_root(
-    *, learning_rate: float, warmup_steps: int = 0, decay_steps: int = 0, ramp: bool = False
+    *, learning_rate: float, warmup_steps: int = 0, ramp: bool = False
 ) -> optax.Schedule:
     """learning_rate / sqrt(max(count, warmup_steps)): `learning_rate` is a factor, not the peak.
 
     T5 (section 3.1.2): factor 1 and 10,000 warm-up steps, which are flat at 0.01. With `ramp`
     they rise to that value instead: Vaswani et al. 2017 (section 5.3), factor D^-0.5 and 4,000.
-    `decay_steps` means nothing here.
     """
-    del decay_steps
     floor = max(warmup_steps, 1)
 
     def decay(count):

@@ -153,6 +153,7 @@ def join(coordinator: str, processes: int, process: int, wait: float) -> Hosts:
             process,
             local_device_ids=local,
             cluster_detection_method="deactivate",
+            coordinator_bind_address=listens_at(coordinator) if process == 0 else None,
             initialization_timeout=int(wait) + 1,
             shutdown_timeout_seconds=int(wait) + 1,
         )
@@ -160,6 +161,20 @@ def join(coordinator: str, processes: int, process: int, wait: float) -> Hosts:
             logging.getLogger("pretrain_jax").setLevel(logging.WARNING)  # process 0 says it
         log.info("%d processes, %d devices", jax.process_count(), jax.device_count())
     return Hosts(wait)
+
+
+def listens_at(coordinator: str) -> str:
+    """Where process 0 listens: at the address it was given, or on all interfaces, which is logged.
+
+    >>> listens_at("127.0.0.1:1234")
+    '127.0.0.1:1234'
+    """
+    host, port = roll_call.split(coordinator)
+    address = roll_call.own_address(host)
+    if not address:
+        log.info("%s is no address of this machine alone: listening on all interfaces", host)
+        return f"[::]:{port}"
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def detected(wait: float) -> tuple[str, int, int, Sequence[int] | None]:

@@ -6,6 +6,7 @@ have come, or when time is up, with the names of those that have not.
 """
 
 import contextlib
+import ipaddress
 import socket
 import time
 
@@ -32,7 +33,7 @@ def call(address: str, processes: int, process: int, wait: float) -> None:
     """
     host, port = split(address)
     if process == 0:
-        said = listen(port, processes, wait)
+        said = listen(host, port, processes, wait)
     else:
         said = tell(host, port, processes, process, wait)
     if said:
@@ -51,12 +52,12 @@ def split(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def listen(port: int, processes: int, wait: float) -> str:
+def listen(host: str, port: int, processes: int, wait: float) -> str:
     """Process 0: hears the others out and answers them. Returns the answer, "" when all came."""
     came: set[int] = set()
     until, wrong = time.monotonic() + wait, ""
     with contextlib.ExitStack() as stack:
-        server, callers = stack.enter_context(bound(port)), []
+        server, callers = stack.enter_context(bound(host, port)), []
         while len(came) < processes - 1 and (left := until - time.monotonic()) > 0:
             server.settimeout(left)
             try:
@@ -84,9 +85,13 @@ def listen(port: int, processes: int, wait: float) -> str:
     return answer
 
 
-def bound(port: int) -> socket.socket:
-    """A listening socket on all interfaces."""
+def bound(host: str, port: int) -> socket.socket:
+    """A listening socket at process 0's own address, or on all interfaces (`own_address`)."""
+    address = own_address(host)
     try:
+        if address:
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            return socket.create_server((address, port), family=family)
         if socket.has_dualstack_ipv6():
             return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
         return socket.create_server(("", port))
@@ -95,6 +100,29 @@ def bound(port: int) -> socket.socket:
             f"process 0 listens at the port of --coordinator; {port} cannot be had: "
             f"{error.strerror}. Choose another"
         ) from error
+
+
+def own_address(host: str) -> str:
+    """The address of this machine that a host stands for: the only one that process 0 listens at.
+
+    "" where there is none, so that it listens on all interfaces: `host` is another machine's (a
+    load balancer, an address that is translated), or a name that only this machine takes for
+    itself: many have a line "127.0.1.1 NAME" in /etc/hosts, and to the others NAME is elsewhere.
+    """
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return ""
+    for family, _, _, _, (address, *_) in found:
+        address = str(address)
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            try:
+                probe.bind((address, 0))
+            except OSError:
+                continue
+        shared = host in (address, "localhost") or not ipaddress.ip_address(address).is_loopback
+        return address if shared else ""
+    return ""
 
 
 def tell(host: str, port: int, processes: int, process: int, wait: float) -> str:

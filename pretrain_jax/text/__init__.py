@@ -1,6 +1,6 @@
 """Tokenizers behind one interface; every module of this folder is a name for `tokenizer.name`.
 
-A module offers two functions with the same keyword-only options:
+A module offers two functions; `load` takes those options of `train` that it reads:
 
     load(path, **options) -> Tokenizer              from a file or a folder on disk
     train(texts, directory, *, vocab_size, **options) -> None
@@ -13,85 +13,20 @@ import itertools
 import json
 import logging
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 from etils import epath
 
 from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError, DataError, InputMissing
+from pretrain_jax.progress import progress
+from pretrain_jax.tokenizer import NAMED as NAMED
+from pretrain_jax.tokenizer import Tokenizer as Tokenizer
+from pretrain_jax.tokenizer import table as table
 
 log = logging.getLogger(__name__)
-
-NAMED = ("pad", "unk", "bos", "eos", "mask", "cls", "sep")
-SENTENCE_ENDS = tuple(".!?\n\u3002\uff01\uff1f")  # the last three: full-width . ! ?
-
-
-class Tokenizer(ABC):
-    """Text to token ids and back. Ids are 0 .. size - 1.
-
-    Special ids never come out of `encode`: a special token's spelling inside a document is plain
-    text. They are added by whoever arranges documents into examples.
-    """
-
-    size: int
-    pad: int | None = None
-    unk: int | None = None
-    bos: int | None = None
-    eos: int | None = None
-    mask: int | None = None
-    cls: int | None = None
-    sep: int | None = None
-    sentinels: tuple[int, ...] = ()
-    fingerprint: str
-    """Hex digest over the vocabulary and every option that changes what `encode` returns."""
-
-    @abstractmethod
-    def encode(self, text: str) -> np.ndarray:
-        """int32 [n] ids of `text`, without special ids."""
-
-    @abstractmethod
-    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """Text of `ids`; special ids are left out; invalid UTF-8 becomes U+FFFD."""
-
-    @abstractmethod
-    def spell(self, token: int) -> str:
-        """How one id is written in the vocabulary, special ids included: for people to read."""
-
-    @property
-    @abstractmethod
-    def word_starts(self) -> np.ndarray:
-        """bool [size]: whether a token begins a word (special ids do). Made once, by `table`."""
-
-    def sentinel(self, number: int) -> int:
-        """The id of the sentinel `number`, counted from 0 (T5's <extra_id_0>)."""
-        return self.sentinels[number]
-
-    @property
-    def named(self) -> dict[str, int]:
-        """The special ids that there are, by name: {"pad": 0, "mask": 103, ...}."""
-        ids = {name: getattr(self, name) for name in NAMED}
-        return {name: i for name, i in ids.items() if i is not None}
-
-    def remedy(self, name: str) -> str:
-        """What to add to a vocabulary so that it has the special id `name`: for people to read."""
-        return f"an id for {name}"
-
-    @cached_property
-    def special(self) -> np.ndarray:
-        """bool [size]: ids that stand for no text: all special ones but unk, which does."""
-        ids = {*self.sentinels, *(i for name, i in self.named.items() if name != "unk")}
-        return table(i in ids for i in range(self.size))
-
-    @cached_property
-    def sentence_ends(self) -> np.ndarray:
-        """bool [size]: whether a token's text ends in . ! ? or a line end. Made once."""
-        return table(self.decode([i]).endswith(SENTENCE_ENDS) for i in range(self.size))
-
 
 NOTE = "note.json"
 """Beside a trained vocabulary: what it was trained from, and the digests of its files."""
@@ -118,23 +53,25 @@ def obtain(
     InputMissing when `path` does not exist, DataError when its files are malformed.
     """
     module = registry.load("text", name, "tokenizer.name")
+    own = registry.taken(module.load, options)
     if path:
         if not epath.Path(path).exists():
             raise InputMissing(
                 f"tokenizer.path must name an existing file or folder; received {path!r}; leave "
                 "it empty to train a tokenizer on the run's own corpus"
             )
-        return _fits(module.load(path, **options), vocab_size, f"{name} tokenizer of {path}")
+        return _fits(module.load(path, **own), vocab_size, f"{name} tokenizer of {path}")
+    known = registry.options(module.load, module.train)
     note = {
         "name": name,
-        "options": {**{k: o.default for k, o in registry.options(module.load).items()}, **options},
+        "options": {**{k: o.default for k, o in known.items() if k != "vocab_size"}, **options},
         "vocab_size": vocab_size,
         "corpus": corpus_fingerprint,
     }
     directory = epath.Path(directory)
     if _holds(directory, note):
         log.info("tokenizer: %s, trained on the run's own corpus, from %s", name, directory)
-        return _fits(module.load(directory, **options), vocab_size, f"tokenizer of {directory}")
+        return _fits(module.load(directory, **own), vocab_size, f"tokenizer of {directory}")
     log.info("tokenizer: training %s, at most %d ids, on the run's own corpus", name, vocab_size)
     return _train(module, note, texts, directory)
 
@@ -150,9 +87,10 @@ def _train(
     draft.mkdir(parents=True)
     options, vocab_size = note["options"], note["vocab_size"]
     try:
-        module.train(_corpus(texts()), draft, vocab_size=vocab_size, **options)
+        with progress(f"learning a {note['name']} vocabulary"):
+            module.train(_corpus(texts()), draft, vocab_size=vocab_size, **options)
         tokenizer = _fits(
-            module.load(draft, **options),
+            module.load(draft, **registry.taken(module.load, options)),
             vocab_size,
             f"{note['name']} tokenizer trained on this corpus",
         )
@@ -214,29 +152,6 @@ def _fits(tokenizer: Tokenizer, vocab_size: int, what: str) -> Tokenizer:
     return tokenizer
 
 
-def check_needs(tokenizer: Tokenizer, needs: Sequence[str], sentinels: int, what: str) -> None:
-    """Raises ConfigError unless a tokenizer has the special ids `needs` and so many sentinels."""
-    lacking = [name for name in needs if name not in tokenizer.named]
-    if lacking:
-        found = ", ".join(f"{name} {i}" for name, i in tokenizer.named.items()) or "none"
-        added = " and ".join(map(tokenizer.remedy, lacking))
-        raise ConfigError(
-            f"{what} needs a tokenizer with the special ids {', '.join(needs)}; this one has no "
-            f"{' and no '.join(lacking)} (it has {found}). Leave tokenizer.path empty: what is "
-            f"trained on the run's own corpus has them all. Or give the vocabulary {added} (and "
-            "raise model.vocab_size). Or take RoBERTa's, which has them all: tokenizer.name="
-            "byte_bpe and tokenizer.path=a folder with encoder.json, vocab.bpe and dict.txt"
-        )
-    more = sentinels - len(tokenizer.sentinels)
-    if more > 0:
-        raise ConfigError(
-            f"{what} may need {sentinels} sentinels (<extra_id_0> and on) in one example; this "
-            f"tokenizer has {len(tokenizer.sentinels)}. Set tokenizer.sentinels={sentinels} (they "
-            f"are new ids: model.vocab_size must be {tokenizer.size + more} or more) and start in "
-            "a new --workdir; or lower data.seq_len"
-        )
-
-
 def well_formed(text: str) -> str:
     """`text` with lone surrogates, which have no UTF-8, as U+FFFD.
 
@@ -282,16 +197,7 @@ def sentinel_ids(size: int, count: int) -> tuple[int, ...]:
     >>> sentinel_ids(103, 3)
     (102, 101, 100)
     """
-    if count < 0:
-        raise ConfigError(f"tokenizer.sentinels must be 0 or more; received {count}")
     return tuple(range(size - 1, size - 1 - count, -1))
-
-
-def table(values: Iterable[Any]) -> np.ndarray:
-    """bool [n] that cannot be written to: it is made once and serves every example."""
-    made = np.fromiter(values, np.bool_)
-    made.flags.writeable = False
-    return made
 
 
 def digest(*parts: Any) -> str:

@@ -13,7 +13,7 @@ same folder, fairseq's dict.txt: <s> 0, <pad> 1, </s> 2, <unk> 3, the lines of d
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -51,6 +51,10 @@ SPELLINGS = {
 }
 TRAIN_CHARACTERS = 50_000_000
 """Training reads this much of the corpus: more text hardly changes the merges."""
+LONGEST_RUN = 1024
+"""Characters; longer runs without a space, or of nothing else, are cut for training. A merge looks
+at all of a word, so the time grows with the square of its length."""
+RUN = re.compile(rf"(?<!\S)\S{{{LONGEST_RUN},}}|(?<!\s)\s{{{LONGEST_RUN},}}")
 
 
 def _byte_alphabet() -> dict[str, int]:
@@ -89,6 +93,7 @@ class ByteBPE(Tokenizer):
         for token, i in zip(merged, ids, strict=True):
             self._bytes[i] = token
         self._word_starts = table(token[:1].isspace() or not token for token in self._bytes)
+        self._token_bytes = table(map(len, self._bytes), np.int32)
         # tiktoken takes ids for priorities; where the file orders ids otherwise, map afterwards.
         self._id_of_rank = None if ids == list(range(len(ids))) else np.array(ids, np.int32)
         self._encoding = tiktoken.Encoding(
@@ -134,6 +139,10 @@ class ByteBPE(Tokenizer):
     @property
     def word_starts(self) -> np.ndarray:
         return self._word_starts
+
+    @property
+    def token_bytes(self) -> np.ndarray:
+        return self._token_bytes
 
     def remedy(self, name: str) -> str:
         return f'the entry "{SPELLINGS[name][0]}" of {FILES[0][0]}'
@@ -183,7 +192,8 @@ def train(
             f"model.vocab_size must hold 256 bytes, {len(SPECIALS)} special ids and tokenizer."
             f"sentinels={sentinels}, {vocab_size - room + 256} in all; received {vocab_size}"
         )
-    model = child.call(learn, texts=list(take(texts, TRAIN_CHARACTERS)), size=room)
+    parts = [part for text in take(texts, TRAIN_CHARACTERS) for part in _cut_long_runs(text)]
+    model = child.call(learn, texts=parts, size=room)
     encoder = model["vocab"]
     for special in SPECIALS:
         encoder[special] = len(encoder)
@@ -204,6 +214,16 @@ def learn(texts: list[str], size: int) -> dict[str, Any]:
     )
     tokenizer.train_from_iterator(texts, trainer)
     return json.loads(tokenizer.to_str())["model"]
+
+
+def _cut_long_runs(text: str) -> Iterator[str]:
+    """`text` in parts, cut inside runs that are longer than LONGEST_RUN and nowhere else."""
+    at = 0
+    for run in RUN.finditer(text):
+        for cut in range(run.start() + LONGEST_RUN, run.end(), LONGEST_RUN):
+            yield text[at:cut]
+            at = cut
+    yield text[at:]
 
 
 def _spelling(token: bytes) -> str:

@@ -31,6 +31,7 @@ class Bytes(Tokenizer):
         self.sentinels = sentinel_ids(self.size, sentinels)
         self.fingerprint = digest("bytes", LAYOUT, sentinels)
         self._word_starts = table(i in WHITESPACE if i < 256 else True for i in range(self.size))
+        self._token_bytes = table((i < 256 for i in range(self.size)), np.int32)
 
     def encode(self, text: str) -> np.ndarray:
         return np.frombuffer(well_formed(text).encode(), np.uint8).astype(np.int32)
@@ -49,6 +50,10 @@ class Bytes(Tokenizer):
     @property
     def word_starts(self) -> np.ndarray:
         return self._word_starts
+
+    @property
+    def token_bytes(self) -> np.ndarray:
+        return self._token_bytes
 
 
 def load(path: epath.PathLike, *, sentinels: int = 0) -> Bytes:

@@ -37,9 +37,16 @@ class Chars(Tokenizer):
         self._ids[[ord(character) for character in characters]] = np.arange(n)
         starts = [*map(str.isspace, characters), False]  # the unknown character is inside a word
         self._word_starts = table(starts + [True] * (self.size - n - 1))
+        sizes = [len(character.encode("utf-8", "surrogatepass")) for character in characters]
+        self._token_bytes = table(sizes + [0] * (self.size - n), np.int32)
 
     def encode(self, text: str) -> np.ndarray:
         return self._ids[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)]
+
+    def unknown_bytes(self, text: str) -> int:
+        ids = self.encode(text).tolist()
+        lost = (character for character, i in zip(text, ids, strict=True) if i == self.unk)
+        return len("".join(lost).encode("utf-8", "surrogatepass"))
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The unknown character is written as U+FFFD."""
@@ -58,6 +65,10 @@ class Chars(Tokenizer):
     @property
     def word_starts(self) -> np.ndarray:
         return self._word_starts
+
+    @property
+    def token_bytes(self) -> np.ndarray:
+        return self._token_bytes
 
 
 def load(path: epath.PathLike, *, sentinels: int = 0) -> Chars:

@@ -46,6 +46,9 @@ class SentencePiece(Tokenizer):
         _make_control(model, own)
         serialized = model.SerializeToString(deterministic=True)
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=serialized)
+        self._collapses = model.normalizer_spec.remove_extra_whitespaces
+        model.normalizer_spec.add_dummy_prefix = False
+        self._within = sentencepiece.SentencePieceProcessor(model_proto=model.SerializeToString())
         appended = max(sentinels - len(own), 0)
         self.size = len(spellings) + appended
         self.sentinels = own + sentinel_ids(self.size, appended)
@@ -72,10 +75,32 @@ class SentencePiece(Tokenizer):
             i in self._no_text or spelling.startswith(WHITESPACE)
             for i, spelling in enumerate(self._spellings)
         )
+        sizes = [_size(piece) for piece in model.pieces] + [0] * appended
+        self._token_bytes = table(sizes, np.int32)
+        self.lead_bytes = int(model.normalizer_spec.add_dummy_prefix)
         self.fingerprint = digest("sentencepiece", serialized.hex(), appended)
 
     def encode(self, text: str) -> np.ndarray:
         return self._processor.encode(well_formed(text), return_type="numpy")
+
+    def encode_on(self, text: str, before: str) -> np.ndarray:
+        """Models put a space in front of a text, which has no place inside of one.
+
+        Where white space is collapsed, it stands for what was there and is left out at both ends.
+        """
+        spaced = self._collapses and (before.isspace() or text[:1].isspace())
+        if not before or spaced:
+            return self.encode(text)
+        return self._within.encode(well_formed(text), return_type="numpy")
+
+    def unknown_bytes(self, text: str) -> int:
+        found = 0
+        for line in well_formed(text).split(
+            "\n"
+        ):  # objects for every piece of a long text are many
+            pieces = self._processor.encode(line, return_type="proto").pieces
+            found += sum(len(p.surface.encode()) for p in pieces if p.id == self.unk)
+        return found
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         ids = np.asarray(ids, np.int64)
@@ -92,25 +117,21 @@ class SentencePiece(Tokenizer):
     def word_starts(self) -> np.ndarray:
         return self._word_starts
 
+    @property
+    def token_bytes(self) -> np.ndarray:
+        return self._token_bytes
+
     def remedy(self, name: str) -> str:
         if name in ("mask", "cls", "sep"):
             return f"the control piece [{name.upper()}]"
         return f"the piece that SentencePiece's trainer makes with --{name}_id"
 
 
-def load(
-    path: epath.PathLike,
-    *,
-    kind: str = "unigram",
-    character_coverage: float = 0.9995,
-    lossless: bool = True,
-    sentinels: int = 0,
-) -> SentencePiece:
+def load(path: epath.PathLike, *, sentinels: int = 0) -> SentencePiece:
     """Reads a .model; `sentinels` are its own <extra_id_0>, <extra_id_1> ..., then new ids.
 
-    `kind`, `character_coverage` and `lossless` speak of training; a model knows its own.
+    What else `train` takes, a model knows.
     """
-    del kind, character_coverage, lossless
     content = read(path, FILE)
     model = ModelProto()
     try:
@@ -187,6 +208,15 @@ def _lines(texts: Iterable[str]) -> Iterator[str]:
         for line in text.replace("\0", "").split("\n"):
             for begin in range(0, len(line), LONGEST_LINE):
                 yield line[begin : begin + LONGEST_LINE]
+
+
+def _size(piece: Any) -> int:
+    """Bytes of the text of a piece, in which "\u2581" is a space."""
+    if piece.type == Piece.BYTE:
+        return 1
+    if piece.type in (Piece.NORMAL, Piece.USER_DEFINED):
+        return len(piece.piece.replace("\u2581", " ").encode())
+    return 0
 
 
 def _own_sentinels(spellings: Sequence[str]) -> tuple[int, ...]:

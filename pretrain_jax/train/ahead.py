@@ -15,7 +15,7 @@ import jax
 
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.parallel import chips, flags, hlo, topology
-from pretrain_jax.train import flops, sizes
+from pretrain_jax.train import flops, propose, sizes
 from pretrain_jax.train.columns import axes, gib, row
 from pretrain_jax.train.compiled import trace
 from pretrain_jax.train.compose import Design
@@ -45,8 +45,15 @@ def show(found: dict[str, Any], where: str, as_json: bool) -> None:
 def report_of(
     config: Any, devices: Sequence[Any], simulated: str = "", full: bool = False
 ) -> dict[str, Any]:
-    """The report of a config on these devices, or on the GPUs that they stand for."""
-    return report(Design(config, tuple(devices), simulated), full)
+    """The report of a config on these devices, or on the GPUs that they stand for; where it does
+    not fit, with `proposed`: the nearest mesh that would by an estimate, by config key."""
+    design = Design(config, tuple(devices), simulated)
+    propose.check(design)
+    found = report(design, full)
+    if found["fits"] is False:
+        peak, usable = found["peak_bytes_per_device"], found["usable_bytes_per_device"]
+        found["proposed"] = propose.fitting(design, peak, usable)
+    return found
 
 
 def report(design: Design, full: bool = False) -> dict[str, Any]:
@@ -183,6 +190,8 @@ def table(found: dict[str, Any], where: str) -> Iterator[str]:
         if size is not None:
             yield row(f"{name} bytes a device", gib(size))
     yield from verdict(found)
+    if found.get("proposed"):
+        yield f"should fit: {propose.written(found['proposed'])}"
     if found["collective_bytes_per_device"] is not None:
         yield from movement(found)
     for one in found.get("tried", ()):

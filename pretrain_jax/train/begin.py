@@ -20,8 +20,9 @@ from pretrain_jax.errors import (
     WorkdirMismatch,
 )
 from pretrain_jax.parallel.hosts import A_DAY, Hosts
+from pretrain_jax.progress import progress
 from pretrain_jax.text import Tokenizer
-from pretrain_jax.train import curve, inherit, workdir
+from pretrain_jax.train import curve, inherit, leftovers, propose, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.compose import Design, fix_schedule
 from pretrain_jax.train.feed import Feed
@@ -45,6 +46,7 @@ def claimed(directory: str, hosts: Hosts) -> Iterator[epath.Path]:
         with hosts.together("the workdir"):
             if hosts.first:
                 path = stack.enter_context(workdir.claim(directory))
+                leftovers.clear(path)
         hosts.agree("workdir", workdir.owner(path), UnwritableWorkdir, SHARED_WORKDIR)
         yield path
 
@@ -57,7 +59,7 @@ def designed(config: Any, path: epath.Path, hosts: Hosts, scoring: bool = False)
     with hosts.together("the configuration"):
         fixed, _ = (to_score if scoring else against_stored)(config, path)
         design = Design(fixed, tuple(jax.devices()))
-        design.check()
+        propose.check(design)
     hosts.agree("configuration", own_choices_aside(fixed.to_dict()), ConfigError, SAME_COMMAND)
     return design
 
@@ -185,7 +187,8 @@ def open_feed(
     hosts: Hosts,
 ) -> Feed:
     """The data, the same for all processes; each tokenizes it into its own cache."""
-    with hosts.together("the tokenizer", A_DAY):
+    writing = workdir.writing(path / "tokenizer", OSError)
+    with hosts.together("the tokenizer", A_DAY), writing:
         # Process 0 may train it; the others find it.
         tokenizer = obtain_tokenizer(design, sources, path, stored) if hosts.first else None
     with hosts.together("the data", A_DAY):
@@ -226,14 +229,16 @@ def start(
 ) -> tuple[int, TrainState]:
     """The state of a checkpoint, or a fresh one (from `init_from`, where it is set)."""
     if step is None:
-        state = design.init_state()
+        with progress("making the first state"):
+            state = design.init_state()
         if design.config.init_from:
             state = state.replace(params=inherited(design, state.params, hosts, tokenizer))
         return 0, state
     with hosts.together("the checkpoint"):  # before any of them reads, for reading waits for all
         checkpoints.compare(step, design.abstract_state)
     log.info("going on from step %d", step)
-    return step, checkpoints.restore(step, design.abstract_state)
+    with progress("reading the checkpoint"):
+        return step, checkpoints.restore(step, design.abstract_state)
 
 
 def params(design: Design, checkpoints: Checkpoints, step: int, hosts: Hosts) -> Any:

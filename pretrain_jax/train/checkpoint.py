@@ -9,6 +9,7 @@ The commit marker is written last: a step without it is not a step. Nothing here
 wall clock, and nothing that is read can choose code.
 """
 
+import contextlib
 import logging
 import pathlib
 from collections.abc import Iterator
@@ -27,7 +28,9 @@ from pretrain_jax.errors import (
     UnwritableWorkdir,
     WorkdirMismatch,
 )
+from pretrain_jax.train import past, workdir
 
+log = logging.getLogger(__name__)
 Json = dict[str, Any]
 COMMIT_MARKER = "commit_success.txt"
 
@@ -62,16 +65,18 @@ class Checkpoints:
         _check_at_least("checkpoint.keep_every", keep_every, 0)
         self.directory = epath.Path(directory).resolve()
         self.every = every
+        self.failed = False
         self._unconfirmed: int | None = None
         _quiet_orbax()
-        if not read_only and jax.process_index() == 0:
-            _clear_unmarked_steps(self.directory)
-        self._last = self.latest()
-        self._manager = ocp.CheckpointManager(
-            self.directory,
-            options=_manager_options(read_only, keep, keep_every),
-            handler_registry=_handlers(),
-        )
+        with contextlib.nullcontext() if read_only else workdir.writing(self.directory):
+            if not read_only and jax.process_index() == 0:
+                _clear_unmarked_steps(self.directory)
+            self._manager = ocp.CheckpointManager(
+                self.directory,
+                options=_manager_options(read_only, keep, keep_every),
+                handler_registry=_handlers(),
+            )
+        self._last = self.confirmed = self.latest()
 
     def steps(self) -> list[int]:
         """The committed steps, ascending."""
@@ -85,6 +90,23 @@ class Checkpoints:
         """Whether `save` would write this step without `force`."""
         return step > 0 and step % self.every == 0
 
+    def stands(self, step: int) -> bool:
+        """Whether `step` is committed, or being saved, by this process or before."""
+        return step == self._last
+
+    def settle(self) -> None:
+        """Raises what a save in the background left to raise, as soon as it has ended; never waits.
+
+        Between two steps it costs microseconds. Not with many processes, which wait for each other
+        where Orbax waits for a save.
+        """
+        if (
+            self._unconfirmed is not None
+            and jax.process_count() == 1
+            and not self._manager.is_saving_in_progress()
+        ):
+            self.wait()
+
     def save(self, step: int, state: Any, data: Json, config: Json, force: bool = False) -> bool:
         """Writes a step in the background; False where none is due or the step stands already.
 
@@ -95,7 +117,7 @@ class Checkpoints:
         if not (force or self.due(step)):
             return False
         self.wait()
-        if step == self._last:
+        if self.stands(step):
             return False
         parts = ocp.args.Composite(
             state=ocp.args.PyTreeSave(state),
@@ -122,13 +144,15 @@ class Checkpoints:
             raise self._save_failed(step, error) from error
         if not self._marked(step):
             raise self._save_failed(step, "it was written but has no commit marker")
+        self.confirmed = step
 
     def close(self) -> None:
         """Waits, raises what a save left to raise, and ends the background threads."""
         try:
             self.wait()
         finally:
-            self._manager.close()
+            with workdir.writing(self.directory):
+                self._manager.close()
 
     def __enter__(self) -> Self:
         return self
@@ -235,6 +259,7 @@ class Checkpoints:
             )
 
     def _save_failed(self, step: int, cause: object) -> UnwritableWorkdir:
+        self.failed = True
         return UnwritableWorkdir(
             f"the checkpoint of step {step} could not be written to {self.directory}: "
             f"{_one_line(cause)}; the last complete one is step {self.latest()}; free some space "
@@ -245,7 +270,7 @@ class Checkpoints:
         others = [other for other in self.steps() if other != step]
         return DataError(
             f"the checkpoint {self.directory / str(step)} cannot be read: {_one_line(cause)}; move "
-            "that directory away to go on from "
+            "that directory away and add --go_back to go on from "
             + (f"step {others[-1]}" if others else "the beginning")
         )
 
@@ -295,23 +320,24 @@ def _clear_unmarked_steps(directory: epath.Path) -> None:
     """Takes directories that look like steps but lack the marker out of Orbax's sight.
 
     On a local disk Orbax takes every directory with a step's name for a step, and would count it
-    among the last n. One older than the newest committed step is a deletion cut short: the rest
-    is deleted. A newer one was not left by us (Orbax renames a step only once it is complete),
-    so it is set aside as N.incomplete. On gs:// Orbax reads the marker itself and cleans up.
+    among the last n. It may be what is left of a deletion cut short, or a step that lost its
+    marker: nobody can tell, so it is set aside as N.incomplete for the user to judge. On gs://
+    Orbax reads the marker itself and cleans up.
     """
     if "://" in str(directory):
         return
-    committed = _committed_steps(directory)
-    for step in set(_step_directories(directory)) - set(committed):
+    for step in sorted(set(_step_directories(directory)) - set(_committed_steps(directory))):
         path = directory / str(step)
-        if committed and step < committed[-1]:
-            path.rmtree()
-        else:
-            aside = directory / f"{step}.incomplete"
-            if aside.exists():
-                aside.rmtree()
-            path.rename(aside)
-            absl_logging.warning("%s has no commit marker: set aside as %s", path, aside)
+        aside = directory / f"{step}.incomplete"
+        if aside.exists():
+            aside = past.unused(directory, f"{step}.incomplete.")
+        path.rename(aside)
+        log.warning(
+            "%s has no %s, which is written last: set aside as %s; delete it, or restore the file",
+            path,
+            COMMIT_MARKER,
+            aside.name,
+        )
 
 
 def _leaves(tree: Any) -> Iterator[tuple[str, Any]]:

@@ -5,6 +5,7 @@ from typing import Any, Self
 
 import jax
 
+from pretrain_jax.progress import progress
 from pretrain_jax.train.compose import Design
 from pretrain_jax.train.options import Phase
 
@@ -29,7 +30,8 @@ class Steps:
     def __call__(self, phase: Phase) -> Any:
         """The step of a phase, once it is compiled."""
         self.begin(phase)
-        return self._found[phase].result()
+        with progress("compiling the training step"):
+            return self._found[phase].result()
 
     def _compile(self, phase: Phase) -> Any:
         return trace(self._design, phase).lower().compile()

@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from pretrain_jax import optim, registry
+from pretrain_jax import optim, registry, seeds
 from pretrain_jax.batch import FIELDS
-from pretrain_jax.data import pack
+from pretrain_jax.data import mixing, pack
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.layers.axes import placing
 from pretrain_jax.layers.stacks import Execution
@@ -297,11 +297,6 @@ class Design:
 
     def check_batches(self) -> None:
         """Raises ConfigError unless the batch of every phase divides over microbatches and mesh."""
-        for key, least in (("steps", 0), ("log_every", 1)):
-            options.check_count(f"train.{key}", getattr(self.train, key), least)
-        for key, least in (("every", 0), ("tokens", 1), ("sample_tokens", 0), ("pseudo_tokens", 0)):
-            options.check_count(f"eval.{key}", getattr(self.eval, key), least)
-        options.check_count("data.workers", self.data.workers, 0)
         for phase in self.phases:
             rules.check_batch(phase.batch_size, phase.accumulate, self.mesh, "train.batch_size")
         for seq_len in sorted(self.seq_lens):
@@ -319,6 +314,10 @@ class Design:
                     "data.cross_documents makes a row one text, which objective "
                     f"{member.name} cannot be given; received data.cross_documents=True"
                 )
+        # Sizes are known with the data.
+        rates, sizes = [member.rate for member in self.members], [1] * len(self.members)
+        cap, temperature = self.data.mixing_cap, self.data.mixing_temperature
+        mixing.rates(self.data.mixing, rates, sizes, cap=cap, temperature=temperature)
         read = {member.objective.marks for member in self.members}
         for marks, key in (("targets", "target_key"), ("spans", "spans_key")):
             if getattr(self.data, key) and marks not in read:
@@ -336,7 +335,7 @@ class Design:
         """Parameters in boxes with the names of their axes; traced, or under jit."""
         shapes = self.batch_shapes(1, self.data.seq_len)
         batch = {name: jnp.zeros(s.shape, s.dtype) for name, s in shapes.items()}
-        return model.init(jax.random.key(seed), batch, False)["params"]
+        return model.init(seeds.key(seed), batch, False)["params"]
 
     @cached_property
     def boxed_params(self) -> Any:

@@ -26,14 +26,15 @@ def numbers(
     means = {term: total / weight for term, (total, weight) in totals.items() if weight}
     coefficients = design.program.coefficients
     loss = means["text"]
-    per_byte = feed.tokens_per_byte
+    scored = feed.scored
     known = {"text", "loss"} | ({"z_loss"} - coefficients.keys())
     return {
         "valid/loss": loss,
         "valid/objective": sum(c * means.get(term, 0.0) for term, c in coefficients.items()),
         "valid/perplexity": math.exp(min(loss, 700.0)),
-        "valid/bits_per_byte": None if per_byte is None else loss / math.log(2) * per_byte,
+        "valid/bits_per_byte": totals["text"][0] / math.log(2) / max(scored.bytes, 1),
         "valid/tokens": totals["text"][1],
+        **({} if feed.tokenizer.unk is None else {"valid/unknown": scored.unknown_share}),
         **{in_valid(name): value for name, value in means.items() if name not in known},
         **feed.yardsticks,
     }
@@ -67,16 +68,17 @@ def summary(step: int, values: dict[str, float | None]) -> str:
         for name, value in values.items()
         if name.startswith("yardstick/") and value is not None
     ]
-    said = {"loss", "objective", "perplexity", "bits_per_byte", "tokens"}
+    said = {"loss", "objective", "perplexity", "bits_per_byte", "tokens", "unknown"}
     named = ((name.partition("/"), value) for name, value in values.items())
     more = "".join(
         f", {name.replace('_', ' ')} {value:.3f}"
         for (half, _, name), value in named
         if half == "valid" and name not in said and value is not None
     )
-    per_byte = values["valid/bits_per_byte"]
-    bits = "" if per_byte is None else f", {per_byte:.3f} bits a byte"
+    unknown = values.get("valid/unknown")
+    lost = f", {unknown:.1%} of the targets unknown" if unknown else ""
     return (
         f"step {step}: valid loss {values['valid/loss']:.4f}, perplexity "
-        f"{values['valid/perplexity']:.1f}{bits}{more} ({', '.join(sticks)})"
+        f"{values['valid/perplexity']:.1f}, {values['valid/bits_per_byte']:.3f} bits a byte"
+        f"{more}{lost} ({', '.join(sticks)})"
     )

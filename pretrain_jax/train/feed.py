@@ -11,18 +11,23 @@ import numpy as np
 from etils import epath
 
 from pretrain_jax import registry, text
+from pretrain_jax.batch import is_text
 from pretrain_jax.data import mixing, pipeline, yardsticks
-from pretrain_jax.data.arrange import Chunks, Texts
+from pretrain_jax.data.arrange import Chunks, Joined, Texts
 from pretrain_jax.data.cache import TokenCache, token_cache
 from pretrain_jax.data.pairs import Pairs
-from pretrain_jax.errors import DataError
+from pretrain_jax.data.scored import Scored
+from pretrain_jax.errors import ConfigError, DataError
+from pretrain_jax.progress import progress
 from pretrain_jax.train.compose import Design
 from pretrain_jax.train.options import Phase
 from pretrain_jax.train.sources import Source, obtain_tokenizer, open_sources
 
 log = logging.getLogger(__name__)
 Batches = Generator[pipeline.Batch, None, None]
-ARRANGEMENTS = {"chunks": Chunks, "pairs": Pairs, "texts": Texts}
+ROWS_COUNTED = 64
+"""Rows of each member of a mixture whose predictions are counted."""
+ARRANGEMENTS = {"chunks": Chunks, "joined": Joined, "pairs": Pairs, "texts": Texts}
 
 
 @dataclass(frozen=True)
@@ -55,17 +60,16 @@ class Feed:
         for half in feed.halves:
             for source in sources:
                 feed.cache(source, half)
-        for seq_len in {phase.seq_len for phase in design.phases} if "train" in feed.halves else ():
-            feed.stream("train", seq_len)
-        feed.stream("valid", design.eval_seq_len)
-        _ = feed.eval_rows
+        with progress("planning rows"):
+            if "train" in feed.halves:
+                for seq_len in {phase.seq_len for phase in design.phases}:
+                    feed.stream("train", seq_len)
+            feed.stream("valid", design.eval_seq_len)
+            _ = feed.eval_rows
         if design.eval_seq_len != design.data.seq_len:
-            log.info(
-                "evaluations and samples have rows of %d tokens, those of the last phase that "
-                "train.steps=%d comes to",
-                design.eval_seq_len,
-                design.train.steps,
-            )
+            log.info("evaluations and samples have rows of %d tokens", design.eval_seq_len)
+        for said in feed.cautions:
+            log.warning("%s", said)
         return feed
 
     @property
@@ -116,6 +120,17 @@ class Feed:
             )
         return self._streams[key]
 
+    @cached_property
+    def cautions(self) -> list[str]:
+        """What the objectives say of the text that they are given."""
+        stream = self.stream(self.halves[0], self.design.eval_seq_len)
+        pairs = zip(self.sources, self.design.members, stream.members, strict=True)
+        found = [
+            (what, source.objective.caution(member.examples, self.tokenizer))
+            for source, what, member in pairs
+        ]
+        return [f"{what}: {said}" for what, said in found if said]
+
     def rates(self, examples: Sequence[Any]) -> Sequence[float]:
         """Shares of rows of the members of a mixture, from the training examples of each."""
         data = self.design.data
@@ -136,10 +151,15 @@ class Feed:
     def _examples(self, source: Source, half: str, seq_len: int) -> Any:
         """The raw examples of one source, arranged as its objective wants them."""
         objective = source.objective
-        arrangement = registry.pick(ARRANGEMENTS, objective.arrangement, "arrangement")
-        options = objective.arrange(seq_len)
-        if objective.arrangement == "chunks":
+        options, name = objective.arrange(seq_len), objective.arrangement
+        if name == "chunks":
+            joined = self.design.data.cross_documents and bool(options["begin"] or options["end"])
             options |= self.ends(options)
+            if joined:
+                name = "joined"
+                del options["overlap"]
+                check_boundary(options)
+        arrangement = registry.pick(ARRANGEMENTS, name, "arrangement")
         if objective.arrangement == "pairs":
             # Held-out pairs are the same for every seed.
             options |= {"seed": self.design.config.seed if half == "train" else pipeline.EVAL_SEED}
@@ -182,7 +202,7 @@ class Feed:
     def eval_rows(self) -> int:
         """Raises DataError where held-out text has nothing to predict."""
         stream, wanted = self.stream("valid", self.design.eval_seq_len), self.design.eval.tokens
-        rows, found = pipeline.eval_rows(stream, wanted, self.tokenizer.special)
+        rows, found = pipeline.eval_rows(stream, wanted, self.tokenizer.unscored)
         if not found:
             raise DataError(
                 "held-out text must have at least one text token to predict; "
@@ -210,38 +230,57 @@ class Feed:
             here=here,
         )
 
-    @cached_property
+    @property
+    def scored(self) -> Scored:
+        """How many tokens and bytes evaluation scores."""
+        return self._scores[0]
+
+    @property
     def yardsticks(self) -> dict[str, float]:
         """Nats a predicted text token of the baselines, on exactly the tokens of evaluation."""
-        if "train" not in self.halves:
-            return {}
-        ends = self.ends(self.design.objective.arrange(self.design.eval_seq_len))
-        counts = yardsticks.count(
-            [
-                (self.cache(source, "train"), rate)
-                for source, rate in zip(self.sources, self.train_rates, strict=True)
-            ],
-            vocab_size=self.tokenizer.size,
-            begin=ends["begin"],
-            end=ends["end"],
-        )
-        scores = yardsticks.score(
-            self.design.objective.yardsticks,
-            counts=counts,
-            batches=self.eval_batches(),
-            special=self.tokenizer.special,
-        )
-        return {f"yardstick/{name}": value for name, value in scores.items()}
+        return self._scores[1]
 
     @cached_property
-    def tokens_per_byte(self) -> float | None:
-        """Text tokens a byte of held-out text; None where not every byte is predicted."""
-        if not self.design.objective.covers_text or self.tokenizer.bos is None:
-            return None
-        rates = self.train_rates
-        caches = [self.cache(source, "valid") for source in self.sources]
-        bytes_per_token = [cache.text_bytes / len(cache.tokens) for cache in caches]
-        return sum(rates) / sum(r * b for r, b in zip(rates, bytes_per_token, strict=True))
+    def _scores(self) -> tuple[Scored, dict[str, float]]:
+        """Both, from one pass over the rows."""
+        objective, scored = self.design.objective, Scored()
+        ends = self.ends(objective.arrange(self.design.eval_seq_len))
+        if "train" not in self.halves:
+            for _ in scored.watch(self.eval_batches(), self.tokenizer, ends.values()):
+                pass  # counted, and compared with nothing
+            return scored, {}
+        with progress("counting tokens for the yardsticks"):
+            counts = yardsticks.count(
+                [
+                    (self.cache(source, "train"), share)
+                    for source, share in zip(self.sources, self.token_shares(), strict=True)
+                ],
+                vocab_size=self.tokenizer.size,
+                begin=ends["begin"],
+                end=ends["end"],
+            )
+            scores = yardsticks.score(
+                objective.yardsticks,
+                counts=counts,
+                batches=scored.watch(self.eval_batches(), self.tokenizer, ends.values()),
+                special=self.tokenizer.unscored,
+            )
+        return scored, {f"yardstick/{name}": value for name, value in scores.items()}
+
+    def token_shares(self) -> list[float]:
+        """What each member of a mixture has of the predicted text tokens: its rate, which is of
+        rows, times the tokens that its first rows hold on average."""
+        stream = self.stream("train", self.design.eval_seq_len)
+        if len(stream.members) == 1:
+            return [1.0]
+        shares = []
+        for number, member in enumerate(stream.members):
+            rows = np.arange(min(len(member.rows), ROWS_COUNTED))
+            fields, _ = member.take(rows, pipeline.EVAL_SEED, number)
+            flat = {name: fields[name].values for name in ("targets", "weights")}
+            found = is_text(flat, self.tokenizer.unscored).sum()
+            shares.append(member.rate * max(int(found), 1) / len(rows))
+        return shares
 
     def prompt(self, tokens: int = 32) -> np.ndarray:
         """int32 [up to `tokens`]: the beginning of the first held-out example."""
@@ -249,3 +288,13 @@ class Feed:
             first = next(batches)
         example = first["tokens"][0][first["segments"][0] == 1]
         return example[: min(tokens, max(1, len(first["tokens"][0]) // 2))]
+
+
+def check_boundary(ends: Mapping[str, Any]) -> None:
+    """Raises ConfigError where no id can stand between documents that are read as one text."""
+    if ends["begin"] is None and ends["end"] is None:
+        raise ConfigError(
+            "data.cross_documents needs an id between documents, and this tokenizer has neither a "
+            "begin nor an end id. Leave tokenizer.path empty: what is trained on the run's own "
+            "corpus has both. Or set data.cross_documents=False"
+        )

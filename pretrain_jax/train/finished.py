@@ -9,9 +9,9 @@ from etils import epath
 
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.parallel.hosts import Hosts
-from pretrain_jax.train import curve
+from pretrain_jax.train import curve, workdir
 from pretrain_jax.train.compose import Design
-from pretrain_jax.train.metrics import METRICS
+from pretrain_jax.train.past import METRICS
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +44,8 @@ def check(path: epath.Path, step: int, steps: int) -> None:
 
 def evaluated(path: epath.Path, step: int) -> str | None:
     """The valid/loss of a step in metrics.jsonl, as it is shown; None where it is not there."""
-    try:
-        lines = (path / METRICS).read_text().splitlines()
-    except OSError:
-        return None
-    for line in reversed(lines):
+    content = workdir.read(path / METRICS) or b""
+    for line in reversed(content.decode(errors="replace").splitlines()):
         values = line_of(line)
         if values.get("step") == step and "valid/loss" in values:
             loss = values["valid/loss"]

@@ -12,13 +12,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from etils import epath
 
 from pretrain_jax import code_version
-from pretrain_jax.errors import InputMissing, Interrupted, NonFinite
+from pretrain_jax.errors import Interrupted, NonFinite, UnwritableWorkdir
 from pretrain_jax.parallel import chips
 from pretrain_jax.parallel.hosts import ALONE, Hosts
-from pretrain_jax.train import begin, evaluation, flops, pseudo, workdir
+from pretrain_jax.train import begin, evaluation, finite, flops, past, pseudo, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.compiled import Steps
 from pretrain_jax.train.compose import Design
@@ -26,23 +25,31 @@ from pretrain_jax.train.feed import Feed
 from pretrain_jax.train.finished import finished
 from pretrain_jax.train.metrics import SILENT, Progress, Silent, Throughput, Writer
 from pretrain_jax.train.options import Phase
-from pretrain_jax.train.signals import Signals
+from pretrain_jax.train.signals import Signals, Stopped
 from pretrain_jax.train.startup import Startup
 from pretrain_jax.train.step import TrainState, eval_step
 
 log = logging.getLogger(__name__)
 
 
-def train(config: Any, directory: str, hosts: Hosts = ALONE, accept_changes: bool = False) -> None:
+def train(
+    config: Any,
+    directory: str,
+    hosts: Hosts = ALONE,
+    accept_changes: bool = False,
+    go_back: bool = False,
+) -> None:
     """Trains to `train.steps` in a workdir, going on from its last checkpoint.
 
     accept_changes: goes on although the code has changed what the run computes (code_version.py).
+    go_back: goes on although a later checkpoint was there (past.py).
 
     Raises errors for people before anything is compiled; Interrupted after a signal, saved. Of
     several processes all raise what any of them has to say.
     """
     startup = Startup()
     with contextlib.ExitStack() as stack:
+        signals = stack.enter_context(Signals())  # noted until all that is below is closed
         with startup.part("configuration"):
             path = stack.enter_context(begin.claimed(directory, hosts))
             design = begin.designed(config, path, hosts)
@@ -55,6 +62,8 @@ def train(config: Any, directory: str, hosts: Hosts = ALONE, accept_changes: boo
         with hosts.together("the code"):
             begin.check_code(checkpoints, last, design.config, accept_changes)
             begin.tell_schedule(design, path, last, hosts)
+            if hosts.first:
+                past.check(path, last or 0, checkpoints.every, go_back)
         steps = stack.enter_context(Steps(design))
         with startup.part("data"):
             sources, stored = begin.open_texts(design, checkpoints, last, hosts)
@@ -67,34 +76,14 @@ def train(config: Any, directory: str, hosts: Hosts = ALONE, accept_changes: boo
         with startup.part("state"):
             step, state = begin.start(design, checkpoints, last, hosts, feed.tokenizer)
         writer, progress = SILENT, SILENT
-        if hosts.first:
-            writer = stack.enter_context(Writer(path, step))
-            progress = stack.enter_context(Progress(design.train.steps, step))
-        signals = stack.enter_context(Signals())
-        Loop(design, feed, checkpoints, writer, progress, signals, steps, startup).run(state, step)
-
-
-def evaluate(config: Any, directory: str, hosts: Hosts = ALONE) -> None:
-    """Evaluates the last checkpoint of a workdir and prints the line; writes nothing.
-
-    The text may be other text than the run's own (begin.to_score).
-    """
-    path = epath.Path(directory)
-    design = begin.designed(config, path, hosts, scoring=True)
-    with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
-        last = begin.last_step(checkpoints, hosts)
-        if last is None:
-            raise InputMissing(f"--mode=eval needs a checkpoint; {path}/checkpoints has none")
-        begin.check_code(checkpoints, last, design.config, accept=True)
-        sources, stored = begin.open_texts(design, checkpoints, last, hosts)
-        feed = begin.open_feed(design, sources, stored, path, hosts)
-        params = begin.params(design, checkpoints, last, hosts)
-    function = jax.jit(partial(eval_step, program=design.program))
-    special = jnp.asarray(feed.tokenizer.special)
-    values = evaluation.numbers(design, feed, params, function, special)
-    values |= pseudo.perplexity(design, feed, params, special)
-    if hosts.first:
-        print(json.dumps({"step": last, **values}))
+        with hosts.together("the outputs"):
+            if hosts.first:
+                writer = stack.enter_context(Writer(path, step))
+                progress = stack.enter_context(Progress(design.train.steps, step))
+        evaluated = json.loads(hosts.of_first("the evaluation", json.dumps(writer.evaluated)))
+        signals.note_from_now()
+        loop = Loop(design, feed, checkpoints, writer, progress, signals, steps, startup)
+        loop.run(state, step, evaluated)
 
 
 @dataclass
@@ -113,136 +102,180 @@ class Loop:
     def __post_init__(self):
         self.train = self.design.train
         self.eval_function = jax.jit(partial(eval_step, program=self.design.program))
-        self.special = jnp.asarray(self.feed.tokenizer.special)
+        self.special = jnp.asarray(self.feed.tokenizer.unscored)
         self.throughput = Throughput()
         self.seq_len = self.design.data.seq_len
         self.first = self.measured_after = 0
+        self.pending: tuple[int, Any] | None = None
+        self.evaluated: int | None = None
 
-    def run(self, state: TrainState, step: int) -> None:
-        """From `step` updates done to `train.steps`."""
-        self.first = step
+    def run(self, state: TrainState, step: int, evaluated: bool = False) -> None:
+        """From `step` updates done to `train.steps`.
+
+        evaluated: whether the line of an evaluation at `step` is there. Where one is due and was
+        not done, because a signal or a kill came between saving and evaluating, it is done first.
+        """
+        self.first, self.step, self.state = step, step, state
+        if evaluated and self.evaluation_due(step):
+            self.evaluated = step
         left = self.design.phases_after(step)
         with self.startup.part("compiling"):
             for phase in left[:1]:
                 self.steps(phase)
-        for phase in left:
-            state, step = self.advance(phase, state, step)
-            if step < phase.last:  # stopped
-                break
-        self.finish(state, step)
+        try:
+            if self.evaluation_due(step) and self.evaluated != step and left:
+                self.evaluate()
+            for phase in left:
+                self.advance(phase)
+                if self.step < phase.last:  # stopped
+                    break
+            self.finish()
+        except UnwritableWorkdir as error:
+            self.rescue(error)
+            raise
 
-    def advance(self, phase: Phase, state: TrainState, step: int) -> tuple[TrainState, int]:
+    def advance(self, phase: Phase) -> None:
         """Through a phase, or to where a signal stops it."""
         self.seq_len = phase.seq_len
-        self.measured_after = step + 2  # compilation, and the first step's page faults
+        self.measured_after = self.step + 2  # compilation, and the first step's page faults
         self.throughput.read()  # so that a line tells of one phase alone, and of no wait before it
-        pending: tuple[int, Any] | None = None
-        with contextlib.closing(self.feed.batches(phase, step)) as batches:
-            while step < phase.last and not self.signals.stop():
-                measured = step >= self.measured_after
+        with contextlib.closing(self.feed.batches(phase, self.step)) as batches:
+            while self.step < phase.last and not self.signals.stop():
+                measured = self.step >= self.measured_after
                 with contextlib.nullcontext() if measured else self.throughput.aside():
                     batch = self.design.rows.place(next(batches), phase.batch_size)
-                    state, metrics = self.steps(phase)(state, batch)
+                    self.state, metrics = self.steps(phase)(self.state, batch)
                     if not measured:
                         jax.block_until_ready(metrics)
-                if step == self.first:
+                if self.step == self.first:
                     self.progress.say(self.startup.line())
-                step += 1
-                self.report(pending)
-                pending = (step, metrics)
-                if self.pause_due(step):
-                    self.report(pending)
-                    pending = None
+                self.step += 1
+                self.report()
+                self.pending = (self.step, metrics)
+                self.checkpoints.settle()
+                if self.checkpoints.due(self.step) or self.evaluation_due(self.step):
+                    self.report()
                     with self.throughput.aside():
-                        self.pause(state, step)
-            self.report(pending)
-        return state, step
-
-    def pause_due(self, step: int) -> bool:
-        return self.checkpoints.due(step) or self.evaluation_due(step)
+                        self.pause()
+            self.report()
 
     def evaluation_due(self, step: int) -> bool:
         every = self.design.eval.every
         return bool(every and step and step % every == 0)
 
-    def pause(self, state: TrainState, step: int) -> None:
-        """Between two steps: evaluate, then save, each when it is due.
+    def pause(self) -> None:
+        """Between two steps: save, then evaluate, each when it is due.
 
-        In this order, a step that is committed has all its lines: whoever is killed in between
-        evaluates again and does not miss a line.
+        In this order no evaluation stands between a signal and the state. A committed step whose
+        evaluation did not come to its end is evaluated by the run that goes on from it.
         """
-        if self.evaluation_due(step):
-            self.evaluate(state, step)
-        if self.checkpoints.due(step):
-            self.save(state, step)
+        if self.checkpoints.due(self.step):
+            self.save()
+        if self.evaluation_due(self.step):
+            self.evaluate()
 
-    def finish(self, state: TrainState, step: int) -> None:
-        """The end of a run, or a stop: the last state is always committed."""
-        stopped = self.signals.received if step < self.train.steps else None
-        if not stopped and not self.evaluation_due(step):
-            self.evaluate(state, step)
-        self.save(state, step)
+    def finish(self) -> None:
+        """The end of a run, or a stop: the last state is always committed, and before all else."""
+        self.save()
+        done = self.step >= self.train.steps
+        if done and self.evaluated != self.step:
+            self.evaluate()
         self.checkpoints.wait()
-        if stopped:
+        self.writer.saved(self.checkpoints.confirmed)
+        if self.signals.received and not (done and self.evaluated == self.step):
             raise Interrupted(
-                f"stopped by {stopped.name} and saved at step {step} of {self.train.steps}; "
-                "start the same command again to go on"
+                f"stopped by {self.signals.received.name} and saved at step {self.step} of "
+                f"{self.train.steps}; start the same command again to go on"
             )
 
-    def save(self, state: TrainState, step: int) -> None:
+    def rescue(self, error: UnwritableWorkdir) -> None:
+        """Saves the state after an output failed, where the disk allows it and all lines are there,
+        which a run that goes on would not write. Alone, for other processes know nothing of it."""
+        if self.pending is not None or self.checkpoints.failed or jax.process_count() > 1:
+            return
+        try:
+            self.save()
+            self.checkpoints.wait()
+        except (UnwritableWorkdir, NonFinite) as failed:
+            error.add_note(str(failed))
+
+    def save(self) -> None:
+        if self.checkpoints.stands(self.step):
+            return
+        if arrays := finite.not_finite(self.state):
+            raise NonFinite(finite.of_state(self.step, arrays))
         data = {
             "seed": self.design.config.seed,
-            "step": step,
+            "step": self.step,
             "code": code_version.VERSION,
             "fingerprints": self.feed.fingerprints,
         }
-        self.checkpoints.save(step, state, data, self.design.config.to_dict(), force=True)
+        config = self.design.config.to_dict()
+        self.checkpoints.save(self.step, self.state, data, config, force=True)
+        self.writer.saved(self.checkpoints.confirmed)
 
-    def report(self, pending: tuple[int, Any] | None) -> None:
+    def report(self) -> None:
         """Reads the numbers of a step that is done: stops on NaN, writes a line when it is due."""
-        if pending is None:
+        if self.pending is None:
             return
-        step, metrics = pending
+        step, metrics = self.pending
         values = {name: value.item() for name, value in jax.device_get(metrics).items()}
         if not values["finite"]:
-            raise NonFinite(
-                f"loss and gradients must be finite; update {step} had loss {values['loss']} and "
-                f"gradient norm {values['grad_norm']}. Its step was not taken. Lower "
-                "optimizer.learning_rate, lengthen optimizer.warmup_steps or set train.z_loss=1e-4 "
-                "and start again from the last checkpoint in a new --workdir"
-            )
+            raise NonFinite(finite.of_update(step, values, self.state))
         if step > self.measured_after:
-            self.throughput.count(int(values["tokens"]))
+            self.throughput.count(int(values["tokens"]), self.work(values))
         if step % self.train.log_every and step != self.train.steps:
             self.progress.update(step)
-            return
+        else:
+            self.write(step, values)
+        self.pending = None
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """The line of an update."""
         rate = self.throughput.read()
-        mfu = self.mfu(rate)
+        mfu = self.mfu()
         line = {f"train/{name}": values[name] for name in ("loss", "grad_norm", "learning_rate")}
         extra = set(self.design.program.coefficients) - {"loss"}
         line |= {f"train/{name}": values[name] for name in sorted(extra)}
         self.writer.write(step, {**line, "tokens_per_second": rate, "mfu": mfu})
         self.progress.update(step, loss=values["loss"], tokens_per_second=rate, mfu=mfu)
 
-    def mfu(self, tokens_per_second: float | None) -> float | None:
-        """Share of the chips' peak; None where the peak of this device is not known."""
-        peak = chips.peak_flops(self.design.device_kind, self.design.dtype)
-        if tokens_per_second is None or peak is None:
-            return None
-        flops_per_token = flops.per_token(self.design, self.seq_len)
-        return tokens_per_second * flops_per_token / (peak * len(self.design.devices))
+    def work(self, values: dict[str, float]) -> float:
+        """Training FLOPs of the real tokens of a step; 0 where nobody would know their share."""
+        known = chips.peak_flops(self.design.device_kind, self.design.dtype)
+        return flops.of_step(self.design, self.seq_len, values) if known else 0.0
 
-    def evaluate(self, state: TrainState, step: int) -> None:
-        """Writes the line of an evaluation, draws loss.png, samples a continuation."""
-        values = evaluation.numbers(
-            self.design, self.feed, state.params, self.eval_function, self.special
-        )
-        if step >= self.train.steps:
-            values |= pseudo.perplexity(self.design, self.feed, state.params, self.special)
-        new = self.writer.write(step, values)
-        self.progress.say(evaluation.summary(step, values))
+    def mfu(self) -> float | None:
+        """Share of the chips' peak since the last line; None where the peak is not known."""
+        peak = chips.peak_flops(self.design.device_kind, self.design.dtype)
+        rate = self.throughput.flops_per_second
+        return None if rate is None or peak is None else rate / (peak * len(self.design.devices))
+
+    def evaluate(self) -> None:
+        """Writes the line of an evaluation and a sampled continuation, draws loss.png; nothing of
+        it where a signal comes first."""
+        try:
+            values, text = self.scores()
+        except Stopped:
+            return
+        self.evaluated = self.step
+        self.writer.write(self.step, values, text)
+        self.progress.say(evaluation.summary(self.step, values))
         self.writer.draw()
-        if self.design.eval.sample_tokens and self.design.objective.covers_text:
-            text = evaluation.continuation(self.design, self.feed, state.params, step)
-            if new:
-                self.writer.sample(step, text)
+
+    def scores(self) -> tuple[dict[str, float | None], str]:
+        """The numbers of an evaluation, and the sample. Raises Stopped."""
+
+        def watched(*arguments: Any) -> Any:
+            self.signals.check()
+            return self.eval_function(*arguments)
+
+        params = self.state.params
+        values = evaluation.numbers(self.design, self.feed, params, watched, self.special)
+        if self.step >= self.train.steps:
+            self.signals.check()
+            values |= pseudo.perplexity(self.design, self.feed, params, self.special)
+        self.signals.check()
+        if not (self.design.eval.sample_tokens and self.design.objective.covers_text):
+            return values, ""
+        return values, evaluation.continuation(self.design, self.feed, params, self.step)

@@ -1,11 +1,12 @@
 """Which objectives go with which architecture, and with one another in a mixture."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pretrain_jax import registry
-from pretrain_jax.errors import ConfigError
+from pretrain_jax import ranges, registry
+from pretrain_jax.errors import ConfigError, shown
 from pretrain_jax.objectives import Objective
 
 READ_BY_MODELS = {"types", "prefix", "memory_tokens", "predict_at"}
@@ -122,12 +123,13 @@ def member_of(entry: Any, main: str, objective: Objective) -> Member:
         not isinstance(entry, list | tuple)
         or len(entry) != 3
         or not all(isinstance(value, kind) for value, kind in zip(entry, kinds, strict=True))
-        or entry[2] <= 0
+        or isinstance(entry[2], bool)
+        or not 0 < entry[2] <= sys.float_info.max
     ):
         raise ConfigError(
             "data.mixture is a list of (source, objective, rate) with positive rates, where an "
             "objective is a name or {'name': ..., its options}; "
-            f"received the member {entry!r}"
+            f"received the member {shown(entry)}"
         )
     source, named, rate = entry
     if named == main:
@@ -138,5 +140,7 @@ def member_of(entry: Any, main: str, objective: Objective) -> Member:
     known = registry.options(module.build)
     for key, value in given.items():
         registry.check_name(key, known, f"an option of the objective in {entry!r}")
-        given[key] = registry.checked(f"data.mixture's {key}", value, known[key].type)
+        named = f"data.mixture's {key}"
+        value = registry.checked(named, value, known[key].type)
+        given[key] = ranges.check(f"objective.{key}", value, named)
     return Member(source, name, given, module.build(**given), float(rate))

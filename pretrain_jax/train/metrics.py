@@ -5,33 +5,24 @@ group of processes only process 0 makes these objects.
 """
 
 import contextlib
-import io
 import json
 import math
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from numbers import Integral
 from typing import Any, Self, SupportsFloat, TextIO
 
 from etils import epath
-from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-METRICS = "metrics.jsonl"
-SAMPLES = "samples.txt"
-PICTURE = "loss.png"
-EVENTS = "tensorboard"
-YARDSTICK = "yardstick/"
-ACCURACIES = "yardstick/always_"
-"""Yardsticks that are no losses: the accuracy of always giving one answer."""
-CURVES = {"train/loss": "training", "valid/loss": "validation"}
-MOST_POINTS = 4000
+from pretrain_jax.errors import UnwritableWorkdir
+from pretrain_jax.train import past, picture, workdir
+from pretrain_jax.train.events import Events, Tracker
 
+EVENTS = "tensorboard"
 Value = SupportsFloat | None
-Curves = dict[str, list[tuple[int, float]]]
 
 
 class Writer:
@@ -39,7 +30,7 @@ class Writer:
 
     Lines beyond the restored step (0: all of them) and a torn last line are dropped, and a line of
     that step that is there is not written again, so the file reads as if the run had never stopped.
-    A line is on disk when `write` returns.
+    A line is on disk when `write` returns. Whatever cannot be written raises UnwritableWorkdir.
 
     >>> with Writer("runs/xl", restored_step=0) as writer:
     ...     writer.write(100, {"train/loss": 4.25, "mfu": None})
@@ -56,91 +47,77 @@ class Writer:
     and no infinity: such a value is null, and `non_finite` says "nan", "inf" or "-inf".
     """
 
-    def __init__(self, workdir: epath.PathLike, restored_step: int):
-        self._workdir = epath.Path(workdir)
-        self._curves: Curves = {}
-        self._there: list[dict[str, Any]] = []  # lines of the restored step
-        for line in _drop_lines_beyond(restored_step, self._workdir / METRICS):
-            _remember(self._curves, line)
-            if line["step"] == restored_step:
-                self._there.append(line)
-        self._events = SummaryWriter(
-            str(self._workdir / EVENTS),
-            # Without it, a stop and a start within one second would share a file name.
-            filename_suffix=f".from_{restored_step}",
-            purge_step=restored_step + 1 if restored_step else 0,
-        )
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="loss.png")
-        self._drawing: Future[None] | None = None
+    def __init__(self, directory: epath.PathLike, restored_step: int):
+        self._workdir = epath.Path(directory)
+        self._trackers: list[Tracker] = [Events(self._workdir / EVENTS, restored_step)]
+        self._curves: picture.Curves = {}
+        lines = past.keep_lines(self._workdir, restored_step)
+        for line in lines:
+            picture.remember(self._curves, line)
+        self._there = [line for line in lines if line["step"] == restored_step]
+        past.keep_samples(self._workdir, restored_step, self.evaluated)
+        past.record(self._workdir, restored_step)
+        self._recorded = restored_step
+        self._picture = picture.Picture(self._workdir)
 
-    def write(self, step: int, values: Mapping[str, Value]) -> bool:
-        """Appends one line and the same scalars to TensorBoard (where None, nan, inf are left out);
-        returns whether it was not there.
+    @property
+    def evaluated(self) -> bool:
+        """Whether the line of an evaluation at the restored step is there."""
+        return any("valid/loss" in line for line in self._there)
 
-        `step` is the number of updates done.
+    def write(self, step: int, values: Mapping[str, Value], sample: str = "") -> bool:
+        """Appends one line and the same scalars to the trackers (where None, nan, inf are left
+        out); returns whether it was not there.
+
+        `step` is the number of updates done. sample: a continuation for samples.txt. It is written
+        first, so that where the line is, the sample is.
         """
         line = _line(step, values)
         if line in self._there:
             return False
-        with (self._workdir / METRICS).open("a") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")
-        _remember(self._curves, line)
-        for name in values:
-            if line[name] is not None:
-                self._events.add_scalar(name, line[name], step)
+        if sample:
+            self._append(past.SAMPLES, f"==== step {step} ====\n{sample}\n\n")
+        self._append(past.METRICS, json.dumps(line, allow_nan=False) + "\n")
+        picture.remember(self._curves, line)
+        finite = {name: line[name] for name in values if line[name] is not None}
+        for tracker in self._trackers:
+            tracker.scalars(step, finite)
         return True
 
-    def sample(self, step: int, text: str) -> None:
-        """Appends a sampled continuation under a heading with its step."""
-        with (self._workdir / SAMPLES).open("a") as file:
-            file.write(f"==== step {step} ====\n{text}\n\n")
+    def saved(self, step: int | None) -> None:
+        """Notes the newest committed step, where it is not noted yet."""
+        if step is not None and step > self._recorded:
+            past.record(self._workdir, step)
+            self._recorded = step
 
     def draw(self) -> None:
         """Draws loss.png in the background; a call while one is being drawn does nothing."""
-        if self._drawing is not None:
-            if not self._drawing.done():
-                return
-            self._drawing.result()
-        snapshot = {name: list(points) for name, points in self._curves.items()}
-        self._drawing = self._thread.submit(self._draw, snapshot)
+        self._picture.draw(self._curves)
 
     def close(self) -> None:
-        """Draws loss.png a last time and ends the background threads."""
+        """Draws loss.png a last time."""
         try:
-            self._thread.submit(self._draw, self._curves).result()
+            self._picture.close(self._curves)
         finally:
-            self._thread.shutdown()
-            self._events.close()
+            for tracker in self._trackers:
+                tracker.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Closes; what fails then is added as a note to an error that is already on its way."""
+        try:
+            self.close()
+        except UnwritableWorkdir as failed:
+            if error is None:
+                raise
+            error.add_note(str(failed))
 
-    def _draw(self, curves: Curves) -> None:
-        if curves.keys() & CURVES.keys():
-            _replace(self._workdir / PICTURE, _picture(curves))
-
-
-def _drop_lines_beyond(step: int, path: epath.Path) -> list[dict[str, Any]]:
-    """Rewrites the file without those lines and returns the others."""
-    if not path.exists():
-        return []
-    text = path.read_text()
-    kept = [line for line in text.splitlines() if step and _step_of(line) <= step]
-    whole = "".join(f"{line}\n" for line in kept)
-    if whole != text:
-        _replace(path, whole.encode())
-    return [json.loads(line) for line in kept]
-
-
-def _step_of(line: str) -> float:
-    """The step of a line; infinite for a torn one, which is then dropped."""
-    try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):
-        return math.inf
+    def _append(self, name: str, text: str) -> None:
+        path = self._workdir / name
+        with workdir.writing(path), path.open("a") as file:
+            file.write(text)
 
 
 def _line(step: int, values: Mapping[str, Value]) -> dict[str, Any]:
@@ -155,53 +132,6 @@ def _line(step: int, values: Mapping[str, Value]) -> dict[str, Any]:
             line[name] = None
             non_finite[name] = str(number)
     return line | ({"non_finite": non_finite} if non_finite else {})
-
-
-def _remember(curves: Curves, line: dict[str, Any]) -> None:
-    """Keeps what the picture needs: the points of the curves, of a yardstick the last alone."""
-    for name, value in line.items():
-        if value is not None and name in CURVES:
-            curves.setdefault(name, []).append((line["step"], value))
-        elif name.startswith(ACCURACIES):
-            continue
-        elif value is not None and name.startswith(YARDSTICK):
-            curves[name] = [(line["step"], value)]
-
-
-def _replace(path: epath.Path, content: bytes) -> None:
-    """Whole or not at all, for whoever is looking at the file."""
-    beside = path.parent / f"{path.name}.tmp"
-    beside.write_bytes(content)
-    beside.replace(path)
-
-
-def _picture(curves: Curves) -> bytes:
-    """The curves over steps, the yardsticks as horizontal lines, as a PNG of 800 x 500."""
-    # Imported when first drawn, in the drawing thread, and used without pyplot's global state.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.add_subplot()
-    for name, label in CURVES.items():
-        points = curves.get(name, [])
-        # From the end backwards, so that the last point is always there.
-        thinned = points[:: -(len(points) // MOST_POINTS + 1)][::-1]
-        if thinned:
-            marker = "." if len(thinned) < 50 else ""
-            steps, losses = zip(*thinned, strict=True)
-            axes.plot(steps, losses, marker=marker, label=f"{label} {losses[-1]:.3f}")
-    for place, name in enumerate(sorted(name for name in curves if name.startswith(YARDSTICK))):
-        ((_, loss),) = curves[name]
-        label = f"{name.removeprefix(YARDSTICK)} {loss:.3f}"
-        axes.axhline(loss, linestyle="--", linewidth=1, color=f"C{place + 4}", label=label)
-    axes.set_xlabel("updates")
-    axes.set_ylabel("loss (nats a token)")
-    axes.grid(alpha=0.3)
-    axes.legend(loc="upper right")
-    png = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(png)
-    return png.getvalue()
 
 
 class Throughput:
@@ -220,12 +150,15 @@ class Throughput:
     def __init__(self, clock: Callable[[], float] = time.perf_counter):
         self._clock = clock
         self._tokens = 0
-        self._aside = 0.0
+        self._flops = self._aside = 0.0
+        self.flops_per_second: float | None = None
         self._since = clock()
 
-    def count(self, tokens: int) -> None:
-        """Counts the tokens of a step; not those of a step whose own time was put aside."""
+    def count(self, tokens: int, flops: float = 0.0) -> None:
+        """Counts the tokens of a step, and its FLOPs where they are of interest; not those of a step
+        whose own time was put aside."""
         self._tokens += tokens
+        self._flops += flops
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
@@ -237,11 +170,17 @@ class Throughput:
             self._aside += self._clock() - start
 
     def read(self) -> float | None:
-        """Tokens a second since the last reading, or None when nothing was counted."""
+        """Tokens a second since the last reading, or None when nothing was counted.
+
+        `flops_per_second` is of the same time.
+        """
         now = self._clock()
         seconds = now - self._since - self._aside
-        tokens, self._tokens, self._aside, self._since = self._tokens, 0, 0.0, now
-        return tokens / seconds if tokens and seconds > 0 else None
+        tokens, flops = self._tokens, self._flops
+        self._tokens, self._flops, self._aside, self._since = 0, 0.0, 0.0, now
+        counted = tokens and seconds > 0
+        self.flops_per_second = flops / seconds if counted else None
+        return tokens / seconds if counted else None
 
 
 class Progress:
@@ -332,10 +271,12 @@ class Progress:
 class Silent:
     """In place of Writer and Progress where another process speaks for all."""
 
-    def write(self, step: int, values: Mapping[str, Value]) -> bool:
+    evaluated = False
+
+    def write(self, step: int, values: Mapping[str, Value], sample: str = "") -> bool:
         return True
 
-    def sample(self, step: int, text: str) -> None: ...
+    def saved(self, step: int | None) -> None: ...
 
     def draw(self) -> None: ...
 

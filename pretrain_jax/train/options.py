@@ -8,8 +8,8 @@ import operator
 from dataclasses import dataclass
 from typing import Any
 
-from pretrain_jax import registry
-from pretrain_jax.errors import ConfigError
+from pretrain_jax import ranges, registry
+from pretrain_jax.errors import ConfigError, shown
 from pretrain_jax.layers.attention import FORMS
 from pretrain_jax.layers.stacks import REMAT
 from pretrain_jax.parallel import rules
@@ -105,14 +105,6 @@ class Phase:
     accumulate: int
 
 
-def check_count(key: str, value: Any, least: int = 1) -> None:
-    """Raises ConfigError unless a value is a whole number from `least` that fits 31 bits."""
-    if not isinstance(value, int) or not least <= value < 2**31:
-        raise ConfigError(
-            f"{key} must be a whole number from {least} to 2^31 - 1; received {value!r}"
-        )
-
-
 def phases(data: DataOptions, train: TrainOptions) -> list[Phase]:
     """The phases of a run, in order: one when `train.phases` is empty.
 
@@ -121,10 +113,10 @@ def phases(data: DataOptions, train: TrainOptions) -> list[Phase]:
     """
     malformed = ConfigError(
         "train.phases is a list of (from_step, changes) with ascending steps, and only "
-        f"{', '.join(CHANGING[:-1])} and {CHANGING[-1]} can change; received {train.phases}"
+        f"{', '.join(CHANGING[:-1])} and {CHANGING[-1]} can change; received {shown(train.phases)}"
     )
     try:
-        entries = [(operator.index(first), dict(changes)) for first, changes in train.phases]
+        entries = [(whole(first), dict(changes)) for first, changes in train.phases]
     except (TypeError, ValueError):
         raise malformed from None
     if not entries or entries[0][0] != 0:
@@ -140,10 +132,18 @@ def phases(data: DataOptions, train: TrainOptions) -> list[Phase]:
             raise malformed
         now |= changes
         for name, section in zip(CHANGING, ("data", "train", "train"), strict=True):
-            check_count(f"{section}.{name}, and every {name} in train.phases,", now[name])
+            key, named = f"{section}.{name}", f"every {name} in train.phases"
+            now[name] = ranges.check(key, registry.checked(named, now[name], int), named)
         last = entries[number + 1][0] if number + 1 < len(entries) else train.steps
         found.append(Phase(first, max(min(last, train.steps), first), **now))
     return found
+
+
+def whole(number: Any) -> int:
+    """A whole number as it is; raises TypeError for anything else, truth values among it."""
+    if isinstance(number, bool):
+        raise TypeError(f"{number} is no number")
+    return operator.index(number)
 
 
 MOST_UNROLLED = 64
@@ -161,7 +161,6 @@ def execution(
     remat: "none", "dots" or "full", what the backward pass computes again to save memory.
     """
     registry.check_name(remat, REMAT, "model.remat")
-    check_count("model.unroll", unroll, 0)
     copied = platform == "gpu" and remat == "none" and layers <= MOST_UNROLLED
     return {"unroll": unroll or (layers if copied else 1), "remat": remat}
 
@@ -181,10 +180,6 @@ def attention_form(platform: str = "", *, attention_form: str = "auto") -> str:
 
 def clipping(*, clip_norm: float = 1.0) -> float:
     """The global norm that gradients are clipped to; 0 = no clipping."""
-    if clip_norm < 0:
-        raise ConfigError(
-            f"optimizer.clip_norm must be 0 (no clipping) or more; received {clip_norm}"
-        )
     return clip_norm
 
 
@@ -193,14 +188,6 @@ def check_shape(section: Any, longest: int) -> None:
 
     longest: of the rows of a run, in tokens.
     """
-    for key in ("vocab_size", "layers", "width", "heads", "head_width", "feed_forward"):
-        if key in section:
-            check_count(f"model.{key}", section[key])
-    for key in ("types", "embedding_width"):
-        if key in section:
-            check_count(f"model.{key}", section[key], 0)
-    if not 0 <= section.get("dropout", 0) < 1:
-        raise ConfigError(f"model.dropout is a rate from 0 to below 1; received {section.dropout}")
     width, heads = section.width, section.heads
     if not section.get("head_width") and width % heads:
         near = rules.nearest_divisors(width, heads, 2)
@@ -209,7 +196,6 @@ def check_shape(section: Any, longest: int) -> None:
             f"heads={heads}. The nearest numbers of heads are {near[0]} and {near[-1]}"
         )
     table = section.get("max_length", longest)
-    check_count("model.max_length", table)
     if longest > table:
         raise ConfigError(
             f"a sequence must fit the position table: data.seq_len (and every seq_len in "

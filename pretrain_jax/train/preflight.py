@@ -16,9 +16,10 @@ from typing import Any
 import jax
 from etils import epath
 
+from pretrain_jax.data.unknown import Unknown
 from pretrain_jax.errors import ConfigError, UnwritableWorkdir, UserError
 from pretrain_jax.parallel import chips
-from pretrain_jax.train import begin, curve, finished, look, sizes, workdir
+from pretrain_jax.train import begin, curve, finished, look, propose, sizes, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.columns import axes, gib
 from pretrain_jax.train.compose import Design
@@ -47,6 +48,8 @@ def preflight(config: Any, directory: str, devices: Sequence[Any], simulated: st
         feed = page.line("data", data, design, path, fingerprints, stack)
         page.line("tokenizer", tokenizer, feed)
         if feed is not None:
+            for said in feed.cautions:
+                show("NOTE", "data", said)
             print("\n".join(["", *look.page(feed)]))
     return page.code
 
@@ -97,7 +100,7 @@ def model(config: Any, devices: Sequence[Any], simulated: str) -> tuple[Design, 
 
 def mesh(design: Design) -> tuple[Design, str]:
     """Everything divides."""
-    design.check()
+    propose.check(design)
     split = axes(design.mesh.shape) or "not split"
     return design, f"{len(design.devices)} x {design.device_kind}, {split}"
 
@@ -108,9 +111,11 @@ def memory(design: Design) -> tuple[int, str]:
     if chip is None or chip.memory is None:
         return need, f"about {gib(need)} a device, of an unknown size"
     if need > chip.memory:
+        near = propose.fitting(design, need, chip.memory)
+        should = f". Should fit: {propose.written(near)}" if near else ""
         raise ConfigError(
             f"a device must hold about {gib(need)} and has {gib(chip.memory)}; --mode=compile "
-            "with the same --topology and --search tries what would make it fit"
+            f"with the same --topology and --search tries what would make it fit{should}"
         )
     return need, f"about {gib(need)} of {gib(chip.memory)} a device (--mode=compile knows exactly)"
 
@@ -182,7 +187,11 @@ def data(
 
 
 def tokenizer(feed: Feed) -> tuple[Feed, str]:
-    """Whose it is."""
+    """Whose it is, and how much of the text it loses; much is no fault that stops a run."""
     section = feed.design.config.tokenizer
     origin = section.path or "trained on the run's own corpus"
-    return feed, f"{section.name}, {feed.tokenizer.size:,} ids, {origin}"
+    said = f"{section.name}, {feed.tokenizer.size:,} ids, {origin}"
+    if feed.tokenizer.unk is not None:
+        caches = {cache.folder: cache for s in feed.sources for cache in [feed.cache(s, "train")]}
+        said += f"; {sum((cache.unknown for cache in caches.values()), Unknown())}"
+    return feed, said

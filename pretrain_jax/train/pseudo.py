@@ -27,7 +27,7 @@ def perplexity(
 ) -> dict[str, float | None]:
     """{"valid/pseudo_perplexity": exp of the mean nats}, over `eval.pseudo_tokens` tokens.
 
-    Empty where it is not asked for. special: bool [V], ids that are not text.
+    Empty where it is not asked for. special: bool [V], ids that no score counts.
     """
     if not design.eval.pseudo_tokens:
         return {}

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pretrain_jax import losses
+from pretrain_jax import losses, seeds
 from pretrain_jax.train.step import Program
 
 
@@ -44,7 +44,7 @@ def continuation(
         params,
         jnp.asarray(start),
         len(kept),
-        jax.random.key(seed),
+        seeds.key(seed),
         jnp.float32(temperature),
         program=program,
         tokens=tokens,

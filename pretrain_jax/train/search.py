@@ -11,6 +11,8 @@ from typing import Any
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.layers.stacks import REMAT
 from pretrain_jax.train import ahead
+from pretrain_jax.train.compose import Design
+from pretrain_jax.train.propose import with_changes
 
 MOST_MICROBATCHES, WIDEST_TENSOR = 64, 8
 
@@ -27,7 +29,9 @@ def search(
     found: dict[str, Any] = {}
     for changes in alternatives(config):
         try:
-            found = ahead.report_of(changed(config, changes), devices, simulated, full)
+            found = ahead.report(
+                Design(with_changes(config, changes), tuple(devices), simulated), full
+            )
         except ConfigError:
             if not changes:
                 raise
@@ -78,10 +82,3 @@ def microbatches(config: Any, count: int) -> dict[str, Any]:
     )
     own = any("accumulate" in to for _, to in phases)
     return {"train.accumulate": count} | ({"train.phases": phases} if own else {})
-
-
-def changed(config: Any, changes: dict[str, Any]) -> Any:
-    """A copy of a config with some keys changed."""
-    copy = config.copy_and_resolve_references()
-    copy.update_from_flattened_dict(changes)
-    return copy

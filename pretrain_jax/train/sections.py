@@ -1,6 +1,6 @@
-"""The keys of a config: those of each section, and those of none.
+"""Which functions take the keys of each section of a config.
 
-The keys of a section are the keyword-only parameters of the functions that it is handed to.
+The keys of a section are the keyword-only parameters of these functions, and nothing else.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,47 +14,24 @@ from pretrain_jax.train import options
 from pretrain_jax.train.checkpoint import Checkpoints
 
 NAME = Option(str, REQUIRED)
+Chosen = Mapping[str, Any]
 TOP = {"seed": Option(int, 0), "init_from": Option(str, ""), "init_tokens": Option(str, "same")}
-"""init_from and init_tokens are read by inherit.py."""
+"""Keys of no section; inherit.py says what init_tokens is."""
 
 
-def section_options(section: str, chosen: Mapping[str, Any]) -> dict[str, Option]:
-    """The keys of a section, given the names chosen in it."""
-    return SECTIONS[section](chosen)
-
-
-def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """A config from disk, with the defaults of the keys that are newer than it.
-
-    >>> completed({"train": {"steps": 10, "batch_size": 8}})["train"]["accumulate"]
-    1
-    """
-    whole: dict[str, Any] = {**defaults(TOP), **stored}
-    for section in SECTIONS:
-        if section in stored:
-            given = stored[section]
-            whole[section] = {**defaults(section_options(section, given)), **given}
-    return whole
-
-
-def defaults(known: Mapping[str, Option]) -> dict[str, Any]:
-    """The defaults of those keys that have one."""
-    return {key: o.default for key, o in known.items() if o.default is not REQUIRED}
-
-
-def _tokenizer(chosen: Mapping[str, Any]) -> dict[str, Option]:
+def _tokenizer(chosen: Chosen) -> dict[str, Option]:
     module = registry.load("text", chosen["name"], "tokenizer.name")
     found = registry.options(module.load, module.train)
     found.pop("vocab_size")  # model.vocab_size
     return {"name": NAME, "path": Option(str, ""), **found}
 
 
-def _objective(chosen: Mapping[str, Any]) -> dict[str, Option]:
+def _objective(chosen: Chosen) -> dict[str, Option]:
     module = registry.load("objectives", chosen["name"], "objective.name")
     return {"name": NAME, **registry.options(module.build)}
 
 
-def _model(chosen: Mapping[str, Any]) -> dict[str, Option]:
+def _model(chosen: Chosen) -> dict[str, Option]:
     module = registry.load("models", chosen["name"], "model.name")
     return {
         "name": NAME,
@@ -62,7 +39,7 @@ def _model(chosen: Mapping[str, Any]) -> dict[str, Option]:
     }
 
 
-def _optimizer(chosen: Mapping[str, Any]) -> dict[str, Option]:
+def _optimizer(chosen: Chosen) -> dict[str, Option]:
     optimizer = registry.pick(optimizers.OPTIMIZERS, chosen["name"], "optimizer.name")
     schedule = registry.pick(schedules.SCHEDULES, chosen["schedule"], "optimizer.schedule")
     found = registry.options(
@@ -71,7 +48,7 @@ def _optimizer(chosen: Mapping[str, Any]) -> dict[str, Option]:
     return {"name": NAME, "schedule": NAME, **found}
 
 
-SECTIONS: dict[str, Callable[[Mapping[str, Any]], dict[str, Option]]] = {
+SECTIONS: dict[str, Callable[[Chosen], dict[str, Option]]] = {
     "data": lambda _: registry.options(options.DataOptions),
     "tokenizer": _tokenizer,
     "objective": _objective,
@@ -82,3 +59,34 @@ SECTIONS: dict[str, Callable[[Mapping[str, Any]], dict[str, Option]]] = {
     "checkpoint": lambda _: registry.options(Checkpoints),
     "eval": lambda _: registry.options(options.EvalOptions),
 }
+NAMES = {**dict.fromkeys(SECTIONS, ()), "optimizer": ("name", "schedule")}
+NAMES |= dict.fromkeys(("tokenizer", "objective", "model"), ("name",))
+"""The keys of each section that choose a builder."""
+
+
+def section_options(section: str, chosen: Chosen) -> dict[str, Option]:
+    """The keys of a section, given the names chosen in it."""
+    return SECTIONS[section](chosen)
+
+
+def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A config as it was stored, with the defaults of keys that did not exist then.
+
+    A default keeps what was before, or a row of code_version.CHANGES says what it changes: so a
+    key that was added is no other configuration. A section that is not there, or without its names,
+    stays as it is.
+
+    >>> completed({"train": {"steps": 10, "batch_size": 8}})["train"]["accumulate"]
+    1
+    """
+    found: dict[str, Any] = {**defaults(TOP), **stored}
+    for section, names in NAMES.items():
+        values = stored.get(section)
+        if isinstance(values, Mapping) and all(isinstance(values.get(n), str) for n in names):
+            found[section] = {**defaults(section_options(section, values)), **values}
+    return found
+
+
+def defaults(known: Mapping[str, Option]) -> dict[str, Any]:
+    """The defaults of those keys that have one."""
+    return {key: option.default for key, option in known.items() if option.default is not REQUIRED}

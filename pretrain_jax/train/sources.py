@@ -11,10 +11,12 @@ from etils import epath
 
 from pretrain_jax import text
 from pretrain_jax.data.corpus import Corpus, open_corpus
+from pretrain_jax.data.overlap import agree
 from pretrain_jax.errors import WorkdirMismatch
 from pretrain_jax.objectives import Objective
 from pretrain_jax.train import inherit
 from pretrain_jax.train.compose import Design
+from pretrain_jax.train.needs import check_needs
 from pretrain_jax.train.options import DataOptions
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ def open_sources(design: Design, stored: Mapping[str, Any] | None) -> tuple[Sour
     """
     opened = {(m.source, m.objective.marks) for m in design.members}
     corpora = {key: open_marked(design.data, *key) for key in sorted(opened)}
+    agree(corpora.values())
     sources = tuple(
         Source(corpora[m.source, m.objective.marks], m.objective, m.rate) for m in design.members
     )
@@ -70,7 +73,7 @@ def obtain_tokenizer(
     longest = max(design.seq_lens)
     for source, member in zip(sources, design.members, strict=True):
         of, what = source.objective, f"objective {member.name}"
-        text.check_needs(tokenizer, of.needs, of.sentinels(longest), what)
+        check_needs(tokenizer, of.needs, of.sentinels(longest), what)
     return tokenizer
 
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from pretrain_jax import optim
+from pretrain_jax import optim, seeds
 
 Batch = dict[str, jax.Array]
 Sums = dict[str, tuple[jax.Array, jax.Array]]
@@ -59,9 +59,9 @@ def train_step(
 
     metrics, float32 scalars: loss (nats a predicted token), the other terms by name, objective
     (what was minimised), grad_norm (before clipping), learning_rate, tokens (real ones, not
-    padding), finite (1 or 0).
+    padding), memory_tokens (those of the memory, where there is one), finite (1 or 0).
     """
-    rng = jax.random.fold_in(jax.random.key(program.seed), state.step)
+    rng = jax.random.fold_in(seeds.key(program.seed), state.step)
     sums, grads = gradients(state.params, batch, rng, program)
     means = {term: mean(*pair) for term, pair in sums.items()}
     objective = sum(c * means[term] for term, c in program.coefficients.items())
@@ -69,24 +69,29 @@ def train_step(
     clipped = optim.clip_by_norm(grads, norm, program.clip_norm)
     updates, opt_state = program.optimizer.update(clipped, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    finite = jnp.isfinite(objective) & jnp.isfinite(norm)
+    rate = program.schedule(state.step)
+    finite = jnp.isfinite(objective) & jnp.isfinite(norm) & jnp.isfinite(rate)
     new = TrainState(step=state.step + 1, params=params, opt_state=opt_state)
     state_after = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
     metrics = {
         **means,
         "objective": objective,
         "grad_norm": norm,
-        "learning_rate": program.schedule(state.step),
-        "tokens": real_tokens(batch),
+        "learning_rate": rate,
+        **real_tokens(batch),
         "finite": finite.astype(jnp.float32),
     }
     return state_after, metrics
 
 
-def real_tokens(batch: Batch) -> jax.Array:
-    """float32: tokens of the stream, and of the memory where there is one, without padding."""
-    segments = [batch[name] for name in ("segments", "memory_segments") if name in batch]
-    return sum((jnp.sum(s > 0) for s in segments), jnp.int32(0)).astype(jnp.float32)
+def real_tokens(batch: Batch) -> dict[str, jax.Array]:
+    """float32: "tokens" of the stream and the memory, without padding, and where there is a memory
+    also "memory_tokens", its own."""
+    found = {"tokens": jnp.sum(batch["segments"] > 0)}
+    if "memory_segments" in batch:
+        found["memory_tokens"] = jnp.sum(batch["memory_segments"] > 0)
+        found["tokens"] += found["memory_tokens"]
+    return {name: count.astype(jnp.float32) for name, count in found.items()}
 
 
 def mean(total: jax.Array, weight: jax.Array) -> jax.Array:
@@ -189,8 +194,8 @@ def eval_step(
     params: Any, batch: Batch, special: jax.Array, program: Program
 ) -> dict[str, tuple[jax.Array, jax.Array]]:
     """Sums of one evaluation batch: the objective's terms and its metrics, with fixed random
-    numbers. special: bool [V], ids that are not text."""
-    rng = jax.random.key(program.seed)
+    numbers. special: bool [V], ids that no score counts."""
+    rng = seeds.key(program.seed)
     return {
         **program.loss(program.apply, params, batch, rng, False),
         **program.metrics(program.apply, params, batch, rng, special),
@@ -201,5 +206,5 @@ def probe_step(
     params: Any, batch: Batch, special: jax.Array, program: Program
 ) -> tuple[jax.Array, jax.Array]:
     """Nats and number of the text tokens that a batch of probes predicts."""
-    rng = jax.random.key(program.seed)
+    rng = seeds.key(program.seed)
     return program.metrics(program.apply, params, batch, rng, special)["text"]

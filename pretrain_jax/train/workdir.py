@@ -1,20 +1,18 @@
 """The workdir of a run: who may write to it, and which configuration it belongs to."""
 
 import contextlib
-import errno
-import fcntl
 import fnmatch
 import json
 import os
 import socket
-import time
 from collections.abc import Iterator
 from typing import Any
 
 from etils import epath
 
 from pretrain_jax.differences import differing
-from pretrain_jax.errors import DataError, UnwritableWorkdir, WorkdirInUse, WorkdirMismatch
+from pretrain_jax.errors import DataError, UnwritableWorkdir, UserError, WorkdirMismatch
+from pretrain_jax.train import lock
 
 FREE = (
     "train.steps",
@@ -41,29 +39,41 @@ def claim(workdir: epath.PathLike) -> Iterator[epath.Path]:
     Raises UnwritableWorkdir or WorkdirInUse at once, before any data is read. Of many processes
     that train together, process 0 claims for all.
 
-    On a file system the claim is a POSIX lock on `run.lock`: the kernel releases it however the
-    process ends, kill -9 included, and no forked child inherits it. The file stays; what it says
-    (host, pid, start) is for the message alone. On gs://, which has no lock that a killed process
-    would release, nothing is held: there the scheduler must run one job for each workdir.
+    On a file system the claim is a lock on `run.lock` (lock.py), which the kernel frees however the
+    process ends, kill -9 included. The file stays; what it says (host, pid, start) is for the
+    message alone. On gs://, which has no lock that a killed process would release, nothing is held:
+    there the scheduler must run one job for each workdir.
 
     >>> with claim("runs/xl") as workdir:
     ...     write_config(workdir, {"seed": 0})
     """
     path = epath.Path(workdir)
     probe(path)
-    if "://" in os.fspath(path):
+    with contextlib.ExitStack() as stack:
+        if "://" not in os.fspath(path):
+            with writing(path / LOCK):
+                stack.enter_context(lock.held(path / LOCK, path))
         yield path
-        return
-    lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+
+
+@contextlib.contextmanager
+def writing(path: epath.PathLike, failures: type[Exception] = Exception) -> Iterator[None]:
+    """A block that writes one output of a run: its failure raises UnwritableWorkdir, naming it.
+
+    Any failure counts, for on remote storage the library behind epath has its own exceptions; so
+    what is written is made before the block, or `failures` is OSError.
+    """
     try:
-        _lock(lock, path)
-        owner = {"host": socket.gethostname(), "pid": os.getpid(), "start": _now()}
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, json.dumps(owner).encode(), 0)
-        os.fsync(lock)  # on a network disk, the other processes of the run read it
-        yield path
-    finally:
-        os.close(lock)
+        yield
+    except UserError:
+        raise
+    except failures as error:
+        reason = getattr(error, "strerror", None) or str(error) or repr(error)
+        raise UnwritableWorkdir(
+            f"{os.fspath(path)} must be writable, as every output of a run; {reason}. Free some "
+            "space, mend its permissions or move away what lies in its place, then start the same "
+            "command again"
+        ) from error
 
 
 def owner(workdir: epath.PathLike) -> dict[str, Any]:
@@ -108,24 +118,46 @@ def compare_configs(
 
 def write_config(workdir: epath.PathLike, config: dict[str, Any]) -> None:
     """Writes the resolved config to config.json, sorted; whole or not at all."""
-    path = epath.Path(workdir) / CONFIG
-    beside = path.parent / f"{CONFIG}.tmp"
-    beside.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-    beside.replace(path)
+    content = json.dumps(config, indent=2, sort_keys=True) + "\n"
+    replace(epath.Path(workdir) / CONFIG, content.encode())
+
+
+def replace(path: epath.Path, content: bytes) -> None:
+    """Whole or not at all, for whoever is looking at the file. Raises UnwritableWorkdir."""
+    beside = path.parent / f"{path.name}.tmp"
+    with writing(path):
+        beside.write_bytes(content)
+        beside.replace(path)
 
 
 def read_config(workdir: epath.PathLike) -> dict[str, Any] | None:
     """The config that `write_config` left, or None where no run has begun."""
     path = epath.Path(workdir) / CONFIG
+    fix = "restore it from the part `config` of a checkpoint, or start in another --workdir"
+    return read_json(path, fix)
+
+
+def read_json(path: epath.Path, fix: str) -> Any:
+    """What a JSON file of a run holds; None where it is not there. Raises DataError with `fix`."""
+    content = read(path)
     try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except ValueError as error:
-        raise DataError(
-            f"{path} must be the JSON that a run wrote; {error}; restore it from the part `config` "
-            "of a checkpoint, or start in another --workdir"
-        ) from error
+        return None if content is None else json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} must be the JSON that a run wrote; {error}; {fix}") from error
+
+
+def read(path: epath.Path) -> bytes | None:
+    """A file of a run; None where it is not there. Raises UnwritableWorkdir where it is no file,
+    for reading a pipe or a device may never end."""
+    # epath takes all but folders for files.
+    local = "://" not in os.fspath(path)
+    with writing(path, OSError):
+        if local and os.path.lexists(path) and not os.path.isfile(path):
+            raise OSError("it is no regular file")
+        try:
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
 
 def probe(path: epath.Path) -> None:
@@ -133,42 +165,17 @@ def probe(path: epath.Path) -> None:
 
     Raises UnwritableWorkdir.
     """
+    probe = path / f".probe-{socket.gethostname()}-{os.getpid()}"
     # Any failure counts: on remote storage the library behind epath has its own exceptions.
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".probe-{socket.gethostname()}-{os.getpid()}"
-        probe.write_text("can this be written?")
-        probe.unlink()
+        try:
+            probe.write_text("can this be written?")
+        finally:
+            probe.unlink(missing_ok=True)  # on a full disk an empty one is there
     except Exception as error:
         reason = getattr(error, "strerror", None) or str(error) or repr(error)
         raise UnwritableWorkdir(
             f"the workdir must be a directory that can be written to; {path}: {reason}; "
             "choose another --workdir, free some space or mend its permissions"
         ) from error
-
-
-def _lock(lock: int, path: epath.Path) -> None:
-    try:
-        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EAGAIN):
-            raise UnwritableWorkdir(
-                f"the workdir must be on a file system with locks; {path}: {error.strerror}; "
-                "choose another --workdir, or mount it with locks (Lustre: -o flock)"
-            ) from error
-        raise WorkdirInUse(
-            f"one process trains in a workdir; {path} is held by {_owner(lock)}; wait for it, "
-            "end it, or choose another --workdir"
-        ) from error
-
-
-def _owner(lock: int) -> str:
-    try:
-        owner = json.loads(os.pread(lock, 4096, 0))
-        return f"process {owner['pid']} on {owner['host']} since {owner['start']}"
-    except (ValueError, KeyError, TypeError):
-        return "a process that is just starting"
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

@@ -16,7 +16,9 @@ def random_tokens(starts, count, rng):
 
 
 def whole_words(starts, count, rng):
-    return noise.whole_words(one(starts), np.array([count]), plain(rng), starts=starts)
+    counts, sizes = np.array([count]), np.ones(len(starts), int)
+    starts = noise.cut_words(one(starts), starts, counts, sizes)
+    return noise.whole_words(one(starts), counts, plain(rng), starts=starts)
 
 
 def geometric_spans(starts, count, rng):
@@ -145,10 +147,33 @@ def test_whole_words_are_taken_in_random_order_and_passed_over_as_in_bert():
         assert near(draws[chosen], 4800 * p, (4800 * p * (1 - p)) ** 0.5)
 
 
-def test_where_no_word_fits_the_beginning_of_one_is_taken():
-    starts = np.array([1, 0, 0, 0, 1, 0, 0, 0], bool)
-    draws = {tuple(whole_words(starts, 3, np.random.default_rng(seed))) for seed in range(20)}
-    assert draws == {(1, 1, 1, 0, 0, 0, 0, 0), (0, 0, 0, 0, 1, 1, 1, 0)}
+def cut(starts, count, sizes):
+    starts = np.array(starts, bool)
+    found = noise.cut_words(one(starts), starts, np.array([count]), np.array(sizes))
+    return found.astype(int).tolist()
+
+
+def test_words_that_never_fit_are_cut_and_others_are_not():
+    starts = [1, 0, 0, 0, 0, 1, 0, 1]
+    assert cut(starts, 5, [1] * 8) == starts
+    assert cut(starts, 2, [1] * 8) == [1, 0, 1, 0, 1, 1, 0, 1]
+    assert cut([1], 0, [1]) == [1] and cut([], 3, []) == []
+
+
+def test_words_of_too_many_bytes_are_cut_into_stretches():
+    longest, stretch = noise.LONGEST_WORD, noise.STRETCH
+    assert cut([1] + [0] * (longest - 1), 99, [1] * longest) == [1] + [0] * (longest - 1)
+    found = np.flatnonzero(cut([1] + [0] * longest, 99, [1] * (longest + 1)))
+    assert found.tolist() == list(range(0, longest + 1, stretch))
+    # Of tokens longer than a stretch each is one of its own; unknown tokens have no bytes.
+    assert cut([1, 0, 0, 0], 9, [1, 20, 20, 20]) == [1, 0, 1, 1]
+    assert cut([1] + [0] * 99, 9, [0] * 100).count(1) > 100 / 9
+
+
+def test_every_text_has_its_own_words_cut():
+    texts, starts = Parts([4, 0, 3]), np.array([1, 0, 0, 0, 0, 0, 1], bool)
+    found = noise.cut_words(texts, starts, np.array([2, 0, 9]), np.ones(7, int))
+    assert found.astype(int).tolist() == [1, 0, 1, 0, 0, 0, 1]
 
 
 def test_span_lengths_have_spanberts_distribution():

@@ -40,6 +40,10 @@ class ByteTokenizer(Tokenizer):
     def word_starts(self):
         return np.ones(self.size, np.bool_)
 
+    @property
+    def token_bytes(self):
+        return (np.arange(self.size) < 256).astype(np.int32)
+
 
 def causal(examples, uniform, vocab):
     """Tokens and targets, one apart."""

@@ -7,7 +7,7 @@ import pytest
 from data_toys import ByteTokenizer, cache_of, write_lines
 from sequences import apart, taken
 
-from pretrain_jax.data.arrange import Chunks
+from pretrain_jax.data.arrange import Chunks, Joined
 from pretrain_jax.data.cache import token_cache
 from pretrain_jax.data.corpus import open_corpus
 
@@ -50,10 +50,49 @@ def test_every_token_is_predicted_exactly_once(begin, end, raw_length, overlap):
         assert found == whole[overlap:]
 
 
-def test_a_pickled_copy_reads_the_same_files(tmp_path):
+@pytest.mark.parametrize(
+    "begin, end, expected",
+    [
+        (1, 2, [[1, 10, 11, 12], [12, 2, 1, 13], [13, 14, 2]]),
+        (1, 1, [[1, 10, 11, 12], [12, 1, 13, 14], [14, 1]]),
+        (None, 2, [[10, 11, 12, 2], [2, 13, 14, 2]]),
+        (1, None, [[1, 10, 11, 12], [12, 1, 13, 14]]),
+    ],
+)
+def test_joined_documents_are_one_text(begin, end, expected):
+    joined = Joined(counted([3, 2]), raw_length=4, begin=begin, end=end)
+    assert [taken(joined, k)["tokens"].tolist() for k in range(len(joined))] == expected
+    assert joined.length.tolist() == [len(example) for example in expected]
+
+
+@pytest.mark.parametrize("raw_length", [2, 5, 7, 1000])
+@pytest.mark.parametrize("begin, end", [(1, 2), (1, 1), (None, 2), (1, None)])
+def test_every_token_of_joined_documents_is_predicted_once(begin, end, raw_length):
+    sizes = [0, 1, 2, 0, 0, 13, 4, 40, 0]
+    cache = counted(sizes)
+    joined = Joined(cache, raw_length=raw_length, begin=begin, end=end)
+    whole = []
+    for first, behind in zip(cache.offsets[:-1], cache.offsets[1:], strict=True):
+        whole += [begin] * (begin is not None) + cache.tokens[first:behind].tolist()
+        whole += [end] * (end is not None and end != begin)
+    whole += [end] * (begin == end)
+    examples = apart(joined.take(np.arange(len(joined))))
+    predicted = [token for each in examples for token in each["tokens"][1:].tolist()]
+    assert predicted == whole[1:]
+    read = [token for each in examples for token in each["tokens"][:-1].tolist()]
+    assert read == whole[:-1]
+
+
+def test_joined_documents_need_something_between_them():
+    with pytest.raises(ValueError, match="begin or an end"):
+        Joined(counted([3]), raw_length=4, begin=None, end=None)
+
+
+@pytest.mark.parametrize("kind, options", [(Chunks, {"overlap": 1}), (Joined, {})])
+def test_a_pickled_copy_reads_the_same_files(kind, options, tmp_path):
     source = write_lines(tmp_path / "a.jsonl", [f"document {i}" * 9 for i in range(120)])
     cache = token_cache(open_corpus(source), "train", ByteTokenizer(), tmp_path)
-    chunks = Chunks(cache, raw_length=33, overlap=1, begin=256, end=257)
+    chunks = kind(cache, raw_length=33, begin=256, end=257, **options)
     data = pickle.dumps(chunks)
     assert len(data) < 1000  # a worker process is sent names of files, not tokens
     copy = pickle.loads(data)

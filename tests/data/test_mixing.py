@@ -48,6 +48,10 @@ def test_given_rates_multiply_proportional_ones():
         (("givn", (1,), (1,)), {}, "did you mean given"),
         (("given", (1, 0), (1, 1)), {}, "must be positive"),
         (("given", (), ()), {}, "must be positive"),
+        (("given", (1, float("nan")), (1, 1)), {}, "must be positive"),
+        (("given", (1, float("inf")), (1, 1)), {}, "must be positive"),
+        (("given", (1, 1, 1e-10), (1, 1, 1)), {}, "member 3 of 3, with the rate 1e-10"),
+        (("proportional", (1, 1e-9), (8, 1)), {}, "member 2 of 2, with the rate 1e-09"),
         (("proportional", (1,), (1,)), {"cap": -1}, "0 .none. or more"),
         (("proportional", (1,), (1,)), {"temperature": 0.0}, "above 0"),
     ],
@@ -55,3 +59,8 @@ def test_given_rates_multiply_proportional_ones():
 def test_what_is_refused(arguments, options, said):
     with pytest.raises(ConfigError, match=said):
         rates(*arguments, **options)
+
+
+def test_the_least_share_is_one_that_a_stream_draws():
+    found = rates("given", (1.0, 2 * mixing.LEAST), (1, 1))
+    assert int(found[1] * 2**32) >= 1

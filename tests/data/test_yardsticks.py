@@ -1,5 +1,8 @@
 """Baselines by hand on a toy corpus, and as probabilities."""
 
+import itertools
+from collections import Counter
+
 import numpy as np
 import pytest
 from data_toys import cache_of
@@ -101,5 +104,46 @@ def test_a_mixture_is_counted_by_its_rates():
     members = [(caches[0], 3.0), (caches[1], 1.0)]
     counts = count(members, vocab_size=5, begin=BEGIN, end=END, limit=80)
     # 60 tokens of the first (in two documents), 20 of the second: each is followed by something.
-    assert counts.after[[A, B]].tolist() == [60, 20]
+    # Ends of documents count too, so that the shares are not exactly these.
+    assert counts.after[[A, B]].tolist() == pytest.approx([60, 20], rel=0.02)
     assert counts.after[END] == 0  # documents never run into one another
+
+
+def brute_force(documents, begin, end):
+    """How often each token is predicted, and each pair, by walking through the documents."""
+    single, pairs = Counter(), Counter()
+    for document in documents:
+        whole = [begin] * (begin is not None) + document + [end] * (end is not None)
+        single.update(whole[begin is not None :])
+        pairs.update(itertools.pairwise(whole))
+    return single, pairs
+
+
+@pytest.mark.parametrize("begin, end", [(3, 4), (4, 4), (None, 4), (3, None), (None, None)])
+def test_counts_are_those_of_walking_through_the_documents(begin, end):
+    draw = np.random.default_rng(0)
+    documents = [draw.integers(0, 3, n).tolist() for n in (5, 1, 0, 7, 2, 90)]
+    offsets = np.cumsum([0, *map(len, documents)])
+    counts = counts_of([t for d in documents for t in d], offsets, begin=begin, end=end)
+    single, pairs = brute_force(documents, begin, end)
+    types, total = len(single), sum(single.values())
+    expected = [(single[t] + types / 5) / (total + types) for t in range(5)]
+    np.testing.assert_allclose(counts.unigram, expected)
+    for (context, token), seen in pairs.items():
+        after = {t: n for (c, t), n in pairs.items() if c == context}
+        chance = (seen + len(after) * expected[token]) / (sum(after.values()) + len(after))
+        found = counts.bigram(np.array([context]), np.array([token]))
+        np.testing.assert_allclose(found, chance)
+
+
+def test_a_member_with_few_tokens_has_the_weight_of_its_rate():
+    """10 tokens of one, 1,000 of the other, drawn alike: half of all predictions are of each."""
+    few, many = cache_of([A] * 10, [0, 10]), cache_of([B, C] * 500, [0, 1000])
+    options = {"vocab_size": 5, "begin": None, "end": None}
+    counts = count([(few, 1.0), (many, 1.0)], **options)
+    np.testing.assert_allclose(counts.unigram[[A, B, C]], [0.5, 0.25, 0.25], atol=0.003)
+    np.testing.assert_allclose(counts.bigram(np.full(5, A), np.arange(5)).sum(), 1)
+    lopsided = count([(few, 3.0), (many, 1.0)], **options)
+    np.testing.assert_allclose(lopsided.unigram[A], 0.75, atol=0.003)
+    tiny = count([(few, 1e-9), (many, 1.0)], **options)
+    assert 0 < tiny.unigram[A] < 0.001

@@ -29,6 +29,7 @@ class Vocabulary(Tokenizer):
     sentinels = tuple(range(139, 106, -1))
     fingerprint = "vocabulary"
     word_starts = np.arange(size) % 3 != 1  # type: ignore[assignment]  # two words in 3 tokens
+    token_bytes = np.ones(size, np.int32)  # type: ignore[assignment]
 
     def encode(self, text):
         return np.frombuffer(text.encode(), np.uint8).astype(np.int32) % 100 + 7

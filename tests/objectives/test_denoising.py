@@ -1,5 +1,7 @@
 """Prefix LM, span corruption, i.i.d. denoising and salient spans, in all their forms."""
 
+import itertools
+import math
 from types import SimpleNamespace
 
 import jax
@@ -39,7 +41,7 @@ KINDS = {
     "quarter": (prefix_lm, {"rate": 0.25, "mode": 3}),
     "fixed": (prefix_lm, {"rate": 0.3, "split": "fixed"}),
 }
-SENTINELS = ("span", "long spans", "mostly noise", "spans", "salient")
+SENTINELS = ("span", "long spans", "mostly noise", "salient")
 VARIANTS = [(kind, inputs) for kind in KINDS for inputs in FORMS]
 every_variant = pytest.mark.parametrize("kind, inputs", VARIANTS)
 
@@ -89,6 +91,27 @@ def restored(inputs, targets):
     return found
 
 
+def runs_of(tokens):
+    """(whether a sentinel comes first, the runs of text between sentinels), the end left out."""
+    runs, last = [], True
+    for token in tokens[:-1].tolist():
+        if not VOCAB.special[token]:
+            runs = [*runs[:-1], [*runs[-1], token]] if not last else [*runs, [token]]
+        last = VOCAB.special[token]
+    return bool(VOCAB.special[tokens[0]]), runs
+
+
+def alternated(inputs, targets):
+    """The text whose runs of noise are in the targets and whose other runs are in the inputs."""
+    (noise_first, kept), (kept_first, lost) = runs_of(inputs), runs_of(targets)
+    assert noise_first != kept_first or len(inputs) == 1
+    pairs = itertools.zip_longest(*((lost, kept) if noise_first else (kept, lost)), fillvalue=[])
+    for side in (inputs, targets):
+        own = [token for token in side[:-1].tolist() if VOCAB.special[token]]
+        assert own == list(VOCAB.sentinels[: len(own)])
+    return [token for pair in pairs for run in pair for token in run]
+
+
 @every_variant
 def test_inputs_and_targets_give_the_text_back(kind, inputs):
     mode = KINDS[kind][1].get("mode", 0)
@@ -102,6 +125,9 @@ def test_inputs_and_targets_give_the_text_back(kind, inputs):
         if kind in SENTINELS:
             assert (read[-1], written[-1]) == (VOCAB.eos, VOCAB.eos)
             assert restored(read, written) == text.tolist()
+        elif kind == "spans":
+            assert (read[-1], written[-1]) == (VOCAB.eos, VOCAB.eos)
+            assert alternated(read, written) == text.tolist()
         elif kind == "all":
             np.testing.assert_array_equal(written, [*text, VOCAB.eos])
             assert len(read) == len(written)
@@ -112,7 +138,7 @@ def test_inputs_and_targets_give_the_text_back(kind, inputs):
             np.testing.assert_array_equal([*read[:-1], *written[:-1]], text)
         else:
             np.testing.assert_array_equal([*read, *written], text)
-        assert np.any(~VOCAB.special[written])
+        assert np.any(~VOCAB.special[written]) or kind in ("spans", "tokens")  # nothing drawn
 
 
 @every_variant
@@ -137,7 +163,7 @@ def test_each_target_is_predicted_where_the_token_before_it_is_read(kind, inputs
 def test_lengths_bound_every_draw_and_budgets_every_length(kind, inputs):
     how = build(kind, inputs)
     axes = pack.axes_of(how.fields)
-    exact = KINDS[kind][0] is span_corruption or kind in ("all", "tokens", "fixed")
+    exact = KINDS[kind][0] is span_corruption or kind in ("all", "fixed")
     for n in lengths_of(kind, inputs):
         bounds = how.lengths(n)
         assert {axis: int(b[0]) for axis, b in how.lengths(np.array([n])).items()} == bounds
@@ -244,6 +270,10 @@ class Words(Tokenizer):
     def word_starts(self):
         return np.ones(self.size, np.bool_)
 
+    @property
+    def token_bytes(self):
+        return np.ones(self.size, np.int32)
+
     def shown(self, ids):
         return " ".join(map(self.spell, np.asarray(ids).tolist()))
 
@@ -269,7 +299,7 @@ def test_the_example_of_the_t5_paper():
         (
             iid_denoising.spans,
             "Thank you <X> me to your party <Y> week .",
-            "<X> for inviting <Y> last",
+            "<X> for inviting <Y> last <Z>",
         ),
         (iid_denoising.alone, "Thank you me to your party week .", "for inviting last"),
     ],
@@ -283,21 +313,77 @@ def test_the_styles_of_the_t5_paper(write, inputs, targets):
     assert tuple(PAPER.shown(part.values) for part in found) == wanted
 
 
-def test_iid_denoising_corrupts_as_much_as_it_says():
-    """Over 10,000 texts of 64 tokens: 10 each, everywhere alike; 90 % sentinels, 10 % random."""
-    how, rng, text = build("all"), np.random.default_rng(0), np.full(64, 300 - 200, np.int32)
+def test_sentinels_of_noise_at_the_edges_are_t5s():
+    """The released code numbers the gaps in the targets, so that they are one behind here."""
+    noise = np.array([1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2], np.int32)
+    uniform = plain(np.random.default_rng(0))
+    found = iid_denoising.spans(Ragged.joined([TEXT]), noise, PAPER, uniform, 1.0, 0.0)
+    assert PAPER.shown(found[0].values) == "<X> you for inviting me to your party last week <Y>"
+    assert PAPER.shown(found[1].values) == "Thank <X> ."
+
+
+def corrupted_tokens(n, draws, **options):
+    """bool [draws, n]: which tokens of so many texts are noise, all of it sentinels."""
+    how = iid_denoising.build(replaced=1.0, random=0.0, **options)
+    texts = together([{"tokens": np.full(n, 100, np.int32)}] * draws)
+    found = how.corrupt(texts, plain(np.random.default_rng(0)), VOCAB)["memory_tokens"]
+    return found.values.reshape(draws, -1)[:, :-1] == VOCAB.sentinel(0)
+
+
+def test_each_token_is_corrupted_for_itself():
+    """Over 20,000 texts of 64 tokens the number is binomial, and no two tokens know of another."""
+    n, draws, rate = 64, 20_000, 0.15
+    noisy = corrupted_tokens(n, draws)
+    places = noisy.mean(0)
+    assert np.all(np.abs(places - rate) < 4.5 * np.sqrt(rate * (1 - rate) / draws))
+    counts = noisy.sum(1)
+    fewest, most = iid_denoising.noise_of(n, rate)
+    chance = np.array([math.comb(n, k) * rate**k * (1 - rate) ** (n - k) for k in range(n + 1)])
+    for k in range(int(fewest) + 1, int(most)):
+        error = np.sqrt(chance[k] * (1 - chance[k]) / draws)
+        assert abs((counts == k).mean() - chance[k]) < 4.5 * error
+    assert (counts.min(), counts.max()) == (fewest, most)
+    assert (counts == most).mean() == pytest.approx(chance[most:].sum(), rel=0.2)
+    together_drawn = (noisy[:, :-1] & noisy[:, 1:]).mean()
+    assert together_drawn == pytest.approx(rate**2, rel=0.03)  # a fixed number: 1.3 % fewer
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_short_texts_may_have_no_noise(n):
+    noisy = corrupted_tokens(n, 4000)
+    assert (noisy.sum(1) == 0).mean() == pytest.approx(0.85**n, abs=0.03)
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.15, 0.5, 0.9])
+@pytest.mark.parametrize("targets", ["all", "spans", "tokens"])
+@pytest.mark.parametrize("inputs", FORMS)
+def test_noise_of_single_tokens_never_outgrows_its_row(rate, targets, inputs):
+    how = iid_denoising.build(rate=rate, targets=targets, inputs=inputs)
+    sizes = [*range(1, 30), 61, 64]
+    examples = [raw(n, seed) for seed in range(12) for n in sizes]
+    found = how.corrupt(together(examples), plain(np.random.default_rng(1)), VOCAB)
+    bounds = how.lengths(np.array([len(example["tokens"]) for example in examples]))
+    for axis, field in (("L", "tokens"), ("M", "memory_tokens"), ("P", "predict_at")):
+        if axis in bounds:
+            assert (found[field].parts.sizes <= bounds[axis]).all()
+
+
+def test_t5s_sentinels_are_enough():
+    how = iid_denoising.build(targets="spans")
+    assert how.arrange(512)["raw_length"] == 511 and how.sentinels(512) == 98
+    assert iid_denoising.noise_of(511, 0.15) == (56, 97)
+
+
+def test_some_corrupted_tokens_are_random():
+    """90 % sentinels; of the others one in 256 is the token that was there."""
+    how, rng, text = build("all"), np.random.default_rng(0), np.full(64, 100, np.int32)
     draws = 10_000
     texts = together([{"tokens": text}] * draws)
     found = how.corrupt(texts, plain(rng), VOCAB)["memory_tokens"].values.reshape(draws, -1)[:, :-1]
     masked = found == VOCAB.sentinel(0)
     changed = (found != 100) & ~masked
-    corrupted = 10 * draws
-    # One random token in 256 is the token that was there.
-    for count, share in ((masked.sum(), 0.9), (changed.sum(), 0.1 * 255 / 256)):
-        assert abs(count - corrupted * share) < 3 * np.sqrt(corrupted * share * (1 - share))
-    share = 10 / 64 * (0.9 + 0.1 * 255 / 256)
-    places = (masked | changed).sum(0) / draws
-    assert np.all(np.abs(places - share) < 4 * np.sqrt(share * (1 - share) / draws))
+    corrupted = masked.sum() + changed.sum() * 256 / 255
+    assert abs(masked.sum() - 0.9 * corrupted) < 3 * np.sqrt(corrupted * 0.09)
     assert not np.any(VOCAB.special[found[changed]])
 
 

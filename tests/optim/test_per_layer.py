@@ -11,7 +11,7 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.optim import clip_by_norm, like_params
+from pretrain_jax.optim import clip_by_norm, like_params, orthogonal
 from pretrain_jax.optim.optimizers import OPTIMIZERS, About, build_optimizer
 
 make: Any = build_optimizer  # whose trees optax types more narrowly than tests index them
@@ -103,18 +103,19 @@ def test_stacked_parameters_take_the_step_of_separate_layers(name):
 
 
 def without_per_layer(name, rank):
-    """Optax's own, on kernels of some rank; Muon takes the last axis as a matrix's output."""
+    """The same rule on kernels of some rank; Muon takes the last axis as a matrix's output."""
     if name == "lamb":
         return optax.lamb(schedule, weight_decay=0.01)
     if name == "adafactor":
         return optax.adafactor(schedule)
-    matrix = optax.contrib.MuonDimensionNumbers(tuple(range(rank - 1)), rank - 1)
-    return optax.contrib.muon(
-        schedule,
-        weight_decay=0.1,
-        consistent_rms=0.2,
-        muon_weight_dimension_numbers=lambda tree: jax.tree.map(lambda _: matrix, tree),
+    direction = orthogonal.scale_by_orthogonal_momentum(
+        lambda tree: jax.tree.map(lambda _: rank - 1, tree),
+        momentum=0.95,
+        dtype=jnp.float32,
+        size=lambda fan_in, fan_out: 0.2 * max(fan_in, fan_out) ** 0.5,
     )
+    decay = optax.add_decayed_weights(0.1)
+    return optax.chain(direction, decay, optax.scale_by_learning_rate(schedule))
 
 
 @pytest.mark.parametrize("name", ["lamb", "adafactor", "muon"])

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,6 +101,38 @@ def test_a_signal_to_any_process_stops_all_at_one_step_saved(config, whole, tmp_
     assert all(f"stopped by SIGTERM and saved at step {steps[-1]} of 4000" in s for s in said)
     expected = losses(whole)[: steps[-1]]
     np.testing.assert_allclose(losses(tmp_path)[: len(expected)], expected, rtol=1e-5)
+
+
+def listening(pid):
+    """(address, port), in hexadecimal, of the sockets that a process listens at."""
+    links = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()]
+    own = {link[8:-1] for link in links if link.startswith("socket:[")}
+    rows = [
+        line.split()
+        for table in ("tcp", "tcp6")
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
+    ]
+    return {tuple(row[1].split(":")) for row in rows if row[3] == "0A" and row[9] in own}
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="sockets are read from /proc")
+def test_process_0_listens_at_the_address_of_the_coordinator_alone(config, tmp_path):
+    started = start(2, config, tmp_path, train__steps=4000, optimizer__decay_steps=60)
+    coordinator = next(word for word in started[0].args if word.startswith("--coordinator"))
+    port = int(coordinator.rpartition(":")[2])
+    seen, until = set(), time.monotonic() + LIMIT
+    while not (tmp_path / "metrics.jsonl").exists():
+        seen |= listening(started[0].pid)
+        assert time.monotonic() < until and started[0].poll() is None, ended(started)
+        time.sleep(0.05)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", port), timeout=5)
+    socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    started[0].send_signal(signal.SIGTERM)
+    assert ended(started)[0] == [75, 75]
+    assert f"{port:04X}" in {at for _, at in seen}
+    # 127.0.0.1, in an IPv6 address or not; collectives between CPUs have ports of their own.
+    assert all(where.endswith("0100007F") for where, _ in seen), seen
 
 
 @pytest.mark.parametrize("host", [0, 1])

@@ -84,6 +84,36 @@ def test_an_address_without_a_port_is_refused(address):
         roll_call.call(address, 2, 1, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.2", "127.0.0.2"),
+        ("198.51.100.7", ""),  # for documentation: nobody's
+        ("no-such-host.invalid", ""),
+    ],
+)
+def test_the_address_that_process_0_listens_at(host, address):
+    assert roll_call.own_address(host) == address
+
+
+def test_a_name_that_only_this_machine_takes_for_itself_is_no_address(monkeypatch):
+    answer = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answer)
+    assert roll_call.own_address("myhost") == ""
+    assert roll_call.own_address("localhost") == "127.0.0.1"
+
+
+def test_it_listens_at_that_address_alone():
+    port = free_port()
+    with roll_call.bound("127.0.0.1", port) as server:
+        assert server.getsockname() == ("127.0.0.1", port)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", port), timeout=5)
+    with roll_call.bound("198.51.100.7", port):
+        socket.create_connection(("127.0.0.2", port), timeout=5).close()
+
+
 def test_a_port_that_is_taken_is_refused():
     with socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True) as taken:
         port = taken.getsockname()[1]

@@ -31,7 +31,8 @@ def trained(vocabulary):
     @functools.cache
     def load(name: str, **options):
         module = registry.load("text", name, "tokenizer.name")
-        return module.load(vocabulary(name, **options), **options)
+        read = registry.taken(module.load, options)
+        return module.load(vocabulary(name, **options), **read)
 
     return load
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pretrain_jax.errors import ConfigError, DataError
-from pretrain_jax.text import Tokenizer, byte_bpe, check_needs, wordpiece
+from pretrain_jax.text import Tokenizer, byte_bpe, wordpiece
+from pretrain_jax.train.needs import check_needs
 
 NEEDS = ("pad", "bos", "eos", "mask", "cls", "sep")
 
@@ -65,6 +66,10 @@ class Bare(Tokenizer):
     @property
     def word_starts(self):
         return np.ones(self.size, np.bool_)
+
+    @property
+    def token_bytes(self):
+        return np.ones(self.size, np.int32)
 
 
 def test_the_interface_asks_for_little():

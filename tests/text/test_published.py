@@ -7,7 +7,8 @@ import shutil
 import pytest
 
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.text import byte_bpe, check_needs, sentencepiece, wordpiece
+from pretrain_jax.text import byte_bpe, sentencepiece, wordpiece
+from pretrain_jax.train.needs import check_needs
 
 MODELS = ["test_model", "seqio_test", "albert_30k", "t5_test_fixture", "bpe_test_fixture"]
 

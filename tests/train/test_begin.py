@@ -14,7 +14,7 @@ from etils import epath
 from pretrain_jax import code_version, config, main
 from pretrain_jax.errors import ConfigError, InputMissing, UserError, WorkdirMismatch
 from pretrain_jax.text import chars
-from pretrain_jax.train import begin, curve, inherit, look, loop, preflight, restore, workdir
+from pretrain_jax.train import begin, curve, inherit, look, loop, preflight, restore, score, workdir
 from pretrain_jax.train.compose import Design, fix_schedule
 from pretrain_jax.train.feed import Feed
 
@@ -72,7 +72,7 @@ def content(folder):
 def scored(job, folder, capsys, *overrides):
     """What --mode=eval prints."""
     capsys.readouterr()
-    loop.evaluate(settings(job, *overrides), str(folder))
+    score.evaluate(settings(job, *overrides), str(folder))
     return json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
@@ -211,7 +211,7 @@ def test_eval_scores_all_of_another_text_and_writes_nothing(job, done, other, ca
 def test_eval_of_another_model_or_tokenizer_is_refused(job, done, other, key, value):
     changed = settings(job, ("data.source", other), ("model.vocab_size", "64"), (key, value))
     with pytest.raises(WorkdirMismatch, match=key):
-        loop.evaluate(changed, str(done))
+        score.evaluate(changed, str(done))
 
 
 def test_training_on_text_without_a_held_out_half_is_refused(job, tmp_path):

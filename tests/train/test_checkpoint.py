@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -236,7 +237,42 @@ def test_a_step_without_its_marker_is_not_a_step(tmp_path):
         assert_same_bits(checkpoints.restore(4, abstract(state)), state)
         save_steps(checkpoints, [5, 6])
         assert checkpoints.steps() == [6]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["6", "6.incomplete", "notes"]
+    aside = ["2.incomplete", "6", "6.incomplete", "notes"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == aside
+
+
+def test_what_lost_its_marker_is_set_aside_with_a_word_and_never_replaced(tmp_path, caplog):
+    with Checkpoints(tmp_path, every=1, keep=1, keep_every=2) as checkpoints:
+        save_steps(checkpoints, [2, 4])
+    kept = (tmp_path / "2" / "state" / "_METADATA").read_bytes()
+    for times in (1, 2):
+        if times == 2:
+            shutil.copytree(tmp_path / "2.incomplete", tmp_path / "2")
+        else:
+            (tmp_path / "2" / COMMIT_MARKER).unlink()
+        caplog.clear()
+        with Checkpoints(tmp_path, every=1, keep=1) as checkpoints:
+            assert checkpoints.steps() == [4]
+        assert "2.incomplete" in caplog.text
+    assert (tmp_path / "2.incomplete" / "state" / "_METADATA").read_bytes() == kept
+    assert (tmp_path / "2.incomplete.1" / "state" / "_METADATA").read_bytes() == kept
+
+
+def test_a_save_that_fails_in_the_background_is_raised_before_the_next(tmp_path):
+    with full_disk(), pytest.raises(UnwritableWorkdir, match="step 1") as failed:
+        checkpoints = Checkpoints(tmp_path, every=1)
+        checkpoints.save(1, incompressible(), DATA, CONFIG)
+        for _ in range(600):
+            checkpoints.settle()
+            time.sleep(0.05)
+    assert failed.value.exit_code == 74 and checkpoints.failed and checkpoints.confirmed is None
+    checkpoints.close()
+
+
+def test_a_folder_for_checkpoints_that_cannot_be_is_named(tmp_path):
+    (tmp_path / "checkpoints").write_text("in the way")
+    with pytest.raises(UnwritableWorkdir, match="checkpoints"):
+        Checkpoints(tmp_path / "checkpoints")
 
 
 def test_a_damaged_step_is_named_with_the_way_on(tmp_path):

@@ -53,6 +53,7 @@ def test_a_shorter_run_leaves_later_phases_empty():
         ((0, 5),),
         ((0, {}, 1),),
         ((1.5, {}),),
+        ((True, {}),),
         ((-1, {}),),
         ((5, {}), (5, {})),
         ((5, {}), (3, {})),
@@ -64,12 +65,10 @@ def test_malformed_phases_are_refused(entries):
         phases_of(entries)
 
 
-@pytest.mark.parametrize("value", [0, -8, 2.0, "8", 2**31])
+@pytest.mark.parametrize("value", [0, -8, 2.5, True, "8", 2**31])
 @pytest.mark.parametrize("key", ["seq_len", "batch_size"])
 def test_a_phase_with_an_impossible_size_is_refused(key, value):
-    with pytest.raises(
-        ConfigError, match=rf"{key} in train\.phases, must be a whole number from 1"
-    ):
+    with pytest.raises(ConfigError, match=rf"{key} in train\.phases must be"):
         phases_of(((0, {key: value}),))
 
 

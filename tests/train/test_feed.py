@@ -1,5 +1,9 @@
 """The host half as a run opens it: every tokenizer, mixtures, phases, evaluation."""
 
+import json
+import random
+import string
+
 import jax
 import numpy as np
 import pytest
@@ -7,10 +11,13 @@ import tiny_job
 from etils import epath
 
 from pretrain_jax import config, registry
+from pretrain_jax.batch import is_text
 from pretrain_jax.errors import ConfigError, DataError, WorkdirMismatch
 from pretrain_jax.train.compose import Design, fix_schedule
 from pretrain_jax.train.feed import Feed
 from pretrain_jax.train.sources import open_sources
+
+MANY = string.ascii_letters
 
 
 def opened(job, *overrides):
@@ -135,3 +142,24 @@ def test_held_out_text_without_anything_to_predict_is_refused(job, tmp_path):
             ("objective.split", "fixed"),
             ("objective.rate", "0.25"),
         )
+
+
+def test_yardsticks_of_a_mixture_are_those_of_its_training_rows(job, tmp_path):
+    """One member has 228 short examples and the other a hundred times their text, at 1:1."""
+    draw = random.Random(0)
+    for name, letters, documents, size in (("few", "ab", 228, 20), ("many", MANY, 600, 800)):
+        texts = ["".join(draw.choices(letters, k=size)) for _ in range(documents)]
+        lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+        (tmp_path / f"{name}.jsonl").write_text(lines)
+    members = [f'("text:{tmp_path}/{name}.jsonl", "causal_lm", 1.0)' for name in ("few", "many")]
+    feed = opened(job, ("data.mixture", f"({', '.join(members)})"), ("data.seq_len", "16"))
+    stream, special = feed.stream("train", 16), feed.tokenizer.unscored
+    targets = stream.batch(range(2000), seed=5)
+    text = (targets["weights"] > 0) & ~special[targets["targets"]]
+    seen = np.bincount(targets["targets"][text], minlength=len(special))
+    nats = [
+        -np.log(seen[batch["targets"][is_text(batch, special)]] / seen.sum())
+        for batch in feed.eval_batches()
+    ]
+    expected = np.concatenate(nats).mean()
+    assert feed.yardsticks["yardstick/unigram"] == pytest.approx(expected, rel=0.05)

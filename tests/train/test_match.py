@@ -145,7 +145,6 @@ def test_a_wrong_mixture_is_refused(path, mixture, said):
         ("masked_lm", {"data.seq_len": 2}, "make it 3 or more"),
         ("next_sentence", {"data.seq_len": 4}, "make it 5 or more"),
         ("span_corruption", {"data.seq_len": 2}, "make it longer"),
-        ("masked_lm", {"model.types": -1}, "model.types must be a whole number from 0"),
     ],
 )
 def test_options_that_cannot_be_followed_are_refused_before_data(path, objective, changes, said):

@@ -10,34 +10,24 @@ import subprocess
 import sys
 import termios
 
+import event_files
 import numpy as np
 import pytest
-from tensorboardX.proto import event_pb2
 
+from pretrain_jax.errors import UnwritableWorkdir
+from pretrain_jax.train import picture
 from pretrain_jax.train.metrics import Progress, Throughput, Writer
-
-EVENT = vars(event_pb2)["Event"]  # made at run time: type checkers do not see it
 
 
 def lines(workdir):
     return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
-def events(workdir):
-    """The events of every file, oldest first; a TFRecord is length, crc, payload, crc."""
-    for path in sorted((workdir / "tensorboard").iterdir(), key=lambda path: path.stat().st_mtime):
-        content = path.read_bytes()
-        while content:
-            (length,) = struct.unpack_from("<Q", content)
-            yield EVENT.FromString(content[12 : 12 + length])
-            content = content[16 + length :]
-
-
 def scalars(workdir):
     return [
-        (event.step, value.tag, value.simple_value)
-        for event in events(workdir)
-        for value in event.summary.value
+        (event["step"], tag, value)
+        for event in event_files.events(workdir / "tensorboard")
+        for tag, value in event["scalars"].items()
     ]
 
 
@@ -95,8 +85,8 @@ def test_a_resumed_run_drops_lines_beyond_its_step_and_a_torn_one(tmp_path):
         for step in (4, 5):
             writer.write(step, {"train/loss": step / 10})
     assert (tmp_path / "metrics.jsonl").read_text() == straight
-    purges = [event.step for event in events(tmp_path) if event.HasField("session_log")]
-    assert purges == [0, 4]
+    starts = [e["step"] for e in event_files.events(tmp_path / "tensorboard") if e["starts"]]
+    assert starts == [0, 4]
 
 
 def test_a_line_that_is_there_is_not_written_again(tmp_path):
@@ -152,16 +142,62 @@ def test_an_error_of_the_picture_is_not_lost(tmp_path):
     writer = Writer(tmp_path, 0)
     writer.write(1, {"train/loss": 1.0})
     (tmp_path / "loss.png").mkdir()
-    with pytest.raises(OSError, match=r"loss.png"):
+    with pytest.raises(UnwritableWorkdir, match=r"loss.png"):
         writer.close()
+
+
+def test_an_error_of_the_picture_never_hides_the_one_that_ends_the_run(tmp_path):
+    (tmp_path / "loss.png").mkdir()
+    with pytest.raises(KeyError) as error, Writer(tmp_path, 0) as writer:
+        writer.write(1, {"train/loss": 1.0})
+        raise KeyError("first")
+    assert "loss.png" in error.value.__notes__[0]
+
+
+def test_a_picture_that_cannot_be_drawn_is_said_and_ends_nothing(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(picture, "png", lambda curves: 1 / 0)
+    with Writer(tmp_path, 0) as writer:
+        writer.write(1, {"train/loss": 1.0})
+        writer.draw()
+    assert "loss.png could not be drawn: ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "samples.txt", "tensorboard"])
+def test_every_output_that_cannot_be_written_is_named(tmp_path, name):
+    (tmp_path / name).symlink_to("/dev/full")
+    with pytest.raises(UnwritableWorkdir, match=name), Writer(tmp_path, 0) as writer:
+        writer.write(1, {"train/loss": 1.0}, "a sample")
 
 
 def test_samples_are_appended(tmp_path):
     for step in (0, 10):
         with Writer(tmp_path, step) as writer:
-            writer.sample(step, "once upon\na time")
+            writer.write(step, {"valid/loss": 1.0}, "once upon\na time")
     text = (tmp_path / "samples.txt").read_text()
     assert text == "".join(f"==== step {n} ====\nonce upon\na time\n\n" for n in (0, 10))
+
+
+def test_samples_beyond_the_restored_step_are_dropped_as_lines_are(tmp_path):
+    with Writer(tmp_path, 0) as writer:
+        for step in (10, 20, 30):
+            writer.write(step, {"valid/loss": 1.0}, f"sample of {step}")
+    straight = (tmp_path / "samples.txt").read_text()
+    with Writer(tmp_path, 20) as writer:
+        assert writer.evaluated
+        writer.write(30, {"valid/loss": 1.0}, "sample of 30")
+    assert (tmp_path / "samples.txt").read_text() == straight
+
+
+def test_a_sample_whose_line_is_missing_is_written_again(tmp_path):
+    with Writer(tmp_path, 0) as writer:
+        writer.write(10, {"valid/loss": 1.0}, "sample of 10")
+        writer.write(20, {"train/loss": 1.0})
+        writer._append("samples.txt", "==== step 20 ====\nsample")  # killed before the line
+    with Writer(tmp_path, 20) as writer:
+        assert not writer.evaluated
+        writer.write(20, {"valid/loss": 1.0}, "sample of 20")
+    text = (tmp_path / "samples.txt").read_text()
+    assert text == "".join(f"==== step {n} ====\nsample of {n}\n\n" for n in (10, 20))
 
 
 def test_no_tensorflow_no_jax_and_no_pyplot(tmp_path):

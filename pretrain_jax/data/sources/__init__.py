@@ -30,11 +30,14 @@ class Document:
     name: str
     chunks: Callable[[int], Iterator[bytes]]
     """chunks(start): the document's bytes from `start` to its end, cut anywhere."""
+    own: bytes | None = None
+    """The text of the record alone, where `chunks` have marks or a target in them: the split into
+    halves goes by it, the same for all that read the record."""
 
     @classmethod
-    def of(cls, name: str, data: bytes) -> "Document":
+    def of(cls, name: str, data: bytes, own: bytes | None = None) -> "Document":
         """A document that is already in memory."""
-        return cls(name, lambda start: iter([data[start:]]))
+        return cls(name, lambda start: iter([data[start:]]), own)
 
 
 class Shard(ABC):
@@ -71,13 +74,16 @@ class Keys:
         marked = [f"{name}={key}" for name, key in vars(self).items() if key and name != "text"]
         return " ".join([self.text, *marked, content])
 
-    def document(self, text: str, spans: Sequence[Sequence[int]], target: str) -> bytes:
-        """The UTF-8 of a record's fields, with its marks."""
+    def document(
+        self, name: str, text: str, spans: Sequence[Sequence[int]], target: str
+    ) -> Document:
+        """A record's fields as a document, with its marks."""
+        own = text.encode()
         if self.spans:
-            text = marks.mark_spans(text, spans)
-        elif self.target:
-            text = marks.mark_target(text, target)
-        return text.encode()
+            return Document.of(name, marks.mark_spans(text, spans).encode(), own)
+        if self.target:
+            return Document.of(name, marks.mark_target(text, target).encode(), own)
+        return Document.of(name, own)
 
 
 @dataclass(frozen=True)

@@ -81,16 +81,16 @@ class Lines(Shard):
         with opened(self.name) as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield Document.of(f"{self.name} line {number}", self.text(line, number))
+                    yield self.document(line, f"{self.name} line {number}")
 
-    def text(self, line: bytes, number: int) -> bytes:
+    def document(self, line: bytes, name: str) -> Document:
         keys = self.keys
         try:
             record = json.loads(line.decode())
             wrong = self.complaint(record)
             if wrong is None:
                 spans, target = record.get(keys.spans, []), record.get(keys.target, "")
-                return keys.document(record[keys.text], spans, target)
+                return keys.document(name, record[keys.text], spans, target)
         except UnicodeDecodeError as error:
             wrong = f"byte {error.start} of the line is not valid UTF-8"
         except UnicodeEncodeError:
@@ -103,7 +103,7 @@ class Lines(Shard):
         options = {"text": "text_key", "spans": "spans_key", "target": "target_key"}
         named = " and ".join(f"data.{o}" for name, o in options.items() if getattr(keys, name))
         raise DataError(
-            f"{self.name} line {number} must be a JSON object with {fields} in UTF-8; {wrong}. "
+            f"{name} must be a JSON object with {fields} in UTF-8; {wrong}. "
             f"Mend the line, or name the field with {named}"
         )
 

@@ -51,14 +51,14 @@ class Records(Shard):
         example = tf_example_pb2.Example  # pyright: ignore[reportAttributeAccessIssue]
         for number, record in enumerate(self.records()):
             name = f"{self.name} record {number}"
-            yield Document.of(name, self.text(example.FromString(record).features.feature, name))
+            yield self.document(example.FromString(record).features.feature, name)
 
-    def text(self, feature: Any, name: str) -> bytes:
+    def document(self, feature: Any, name: str) -> Document:
         keys = self.keys
         found = {key: feature[key].bytes_list.value for key in (keys.text, keys.target) if key}
         if all(len(values) == 1 for values in found.values()):
             if not keys.kind:
-                return found[keys.text][0]
+                return Document.of(name, found[keys.text][0])
             wrong = "is not valid UTF-8"
             with contextlib.suppress(UnicodeDecodeError):
                 text, target = (found.get(k, [b""])[0].decode() for k in (keys.text, keys.target))
@@ -66,7 +66,7 @@ class Records(Shard):
                 spans = [flat[at : at + 2] for at in range(0, len(flat), 2)]
                 complaint = marks.complaint(spans, len(text))
                 if complaint is None:
-                    return keys.document(text, spans, target)
+                    return keys.document(name, text, spans, target)
                 wrong = f'has "{keys.spans}" that {complaint}'
         else:
             wrong = "holds " + " and ".join(str(len(values)) for values in found.values())

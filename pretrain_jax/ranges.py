@@ -1,0 +1,165 @@
+"""The range of every number that a config may hold: one table for all builders.
+
+A builder says the type of an option and its default; what the number may be stands here, by the key
+that names it. Every number of a config comes by `check`, so none is NaN or infinite, and no builder
+asks again what one number alone decides.
+"""
+
+import math
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from pretrain_jax.errors import ConfigError, shown
+
+MOST = 2**31 - 1
+"""Counts and sizes fit 31 bits: they become int32 on a device."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `least` to `most`; a bound that is `open` is not among them."""
+
+    least: float
+    most: float = math.inf
+    open: str = ""
+    """"least", "most" or "both"."""
+    also: int | None = None
+    """One number outside, with a meaning of its own."""
+
+    def holds(self, value: float) -> bool:
+        """Whether a number lies in the range; NaN and infinity never do.
+
+        >>> Range(0, 1, open="most").holds(1.0)
+        False
+        """
+        if value == self.also:
+            return True
+        above = value > self.least if self.open in ("least", "both") else value >= self.least
+        below = value < self.most if self.open in ("most", "both") else value <= self.most
+        return above and below and abs(value) <= sys.float_info.max
+
+    def __str__(self) -> str:
+        """As a message says it.
+
+        >>> print(Range(0, 1, open="most"), Range(0), AXIS, sep="; ")
+        0 or more and below 1; 0 or more, and finite; 1 or more and at most 2^31 - 1, or -1
+        """
+        least, most = _said(self.least), _said(self.most)
+        said = f"above {least}" if self.open in ("least", "both") else f"{least} or more"
+        if self.most == math.inf:
+            said += ", and finite"
+        else:
+            said += f" and {'below' if self.open in ('most', 'both') else 'at most'} {most}"
+        return said if self.also is None else f"{said}, or {self.also}"
+
+
+COUNT = Range(1, MOST)
+FROM_0 = Range(0, MOST)
+SHARE = Range(0, 1)
+BETWEEN = Range(0, 1, open="both")
+DECAY = Range(0, 1, open="most")
+POSITIVE = Range(0, open="least")
+NOT_NEGATIVE = Range(0)
+AXIS = Range(1, MOST, also=-1)
+
+RANGES = {
+    "seed": Range(0, 2**64 - 1),
+    "data.seq_len": COUNT,
+    "data.mixing_cap": FROM_0,
+    "data.mixing_temperature": POSITIVE,
+    "data.workers": Range(0, 1024),
+    "tokenizer.sentinels": FROM_0,
+    "tokenizer.character_coverage": Range(0.98, 1),  # what the library takes
+    "objective.rate": BETWEEN,
+    "objective.replaced": SHARE,
+    "objective.random": SHARE,
+    "objective.short": SHARE,
+    "objective.p": BETWEEN,
+    "objective.mean_span": Range(1),
+    "objective.weight": POSITIVE,
+    "objective.copies": FROM_0,
+    "objective.mode": Range(0, 16),
+    "objective.spans": COUNT,
+    "objective.longest": COUNT,
+    "objective.boundary_positions": COUNT,
+    "objective.inputs_length": FROM_0,
+    "objective.targets_length": Range(2, MOST),
+    "model.vocab_size": COUNT,
+    "model.layers": COUNT,
+    "model.width": COUNT,
+    "model.heads": COUNT,
+    "model.head_width": COUNT,
+    "model.feed_forward": COUNT,
+    "model.max_length": COUNT,
+    "model.types": FROM_0,
+    "model.embedding_width": FROM_0,
+    "model.generator_fraction": Range(0, 1, open="least"),
+    "model.dropout": DECAY,
+    "model.init_std": NOT_NEGATIVE,
+    "model.position_std": NOT_NEGATIVE,
+    "model.norm_epsilon": NOT_NEGATIVE,
+    "model.rope_base": POSITIVE,
+    "model.unroll": FROM_0,
+    "optimizer.learning_rate": NOT_NEGATIVE,
+    "optimizer.warmup_steps": FROM_0,
+    "optimizer.decay_steps": FROM_0,
+    "optimizer.decay_fraction": SHARE,
+    "optimizer.final": SHARE,
+    "optimizer.clip_norm": NOT_NEGATIVE,
+    "optimizer.b1": DECAY,
+    "optimizer.b2": DECAY,
+    "optimizer.momentum": DECAY,
+    "optimizer.eps": NOT_NEGATIVE,
+    "optimizer.weight_decay": NOT_NEGATIVE,
+    "optimizer.decay_rate": Range(0, 1, open="least"),
+    "optimizer.clip_threshold": POSITIVE,
+    "optimizer.rms": POSITIVE,
+    "mesh.dcn": AXIS,
+    "mesh.data": AXIS,
+    "mesh.fsdp": AXIS,
+    "mesh.sequence": AXIS,
+    "mesh.tensor": AXIS,
+    "train.steps": FROM_0,
+    "train.batch_size": COUNT,
+    "train.accumulate": COUNT,
+    "train.log_every": COUNT,
+    "train.z_loss": NOT_NEGATIVE,
+    "checkpoint.every": COUNT,
+    "checkpoint.keep": COUNT,
+    "checkpoint.keep_every": FROM_0,
+    "eval.every": FROM_0,
+    "eval.tokens": COUNT,
+    "eval.sample_tokens": FROM_0,
+    "eval.pseudo_tokens": FROM_0,
+}
+"""By key; the same for every builder that takes the key."""
+
+
+def check(key: str, value: Any, named: str = "") -> Any:
+    """The value of a config key; raises ConfigError where it is a number out of its range.
+
+    named: what the message calls it, where that is not the key.
+
+    >>> check("optimizer.eps", 1e-8)
+    1e-08
+    >>> check("optimizer.eps", float("inf"))
+    Traceback (most recent call last):
+    pretrain_jax.errors.ConfigError: optimizer.eps must be 0 or more, and finite; received inf
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return value
+    allowed = RANGES[key]
+    if not allowed.holds(value):
+        raise ConfigError(f"{named or key} must be {allowed}; received {shown(value)}")
+    return value
+
+
+def _said(bound: float) -> str:
+    """A bound as a message says it.
+
+    >>> _said(2**31 - 1), _said(0.98)
+    ('2^31 - 1', '0.98')
+    """
+    powers: dict[float, str] = {2**n - 1: f"2^{n} - 1" for n in (31, 64)}
+    return powers.get(bound, f"{bound:g}")

@@ -1,0 +1,94 @@
+"""Every number of a config has a range, and what lies outside of it is refused by its key."""
+
+import math
+from collections.abc import Iterator
+
+import pytest
+
+from pretrain_jax import config, registry
+from pretrain_jax.errors import ConfigError
+from pretrain_jax.optim import optimizers, schedules
+from pretrain_jax.ranges import RANGES, Range, check
+
+
+def every_option() -> Iterator[tuple[str, registry.Option]]:
+    """Each key of each section with every choice of names, and its option."""
+    for section in config.SECTIONS:
+        for chosen in choices(section):
+            for name, option in config.section_options(section, chosen).items():
+                yield f"{section}.{name}", option
+    yield from config.TOP.items()
+
+
+def choices(section: str) -> list[dict[str, str]]:
+    folder = {"tokenizer": "text", "objective": "objectives", "model": "models"}.get(section)
+    if folder is not None:
+        return [{"name": name} for name in registry.names(folder)]
+    if section == "optimizer":
+        pairs = [(n, s) for n in optimizers.OPTIMIZERS for s in schedules.SCHEDULES]
+        return [{"name": name, "schedule": schedule} for name, schedule in pairs]
+    return [{}]
+
+
+NUMBERS = {(key, option) for key, option in every_option() if option.type in (int, float)}
+
+
+def test_every_number_of_every_builder_has_a_range_and_every_range_a_number():
+    assert {key for key, _ in NUMBERS} == RANGES.keys()
+
+
+def test_defaults_lie_in_their_ranges():
+    for key, option in NUMBERS:
+        if option.default is not registry.REQUIRED:
+            assert check(key, option.default) == option.default
+
+
+@pytest.mark.parametrize("key", RANGES)
+def test_what_lies_outside_is_refused_by_name(key):
+    wild = [math.nan, math.inf, -math.inf, -(2**63) + 1, -2, 2**64 if key == "seed" else 10**400]
+    for value in wild:
+        with pytest.raises(ConfigError, match=rf"^{key} must be"):
+            check(key, value)
+
+
+@pytest.mark.parametrize(
+    ("range", "inside", "outside"),
+    [
+        (Range(0, 1), [0, 0.5, 1], [-0.1, 1.1]),
+        (Range(0, 1, open="both"), [0.5], [0, 1]),
+        (Range(0, 1, open="most"), [0, 0.5], [1]),
+        (Range(0, open="least"), [1e-300, 1e300], [0, math.inf]),
+        (Range(1, 4, also=-1), [-1, 1, 4], [0, -2, 5]),
+    ],
+)
+def test_bounds(range, inside, outside):
+    assert all(range.holds(value) for value in inside)
+    assert not any(range.holds(value) for value in [*outside, math.nan])
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("model.vocab_size", "2147483648"),
+        ("optimizer.warmup_steps", "9223372036854775808"),
+        ("optimizer.eps", "1e400"),
+        ("optimizer.b1", "1.0"),
+        ("train.z_loss", "1e999"),
+        ("seed", "18446744073709551616"),
+        ("seed", "-1"),
+        ("data.workers", "100000"),
+        ("mesh.data", "0"),
+        ("objective.rate", "1e-400"),
+    ],
+)
+def test_a_config_is_read_with_numbers_in_range_alone(key, text):
+    with pytest.raises(ConfigError, match=rf"^{key} must be"):
+        config.read("configs/t5_nano.py", [(key, text)])
+
+
+def test_the_options_of_a_member_have_the_same_ranges():
+    from pretrain_jax.train import match
+
+    with pytest.raises(ConfigError, match=r"mixture's mean_span must be"):
+        entry = ("stdlib", {"name": "span_corruption", "mean_span": math.inf}, 1.0)
+        match.member_of(entry, "causal_lm", None)  # type: ignore[arg-type]

@@ -1,0 +1,59 @@
+"""What a run says of a text that its objective was not made for."""
+
+import jax
+import languages
+import pytest
+import tiny_job
+from etils import epath
+
+from pretrain_jax import config
+from pretrain_jax.train import preflight
+from pretrain_jax.train.compose import Design, fix_schedule
+from pretrain_jax.train.feed import Feed
+
+BERT = (("model.name", "bert"), ("model.max_length", "64"), ("data.seq_len", "64"))
+
+
+@pytest.fixture
+def job(tmp_path):
+    path = tiny_job.write(tmp_path)
+    for language in languages.WORDS:
+        for part in range(2):
+            text = languages.text(language, 2000, seed=part)
+            (tmp_path / f"{language}{part}.txt").write_text(text)
+    return path
+
+
+def changed(job, language, *overrides):
+    source = ("data.source", f"text:{job.parent}/{language}*.txt")
+    return fix_schedule(config.read(str(job), [source, *overrides]))
+
+
+def cautions(job, language, *overrides):
+    design = Design(changed(job, language, *overrides), (jax.devices()[0],))
+    return Feed.open(design, epath.Path(job.parent / "run")).cautions
+
+
+@pytest.mark.parametrize("language", languages.WORDS)
+@pytest.mark.parametrize(
+    "objective",
+    [
+        {"objective.name": "masked_lm", "objective.noise": "words"},
+        {"objective.name": "masked_lm", "objective.noise": "spans"},
+        {"objective.name": "masked_lm", "objective.noise": "tokens"},
+        {"objective.name": "span_boundary"},
+        {"objective.name": "next_sentence", "objective.noise": "words"},
+    ],
+    ids=lambda options: "-".join(options.values()),
+)
+def test_text_without_spaces_is_said_where_noise_is_drawn_by_words(job, language, objective):
+    by_words = objective.get("objective.noise") != "tokens"
+    found = cautions(job, language, *BERT, *objective.items())
+    assert len(found) == (language != "English" and by_words)
+
+
+def test_preflight_and_the_log_say_it(job, capsys, caplog):
+    options = (*BERT, ("objective.name", "masked_lm"), ("objective.noise", "words"))
+    settings = changed(job, "Thai", *options)
+    preflight.preflight(settings, str(job.parent / "run"), jax.devices()[:1])
+    assert "NOTE data" in capsys.readouterr().out and "without spaces" in caplog.text

@@ -1,0 +1,91 @@
+"""FLOPs of the stream and of the memory apart, and the share of a peak that follows from them."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from pretrain_jax import config
+from pretrain_jax.parallel import chips
+from pretrain_jax.train import flops, step
+from pretrain_jax.train.compose import Design, fix_schedule
+from pretrain_jax.train.loop import Loop
+from pretrain_jax.train.metrics import Throughput
+
+
+def of_config(name):
+    settings = fix_schedule(config.read(f"configs/{name}.py", []))
+    return Design(settings, (jax.devices()[0],))
+
+
+def test_t5_base_by_hand():
+    """Twelve layers of width 768 on each side; 32,128 ids; three passes of 2 FLOPs a weight."""
+    found = flops.per_axis(of_config("t5_base"), 512)
+    square, wide = 768 * 768, 2 * 768 * 3072
+    memory = 6 * 12 * (4 * square + wide + 2 * square) + 12 * 12 * 768 * 512
+    own, cross = 12 * 12 * 768 * 114, 12 * 12 * 768 * 512
+    stream = 6 * (12 * (4 * square + wide + 2 * square) + 32128 * 768) + own + cross
+    assert found == {"L": stream, "M": memory}
+
+
+@pytest.mark.parametrize("name", ["t5_nano", "ul2_nano", "t5_1_1_base", "gpt2_nano", "bert_nano"])
+def test_both_together_are_those_of_a_row(name):
+    design = of_config(name)
+    seq_len = design.data.seq_len
+    budgets, each = design.budgets(seq_len), flops.per_axis(design, seq_len)
+    total = sum(each[axis] * budgets[axis] for axis in each)
+    whole = flops.per_token(design, seq_len) * design.tokens_per_row(seq_len)
+    assert total == pytest.approx(whole, rel=1e-12)
+    assert ("M" in each) == ("M" in budgets) and min(each.values()) > 0
+
+
+def test_a_step_is_worth_the_real_tokens_of_each_side():
+    design = of_config("ul2_nano")
+    each = flops.per_axis(design, 128)
+    found = flops.of_step(design, 128, {"tokens": 300.0, "memory_tokens": 200.0})
+    assert found == 100 * each["L"] + 200 * each["M"]
+    one = of_config("gpt2_nano")
+    assert flops.of_step(one, 128, {"tokens": 300.0}) == 300 * flops.per_token(one, 128)
+
+
+def test_tokens_of_each_side_are_counted():
+    batch = {
+        "segments": jnp.array([[1, 1, 0], [1, 2, 2]]),
+        "memory_segments": jnp.array([[1, 0, 0, 0], [1, 1, 2, 2]]),
+    }
+    found = {name: float(count) for name, count in step.real_tokens(batch).items()}
+    assert found == {"tokens": 10, "memory_tokens": 5}
+    del batch["memory_segments"]
+    assert step.real_tokens(batch) == {"tokens": 5}
+
+
+@pytest.mark.parametrize("filled, share", [((0.91, 0.43), 0.93), ((0.5, 0.5), 1.0)])
+def test_mfu_counts_each_side_for_itself(monkeypatch, filled, share):
+    """UL2's rows fill the memory to 0.91 and the stream to 0.43, and a stream's token costs half as
+    much again: tokens times the mean of a slot would be 7 % too many."""
+    design = of_config("ul2_nano")
+    budgets, peak = design.budgets(128), 1e9
+    memory, stream = filled[0] * budgets["M"], filled[1] * budgets["L"]
+    values = {"tokens": memory + stream, "memory_tokens": memory}
+    run: Any = SimpleNamespace(design=design, seq_len=128)
+    run.throughput = Throughput(clock=iter([0.0, 2.0]).__next__)
+    monkeypatch.setattr(chips, "peak_flops", lambda *_: peak)
+    run.throughput.count(memory + stream, Loop.work(run, values))
+    tokens_per_second = run.throughput.read()
+    by_slots = tokens_per_second * flops.per_token(design, 128) / peak
+    assert Loop.mfu(run) == flops.of_step(design, 128, values) / 2 / peak
+    assert Loop.mfu(run) / by_slots == pytest.approx(share, abs=0.01)
+    monkeypatch.setattr(chips, "peak_flops", lambda *_: None)
+    assert Loop.mfu(run) is None and Loop.work(run, values) == 0
+
+
+def test_flops_a_second_are_of_the_same_time_as_tokens():
+    throughput = Throughput(clock=iter([0.0, 2.0, 3.0, 4.0]).__next__)
+    throughput.count(10, 100.0)
+    throughput.count(10, 300.0)
+    assert (throughput.read(), throughput.flops_per_second) == (10.0, 200.0)
+    assert (throughput.read(), throughput.flops_per_second) == (None, None)
+    throughput.count(5)
+    assert (throughput.read(), throughput.flops_per_second) == (5.0, 0.0)

@@ -1,0 +1,88 @@
+"""A mesh that does, where the config's does not: what is proposed can be pasted and is legal."""
+
+import re
+
+import jax
+import pytest
+import tiny_job
+
+from pretrain_jax import config
+from pretrain_jax.errors import ConfigError
+from pretrain_jax.train import ahead, compose, propose, sizes
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    return tiny_job.write(tmp_path_factory.mktemp("propose"))
+
+
+def design(job, *options: str, devices: int = 8) -> compose.Design:
+    """Of the command line's options, "--config.mesh.data=4"."""
+    words = [option.removeprefix("--config.").partition("=") for option in options]
+    settings = config.read(str(job), [(key, value) for key, _, value in words])
+    return compose.Design(compose.fix_schedule(settings), tuple(jax.devices()[:devices]))
+
+
+ILLEGAL = [
+    ["--config.mesh.tensor=3"],
+    ["--config.mesh.tensor=8"],  # two heads
+    ["--config.mesh.data=5"],
+    ["--config.train.batch_size=12"],
+    ["--config.train.batch_size=2"],  # fewer rows than devices
+    ["--config.train.accumulate=3"],
+    ["--config.mesh.sequence=8", "--config.data.seq_len=12"],
+    ["--config.model.width=20", "--config.mesh.data=1", "--config.mesh.fsdp=-1"],
+    ["--config.train.phases=((0, {'batch_size': 4}), (9, {'batch_size': 8}))"],
+]
+
+
+@pytest.mark.parametrize("options", ILLEGAL)
+def test_the_options_of_the_message_are_legal(job, options):
+    wrong = design(job, *options)
+    with pytest.raises(ConfigError):
+        wrong.check()
+    with pytest.raises(ConfigError) as raised:
+        propose.check(wrong)
+    pasted = re.findall(r"--config\.(?:mesh|train)\.\w+=\d+", str(raised.value))
+    assert {word.partition("=")[0] for word in pasted} >= {"--config.mesh.data"}
+    design(job, *options, *pasted).check()
+
+
+@pytest.mark.parametrize(
+    ("options", "devices"),
+    [
+        (["--config.model.heads=3"], 8),  # not the mesh
+        ([], 7),  # nothing here divides by 7
+    ],
+)
+def test_where_no_mesh_helps_none_is_proposed(job, options, devices):
+    wrong = design(job, *options, devices=devices)
+    with pytest.raises(ConfigError) as plain:
+        wrong.check()
+    with pytest.raises(ConfigError) as raised:
+        propose.check(wrong)
+    assert str(raised.value) == str(plain.value)
+
+
+def test_the_nearest_keeps_what_divides(job):
+    first = next(propose.legal(design(job, "--config.train.batch_size=12")))
+    assert first["mesh.tensor"] == 2 and first["mesh.data"] == 4
+    same = next(propose.legal(design(job, "--config.mesh.fsdp=4")))
+    assert (same["mesh.data"], same["mesh.fsdp"], same["mesh.tensor"]) == (2, 4, 1)
+    assert "train.accumulate" not in same
+
+
+def test_what_should_fit_takes_less_by_the_estimate(job):
+    whole = design(job)
+    need = sizes.memory_per_device(whole)["total"]
+    found = propose.fitting(whole, 2.0 * need, 1.2 * need)  # 60 % of what it takes now
+    assert found is not None
+    assert sizes.memory_per_device(propose.changed(whole, found))["total"] <= 0.6 * need
+    assert propose.fitting(whole, need, need / 1000) is None
+
+
+def test_a_report_that_does_not_fit_proposes_options(job, monkeypatch):
+    of = {"fits": False, "peak_bytes_per_device": 100, "usable_bytes_per_device": 80}
+    monkeypatch.setattr(ahead, "report", lambda design, full: dict(of))
+    found = ahead.report_of(design(job).config, jax.devices())
+    assert propose.written(found["proposed"]).startswith("--config.mesh.data=")
