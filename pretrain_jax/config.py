@@ -29,7 +29,7 @@ from pretrain_jax.errors import ConfigError, InputMissing
 from pretrain_jax.parallel import topology
 from pretrain_jax.registry import REQUIRED, Option
 from pretrain_jax.train import pods, readers
-from pretrain_jax.train.sections import SECTIONS
+from pretrain_jax.train.sections import SECTIONS, TOP, section_options
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,6 @@ CHOICES = (
     ("optimizer", "name"),
     ("optimizer", "schedule"),
 )
-TOP = {"seed": Option(int, 0), "init_from": Option(str, "")}
 
 
 def read(
@@ -192,11 +191,6 @@ def unusable(file: str, error: Exception) -> ConfigError:
         f"{file} must define get_config(), or get_config(argument) when it is called as "
         f"{file}:argument; it ended with {type(error).__name__}: {error}"
     )
-
-
-def section_options(section: str, chosen: Mapping[str, Any]) -> dict[str, Option]:
-    """The keys of a section, given the names chosen in it."""
-    return SECTIONS[section](chosen)
 
 
 def fill(

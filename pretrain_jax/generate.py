@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int:
         run.encode(line.flags["prompt"]),
         tokens,
         ids=run.tokenizer.size,
-        window=run.design.data.seq_len,
+        window=run.design.eval_seq_len,
         seed=seed,
         temperature=temperature,
         top_k=top_k,

@@ -58,7 +58,7 @@ def run(line: command.Line, settings: Any, workdir: str) -> int:
     import jax
 
     from pretrain_jax.parallel import hosts
-    from pretrain_jax.train import loop
+    from pretrain_jax.train import loop, score
 
     count, own = (command.number(line, name, int) for name in ("processes", "process"))
     wait = command.number(line, "wait", float)
@@ -66,7 +66,7 @@ def run(line: command.Line, settings: Any, workdir: str) -> int:
     with group.together("the options for these devices"):
         settings = fitted(line, settings, workdir, jax.devices())
     if line.flags["mode"] == "eval":
-        loop.evaluate(settings, workdir, group)
+        score.evaluate(settings, workdir, group)
     else:
         accepted = (bool(line.flags[name]) for name in ("accept_changes", "go_back"))
         loop.train(settings, workdir, group, *accepted)

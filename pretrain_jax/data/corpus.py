@@ -20,7 +20,7 @@ from pretrain_jax.errors import ConfigError, DataError
 from pretrain_jax.progress import progress
 
 SPLITS = ("train", "valid")
-POLICIES = ("auto", "hash", "tail")
+POLICIES = ("auto", "hash", "tail", "all")
 HELD_OUT = 20  # by hash, one document in 20 is for validation
 FEW = 100  # "auto" takes the tail of every document when there are fewer documents than this
 PIECE = 1 << 18  # characters of a document that are in memory and tokenized at once
@@ -101,6 +101,8 @@ class Corpus:
     def split(self) -> str:
         """How validation text is held out: "hash" (whole documents) or "tail" (of each)."""
         chosen = self.policy
+        if chosen == "all":
+            return chosen
         if chosen == "auto" and self.marks == "targets":
             chosen = "hash"  # a tail would part the inputs from their targets
         if chosen == "auto":
@@ -137,6 +139,8 @@ class Corpus:
         if split == "tail":
             tables = zip(self.tables, self.cuts, strict=True)
             return [cuts if half == "train" else table.sizes - cuts for table, cuts in tables]
+        if split == "all":
+            return [table.sizes * (half == "valid") for table in self.tables]
         return [t.sizes * ((t.hashes % HELD_OUT == 0) == (half == "valid")) for t in self.tables]
 
     def bytes(self, half: str) -> int:
@@ -180,7 +184,8 @@ def open_corpus(
 
     `split` holds out whole documents by a hash of their content ("hash", 1 in 20), or the last
     tenth of each document ("tail": for a single ASCII file of n bytes, what follows int(0.9 * n));
-    "auto" is "tail" under 100 documents, or where the hash would leave a half empty. `text_key` is
+    "auto" is "tail" under 100 documents, or where the hash would leave a half empty; "all" leaves
+    nothing to train on, for scoring a text that no model was trained on. `text_key` is
     the field of a record that holds its text, `spans_key` that of its salient spans, `target_key`
     that of the targets that the text is the inputs of (`sources.Keys`); "auto" is then "hash".
 

@@ -78,6 +78,18 @@ def resolve_decay_steps(*, decay_steps: int, warmup_steps: int, train_steps: int
     return decay_steps or max(train_steps, warmup_steps)
 
 
+def end_of_decay(name: str, *, warmup_steps: int, decay_steps: int) -> int | None:
+    """The count of past updates from which on the rate stays at `final` x peak; None for schedules
+    that have no such end.
+
+    >>> end_of_decay("linear", warmup_steps=4, decay_steps=8)
+    8
+    """
+    if pick(SCHEDULES, name, "optimizer.schedule") not in (linear, cosine, warmup_stable_decay):
+        return None
+    return warmup_steps + _steps_of_decay(name, warmup_steps, decay_steps)
+
+
 def constant(*, learning_rate: float, warmup_steps: int = 0) -> optax.Schedule:
     """Warm-up, then the peak for ever."""
     return _warm_up(optax.constant_schedule(learning_rate), learning_rate, warmup_steps)
@@ -130,7 +142,10 @@ def warmup_stable_decay(
     final: float = 0.0,
     decay_fraction: float = 0.1,
 ) -> optax.Schedule:
-    """Warm-up, the peak, then a straight line to `final` x peak at decay_steps.
+    """Warm-up, the peak, then a straight line to `final` x peak at decay_steps: "wsd" for short.
+
+    For training whose length is open: until the line begins, the rate depends on no `decay_steps`,
+    so a run that moves it before then has the bits of a run that began with the later one.
 
     The line takes the last `decay_fraction` of decay_steps, and never part of the warm-up: MiniCPM
     (Hu et al. 2024) found a tenth enough; Hägele et al. 2024 (section 4) use 10 to 20 %.
@@ -148,7 +163,7 @@ def warmup_stable_decay(
 SCHEDULES: dict[str, Callable[..., optax.Schedule]] = {
     builder.__name__: builder
     for builder in (constant, linear, cosine, inverse_square_root, warmup_stable_decay)
-}
+} | {"wsd": warmup_stable_decay}
 
 
 def _warm_up(after: optax.Schedule, peak: float, warmup_steps: int) -> optax.Schedule:

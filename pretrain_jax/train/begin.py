@@ -11,20 +11,31 @@ import jax
 from etils import epath
 
 from pretrain_jax import code_version, stored
-from pretrain_jax.errors import ConfigError, DataError, UnwritableWorkdir, WorkdirMismatch
+from pretrain_jax.differences import differing
+from pretrain_jax.errors import (
+    ConfigError,
+    DataError,
+    InputMissing,
+    UnwritableWorkdir,
+    WorkdirMismatch,
+)
 from pretrain_jax.parallel.hosts import A_DAY, Hosts
 from pretrain_jax.progress import progress
-from pretrain_jax.train import leftovers, propose, sections, workdir
+from pretrain_jax.text import Tokenizer
+from pretrain_jax.train import curve, inherit, leftovers, propose, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.compose import Design, fix_schedule
 from pretrain_jax.train.feed import Feed
-from pretrain_jax.train.sources import Source, obtain_tokenizer, open_sources
+from pretrain_jax.train.sections import completed
+from pretrain_jax.train.sources import Source, obtain_tokenizer, open_sources, same_data
 from pretrain_jax.train.step import TrainState
 
 log = logging.getLogger(__name__)
 SAME_COMMAND = "start all of them with the same command, from the same files and versions"
 SHARED_WORKDIR = "--workdir must name one folder that all of them see: a network disk, or gs://"
 SAME_DATA = "give every host the same files, or name the same bucket"
+TEXT = ("source", "mixture", "split", "text_key", "target_key", "spans_key")
+"""Keys of the section `data` that say what text there is."""
 
 
 @contextlib.contextmanager
@@ -40,10 +51,13 @@ def claimed(directory: str, hosts: Hosts) -> Iterator[epath.Path]:
         yield path
 
 
-def designed(config: Any, path: epath.Path, hosts: Hosts) -> Design:
-    """The design of a run in a workdir, checked, and the same on all hosts."""
+def designed(config: Any, path: epath.Path, hosts: Hosts, scoring: bool = False) -> Design:
+    """The design of a run in a workdir, checked, and the same on all hosts.
+
+    scoring: its model is only evaluated, perhaps on other text.
+    """
     with hosts.together("the configuration"):
-        fixed, _ = against_stored(config, path)
+        fixed, _ = (to_score if scoring else against_stored)(config, path)
         design = Design(fixed, tuple(jax.devices()))
         propose.check(design)
     hosts.agree("configuration", own_choices_aside(fixed.to_dict()), ConfigError, SAME_COMMAND)
@@ -55,11 +69,53 @@ def against_stored(config: Any, path: epath.Path) -> tuple[Any, bool]:
 
     Raises WorkdirMismatch where it belongs to another.
     """
-    stored = workdir.read_config(path)
-    fixed = fix_schedule(config, stored)
+    if config.data.split == "all":
+        raise ConfigError(
+            "training needs held-out text to evaluate with; data.split=all, which holds all of it "
+            "out, is for --mode=eval. Choose another data.split"
+        )
+    stored = stored_config(path)
+    fixed = inherit.fix_tokenizer(fix_schedule(config, stored), stored)
     if stored is not None:
-        workdir.compare_configs(sections.completed(stored), fixed.to_dict())
+        workdir.compare_configs(stored, fixed.to_dict())
     return fixed, stored is not None
+
+
+def to_score(config: Any, path: epath.Path) -> tuple[Any, bool]:
+    """The config to evaluate the model of a workdir by, as `against_stored` has it.
+
+    Text that is not the run's own is scored from its beginning to its end, none of it held out.
+    Raises InputMissing where no run has begun, WorkdirMismatch where the model is another.
+    """
+    stored = stored_config(path)
+    if stored is None:
+        raise InputMissing(f"--mode=eval needs a workdir that a run has begun in; {path} has none")
+    fixed = fix_schedule(config, stored)
+    changed = other_text(stored, fixed.to_dict())
+    with fixed.unlocked():
+        fixed.tokenizer.path = fixed.tokenizer.path or stored["tokenizer"]["path"]
+        if changed and "split" not in changed:
+            fixed.data.split = "all"
+    workdir.compare_configs(stored, fixed.to_dict(), workdir.SCORING)
+    if fixed.data.split == "all":
+        log.info(
+            "all of the text is scored, up to eval.tokens=%d tokens, and none is left out as text "
+            "that a run was trained on",
+            fixed.eval.tokens,
+        )
+    return fixed, True
+
+
+def stored_config(path: epath.Path) -> dict[str, Any] | None:
+    """The config of the run in a workdir, with the keys that are newer than it; None before it."""
+    stored = workdir.read_config(path)
+    return None if stored is None else completed(stored)
+
+
+def other_text(stored: dict[str, Any], now: dict[str, Any]) -> set[str]:
+    """The keys of the section `data` by which the text is not that of a stored config."""
+    old, new = ({key: plain["data"].get(key) for key in TEXT} for plain in (stored, now))
+    return set(differing(old, new))
 
 
 def last_step(checkpoints: Checkpoints, hosts: Hosts) -> int | None:
@@ -88,9 +144,23 @@ def check_code(checkpoints: Checkpoints, step: int | None, config: Any, accept: 
 
 
 def changes(data: dict[str, Any], config: Any) -> list[str]:
-    """What changed for a run of this config after the part `data` of its checkpoint was written."""
+    """What changed for a run of this config after the part `data` of its checkpoint was written.
+
+    The code that numbered only what makes rows left its number, 1 or 2, among the fingerprints.
+    """
     version = data.get("code", data["fingerprints"].get("rows", 1))
     return code_version.since(version, config.to_dict())
+
+
+def tell_schedule(design: Design, path: epath.Path, step: int | None, hosts: Hosts) -> None:
+    """Says where the rest of the run has another learning rate than one may think."""
+    if not hosts.first:
+        return
+    stored = stored_config(path)
+    if stored is not None and (table := curve.moved(stored, design.config, step or 0)):
+        log.info(table)
+    if behind := curve.tail(design.config, step or 0).said:
+        log.warning(behind)
 
 
 def open_texts(
@@ -103,7 +173,9 @@ def open_texts(
     the whole process while it is imported, and jax imports while it traces.
     """
     with hosts.together("the text", A_DAY):
-        stored = fingerprints(checkpoints, step)
+        if step is None and design.config.init_from:
+            inherit.check(design.config)
+        stored = fingerprints(checkpoints, step, design.config)
         return open_sources(design, stored), stored
 
 
@@ -135,9 +207,17 @@ def own_choices_aside(plain: dict[str, Any]) -> dict[str, Any]:
     return {**plain, "data": data, "version of": versions}
 
 
-def fingerprints(checkpoints: Checkpoints, step: int | None) -> dict[str, Any] | None:
-    """Of the data that a checkpoint was trained on; None before the first."""
-    return None if step is None else data_state(checkpoints, step)["fingerprints"]
+def fingerprints(checkpoints: Checkpoints, step: int | None, config: Any) -> dict[str, Any] | None:
+    """Of the data that a checkpoint was trained on, as `open_sources` takes them; None before the
+    first. To be called after `check_code`, which refuses or accepts what the code has changed.
+    """
+    if step is None:
+        return None
+    data = data_state(checkpoints, step)
+    found = {**data["fingerprints"], "changed": changes(data, config)}
+    if other_text(completed(checkpoints.read_json(step, "config")), config.to_dict()):
+        del found["sources"]
+    return found
 
 
 def data_state(checkpoints: Checkpoints, step: int) -> dict[str, Any]:
@@ -150,14 +230,18 @@ def data_state(checkpoints: Checkpoints, step: int) -> dict[str, Any]:
 
 
 def start(
-    design: Design, checkpoints: Checkpoints, step: int | None, hosts: Hosts
+    design: Design,
+    checkpoints: Checkpoints,
+    step: int | None,
+    hosts: Hosts,
+    tokenizer: Tokenizer,
 ) -> tuple[int, TrainState]:
     """The state of a checkpoint, or a fresh one (from `init_from`, where it is set)."""
     if step is None:
         with progress("making the first state"):
             state = design.init_state()
         if design.config.init_from:
-            state = state.replace(params=params_of(design, design.config.init_from, hosts))
+            state = state.replace(params=inherited(design, state.params, hosts, tokenizer))
         return 0, state
     with hosts.together("the checkpoint"):  # before any of them reads, for reading waits for all
         checkpoints.compare(step, design.abstract_state)
@@ -166,9 +250,17 @@ def start(
         return step, checkpoints.restore(step, design.abstract_state)
 
 
-def params_of(design: Design, source: str, hosts: Hosts) -> Any:
-    """The parameters of another run's last checkpoint."""
+def params(design: Design, checkpoints: Checkpoints, step: int, hosts: Hosts) -> Any:
+    """The parameters of a checkpoint, without the optimizer."""
     wanted = {"params": design.abstract_state.params}
+    with hosts.together("the checkpoint"):
+        checkpoints.compare(step, wanted, partial=True)
+    return checkpoints.restore(step, wanted, partial=True)["params"]
+
+
+def inherited(design: Design, fresh: Any, hosts: Hosts, tokenizer: Tokenizer) -> Any:
+    """The parameters of the last checkpoint of `init_from`, for the tokens of this run."""
+    source = design.config.init_from
     with Checkpoints(epath.Path(source) / "checkpoints", read_only=True) as checkpoints:
         step = last_step(checkpoints, hosts)
         with hosts.together("init_from"):
@@ -177,5 +269,10 @@ def params_of(design: Design, source: str, hosts: Hosts) -> Any:
                     f"init_from must be a workdir with a checkpoint; {source} has none"
                 )
             check_code(checkpoints, step, design.config, accept=True)
+            stored = fingerprints(checkpoints, step, design.config)
+            if stored and design.config.init_tokens == "same":
+                same_data("tokenizer", stored, "tokenizer", tokenizer.fingerprint)
+            wanted = inherit.wanted(design, checkpoints, step)
             checkpoints.compare(step, wanted, partial=True)
-        return checkpoints.restore(step, wanted, partial=True)["params"]
+        restored = checkpoints.restore(step, wanted, partial=True)["params"]
+        return inherit.for_tokens(design, restored, fresh, tokenizer)

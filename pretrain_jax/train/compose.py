@@ -44,7 +44,8 @@ def fix_schedule(config: Any, stored: Mapping[str, Any] | None = None) -> Any:
     """The config with `optimizer.decay_steps` fixed: 0 stands for the length of the first run.
 
     stored: the config that the workdir already belongs to, whose decay a resumed run keeps, so
-    that a longer `train.steps` does not bend the past.
+    that a longer `train.steps` does not bend the past. Where the config names another decay, that
+    is the one from now on (curve.py shows both).
     """
     section = config.optimizer
     steps = section.decay_steps or (stored or {}).get("optimizer", {}).get("decay_steps", 0)
@@ -54,6 +55,13 @@ def fix_schedule(config: Any, stored: Mapping[str, Any] | None = None) -> Any:
             decay_steps=steps, warmup_steps=section.warmup_steps, train_steps=config.train.steps
         )
     return fixed
+
+
+def schedule_of(section: Mapping[str, Any]) -> schedules.Schedule:
+    """The schedule of a section `optimizer`."""
+    name = section["schedule"]
+    named = registry.pick(schedules.SCHEDULES, name, "optimizer.schedule")
+    return schedules.build_schedule(name, **own(section, schedules.build_schedule, named))
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +104,11 @@ class Design:
     def phases_run(self) -> list[Phase]:
         """Those that a run of `train.steps` comes to; all of them where that is 0."""
         return [phase for phase in self.phases if phase.last > phase.first] or self.phases
+
+    @property
+    def eval_seq_len(self) -> int:
+        """Of the rows of evaluations and samples: the length that training comes to."""
+        return self.phases_run[-1].seq_len
 
     def phases_after(self, step: int) -> list[Phase]:
         """Those that are not at their end after `step` updates."""
@@ -173,11 +186,7 @@ class Design:
 
     @cached_property
     def schedule(self) -> schedules.Schedule:
-        section = self.config.optimizer
-        named = registry.pick(schedules.SCHEDULES, section.schedule, "optimizer.schedule")
-        return schedules.build_schedule(
-            section.schedule, **own(section, schedules.build_schedule, named)
-        )
+        return schedule_of(self.config.optimizer)
 
     @cached_property
     def optimizer(self) -> Any:

@@ -54,7 +54,7 @@ def continuation(design: Design, feed: Feed, params: Any, step: int) -> str:
         prompt,
         design.eval.sample_tokens,
         ids=feed.tokenizer.size,
-        window=design.data.seq_len,
+        window=design.eval_seq_len,
         rows=rules.batch_ways(design.mesh),
         seed=step,
     )

@@ -47,7 +47,7 @@ class Feed:
         """Opens the sources, obtains the tokenizer (training it if need be), fills the cache.
 
         stored: the fingerprints of a checkpoint to go on from; other data raises WorkdirMismatch,
-        before a tokenizer of other text could take the place of the one in the workdir.
+        and the tokenizer is the one in the workdir.
         """
         sources = open_sources(design, stored)
         return cls.over(design, sources, obtain_tokenizer(design, sources, workdir, stored))
@@ -57,17 +57,26 @@ class Feed:
         """Fills the cache and plans all rows: what is wrong with the data is said before anything
         is compiled."""
         feed = cls(design, sources, tokenizer)
-        for half in ("train", "valid"):
+        for half in feed.halves:
             for source in sources:
                 feed.cache(source, half)
         with progress("planning rows"):
-            for seq_len in {phase.seq_len for phase in design.phases}:
-                feed.stream("train", seq_len)
-            feed.stream("valid", design.data.seq_len)
+            if "train" in feed.halves:
+                for seq_len in {phase.seq_len for phase in design.phases}:
+                    feed.stream("train", seq_len)
+            feed.stream("valid", design.eval_seq_len)
             _ = feed.eval_rows
+        if design.eval_seq_len != design.data.seq_len:
+            log.info("evaluations and samples have rows of %d tokens", design.eval_seq_len)
         for said in feed.cautions:
             log.warning("%s", said)
         return feed
+
+    @property
+    def halves(self) -> tuple[str, ...]:
+        """The parts that the texts are split into; with data.split=all there is nothing to train
+        on, and nothing that yardsticks could be counted on."""
+        return ("valid",) if self.design.data.split == "all" else ("train", "valid")
 
     @property
     def fingerprints(self) -> dict[str, Any]:
@@ -90,7 +99,7 @@ class Feed:
         key = (half, seq_len)
         if key not in self._streams:
             examples = [self._examples(source, half, seq_len) for source in self.sources]
-            rates = self.rates(examples) if half == "train" else self.train_rates
+            rates = self.rates(examples) if half == self.halves[0] else self.train_rates
             budgets = self.design.budgets(seq_len)
             self._streams[key] = pipeline.Stream(
                 members=[
@@ -114,7 +123,7 @@ class Feed:
     @cached_property
     def cautions(self) -> list[str]:
         """What the objectives say of the text that they are given."""
-        stream = self.stream("train", self.design.data.seq_len)
+        stream = self.stream(self.halves[0], self.design.eval_seq_len)
         pairs = zip(self.sources, self.design.members, stream.members, strict=True)
         found = [
             (what, source.objective.caution(member.examples, self.tokenizer))
@@ -135,8 +144,9 @@ class Feed:
 
     @property
     def train_rates(self) -> Sequence[float]:
-        """`rates` at `data.seq_len`: evaluation has them too, whatever the held-out sizes."""
-        return [member.rate for member in self.stream("train", self.design.data.seq_len).members]
+        """`rates` at the length of evaluation, which has them whatever the held-out sizes."""
+        stream = self.stream(self.halves[0], self.design.eval_seq_len)
+        return [member.rate for member in stream.members]
 
     def _examples(self, source: Source, half: str, seq_len: int) -> Any:
         """The raw examples of one source, arranged as its objective wants them."""
@@ -191,7 +201,7 @@ class Feed:
     @cached_property
     def eval_rows(self) -> int:
         """Raises DataError where held-out text has nothing to predict."""
-        stream, wanted = self.stream("valid", self.design.data.seq_len), self.design.eval.tokens
+        stream, wanted = self.stream("valid", self.design.eval_seq_len), self.design.eval.tokens
         rows, found = pipeline.eval_rows(stream, wanted, self.tokenizer.unscored)
         if not found:
             raise DataError(
@@ -214,7 +224,7 @@ class Feed:
         here: the places of each batch that this process wants; all of them where it is None.
         """
         return pipeline.eval_batches(
-            self.stream("valid", self.design.data.seq_len),
+            self.stream("valid", self.design.eval_seq_len),
             rows=self.eval_rows,
             batch_size=self.eval_batch_size,
             here=here,
@@ -234,7 +244,11 @@ class Feed:
     def _scores(self) -> tuple[Scored, dict[str, float]]:
         """Both, from one pass over the rows."""
         objective, scored = self.design.objective, Scored()
-        ends = self.ends(objective.arrange(self.design.data.seq_len))
+        ends = self.ends(objective.arrange(self.design.eval_seq_len))
+        if "train" not in self.halves:
+            for _ in scored.watch(self.eval_batches(), self.tokenizer, ends.values()):
+                pass  # counted, and compared with nothing
+            return scored, {}
         with progress("counting tokens for the yardsticks"):
             counts = yardsticks.count(
                 [
@@ -256,7 +270,7 @@ class Feed:
     def token_shares(self) -> list[float]:
         """What each member of a mixture has of the predicted text tokens: its rate, which is of
         rows, times the tokens that its first rows hold on average."""
-        stream = self.stream("train", self.design.data.seq_len)
+        stream = self.stream("train", self.design.eval_seq_len)
         if len(stream.members) == 1:
             return [1.0]
         shares = []

@@ -40,6 +40,8 @@ def page(feed: Feed) -> Iterator[str]:
     design, tokenizer = feed.design, feed.tokenizer
     yield from about_tokenizer(design, tokenizer)
     lengths = list(dict.fromkeys(phase.seq_len for phase in design.phases))
+    if len(design.phases) > 1:
+        yield f"evaluations and samples have rows of seq_len={design.eval_seq_len}"
     for seq_len in lengths:
         stream = feed.stream("train", seq_len)
         yield from ("", *about_members(design, stream, seq_len))
@@ -75,12 +77,11 @@ def about_tokenizer(design: Design, tokenizer: Tokenizer) -> Iterator[str]:
 
 def about_members(design: Design, stream: Stream, seq_len: int) -> Iterator[str]:
     """What each member of the mixture gives at a sequence length."""
-    rows = sum(
-        (phase.last - phase.first) * phase.batch_size
-        for phase in design.phases
-        if phase.seq_len == seq_len
-    )
-    yield f"data at data.seq_len={seq_len}: {rows} rows in this run"
+    phases = [phase for phase in design.phases if phase.seq_len == seq_len]
+    rows = sum((phase.last - phase.first) * phase.batch_size for phase in phases)
+    steps = ", ".join(f"{phase.first + 1} to {phase.last}" for phase in phases)
+    key = "data.seq_len" if len(design.phases) == 1 else f"updates {steps}, seq_len"
+    yield f"data at {key}={seq_len}: {rows} rows in this run"
     yield "    share of rows   examples   rows an epoch   epochs in this run"
     total = sum(member.rate for member in stream.members)
     for member, what in zip(stream.members, design.members, strict=True):

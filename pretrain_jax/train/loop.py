@@ -12,10 +12,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from etils import epath
 
 from pretrain_jax import code_version
-from pretrain_jax.errors import InputMissing, Interrupted, NonFinite, UnwritableWorkdir
+from pretrain_jax.errors import Interrupted, NonFinite, UnwritableWorkdir
 from pretrain_jax.parallel import chips
 from pretrain_jax.parallel.hosts import ALONE, Hosts
 from pretrain_jax.train import begin, evaluation, finite, flops, past, pseudo, workdir
@@ -23,6 +22,7 @@ from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.compiled import Steps
 from pretrain_jax.train.compose import Design
 from pretrain_jax.train.feed import Feed
+from pretrain_jax.train.finished import finished
 from pretrain_jax.train.metrics import SILENT, Progress, Silent, Throughput, Writer
 from pretrain_jax.train.options import Phase
 from pretrain_jax.train.signals import Signals, Stopped
@@ -57,8 +57,11 @@ def train(
             checkpoints = Checkpoints(path / "checkpoints", **config.checkpoint)
             stack.enter_context(checkpoints)
         last = begin.last_step(checkpoints, hosts)
+        if finished(design, path, last, hosts):
+            return
         with hosts.together("the code"):
             begin.check_code(checkpoints, last, design.config, accept_changes)
+            begin.tell_schedule(design, path, last, hosts)
             if hosts.first:
                 past.check(path, last or 0, checkpoints.every, go_back)
         steps = stack.enter_context(Steps(design))
@@ -71,7 +74,7 @@ def train(
             if hosts.first:
                 workdir.write_config(path, design.config.to_dict())
         with startup.part("state"):
-            step, state = begin.start(design, checkpoints, last, hosts)
+            step, state = begin.start(design, checkpoints, last, hosts, feed.tokenizer)
         writer, progress = SILENT, SILENT
         with hosts.together("the outputs"):
             if hosts.first:
@@ -81,31 +84,6 @@ def train(
         signals.note_from_now()
         loop = Loop(design, feed, checkpoints, writer, progress, signals, steps, startup)
         loop.run(state, step, evaluated)
-
-
-def evaluate(config: Any, directory: str, hosts: Hosts = ALONE) -> None:
-    """Evaluates the last checkpoint of a workdir and prints the line; writes nothing."""
-    path = epath.Path(directory)
-    with hosts.together("the workdir"):
-        if workdir.read_config(path) is None:
-            raise InputMissing(
-                f"--mode=eval needs a workdir that a run has begun in; {path} has none"
-            )
-    design = begin.designed(config, path, hosts)
-    with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
-        last = begin.last_step(checkpoints, hosts)
-        if last is None:
-            raise InputMissing(f"--mode=eval needs a checkpoint; {path}/checkpoints has none")
-        begin.check_code(checkpoints, last, design.config, accept=True)
-        sources, stored = begin.open_texts(design, checkpoints, last, hosts)
-        feed = begin.open_feed(design, sources, stored, path, hosts)
-        step, state = begin.start(design, checkpoints, last, hosts)
-    function = jax.jit(partial(eval_step, program=design.program))
-    special = jnp.asarray(feed.tokenizer.unscored)
-    values = evaluation.numbers(design, feed, state.params, function, special)
-    values |= pseudo.perplexity(design, feed, state.params, special)
-    if hosts.first:
-        print(json.dumps({"step": step, **values}))
 
 
 @dataclass

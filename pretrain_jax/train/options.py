@@ -34,7 +34,8 @@ class DataOptions:
     """Tokens in a row of the text that is read: the memory's of an encoder-decoder, else the
     stream's."""
     split: str = "auto"
-    """How validation text is held out: "hash" of documents, "tail" of each, or "auto"."""
+    """How validation text is held out: "hash" of documents, "tail" of each, or "auto". "all", for
+    --mode=eval alone, scores all of the text."""
     text_key: str = "text"
     """The field of a record that holds its text."""
     target_key: str = ""
@@ -60,7 +61,9 @@ class TrainOptions:
     """Microbatches that an update is computed in, one after another, to save memory."""
     phases: tuple = ()
     """((from_step, {"seq_len": ..., "batch_size": ..., "accumulate": ...}), ...): what changes
-    during the run."""
+    during the run. Each seq_len has epochs of its own: text can come again at another length before
+    the corpus is through once. Evaluations and samples have the seq_len of the last phase that
+    train.steps comes to."""
     dtype: str = "auto"
     """Of matrix products: "float32", "bfloat16", or "auto" = bfloat16 on accelerators."""
     z_loss: float = 0.0

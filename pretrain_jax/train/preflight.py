@@ -19,7 +19,7 @@ from etils import epath
 from pretrain_jax.data.unknown import Unknown
 from pretrain_jax.errors import ConfigError, UnwritableWorkdir, UserError
 from pretrain_jax.parallel import chips
-from pretrain_jax.train import begin, look, propose, sizes, workdir
+from pretrain_jax.train import begin, curve, finished, look, propose, sizes, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.columns import axes, gib
 from pretrain_jax.train.compose import Design
@@ -44,6 +44,7 @@ def preflight(config: Any, directory: str, devices: Sequence[Any], simulated: st
         page.line("memory", memory, placed)
         page.line("workdir", room, placed, path)
         fingerprints = page.line("resuming", resuming, placed, path)
+        page.line("schedule", schedule, placed, path)
         feed = page.line("data", data, design, path, fingerprints, stack)
         page.line("tokenizer", tokenizer, feed)
         if feed is not None:
@@ -148,11 +149,26 @@ def resuming(design: Design, path: epath.Path) -> tuple[dict[str, Any], str]:
         step = checkpoints.latest()
         if step is None:
             return {}, "begins at step 0: no checkpoint yet"
+        finished.check(path, step, design.train.steps)
+        begin.check_code(checkpoints, step, design.config, accept=False)
         checkpoints.compare(step, design.abstract_state)
-        left = max(design.train.steps - step, 0)
-        return begin.fingerprints(
-            checkpoints, step
-        ) or {}, f"goes on from step {step}, {left} to go"
+        found = begin.fingerprints(checkpoints, step, design.config) or {}
+        return found, f"goes on from step {step}, {design.train.steps - step} to go"
+
+
+def schedule(design: Design, path: epath.Path) -> tuple[str, str]:
+    """No update of the rest of the run has a learning rate of 0; where it has the last one of the
+    schedule, says so."""
+    done = 0
+    if workdir.read_config(path) is not None:
+        with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
+            done = checkpoints.latest() or 0
+    tail = curve.tail(design.config, done)
+    if tail.wasted:
+        raise ConfigError(tail.said)
+    section = design.config.optimizer
+    plain = f"{section.schedule}, learning rate {section.learning_rate:g}"
+    return plain, f"note: {tail.said}" if tail.updates else plain
 
 
 def data(

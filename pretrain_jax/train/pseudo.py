@@ -45,9 +45,9 @@ def batches(design: Design, feed: Feed) -> Iterator[Batch]:
     """Rows that each mask one token of a held-out example: the first tokens of the first source."""
     if design.objective.probes is None:
         raise ValueError("only encoders are probed")
-    budgets = design.budgets(design.data.seq_len)
+    budgets = design.budgets(design.eval_seq_len)
     padding = {k: a[0] for k, a in pack.blank(1, design.objective.fields, budgets).items()}
-    made = probed(feed, design.data.seq_len, design.objective.probes, budgets)
+    made = probed(feed, design.eval_seq_len, design.objective.probes, budgets)
     rows = list(itertools.islice(made, design.eval.pseudo_tokens))
     size = feed.eval_batch_size
     rows += [padding] * (-len(rows) % size)

@@ -8,11 +8,12 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from pretrain_jax import registry, text
+from pretrain_jax import text
 from pretrain_jax.errors import InputMissing
-from pretrain_jax.train import begin, sections, workdir
+from pretrain_jax.train import begin, inherit, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.compose import Design
+from pretrain_jax.train.sections import completed
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def trained(directory: epath.PathLike) -> Trained:
         begin.check_code(checkpoints, step, design.config, accept=True)
         wanted = {"params": design.abstract_state.params}
         params = checkpoints.restore(step, wanted, partial=True)["params"]
-    return Trained(design, tokenizer(design.config, path), params)
+    return Trained(design, inherit.trained_tokenizer(design.config, path), params)
 
 
 def design_of(directory: epath.PathLike) -> Design:
@@ -48,15 +49,7 @@ def design_of(directory: epath.PathLike) -> Design:
     stored = workdir.read_config(directory)
     if stored is None:
         raise InputMissing(f"--workdir must be one that a run has begun in; {directory} has no run")
-    config = ConfigDict(sections.completed(stored))
+    config = ConfigDict(completed(stored))
     with config.unlocked():
         config.mesh = ConfigDict({"data": 1, "fsdp": 1, "tensor": 1})
     return Design(config, (jax.devices()[0],))
-
-
-def tokenizer(config: Any, path: epath.Path) -> text.Tokenizer:
-    """The run's tokenizer: from `tokenizer.path`, or from where the run trained it."""
-    section = config.tokenizer
-    module = registry.load("text", section.name, "tokenizer.name")
-    read = registry.taken(module.load, section)
-    return module.load(section.path or path / "tokenizer", **read)

@@ -15,6 +15,8 @@ from pretrain_jax.train.checkpoint import Checkpoints
 
 NAME = Option(str, REQUIRED)
 Chosen = Mapping[str, Any]
+TOP = {"seed": Option(int, 0), "init_from": Option(str, ""), "init_tokens": Option(str, "same")}
+"""Keys of no section; inherit.py says what init_tokens is."""
 
 
 def _tokenizer(chosen: Chosen) -> dict[str, Option]:
@@ -57,18 +59,34 @@ SECTIONS: dict[str, Callable[[Chosen], dict[str, Option]]] = {
     "checkpoint": lambda _: registry.options(Checkpoints),
     "eval": lambda _: registry.options(options.EvalOptions),
 }
+NAMES = {**dict.fromkeys(SECTIONS, ()), "optimizer": ("name", "schedule")}
+NAMES |= dict.fromkeys(("tokenizer", "objective", "model"), ("name",))
+"""The keys of each section that choose a builder."""
 
 
-def completed(stored: dict[str, Any]) -> dict[str, Any]:
+def section_options(section: str, chosen: Chosen) -> dict[str, Option]:
+    """The keys of a section, given the names chosen in it."""
+    return SECTIONS[section](chosen)
+
+
+def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
     """A config as it was stored, with the defaults of keys that did not exist then.
 
     A default keeps what was before, or a row of code_version.CHANGES says what it changes: so a
-    key that was added is no other configuration.
+    key that was added is no other configuration. A section that is not there, or without its names,
+    stays as it is.
+
+    >>> completed({"train": {"steps": 10, "batch_size": 8}})["train"]["accumulate"]
+    1
     """
-    found = dict(stored)
-    for section, known in SECTIONS.items():
-        values = stored.get(section, {})
-        defaults = {key: option.default for key, option in known(values).items()}
-        there = {key: value for key, value in defaults.items() if value is not REQUIRED}
-        found[section] = {**there, **values}
+    found: dict[str, Any] = {**defaults(TOP), **stored}
+    for section, names in NAMES.items():
+        values = stored.get(section)
+        if isinstance(values, Mapping) and all(isinstance(values.get(n), str) for n in names):
+            found[section] = {**defaults(section_options(section, values)), **values}
     return found
+
+
+def defaults(known: Mapping[str, Option]) -> dict[str, Any]:
+    """The defaults of those keys that have one."""
+    return {key: option.default for key, option in known.items() if option.default is not REQUIRED}

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +14,12 @@ from pretrain_jax.data.corpus import Corpus, open_corpus
 from pretrain_jax.data.overlap import agree
 from pretrain_jax.errors import WorkdirMismatch
 from pretrain_jax.objectives import Objective
+from pretrain_jax.train import inherit
 from pretrain_jax.train.compose import Design
 from pretrain_jax.train.needs import check_needs
 from pretrain_jax.train.options import DataOptions
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,15 +32,20 @@ class Source:
 
 
 def open_sources(design: Design, stored: Mapping[str, Any] | None) -> tuple[Source, ...]:
-    """The corpora of all members; stored: fingerprints, as `Feed.open` has them."""
+    """The corpora of all members.
+
+    stored: the fingerprints of a checkpoint to go on from, {"sources": [...], "tokenizer": ...};
+    without "sources" the texts may be others. Under "changed" it has what newer code computes in
+    another way, where that was accepted: fingerprints that differ are then accepted too.
+    """
     opened = {(m.source, m.objective.marks) for m in design.members}
     corpora = {key: open_marked(design.data, *key) for key in sorted(opened)}
     agree(corpora.values())
     sources = tuple(
         Source(corpora[m.source, m.objective.marks], m.objective, m.rate) for m in design.members
     )
-    if stored is not None:
-        same_data("corpus", stored["sources"], [s.corpus.fingerprint for s in sources])
+    if stored is not None and "sources" in stored:
+        same_data("corpus", stored, "sources", [s.corpus.fingerprint for s in sources])
     return sources
 
 
@@ -46,13 +55,36 @@ def obtain_tokenizer(
     workdir: epath.Path,
     stored: Mapping[str, Any] | None,
 ) -> text.Tokenizer:
-    """The run's tokenizer, with all that its objectives need; trained, it stays in the workdir."""
+    """The run's tokenizer, with all that its objectives need.
+
+    Before the first checkpoint (stored is None) it is trained, or taken from `init_from`, and put
+    into the workdir. From then on it is the one that lies there, whatever the corpus has become.
+    """
+    config = design.config
+    inherited = stored is None and inherit.takes_tokenizer(config)
+    if inherited:
+        inherit.take_tokenizer(config.init_from, workdir)
+    if inherited or stored is not None:
+        tokenizer = inherit.trained_tokenizer(config, workdir)
+    else:
+        tokenizer = own_tokenizer(design, sources, workdir)
+    if stored is not None:
+        same_data("tokenizer", stored, "tokenizer", tokenizer.fingerprint)
+    longest = max(design.seq_lens)
+    for source, member in zip(sources, design.members, strict=True):
+        of, what = source.objective, f"objective {member.name}"
+        check_needs(tokenizer, of.needs, of.sentinels(longest), what)
+    return tokenizer
+
+
+def own_tokenizer(design: Design, sources: Sequence[Source], workdir: epath.Path) -> text.Tokenizer:
+    """The tokenizer of `tokenizer.path`, or one that is trained on the sources."""
     config = design.config
     options = {k: v for k, v in config.tokenizer.items() if k not in ("name", "path")}
     pairs = zip(design.members, sources, strict=True)
     opened = {(member.source, source.objective.marks): source.corpus for member, source in pairs}
     corpora = [opened[key] for key in sorted(opened)]
-    tokenizer = text.obtain(
+    return text.obtain(
         config.tokenizer.name,
         config.tokenizer.path,
         texts=lambda: round_robin([corpus.texts("train") for corpus in corpora]),
@@ -61,13 +93,6 @@ def obtain_tokenizer(
         directory=workdir / "tokenizer",
         **options,
     )
-    if stored is not None:
-        same_data("tokenizer", stored["tokenizer"], tokenizer.fingerprint)
-    longest = max(design.seq_lens)
-    for source, member in zip(sources, design.members, strict=True):
-        of, what = source.objective, f"objective {member.name}"
-        check_needs(tokenizer, of.needs, of.sentinels(longest), what)
-    return tokenizer
 
 
 def open_marked(data: DataOptions, source: str, marks: str) -> Corpus:
@@ -81,14 +106,18 @@ def open_marked(data: DataOptions, source: str, marks: str) -> Corpus:
     )
 
 
-def same_data(what: str, stored: Any, found: Any) -> None:
-    """Raises WorkdirMismatch when a fingerprint is not the one that the run began with."""
-    if stored != found:
+def same_data(what: str, stored: Mapping[str, Any], key: str, found: Any) -> None:
+    """Raises WorkdirMismatch when a fingerprint is not the one that the run began with, unless
+    newer code, whose changes were accepted, may be why."""
+    if stored[key] == found:
+        return
+    said = f"the {what} of the checkpoint has the fingerprint {stored[key]}, the one here {found}"
+    if not stored.get("changed"):
         raise WorkdirMismatch(
-            f"a run goes on only with the data it began with; the {what} of the checkpoint has the "
-            f"fingerprint {stored}, the one here {found}. Restore it, or start in another "
-            "--workdir (with --config.init_from=WORKDIR to keep the parameters)"
+            f"a run goes on only with the data it began with; {said}. Restore it, or start in "
+            "another --workdir (with --config.init_from=WORKDIR to keep the parameters)"
         )
+    log.warning("%s: accepted, since the code has changed", said)
 
 
 def round_robin(iterables: Iterable[Iterable[str]]) -> Iterator[str]:

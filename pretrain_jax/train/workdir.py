@@ -21,7 +21,20 @@ from pretrain_jax.errors import (
 )
 from pretrain_jax.train import lock
 
-FREE = ("train.steps", "mesh.*", "checkpoint.*", "eval.*", "data.cache_dir", "data.workers")
+FREE = (
+    "train.steps",
+    "optimizer.decay_steps",
+    "mesh.*",
+    "checkpoint.*",
+    "eval.*",
+    "data.cache_dir",
+    "data.workers",
+)
+"""Keys that may change when a run goes on."""
+SPEED = ("model.dropout", "model.unroll", "model.remat", "model.attention_form")
+"""Keys of a model that say how it is trained, not what it is."""
+SCORING = (*FREE, *SPEED, "data.*", "train.*", "optimizer.*", "seed", "init_from", "init_tokens")
+"""Keys that may be others when a model is only evaluated."""
 LOCK = "run.lock"
 CONFIG = "config.json"
 

@@ -274,7 +274,8 @@ def test_options_of_a_member_are_named(job, capsys):
 
 def test_each_length_of_a_phase_is_counted(job, capsys):
     said = page(job, capsys, ("train.phases", '((0, {"seq_len": 8}), (40, {"seq_len": 16}))'))
-    assert "data.seq_len=8: 320 rows" in said and "data.seq_len=16: 160 rows" in said
+    assert "1 to 40, seq_len=8: 320 rows" in said and "41 to 60, seq_len=16: 160 rows" in said
+    assert "data.seq_len=" not in said
 
 
 def test_a_tokenizer_without_the_mask_is_refused(job, capsys, tmp_path):
