@@ -7,7 +7,7 @@ import pytest
 import tokenizers
 from text_samples import CORPUS, NASTY
 
-from pretrain_jax.text import wordpiece
+from pretrain_jax.text import digest, wordpiece
 
 LINES = {
     "thai": "ที่นี่เป็นประเทศไทยและผู้คนพูดภาษาไทยกันทุกวัน",
@@ -99,7 +99,8 @@ def test_a_vocabulary_without_its_splitting_is_split_as_bert_does(tmp_path, lear
     for text in (*LINES.values(), CORPUS, NASTY, LINES["thai"] * 30):
         assert tokenizer.encode(text).tolist() == bert.encode(text).ids
     assert tokenizer.encode(LINES["thai"] * 30).tolist() == [tokenizer.unk]
-    assert tokenizer.fingerprint != own.fingerprint
+    pieces = [tokenizer.spell(i) for i in range(tokenizer.size)]
+    assert tokenizer.fingerprint == digest("wordpiece", pieces, True, 200, 0) != own.fingerprint
 
 
 def test_the_file_alone_is_loaded_as_its_folder_is(tmp_path, learned):
