@@ -31,11 +31,19 @@ def _marked_apart(config: Mapping[str, Any]) -> bool:
     return bool(data.get("target_key") or (data.get("spans_key") and data["split"] != "hash"))
 
 
+def _on_stdlib(config: Mapping[str, Any]) -> bool:
+    """Whether a source is the standard library."""
+    data = config.get("data", {})
+    mixture = data.get("mixture") or [(data.get("source"),)]
+    return any(member[0] == "stdlib" for member in mixture)
+
+
 CHANGES: tuple[Change, ...] = (
     Change(2, "rows hold other examples", lambda config: True),
     Change(
         3, "what is held out follows from a record's text, not its answer or spans", _marked_apart
     ),
+    Change(3, "the source stdlib is without generated tables", _on_stdlib),
 )
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from pretrain_jax import registry
+from pretrain_jax import paths, registry
 from pretrain_jax.errors import ConfigError, InputMissing
 from pretrain_jax.optim import optimizers, schedules
 from pretrain_jax.parallel import mesh
@@ -103,6 +103,7 @@ def origins(
 def load(path: str) -> dict[str, Any]:
     """What the file's get_config([argument]) returns, as plain dicts."""
     file, _, argument = path.partition(":")
+    file = paths.expanded(file, "--config")
     if not os.path.isfile(file):  # False, not an error, for a name that no file can have
         folder = Path(file).parent if os.path.isdir(Path(file).parent) else Path("configs")
         known = [str(p) for p in sorted(folder.glob("*.py"))]

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from pretrain_jax import registry, stored
+from pretrain_jax import paths, registry, stored
 from pretrain_jax.errors import ConfigError, DataError, InputMissing
 
 log = logging.getLogger(__name__)
@@ -119,6 +119,7 @@ def obtain(
     """
     module = registry.load("text", name, "tokenizer.name")
     if path:
+        path = paths.expanded(path, "tokenizer.path")
         if not epath.Path(path).exists():
             raise InputMissing(
                 f"tokenizer.path must name an existing file or folder; received {path!r}; leave "

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from etils import epath
 
-from pretrain_jax import code_version, stored
+from pretrain_jax import code_version, paths, stored
 from pretrain_jax.errors import ConfigError, DataError, UnwritableWorkdir, WorkdirMismatch
 from pretrain_jax.parallel.hosts import A_DAY, Hosts
 from pretrain_jax.train import workdir
@@ -164,6 +164,7 @@ def start(
 def params_of(design: Design, source: str, hosts: Hosts) -> Any:
     """The parameters of another run's last checkpoint."""
     wanted = {"params": design.abstract_state.params}
+    source = paths.expanded(source, "init_from")
     with Checkpoints(epath.Path(source) / "checkpoints", read_only=True) as checkpoints:
         step = last_step(checkpoints, hosts)
         with hosts.together("init_from"):

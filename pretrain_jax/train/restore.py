@@ -8,7 +8,7 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from pretrain_jax import registry, text
+from pretrain_jax import paths, registry, text
 from pretrain_jax.errors import InputMissing
 from pretrain_jax.train import begin, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
@@ -59,4 +59,5 @@ def tokenizer(config: Any, path: epath.Path) -> text.Tokenizer:
     section = config.tokenizer
     module = registry.load("text", section.name, "tokenizer.name")
     options = {key: section[key] for key in registry.options(module.load)}
-    return module.load(section.path or path / "tokenizer", **options)
+    named = section.path and paths.expanded(section.path, "tokenizer.path")
+    return module.load(named or path / "tokenizer", **options)
