@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pretrain_jax import ending, registry
+from pretrain_jax import ending, paths, registry
 from pretrain_jax.errors import ConfigError, Interrupted, UserError
 from pretrain_jax.parallel import exhausted, flags, host_memory, program_cache
 
@@ -79,6 +79,8 @@ def parse(
             overrides.append((name.removeprefix("config."), value))
         else:
             values[name] = value
+    if "workdir" in values:
+        values["workdir"] = paths.expanded(values["workdir"], "--workdir")
     for name, allowed in (choices or {}).items():
         registry.check_name(values[name], allowed, f"--{name}")
     if takes_config and not config:

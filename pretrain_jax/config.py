@@ -24,7 +24,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from pretrain_jax import ranges, registry
+from pretrain_jax import paths, ranges, registry
 from pretrain_jax.errors import ConfigError, InputMissing
 from pretrain_jax.parallel import topology
 from pretrain_jax.registry import REQUIRED, Option
@@ -153,7 +153,7 @@ def origins(
 
 def module_of(path: str) -> Any:
     """The file of `FILE:argument`, executed. Raises ConfigError, InputMissing."""
-    file = path.partition(":")[0]
+    file = paths.expanded(path.partition(":")[0], "--config")
     if not os.path.isfile(file):  # False, not an error, for a name that no file can have
         folder = Path(file).parent if os.path.isdir(Path(file).parent) else Path("configs")
         known = [str(p) for p in sorted(folder.glob("*.py"))]

@@ -15,6 +15,7 @@ import numpy as np
 
 from pretrain_jax import registry
 from pretrain_jax.data import marks, sources
+from pretrain_jax.data.pieces import pieces
 from pretrain_jax.data.sources import Document, Shard, Source
 from pretrain_jax.errors import ConfigError, DataError
 from pretrain_jax.progress import progress
@@ -23,6 +24,7 @@ SPLITS = ("train", "valid")
 POLICIES = ("auto", "hash", "tail", "all")
 HELD_OUT = 20  # by hash, one document in 20 is for validation
 FEW = 100  # "auto" takes the tail of every document when there are fewer documents than this
+NULS = 1000  # a file may have one NUL in so many bytes
 PIECE = 1 << 18  # characters of a document that are in memory and tokenized at once
 log = logging.getLogger(__name__)
 
@@ -209,17 +211,25 @@ def in_threads(function, *items):
 
 def survey(shard: Shard) -> Table:
     """Reads a shard once and checks that all of it is UTF-8."""
-    sizes, own, hashes = [], [], []
+    sizes, own, hashes, nuls = [], [], [], 0
     for document in shard.documents():
         digest, size = hashlib.blake2b(document.own or b"", digest_size=8), 0
         for text in decode(document):
             data = text.encode()
             size += len(data)
+            nuls += data.count(0)
             if document.own is None:
                 digest.update(data)
         sizes.append(size)
         own.append(size if document.own is None else len(document.own))
         hashes.append(int.from_bytes(digest.digest(), "little"))
+    if nuls * NULS > sum(sizes):
+        raise DataError(
+            f"text may have one NUL in {NULS} bytes; {shard.name} has {nuls} in {sum(sizes)}. Is "
+            "it another kind of file, or in another encoding? Convert it, or leave it out"
+        )
+    if nuls:
+        log.warning("%s has %d NUL characters in its text, which are kept", shard.name, nuls)
     return Table(np.array(sizes, np.int64), np.array(own, np.int64), np.array(hashes, np.uint64))
 
 
@@ -271,36 +281,3 @@ def decode(document: Document, start: int = 0, size: int | None = None) -> Itera
         yield text
         if left == 0:
             break
-
-
-def pieces(texts: Iterable[str], limit: int) -> Iterator[str]:
-    """The same text in pieces of at most `limit` characters, cut where tokenizers do not look.
-
-    A cut after a newline between two characters that are not white space leaves the ids of
-    GPT-2's pattern, WordPiece and SentencePiece as they would be without it; so does a cut before
-    a single space between two such characters, which is taken in a line longer than a piece. Only
-    a run of `limit` characters without either is cut anywhere.
-
-    >>> list(pieces(["one two\\nthree", " four"], limit=10))
-    ['one two\\n', 'three four']
-    """
-    held = ""
-    for text in texts:
-        held += text
-        while len(held) > limit:
-            cut = best_cut(held, limit)
-            yield held[:cut]
-            held = held[cut:]
-    if held:
-        yield held
-
-
-def best_cut(text: str, limit: int) -> int:
-    """Where to cut text that is longer than `limit`: 1 .. limit."""
-    for mark, after in (("\n", 1), (" ", 0)):
-        at = text.rfind(mark, 1, limit)
-        while at > 0:
-            if not text[at - 1].isspace() and not text[at + 1].isspace():
-                return at + after
-            at = text.rfind(mark, 1, at)
-    return limit

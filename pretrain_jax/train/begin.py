@@ -260,7 +260,7 @@ def params(design: Design, checkpoints: Checkpoints, step: int, hosts: Hosts) ->
 
 def inherited(design: Design, fresh: Any, hosts: Hosts, tokenizer: Tokenizer) -> Any:
     """The parameters of the last checkpoint of `init_from`, for the tokens of this run."""
-    source = design.config.init_from
+    source = inherit.workdir_of(design.config)
     with Checkpoints(epath.Path(source) / "checkpoints", read_only=True) as checkpoints:
         step = last_step(checkpoints, hosts)
         with hosts.together("init_from"):
