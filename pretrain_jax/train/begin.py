@@ -13,7 +13,7 @@ from etils import epath
 from pretrain_jax import code_version
 from pretrain_jax.errors import ConfigError, DataError, UnwritableWorkdir, WorkdirMismatch
 from pretrain_jax.parallel.hosts import A_DAY, Hosts
-from pretrain_jax.train import workdir
+from pretrain_jax.train import sizes, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.compose import Design, fix_schedule
 from pretrain_jax.train.feed import Feed
@@ -44,6 +44,7 @@ def designed(config: Any, path: epath.Path, hosts: Hosts) -> Design:
         fixed, _ = against_stored(config, path)
         design = Design(fixed, tuple(jax.devices()))
         design.check()
+        sizes.check_room(design)
     hosts.agree("configuration", own_choices_aside(fixed.to_dict()), ConfigError, SAME_COMMAND)
     return design
 
