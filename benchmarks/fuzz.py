@@ -21,6 +21,7 @@ import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 NAMES = (
@@ -97,9 +98,8 @@ def cases(count: int, seed: int) -> Iterator[tuple[str, Overrides]]:
     from pretrain_jax import config
 
     draw = random.Random(seed)
-    files = {
-        str(CONFIGS / f"{name}.py"): config.read(str(CONFIGS / f"{name}.py")) for name in NAMES
-    }
+    paths = [str(CONFIGS / f"{name}.py") for name in NAMES]
+    files: dict[str, Any] = {path: config.read(path) for path in paths}
     known = {
         file: [*config.TOP, *(f"{s}.{key}" for s in config.SECTIONS for key in found[s])]
         for file, found in files.items()

@@ -23,12 +23,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from pretrain_jax import ranges, registry
+from pretrain_jax import ranges, registry, synonyms
 from pretrain_jax.errors import ConfigError, InputMissing
 from pretrain_jax.optim import optimizers, schedules
 from pretrain_jax.parallel import mesh
 from pretrain_jax.registry import REQUIRED, Option
-from pretrain_jax.train import options, readers
+from pretrain_jax.train import options, readers, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,23 @@ def read(path: str, overrides: Sequence[tuple[str, str]] = ()) -> ConfigDict:
     overrides: pairs of a dotted key and its text, ("train.steps", "100"). Raises ConfigError, or
     InputMissing for a file that is not there.
     """
-    config = load(path)
+    return resolved(load(path), overrides)
+
+
+def of_workdir(directory: str, overrides: Sequence[tuple[str, str]] = ()) -> ConfigDict:
+    """The same of the config.json that a run left in its workdir. Raises InputMissing, too."""
+    stored = workdir.read_config(directory)
+    if stored is None:
+        raise InputMissing(
+            f"--workdir must be one that a run has begun in; {directory} has no config.json. "
+            "Name its config with --config=FILE"
+        )
+    return resolved(stored, overrides)
+
+
+def resolved(given: Mapping[str, Any], overrides: Sequence[tuple[str, str]]) -> ConfigDict:
+    """`given` with the overrides and all defaults, checked."""
+    config = {**given}
     for section in SECTIONS:
         if not isinstance(config.get(section, {}), Mapping):
             raise ConfigError(f"config.{section} is a section; received {config[section]!r}")
@@ -60,7 +76,7 @@ def read(path: str, overrides: Sequence[tuple[str, str]] = ()) -> ConfigDict:
     for key, text in overrides:
         section, _, name = key.partition(".")
         if (section, name) in CHOICES:
-            config.setdefault(section, {})[name] = text
+            config[section] = {**config.get(section, {}), name: text}
             renamed.add(section)
     filled = {name: fill_option(name, config.get(name, REQUIRED), TOP[name]) for name in TOP}
     for section in SECTIONS:
@@ -242,10 +258,31 @@ def check_key(key: str) -> None:
 
 
 def unknown_key(key: str, known: typing.Iterable[str]) -> ConfigError:
-    """An error that names the nearest keys, of the same section where the key has one."""
+    """An error that names the nearest keys: by meaning, else by letters in the same section."""
     section, dot, name = key.rpartition(".")
+    meant = synonyms.like(key, every_key())
     near = registry.nearest(name, known)
+    if meant:
+        near = f"; did you mean {' or '.join(f'config.{one}' for one in meant)}?"
     listed = ", ".join(sorted(known))
     return ConfigError(
         f"unknown key config.{key}{near}; known keys{dot and f' of {section}'} are {listed}"
     )
+
+
+def every_key() -> list[str]:
+    """Every key that a config may have, whatever names it chooses."""
+    found = dict.fromkeys(TOP)
+    for section in SECTIONS:
+        for chosen in choices(section):
+            found |= {f"{section}.{name}": None for name in section_options(section, chosen)}
+    return list(found)
+
+
+def choices(section: str) -> list[dict[str, str]]:
+    """All choices of names in a section."""
+    folder = {"tokenizer": "text", "objective": "objectives", "model": "models"}.get(section)
+    if folder is not None:
+        return [{"name": name} for name in registry.names(folder)]
+    pairs = [(n, s) for n in optimizers.OPTIMIZERS for s in schedules.SCHEDULES]
+    return [{"name": n, "schedule": s} for n, s in pairs] if section == "optimizer" else [{}]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-import fuzz
+import fuzz  # pyright: ignore[reportMissingImports]
 
 
 def test_no_override_ends_in_a_traceback_or_runs_what_it_says(capsys):

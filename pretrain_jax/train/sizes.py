@@ -62,14 +62,14 @@ def check_room(design: Design) -> None:
     params = bytes_held(state.params)
     one = params + bytes_held(state.opt_state) + params
     chip = chips.chip(design.device_kind)
-    on_host = chip is None or chip.memory is None
-    devices = sum(d.process_index == jax.process_index() for d in design.devices)
+    memory = chip.memory if chip else None
+    own = sum(d.process_index == jax.process_index() for d in design.devices)
     room.check(
-        one * (devices if on_host else 1),
+        one * own if memory is None else one,
         "parameters, optimizer and gradients",
         "Choose a smaller model (model.layers, model.width), or more devices with "
         "mesh.fsdp=-1 and mesh.data=1; --mode=preflight needs no memory",
-        there=None if on_host else chip.memory,
+        there=memory,
     )
 
 
