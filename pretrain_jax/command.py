@@ -152,7 +152,10 @@ def run(main: Callable[[list[str]], int], usage: str | None) -> int:
 
 def told(error: UserError) -> int:
     """Prints it; returns its exit code."""
-    print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    # At once: several processes may share a terminal (launch/local.sh), and `print` writes the end
+    # of the line on its own.
+    sys.stderr.write(f"{type(error).__name__}: {error}\n")
+    sys.stderr.flush()
     return error.exit_code
 
 

@@ -35,14 +35,14 @@ COMPILE = {**WHERE, "search": "", "full": "", "json": ""}
 TRAIN = {**HOSTS, "accept_changes": ""}
 MODES = {"train": TRAIN, "eval": HOSTS, "preflight": WHERE, "compile": COMPILE}
 """Each mode's own options."""
+SWITCHES = ("search", "full", "json", "accept_changes")
 
 
 def main(argv: list[str]) -> int:
     """Runs one command line; returns the exit code. Kept short: the rest is importable."""
     flags = {"workdir": "", "mode": "train", **TRAIN, **COMPILE}
-    switches = ("search", "full", "json", "accept_changes")
     choices = {"mode": tuple(MODES)}
-    line = command.parse(argv, flags, choices, switches, keys=every_key, needs_config=False)
+    line = command.parse(argv, flags, choices, SWITCHES, keys=every_key, needs_config=False)
     mode = line.flags["mode"]
     check_options(line, mode)
     if line.flags["topology"]:

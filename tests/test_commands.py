@@ -7,7 +7,7 @@ import sys
 import pytest
 import tiny_job
 
-from pretrain_jax import config, generate, main
+from pretrain_jax import command, config, generate, main
 from pretrain_jax.errors import ConfigError, InputMissing
 from pretrain_jax.text import chars
 from pretrain_jax.train import loop
@@ -88,3 +88,16 @@ raise SystemExit(command.run(main, ""))
     shell = f"set -o pipefail; {sys.executable} -c '{program}' | head -n 1"
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=60)
     assert done.stdout.count("\n") == 1 and done.stderr == "" and done.returncode == 0
+
+
+def test_an_error_is_written_at_once(monkeypatch):
+    """Lines of several processes on one terminal then stay lines."""
+    written = []
+
+    class Terminal:
+        write = staticmethod(written.append)
+        flush = staticmethod(lambda: None)
+
+    monkeypatch.setattr(sys, "stderr", Terminal)
+    assert command.told(ConfigError("one line\nand another")) == 64
+    assert written == ["ConfigError: one line\nand another\n"]
