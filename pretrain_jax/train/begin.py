@@ -22,7 +22,7 @@ from pretrain_jax.errors import (
 from pretrain_jax.parallel.hosts import A_DAY, Hosts
 from pretrain_jax.progress import progress
 from pretrain_jax.text import Tokenizer
-from pretrain_jax.train import curve, inherit, leftovers, propose, workdir
+from pretrain_jax.train import curve, inherit, leftovers, propose, sizes, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.compose import Design, fix_schedule
 from pretrain_jax.train.feed import Feed
@@ -60,6 +60,7 @@ def designed(config: Any, path: epath.Path, hosts: Hosts, scoring: bool = False)
         fixed, _ = (to_score if scoring else against_stored)(config, path)
         design = Design(fixed, tuple(jax.devices()))
         propose.check(design)
+        sizes.check_room(design)
     hosts.agree("configuration", own_choices_aside(fixed.to_dict()), ConfigError, SAME_COMMAND)
     return design
 

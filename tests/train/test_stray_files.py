@@ -51,7 +51,7 @@ def read_all(folder):
     design = Design(fixed, (jax.devices()[0],))
     with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
         begin.check_code(checkpoints, 2, fixed, accept=False)
-        feed = Feed.open(design, path, begin.fingerprints(checkpoints, 2))
+        feed = Feed.open(design, path, begin.fingerprints(checkpoints, 2, fixed))
     metrics.Writer(path, 2).close()
     return feed.cache(feed.sources[0], "train").tokens.copy()
 
