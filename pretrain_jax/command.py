@@ -161,10 +161,10 @@ def code_of(main: Callable[[list[str]], int], usage: str | None) -> int:
     except UserError as error:
         return told(error)
     except KeyboardInterrupt as interrupt:
-        # Before or after training, which saves; perhaps while something else was ending the run.
-        # At once: threads that compile end when they like.
-        ending = interrupt.__context__
-        os._exit(told(ending if isinstance(ending, UserError) else Interrupted(AGAIN)))
+        # Of a Python not started with -m (ending.py), before or after training; perhaps while
+        # something else was ending the run.
+        before = interrupt.__context__
+        os._exit(told(before if isinstance(before, UserError) else Interrupted(AGAIN)))
 
 
 def told(error: UserError) -> int:

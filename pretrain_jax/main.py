@@ -18,8 +18,8 @@ need not be here. --accept_changes: go on although newer code changed what the r
 The same command goes on from the last checkpoint after any stop. The workdir is runs/<name of the
 config> unless it is given. Exit codes: 0 done, 64 bad configuration or usage, 65 bad data,
 66 input missing, 69 another process of the run is missing, 71 out of memory, 74 unwritable workdir,
-75 stopped by a signal and saved (start again to go on), 78 the workdir belongs to another
-configuration, 81 non-finite numbers, 82 workdir in use.
+75 stopped by a signal, nothing lost (start again to go on), 78 the workdir belongs to another
+configuration or its checkpoints are gone, 81 non-finite numbers, 82 workdir in use.
 """
 
 import sys

@@ -150,7 +150,6 @@ def test_a_workdir_of_another_config(end, job):
 
 
 def test_a_workdir_in_use(end, job):
-    # POSIX locks do not exclude the process that holds them, so another one must.
     import subprocess
 
     program = (

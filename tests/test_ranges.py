@@ -8,12 +8,13 @@ import pytest
 from pretrain_jax import config, registry
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.ranges import RANGES, Range, check
+from pretrain_jax.train import sections
 
 
 def every_option() -> Iterator[tuple[str, registry.Option]]:
     """Each key of each section with every choice of names, and its option."""
     for section in config.SECTIONS:
-        for chosen in config.choices(section):
+        for chosen in sections.choices(section):
             for name, option in config.section_options(section, chosen).items():
                 yield f"{section}.{name}", option
     yield from config.TOP.items()

@@ -2,13 +2,14 @@
 
 import pytest
 
-from pretrain_jax import command, config, main
+from pretrain_jax import command, main
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.synonyms import SYNONYMS
+from pretrain_jax.train import sections
 
 
 def test_every_synonym_stands_for_a_key_and_is_none():
-    known = config.every_key()
+    known = sections.every_key()
     assert set(SYNONYMS.values()) <= set(known)
     names = {key.rpartition(".")[2] for key in known}
     assert not names & SYNONYMS.keys()
