@@ -134,6 +134,7 @@ RANGES = {
     "eval.pseudo_tokens": FROM_0,
 }
 """By key; the same for every builder that takes the key."""
+FINITE = Range(-sys.float_info.max, sys.float_info.max)
 
 
 def check(key: str, value: Any, named: str = "") -> Any:
@@ -149,7 +150,7 @@ def check(key: str, value: Any, named: str = "") -> Any:
     """
     if not isinstance(value, int | float) or isinstance(value, bool):
         return value
-    allowed = RANGES[key]
+    allowed = RANGES.get(key, FINITE)
     if not allowed.holds(value):
         raise ConfigError(f"{named or key} must be {allowed}; received {shown(value)}")
     return value
