@@ -16,13 +16,13 @@ LEVELS = (
     {"data", "objectives", "models", "optim", "parallel"},
     {"layers", "corruption", "text", "losses"},
     {"batch", "code_version", "cross_entropy", "differences", "ragged", "registry", "child"}
-    | {"ending", "ranges", "seeds", "tokenizer"},
+    | {"ending", "paths", "ranges", "seeds", "stored", "tokenizer"},
     {"errors", "progress"},
 )
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 HOST = {
     *("data", "text", "corruption", "batch", "ragged", "registry", "child", "errors"),
-    *("progress", "tokenizer"),
+    *("paths", "progress", "stored", "tokenizer"),
 }
 DEVICE_LIBRARIES = {"jax", "jaxlib", "flax", "optax", "orbax"}
 REFUSED_LIBRARIES = {"tensorflow", "torch", "pickle", "cloudpickle", "dill", "marshal", "shelve"}

@@ -1,6 +1,7 @@
 """The job as a user runs it: real files, real processes, real signals."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -165,6 +166,86 @@ def test_a_stop_in_a_phase_is_reported_as_that_phases(job, tmp_path, monkeypatch
     found = rates(tmp_path / "run")
     assert list(found) == list(range(1, 9))
     assert found[8] is not None
+
+
+@pytest.mark.parametrize("at", [30, 60])
+def test_a_signal_during_an_evaluation_is_heard_before_its_next_batch(
+    job, straight, tmp_path, monkeypatch, at
+):
+    """The state is saved first; the run that goes on evaluates what was not evaluated."""
+    seen = []
+
+    def batches(self, here=None, batches=loop.Feed.eval_batches):
+        for batch in batches(self, here):
+            if here is not None and step_of(tmp_path / "run") == at:
+                seen.append(batch)
+                signal.raise_signal(signal.SIGTERM)
+            yield batch
+
+    settings = config.read(str(job))
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Feed, "eval_batches", batches)
+        with pytest.raises(Interrupted, match=f"saved at step {at} of 60"):
+            loop.train(settings, str(tmp_path / "run"))
+    assert len(seen) == 1
+    assert f"checkpoints/{at}/commit" in " ".join(map(str, (tmp_path / "run").rglob("commit*")))
+    assert (at, "valid/loss") not in keys(tmp_path / "run")
+    loop.train(settings, str(tmp_path / "run"))
+    assert_same_files(tmp_path / "run", straight)
+
+
+def test_a_kill_between_saving_and_evaluating_loses_no_line(job, straight, tmp_path, monkeypatch):
+    def killed(self):
+        raise KeyError("killed")
+
+    both = [("checkpoint.every", "30")]
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Loop, "evaluate", killed)
+        with pytest.raises(KeyError, match="killed"):
+            loop.train(config.read(str(job), both), str(tmp_path / "run"))
+    loop.train(config.read(str(job), both), str(tmp_path / "run"))
+    assert_same_files(tmp_path / "run", straight)
+
+
+def test_going_on_from_before_the_last_evaluation_writes_each_sample_once(
+    job, straight, tmp_path, monkeypatch
+):
+    """As after kill -9: the checkpoint of 25 is there, lines and sample of step 30 too."""
+    run = tmp_path / "run"
+    loop.train(config.read(str(job), [("train.steps", "25")]), str(run))
+    for name in ("metrics.jsonl", "samples.txt"):
+        (run / name).write_bytes((straight / name).read_bytes())
+    loop.train(config.read(str(job)), str(run))
+    assert_same_files(run, straight)
+
+
+def test_checkpoints_that_are_gone_erase_nothing(job, tmp_path):
+    run, settings = tmp_path / "run", config.read(str(job))
+    loop.train(settings, str(run))
+    shutil.rmtree(run / "checkpoints")
+    before = {name: (run / name).read_bytes() for name in ("metrics.jsonl", "samples.txt")}
+    refused = tiny_job.run(job, run)
+    assert refused.returncode == 78 and "--go_back" in refused.stderr
+    assert all((run / name).read_bytes() == content for name, content in before.items())
+    again = tiny_job.run(job, run, "--go_back", "--config.train.steps=5")
+    assert again.returncode == 0, again.stderr
+    assert max(tiny_job.losses(run)) == 5
+    for name, content in before.items():
+        assert (run / f"{name}.before_1").read_bytes() == content
+
+
+def step_of(workdir):
+    return max(tiny_job.losses(workdir), default=0)
+
+
+def keys(workdir):
+    return {(row["step"], key) for row in tiny_job.lines(workdir) for key in row}
+
+
+def assert_same_files(workdir, straight):
+    """What people read is as if the run had never stopped."""
+    assert tiny_job.lines(workdir) == tiny_job.lines(straight)
+    assert (workdir / "samples.txt").read_text() == (straight / "samples.txt").read_text()
 
 
 def test_waiting_for_a_compiler_or_the_first_rows_is_no_measure_of_speed(

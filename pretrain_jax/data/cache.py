@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pretrain_jax import stored
 from pretrain_jax.data import atomic, marks
 from pretrain_jax.data.corpus import PIECE, Corpus
 from pretrain_jax.data.unknown import SAMPLE, Unknown
@@ -34,6 +35,8 @@ CODE_VERSION = 2
 MARKS_VERSION = 1
 """To be raised with any change that changes the marks of a corpus, or the ids of a marked one."""
 DEFAULT_FOLDER = "~/.cache/pretrain_jax"
+ANEW = "delete the folder: the next run makes it anew"
+NOTED = {"fingerprint": str, "split": str, "text_bytes": int, "dtype": str}
 log = logging.getLogger(__name__)
 
 
@@ -51,19 +54,18 @@ class TokenCache:
     """
 
     def __init__(self, folder: Path):
-        note = json.loads((folder / "note.json").read_text())
+        note = stored.read_json(folder / "note.json", ANEW, NOTED)
         self.folder = folder
         self.fingerprint: str = note["fingerprint"]
         self.split: str = note["split"]
         self.text_bytes: int = note["text_bytes"]
+        if note["dtype"] not in ("uint16", "uint32"):
+            raise DataError(f"{folder}/note.json must name uint16 or uint32; {ANEW}")
         self.unknown = Unknown(*note["unknown"])
-        mapped = np.memmap(folder / "tokens.bin", note["dtype"], mode="r")
-        self.tokens = mapped.view(np.ndarray)  # slices of a memmap are slow to make
+        self.tokens = mapped(folder / "tokens.bin", note["dtype"])
         self.marked: str = note.get("marked", "")
-        self.marks: np.ndarray | None = None
-        if self.marked:
-            self.marks = np.memmap(folder / "marks.bin", np.uint8, mode="r").view(np.ndarray)
-        self.offsets = np.load(folder / "offsets.npy", mmap_mode="r").view(np.ndarray)
+        self.marks = mapped(folder / "marks.bin", "uint8") if self.marked else None
+        self.offsets = stored.read_array(folder / "offsets.npy", np.int64, ANEW)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -74,6 +76,14 @@ class TokenCache:
     def __reduce__(self):
         """A worker process opens the files itself."""
         return TokenCache, (self.folder,)
+
+
+def mapped(path: Path, dtype: str) -> np.ndarray:
+    """The numbers of a file, memory-mapped."""
+    try:
+        return np.memmap(path, dtype, mode="r").view(np.ndarray)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} must hold numbers of {dtype}; {error}; {ANEW}") from error
 
 
 def token_cache(
@@ -129,18 +139,22 @@ def parent_folder(name: str | Path) -> Path:
 
 
 def whole(folder: Path, fingerprint: str) -> bool:
-    """Whether the folder holds the cache of this fingerprint, with files of the noted sizes."""
-    try:
-        note = json.loads((folder / "note.json").read_text())
-        sizes = {name: (folder / name).stat().st_size for name in note["files"]}
-    except OSError:
-        return False
-    except (ValueError, KeyError, TypeError):
-        sizes, note = None, {}
-    if sizes is not None and (sizes, note["fingerprint"]) == (note["files"], fingerprint):
-        return True
-    log.warning("%s is damaged (not of the size it was written with) and is made anew", folder)
-    return False
+    """Whether the folder holds the cache of this fingerprint, with files of the noted sizes.
+
+    Raises DataError where it holds anything else.
+    """
+    note = stored.read_json(folder / "note.json", ANEW, {**NOTED, "files": dict})
+    for name, size in note["files"].items():
+        if (folder / name).stat().st_size != size:
+            raise DataError(f"{folder / name} must have {size} bytes; {ANEW}")
+    cache = TokenCache(folder)
+    offsets, size = cache.offsets, len(cache.tokens)
+    rising = len(offsets) > 1 and (offsets[1:] >= offsets[:-1]).all()
+    if not rising or (offsets[0], offsets[-1]) != (0, size):
+        raise DataError(f"{folder}/offsets.npy must rise from 0 to the {size} tokens; {ANEW}")
+    if cache.marks is not None and len(cache.marks) != size:
+        raise DataError(f"{folder}/marks.bin must have a mark for each of {size} tokens; {ANEW}")
+    return note["fingerprint"] == fingerprint
 
 
 def write(

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from pretrain_jax import stored
 from pretrain_jax.data import atomic
 from pretrain_jax.ragged import Ragged, stretches
 
 CODE_VERSION = 1
+ANEW = "delete the folder: the next run makes it anew"
+FILES = ("row_offsets", "order")
 WINDOW = 256
 SCALE = 1 << 20  # budgets are compared in integers: 1 / SCALE of a row
 
@@ -132,20 +135,24 @@ def planned_rows(
 
 
 def save(folder: Path, rows: Rows) -> None:
-    np.save(folder / "row_offsets.npy", rows.row_offsets)
-    np.save(folder / "order.npy", rows.order)
+    for name, array in zip(FILES, (rows.row_offsets, rows.order), strict=True):
+        np.save(folder / f"{name}.npy", array)
 
 
 def load_rows(folder: Path) -> Rows:
     """The plan in `folder`, memory-mapped."""
-    row_offsets = np.load(folder / "row_offsets.npy", mmap_mode="r").view(np.ndarray)
-    return Rows(row_offsets, np.load(folder / "order.npy", mmap_mode="r").view(np.ndarray), folder)
+    row_offsets, order = (stored.read_array(folder / f"{n}.npy", np.int64, ANEW) for n in FILES)
+    return Rows(row_offsets, order, folder)
 
 
 def whole(folder: Path, examples: int) -> bool:
-    """Whether the folder holds a plan for so many examples; a file that was cut short does not."""
-    try:
-        rows = load_rows(folder)
-    except (OSError, ValueError):
+    """Whether the folder holds a plan for so many examples: each of them once, in rows.
+
+    Raises DataError where a file holds something else.
+    """
+    rows = load_rows(folder)
+    edges, order = rows.row_offsets, rows.order
+    if len(order) != examples or not len(edges) or (edges[0], edges[-1]) != (0, examples):
         return False
-    return len(rows.order) == rows.row_offsets[-1] == examples
+    inside = not examples or (order.min() >= 0 and order.max() < examples)
+    return bool((edges[1:] >= edges[:-1]).all() and inside and np.bincount(order).all())

@@ -19,7 +19,7 @@ from typing import Any
 
 from etils import epath
 
-from pretrain_jax import registry
+from pretrain_jax import registry, stored
 from pretrain_jax.errors import ConfigError, DataError, InputMissing
 from pretrain_jax.progress import progress
 from pretrain_jax.tokenizer import NAMED as NAMED
@@ -110,7 +110,7 @@ def _publish(draft: epath.Path, directory: epath.Path, note: Mapping[str, Any]) 
     if _holds(directory, note):
         return
     try:
-        if directory.exists():
+        if directory.is_dir():  # of a file, which is not ours, the renaming complains
             directory.rmtree()
         draft.rename(directory)
     except OSError:
@@ -132,9 +132,9 @@ def _corpus(texts: Iterable[str]) -> Iterator[str]:
 def _holds(directory: epath.Path, note: Mapping[str, Any]) -> bool:
     """Whether `directory` holds a whole vocabulary trained as `note` says."""
     try:
-        found = json.loads((directory / NOTE).read_text())
+        found = stored.read_json(directory / NOTE, "train it again", {"files": dict})
         return {**found, **note} == found and found["files"] == _digests(directory)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, InputMissing, DataError):
         return False
 
 

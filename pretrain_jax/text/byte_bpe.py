@@ -22,7 +22,7 @@ import tiktoken
 import tokenizers
 from etils import epath
 
-from pretrain_jax import child
+from pretrain_jax import child, stored
 from pretrain_jax.errors import ConfigError, DataError
 from pretrain_jax.text import NAMED, Tokenizer, digest, read, sentinel_ids, table, take, well_formed
 
@@ -235,8 +235,8 @@ SPELLING = {byte: character for character, byte in ALPHABET.items()}
 
 def _read_encoder(content: bytes, file: epath.Path) -> dict[str, int]:
     try:
-        encoder = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        encoder = stored.parse(content)
+    except ValueError as error:
         raise DataError(f"{file} must be a JSON object of spelling → id; {error}") from error
     ids = list(encoder.values()) if isinstance(encoder, dict) else [None]
     if not all(type(i) is int for i in ids) or set(ids) != set(range(len(ids))):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from etils import epath
 
+from pretrain_jax import stored
 from pretrain_jax.errors import DataError
 from pretrain_jax.text import Tokenizer, digest, read, sentinel_ids, table, well_formed
 
@@ -60,8 +61,8 @@ def load(path: epath.PathLike, *, sentinels: int = 0) -> Bytes:
     """Reads the file that `train` wrote, so that a vocabulary of another layout is noticed."""
     content = read(path, FILE)
     try:
-        layout = json.loads(content)
-    except (ValueError, RecursionError):
+        layout = stored.parse(content)
+    except ValueError:
         layout = None
     if layout != LAYOUT:
         raise DataError(

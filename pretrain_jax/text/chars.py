@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from etils import epath
 
+from pretrain_jax import stored
 from pretrain_jax.errors import DataError
 from pretrain_jax.text import Tokenizer, digest, read, sentinel_ids, table
 
@@ -75,11 +76,11 @@ def load(path: epath.PathLike, *, sentinels: int = 0) -> Chars:
     """Reads chars.json, a JSON list of different single characters."""
     content = read(path, FILE)
     try:
-        characters = json.loads(content)
+        characters = stored.parse(content)
         whole = isinstance(characters, list) and all(
             isinstance(character, str) and len(character) == 1 for character in characters
         )
-    except (ValueError, RecursionError):
+    except ValueError:
         characters, whole = [], False
     if not whole or len(set(characters)) != len(characters):
         raise DataError(f"{path} must be a JSON list of different single characters")

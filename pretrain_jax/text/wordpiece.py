@@ -16,7 +16,7 @@ import tokenizers
 from etils import epath
 from tokenizers import normalizers
 
-from pretrain_jax import child
+from pretrain_jax import child, stored
 from pretrain_jax.errors import ConfigError, DataError
 from pretrain_jax.text import (
     Tokenizer,
@@ -148,11 +148,7 @@ def _splits_every_script(path: epath.Path) -> bool:
     file = (path if path.is_dir() else path.parent) / SPLITTING_FILE
     if not file.exists():
         return False
-    try:
-        found = json.loads(file.read_bytes())
-    except (ValueError, RecursionError):
-        found = None
-    if found != _splitting.OPTIONS:
+    if stored.read_json(file, "restore it") != _splitting.OPTIONS:
         raise DataError(
             f"{file} must be as it is written beside a vocabulary that is learned, "
             f"{json.dumps(_splitting.OPTIONS)}; it says otherwise. Restore it, or take it "

@@ -21,6 +21,7 @@ from pretrain_jax.errors import (
 )
 from pretrain_jax.parallel.hosts import A_DAY, Hosts
 from pretrain_jax.progress import progress
+from pretrain_jax.stored import having
 from pretrain_jax.text import Tokenizer
 from pretrain_jax.train import curve, inherit, leftovers, propose, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
@@ -129,7 +130,7 @@ def check_code(checkpoints: Checkpoints, step: int | None, config: Any, accept: 
 
     Where a change concerns the run, logs it (accept), or raises WorkdirMismatch.
     """
-    changed = [] if step is None else changes(checkpoints.read_json(step, "data"), config)
+    changed = [] if step is None else changes(data_state(checkpoints, step), config)
     if not changed:
         return
     listed = "".join(f"\n  {what}" for what in changed)
@@ -213,10 +214,19 @@ def fingerprints(checkpoints: Checkpoints, step: int | None, config: Any) -> dic
     """
     if step is None:
         return None
-    data = checkpoints.read_json(step, "data")
+    data = data_state(checkpoints, step)
     found = {**data["fingerprints"], "changed": changes(data, config)}
     if other_text(completed(checkpoints.read_json(step, "config")), config.to_dict()):
         del found["sources"]
+    return found
+
+
+def data_state(checkpoints: Checkpoints, step: int) -> dict[str, Any]:
+    """The part `data` of a checkpoint. Raises DataError where it has no fingerprints."""
+    found = checkpoints.read_json(step, "data")
+    what, fix = f"the data state of {checkpoints.directory / str(step)}", "move that step away"
+    having({"fingerprints": dict}, found, what, fix)
+    having({"sources": list, "tokenizer": str}, found["fingerprints"], what, fix)
     return found
 
 

@@ -10,9 +10,11 @@ wall clock, and nothing that is read can choose code.
 """
 
 import contextlib
+import functools
 import logging
 import pathlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, Self
 
 import jax
@@ -206,7 +208,10 @@ class Checkpoints:
     def read_json(self, step: int, part: Literal["data", "config"]) -> Json:
         """The data state or the config of a step; tuples come back as lists."""
         self._require(step)
-        return self._read(step, part, ocp.args.JsonRestore())
+        found = self._read(step, part, ocp.args.JsonRestore())
+        if not isinstance(found, dict):
+            raise self._damaged(step, ValueError(f"{part} is a {type(found).__name__}"))
+        return found
 
     def _read(self, step: int, part: str, arguments: ocp.args.CheckpointArgs) -> Any:
         try:
@@ -380,3 +385,11 @@ def _quiet_orbax() -> None:
     logger = absl_logging.get_absl_logger()
     if _only_when_verbose not in logger.filters:
         logger.addFilter(_only_when_verbose)
+        sys.unraisablehook = functools.partial(_but_closed_loops, sys.unraisablehook)
+
+
+def _but_closed_loops(others: Callable[[Any], Any], unraisable: Any) -> None:
+    """After one file fails, Orbax closes its event loop while TensorStore still writes others, each
+    of which then prints a traceback over what the user is to read."""
+    if str(unraisable.exc_value) != "Event loop is closed":
+        others(unraisable)

@@ -18,7 +18,8 @@ from collections.abc import Iterator
 
 from etils import epath
 
-from pretrain_jax.errors import UnwritableWorkdir, WorkdirInUse
+from pretrain_jax import stored
+from pretrain_jax.errors import DataError, UnwritableWorkdir, WorkdirInUse
 
 F_OFD_SETLK = getattr(fcntl, "F_OFD_SETLK", 37)  # from Linux's fcntl.h, the same on all machines
 EXCLUSIVE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
@@ -67,9 +68,9 @@ def _take(lock: int, workdir: epath.Path) -> None:
 
 def _owner(lock: int) -> str:
     try:
-        owner = json.loads(os.pread(lock, 4096, 0))
+        owner = stored.value(os.pread(lock, 4096, 0), dict, "run.lock", "")
         return f"process {owner['pid']} on {owner['host']} since {owner['start']}"
-    except (ValueError, KeyError, TypeError):
+    except (DataError, KeyError):
         return "a process that is just starting"
 
 

@@ -178,7 +178,7 @@ class Loop:
         """The end of a run, or a stop: the last state is always committed, and before all else."""
         self.save()
         done = self.step >= self.train.steps
-        if done and self.evaluated != self.step:
+        if done and self.evaluated != self.step and not self.signals.received:
             self.evaluate()
         self.checkpoints.wait()
         self.writer.saved(self.checkpoints.confirmed)

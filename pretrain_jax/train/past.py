@@ -12,6 +12,7 @@ from typing import Any
 
 from etils import epath
 
+from pretrain_jax import stored
 from pretrain_jax.errors import DataError, WorkdirMismatch
 from pretrain_jax.train import workdir
 
@@ -107,16 +108,9 @@ def _surely_saved(reached: int, every: int) -> int:
 
 
 def _recorded(path: epath.Path) -> int | None:
-    said = workdir.read_json(path / SAVED, "mend or delete it")
-    if said is None:
-        return None
-    step = said.get("step") if isinstance(said, dict) else said
-    if not _is_step(step):
-        raise DataError(
-            f'{path / SAVED} must hold {{"step": n}}, the newest step that was saved; received '
-            f"{step!r}; mend or delete it"
-        )
-    return step
+    file, fix = path / SAVED, "mend or delete it"
+    found = workdir.read_json(file, fix)
+    return None if found is None else stored.having({"step": int}, found, str(file), fix)["step"]
 
 
 def _stored_every(path: epath.Path, every: int) -> int:
@@ -145,8 +139,8 @@ def _parsed(text: str) -> tuple[list[Line], list[str]]:
 def _step_of(text: str) -> float:
     """The step of a line; infinite for what is none."""
     try:
-        step = json.loads(text)["step"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        step: Any = stored.value(text, dict, METRICS, "").get("step")
+    except DataError:
         return math.inf
     return step if _is_step(step) else math.inf
 

@@ -76,11 +76,13 @@ class Picture:
 def remember(curves: Curves, line: dict[str, Any]) -> None:
     """Keeps what the picture needs: the points of the curves, of a yardstick the last alone."""
     for name, value in line.items():
-        if value is not None and name in CURVES:
+        if not isinstance(value, int | float):
+            continue  # null where a number is not finite
+        if name in CURVES:
             curves.setdefault(name, []).append((line["step"], value))
         elif name.startswith(ACCURACIES):
             continue
-        elif value is not None and name.startswith(YARDSTICK):
+        elif name.startswith(YARDSTICK):
             curves[name] = [(line["step"], value)]
 
 

@@ -10,8 +10,15 @@ from typing import Any
 
 from etils import epath
 
+from pretrain_jax import stored
 from pretrain_jax.differences import differing
-from pretrain_jax.errors import DataError, UnwritableWorkdir, UserError, WorkdirMismatch
+from pretrain_jax.errors import (
+    DataError,
+    InputMissing,
+    UnwritableWorkdir,
+    UserError,
+    WorkdirMismatch,
+)
 from pretrain_jax.train import lock
 
 FREE = (
@@ -82,8 +89,8 @@ def owner(workdir: epath.PathLike) -> dict[str, Any]:
     if "://" in os.fspath(workdir):
         return {}
     try:
-        return json.loads((epath.Path(workdir) / LOCK).read_text())
-    except (OSError, ValueError):
+        return stored.read_json(epath.Path(workdir) / LOCK, "")
+    except (InputMissing, DataError):
         return {"claimed": False}
 
 
@@ -140,10 +147,7 @@ def read_config(workdir: epath.PathLike) -> dict[str, Any] | None:
 def read_json(path: epath.Path, fix: str) -> Any:
     """What a JSON file of a run holds; None where it is not there. Raises DataError with `fix`."""
     content = read(path)
-    try:
-        return None if content is None else json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} must be the JSON that a run wrote; {error}; {fix}") from error
+    return None if content is None else stored.value(content, dict, str(path), fix)
 
 
 def read(path: epath.Path) -> bytes | None:

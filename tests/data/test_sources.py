@@ -73,7 +73,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
         (b'["a"]', "it is a list"),
         (b'{"txt": "a", "id": 1}', "its fields are 'txt', 'id'"),
         (b'{"text": 5}', 'its "text" is a int'),
-        (b'{"text": "\xff"}', "byte 10 of the line is not valid UTF-8"),
+        (b'{"text": "\xff"}', "byte 10 is not valid UTF-8"),
         (b'{"text": "\\ud800"}', "half a surrogate pair"),
     ],
 )

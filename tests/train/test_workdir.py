@@ -1,5 +1,6 @@
 """One process writes to a workdir, and it belongs to one configuration."""
 
+import errno
 import json
 import os
 import signal
@@ -7,9 +8,17 @@ import subprocess
 import sys
 
 import pytest
+from etils import epath
 
 from pretrain_jax.errors import DataError, UnwritableWorkdir, WorkdirInUse, WorkdirMismatch
-from pretrain_jax.train.workdir import claim, compare_configs, read_config, write_config
+from pretrain_jax.train import lock, past
+from pretrain_jax.train.workdir import (
+    claim,
+    compare_configs,
+    owner,
+    read_config,
+    write_config,
+)
 
 HOLD = """
 import os, sys, time
@@ -18,6 +27,7 @@ with claim(sys.argv[1]):
     if sys.argv[2] == "fork" and os.fork() == 0:
         print(os.getpid(), flush=True)
         os.close(1)
+        os.close(2)
         time.sleep(60)
     if sys.argv[2] == "alone":
         print("held", flush=True)
@@ -27,7 +37,10 @@ with claim(sys.argv[1]):
 
 def holder(workdir, how="alone"):
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, workdir, how], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, workdir, how],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     return process, process.stdout.readline().strip()
@@ -45,6 +58,40 @@ def test_a_live_process_is_named_and_a_killed_one_is_taken_over(tmp_path):
         process.communicate()
     with claim(tmp_path):
         assert json.loads((tmp_path / "run.lock").read_bytes())["pid"] == os.getpid()
+
+
+def test_reading_who_holds_the_workdir_does_not_let_go_of_it(tmp_path):
+    """Closing any descriptor of a file drops the POSIX locks of the process."""
+    with claim(tmp_path):
+        assert owner(tmp_path)["pid"] == os.getpid()
+        (tmp_path / "run.lock").read_text()
+        process, said = holder(tmp_path)
+        process.kill()
+        _, errors = process.communicate()
+        assert said == "" and "WorkdirInUse" in errors
+    assert not lock._held
+
+
+def test_an_older_version_that_holds_a_posix_lock_is_respected(tmp_path):
+    program = (
+        "import fcntl, sys, time\nlock = open(sys.argv[1], 'w')\n"
+        "fcntl.lockf(lock, fcntl.LOCK_EX)\nprint('held', flush=True)\ntime.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", program, tmp_path / "run.lock"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as older:
+        assert older.stdout is not None and older.stdout.readline() == "held\n"
+        with pytest.raises(WorkdirInUse), claim(tmp_path):
+            pass
+        older.kill()
+
+
+def test_a_file_system_without_locks_is_refused(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(lock.fcntl, "fcntl", no_locks)
+    with pytest.raises(UnwritableWorkdir, match="file system with locks"), claim(tmp_path):
+        pass
 
 
 def test_an_orphan_of_a_killed_process_does_not_hold_the_workdir(tmp_path):
@@ -179,6 +226,13 @@ def test_the_config_is_written_sorted_and_whole_or_not_at_all(tmp_path):
         write_config(tmp_path, {"a": 1, "b": object()})
     assert (tmp_path / "config.json").read_text() == text
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "saved.json"])
+def test_what_is_no_regular_file_is_never_read(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UnwritableWorkdir, match=name):
+        past.check(epath.Path(tmp_path), 0, every=10, go_back=False)
 
 
 def test_a_torn_config_is_named(tmp_path):

@@ -9,13 +9,13 @@ import difflib
 import glob
 import gzip
 import hashlib
-import json
 import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from pretrain_jax import stored
 from pretrain_jax.data import marks
 from pretrain_jax.data.sources import (
     Document,
@@ -86,17 +86,15 @@ class Lines(Shard):
     def document(self, line: bytes, name: str) -> Document:
         keys = self.keys
         try:
-            record = json.loads(line.decode())
+            record = stored.parse(line)
             wrong = self.complaint(record)
             if wrong is None:
                 spans, target = record.get(keys.spans, []), record.get(keys.target, "")
                 return keys.document(name, record[keys.text], spans, target)
-        except UnicodeDecodeError as error:
-            wrong = f"byte {error.start} of the line is not valid UTF-8"
         except UnicodeEncodeError:
             wrong = "the text holds half a surrogate pair, which UTF-8 cannot write"
         except ValueError as error:
-            wrong = f"it is not JSON: {error}"
+            wrong = str(error)
         fields = f'a string "{keys.text}"'
         fields += f' and a string "{keys.target}"' if keys.target else ""
         fields += f' and a list "{keys.spans}" of [start, end]' if keys.spans else ""

@@ -1,0 +1,83 @@
+"""Every file that a run reads back, with stray content: made anew, or refused by name."""
+
+import shutil
+
+import jax
+import pytest
+import tiny_job
+from etils import epath
+from test_stored import STRAY
+
+from pretrain_jax import config
+from pretrain_jax.errors import UserError
+from pretrain_jax.train import begin, loop, metrics, workdir
+from pretrain_jax.train.checkpoint import Checkpoints
+from pretrain_jax.train.compose import Design
+from pretrain_jax.train.feed import Feed
+
+MORE = {
+    "stray types": b'{"step": [], "fingerprint": 1, "split": {}, "fingerprints": 7, "files": 0}',
+    "a flipped byte": None,
+}
+KINDS = {**{kind: STRAY[kind] for kind in ("nested", "number", "latin-1")}, **MORE}
+ANEW = ("tokens.bin", "offsets.npy", "note.json", "row_offsets.npy", "order.npy", "digests.json")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    job = tiny_job.write(folder)
+    loop.train(config.read(str(job), [("train.steps", "2")]), str(folder / "run"))
+    return folder
+
+
+def files(folder):
+    """Every small file of the workdir and of the cache but those of libraries."""
+    names = [p.relative_to(folder) for p in sorted(folder.rglob("*")) if p.is_file()]
+    ours = [n for n in names if n.parts[0] == "cache" and n.suffix != ".lock"]
+    ours += [n for n in names if n.parts[:2] in (("run", "config.json"), ("run", "metrics.jsonl"))]
+    ours += [n for n in names if n.parts[:2] in (("run", "run.lock"), ("run", "tokenizer"))]
+    ours += [n for n in names if n.parts[-2:] in (("data", "metadata"), ("config", "metadata"))]
+    assert len(ours) >= 12
+    return ours
+
+
+def read_all(folder):
+    """What a run that goes on reads, in its order; the tokens of the training half."""
+    settings = config.read(str(folder / "tiny.py"), [("train.steps", "2")])
+    path = epath.Path(folder / "run")
+    workdir.owner(path)
+    fixed, _ = begin.against_stored(settings, path)
+    design = Design(fixed, (jax.devices()[0],))
+    with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
+        begin.check_code(checkpoints, 2, fixed, accept=False)
+        feed = Feed.open(design, path, begin.fingerprints(checkpoints, 2, fixed))
+    metrics.Writer(path, 2).close()
+    return feed.cache(feed.sources[0], "train").tokens.copy()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stray_content_is_made_anew_or_refused_by_name(trained, tmp_path, caplog, kind):
+    cache = trained / "cache"
+    kept = tmp_path / "kept"
+    shutil.copytree(trained, kept)
+    right = read_all(trained)
+    for name in files(kept):
+        path, caplog_before = trained / name, len(caplog.text)
+        content = KINDS[kind]
+        if content is None:
+            data = bytearray((kept / name).read_bytes())
+            data[len(data) // 2] ^= 1
+            content = bytes(data)
+        path.write_bytes(content)
+        try:
+            assert (read_all(trained) == right).all()
+            if name.name in ANEW and name.parts[0] == "cache":
+                assert "damaged" in caplog.text[caplog_before:]
+        except UserError as error:
+            assert name.parts[0] != "cache", error
+            assert error.exit_code in (65, 78), (name, error)
+        shutil.rmtree(trained / "run")
+        shutil.copytree(kept / "run", trained / "run")
+    shutil.rmtree(cache)
+    shutil.copytree(kept / "cache", cache)
