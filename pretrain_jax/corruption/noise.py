@@ -140,13 +140,16 @@ def _geometric(p: float, longest: int) -> np.ndarray:
 
 
 def random_spans(
-    texts: Parts, counts: np.ndarray, spans: np.ndarray, uniform: Uniform
+    texts: Parts, counts: np.ndarray, spans: np.ndarray, uniform: Uniform, anywhere: bool = False
 ) -> np.ndarray:
     """T5's spans: `counts` [E] tokens in `spans` [E] groups, none touching, text in front of each.
 
     The noise is cut into `spans` parts of at least one token, so is the rest, every way to cut
     being equally likely; the parts alternate, the rest's first. The last token is thus noise. One
     span may also be a whole text.
+
+    anywhere: the rest has one part more, which ends the text; it and the first may have no token.
+    One span of 2 among 7 tokens begins at 0, 1, .. 5, all equally likely, where T5's begins at 5.
 
     Raises ValueError unless a span has a token of noise, and of text where it is not all.
 
@@ -166,11 +169,16 @@ def random_spans(
             "gives numbers that fit"
         )
     pieces = Parts(np.maximum(spans, 1))  # a text without noise is one piece, and noise of size 0
-    sizes = np.empty(2 * pieces.total, np.int64)
-    sizes[0::2] = _cut(rest, pieces, uniform)
-    sizes[1::2] = _cut(counts, pieces, uniform)
-    groups = np.zeros(2 * pieces.total, np.int32)
-    groups[1::2] = pieces.place + 1
+    between = Parts(pieces.sizes + anywhere)
+    kept = _cut(rest + 2 * anywhere, between, uniform)
+    if anywhere:
+        kept[between.starts] -= 1
+        kept[between.starts + between.sizes - 1] -= 1
+    runs = Parts(pieces.sizes + between.sizes)
+    noisy = runs.place % 2 == 1
+    sizes, groups = np.empty(runs.total, np.int64), np.zeros(runs.total, np.int32)
+    sizes[~noisy], sizes[noisy] = kept, _cut(counts, pieces, uniform)
+    groups[noisy] = pieces.place + 1
     return groups.repeat(sizes)
 
 

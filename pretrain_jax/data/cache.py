@@ -120,10 +120,9 @@ def token_cache(
     atomic.ensure(folder, partial(whole, fingerprint=fingerprint), build)
     cache = TokenCache(folder)
     said = (corpus.name, half, cache.split, len(cache), len(cache.tokens))
-    log.info("%s: %s half (split by %s) of %d documents, %d tokens", *said)
-    if tokenizer.unk is not None:
-        level = logging.WARNING if cache.unknown.much else logging.INFO
-        log.log(level, "%s: %s half: %s", corpus.name, half, cache.unknown)
+    lost = "" if tokenizer.unk is None else f"; {cache.unknown}"
+    level = logging.WARNING if cache.unknown.much else logging.INFO
+    log.log(level, "%s: %s half (split by %s) of %d documents, %d tokens%s", *said, lost)
     return cache
 
 

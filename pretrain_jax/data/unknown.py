@@ -6,6 +6,11 @@ SAMPLE = 1_000_000
 """Bytes behind unknown tokens are counted in so many characters from the beginning."""
 MUCH = 0.01
 """The share from which on it is a fault."""
+MEND = (
+    "what they stand for is lost. Learn the vocabulary on this text (leave tokenizer.path empty) "
+    "with a larger model.vocab_size, or set tokenizer.name to byte_bpe or to sentencepiece, which "
+    "lose nothing when they are learned here"
+)
 
 
 @dataclass(frozen=True)
@@ -41,15 +46,11 @@ class Unknown:
         return max(self.shares) > MUCH
 
     def __str__(self) -> str:
+        if not self.tokens_unknown:
+            return "no token is unknown"
         tokens, of_bytes = self.shares
         said = (
             f"{tokens:.2%} of the tokens are unknown ({of_bytes:.2%} of the bytes of the first "
             f"{SAMPLE // 1_000_000}M characters)"
         ).replace("%", " %")
         return said + (f"; {MEND}" if self.much else "")
-
-
-MEND = (
-    "what they stand for is lost. Raise model.vocab_size, or set tokenizer.name to byte_bpe or to "
-    "sentencepiece without tokenizer.path, which lose nothing"
-)

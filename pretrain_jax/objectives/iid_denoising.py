@@ -146,10 +146,11 @@ def masked(texts, drawn, vocab, uniform, replaced, random):
 def spans(texts, drawn, vocab, uniform, replaced, random):
     """The text with a sentinel for each run of noise, and with one for each run of the rest."""
     del uniform, replaced, random  # of "all" alone
-    return tuple(
+    inputs, targets = (
         render.with_sentinels(texts, noise.given(texts.parts, hidden), vocab.sentinels)[0]
         for hidden in (drawn > 0, drawn == 0)
     )
+    return inputs, targets
 
 
 def alone(texts, drawn, vocab, uniform, replaced, random):

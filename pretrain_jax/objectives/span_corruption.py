@@ -12,6 +12,10 @@ A row of 512 inputs holds a text of 568 tokens and gives 114 targets, ends inclu
 round(0.15 n) are noise, in round(noise / 3) spans, at least one each, so every length is known
 before anything is drawn. A text starts with a token that is kept and ends with noise, as T5's do;
 a text of one token is all noise (T5 leaves it whole, and its targets empty).
+
+So a short text always has the same noise: of 20 tokens the last 3, of 29 the last 4, and from 30
+tokens on there are two spans. place="random" lets a text begin with noise and end without it: the
+one span of 20 tokens begins at any of the places 0 to 17.
 """
 
 from functools import partial
@@ -21,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pretrain_jax import losses
+from pretrain_jax import losses, registry
 from pretrain_jax.batch import is_text
 from pretrain_jax.corruption import Uniform, noise, render
 from pretrain_jax.corruption.forms import Form, check_mode, check_rate, form, mode_tokens
@@ -29,14 +33,24 @@ from pretrain_jax.errors import ConfigError
 from pretrain_jax.objectives import Objective
 from pretrain_jax.ragged import Fields, Ragged, around
 
+PLACES = ("t5", "random")
+SHORT = 0.2
+"""Share of examples with one span above which a run says so."""
+
 
 def build(
-    *, rate: float = 0.15, mean_span: float = 3.0, inputs: str = "memory", mode: int = 0
+    *,
+    rate: float = 0.15,
+    mean_span: float = 3.0,
+    place: str = "t5",
+    inputs: str = "memory",
+    mode: int = 0,
 ) -> Objective:
     """The objective of T5.
 
     rate         share of the text that is noise
     mean_span    tokens of an average span
+    place        "t5", text in front of every span and none behind the last, or "random", anywhere
     inputs       "memory" (encoder-decoder), "prefix" or "stream" (corruption/forms.py)
     mode         number of a mode token in front of the inputs, 0 for none. UL2's mixture has
                  (rate, mean_span) = (0.15, 3), (0.15, 8), (0.5, 3), (0.5, 8), (0.15, 64) and
@@ -45,6 +59,7 @@ def build(
     """
     check_rate(rate)
     check_mode(mode)
+    registry.check_name(place, PLACES, "objective.place")
     if mean_span < 1:
         raise ConfigError(
             f"objective.mean_span must be at least 1 token; received {mean_span}; T5's is 3"
@@ -64,11 +79,14 @@ def build(
 
     return Objective(
         **chunks,
-        corrupt=partial(corrupt, shape=shape, rate=rate, mean_span=mean_span, mode=mode),
+        corrupt=partial(
+            corrupt, shape=shape, rate=rate, mean_span=mean_span, place=place, mode=mode
+        ),
         needs=(*shape.needs, "eos"),
         sentinels=sentinels,
         yardsticks=("uniform", "unigram"),
         metrics=span_metrics,
+        caution=partial(caution, rate=rate, mean_span=mean_span, place=place),
     )
 
 
@@ -89,13 +107,30 @@ def corrupt(
     shape: Form,
     rate: float,
     mean_span: float,
+    place: str,
     mode: int,
 ) -> Fields:
     """The fields of {"tokens": int32 texts}."""
     texts = examples["tokens"]
     counts, spans = noise_of(texts.parts.sizes, rate, mean_span)
-    drawn = noise.random_spans(texts.parts, counts, spans, uniform)
+    anywhere = place == "random"
+    drawn = noise.random_spans(texts.parts, counts, spans, uniform, anywhere)
     return denoised(texts, drawn, vocab, shape, mode)
+
+
+def caution(examples: Any, vocab: Any, *, rate: float, mean_span: float, place: str) -> str:
+    """Says how many examples have one span, which is always their end; see Objective. Nothing where
+    the longest example has no more either: the options then ask for one span."""
+    del vocab
+    _, most = noise_of(examples.options["raw_length"], rate, mean_span)
+    _, spans = noise_of(examples.length, rate, mean_span)
+    share = np.mean(spans == 1)
+    if place != "t5" or most == 1 or share <= SHORT:
+        return ""
+    return (
+        f"{share:.0%} of the examples are so short that they have one span of noise, and in T5's "
+        "arithmetic that is always their end. objective.place=random puts it anywhere"
+    )
 
 
 def denoised(texts: Ragged, drawn: np.ndarray, vocab: Any, shape: Form, mode: int = 0) -> Fields:

@@ -28,6 +28,9 @@ TRAIN_CHARACTERS = 10_000_000
 """Training reads this much of the corpus: it runs on one thread, so that it always repeats."""
 LONGEST_LINE = 4000
 """Characters; longer lines are cut for training (the library would leave them out)."""
+RUN_CHARACTERS = 250_000
+"""Training reads this much of runs of LONGEST_LINE ASCII characters without a space (DNA, base64):
+a unigram model's time grows faster than their length, and no language has such words."""
 
 ModelProto = sentencepiece_model_pb2.ModelProto  # pyright: ignore[reportAttributeAccessIssue]
 Piece = ModelProto.SentencePiece
@@ -204,10 +207,16 @@ def learn(lines: list[str], options: dict[str, Any]) -> str:
 
 def _lines(texts: Iterable[str]) -> Iterator[str]:
     """Lines of the texts without the characters that would make the library skip a line."""
+    left = RUN_CHARACTERS
     for text in texts:
         for line in text.replace("\0", "").split("\n"):
             for begin in range(0, len(line), LONGEST_LINE):
-                yield line[begin : begin + LONGEST_LINE]
+                part = line[begin : begin + LONGEST_LINE]
+                if len(part) == LONGEST_LINE and part.isascii() and len(part.split()) == 1:
+                    left -= len(part)
+                    if left < 0:
+                        continue
+                yield part
 
 
 def _size(piece: Any) -> int:

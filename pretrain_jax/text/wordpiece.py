@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import tokenizers
 from etils import epath
-from tokenizers import normalizers
 
 from pretrain_jax import child, stored
 from pretrain_jax.errors import ConfigError, DataError
@@ -217,12 +216,12 @@ def learn(
 
     A word ends at an unknown character: nothing is learned across it.
     """
-    tokenizer = _splitting.every_script(lower_case)
-    if unknown:
-        any_of = "".join(f"\\x{{{ord(character):x}}}" for character in unknown)
-        tokenizer.normalizer = normalizers.Sequence(
-            [tokenizer.normalizer, normalizers.Replace(tokenizers.Regex(f"[{any_of}]"), " ")]
-        )
+    splitter = _splitting.every_script(lower_case)
+    spaces = str.maketrans(dict.fromkeys(unknown, " "))
+    # The library's own replacing takes only so many characters.
+    normalized = (splitter.normalizer.normalize_str(text).translate(spaces) for text in texts)
+    tokenizer = tokenizers.Tokenizer(splitter.model)
+    tokenizer.pre_tokenizer = splitter.pre_tokenizer
     trainer = tokenizers.trainers.WordPieceTrainer(
         vocab_size=size,
         special_tokens=first,
@@ -230,7 +229,7 @@ def learn(
         limit_alphabet=len(alphabet),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator(normalized, trainer)
     ids = tokenizer.get_vocab()
     return sorted(ids, key=ids.__getitem__)
 

@@ -8,7 +8,7 @@ from etils import epath
 
 log = logging.getLogger(__name__)
 
-OF_A_PROCESS = re.compile(r"\.tokenizer\.(\d+)\.[0-9a-f]+|\.probe-.*-(\d+)")
+OF_A_PROCESS = re.compile(r"\.tokenizer\.(\d+)(?:\.[0-9a-f]+)?|\.probe-.*-(\d+)")
 """Names of text.DRAFT and workdir.probe, with the process that they belong to."""
 HALF_WRITTEN = ("config.json.tmp", "loss.png.tmp", "metrics.jsonl.tmp")
 

@@ -13,6 +13,7 @@ import numpy as np
 from pretrain_jax.batch import FIELDS, Kind
 from pretrain_jax.data.pipeline import Batch, Stream
 from pretrain_jax.text import Tokenizer
+from pretrain_jax.train import padding
 from pretrain_jax.train.compose import Design
 from pretrain_jax.train.feed import Feed
 
@@ -78,28 +79,50 @@ def about_tokenizer(design: Design, tokenizer: Tokenizer) -> Iterator[str]:
 def about_members(design: Design, stream: Stream, seq_len: int) -> Iterator[str]:
     """What each member of the mixture gives at a sequence length."""
     phases = [phase for phase in design.phases if phase.seq_len == seq_len]
-    rows = sum((phase.last - phase.first) * phase.batch_size for phase in phases)
+    rows = rows_at(design, seq_len)
     steps = ", ".join(f"{phase.first + 1} to {phase.last}" for phase in phases)
     key = "data.seq_len" if len(design.phases) == 1 else f"updates {steps}, seq_len"
     yield f"data at {key}={seq_len}: {rows} rows in this run"
     yield "    share of rows   examples   rows an epoch   epochs in this run"
     total = sum(member.rate for member in stream.members)
-    for member, what in zip(stream.members, design.members, strict=True):
-        share = member.rate / total
+    passes = epochs(design, stream, seq_len)
+    for member, what, times in zip(stream.members, design.members, passes, strict=True):
         yield (
-            f"{share:17.1%}{len(member.examples):11}{len(member.rows):16}"
-            f"{rows * share / len(member.rows):21.2f}   {what}"
+            f"{member.rate / total:17.1%}{len(member.examples):11}{len(member.rows):16}"
+            f"{times:21.2f}   {what}"
         )
+
+
+def rows_at(design: Design, seq_len: int) -> int:
+    """Rows of this run that have so many tokens."""
+    return sum(
+        (phase.last - phase.first) * phase.batch_size
+        for phase in design.phases
+        if phase.seq_len == seq_len
+    )
+
+
+def epochs(design: Design, stream: Stream, seq_len: int) -> list[float]:
+    """How often this run passes over the rows of each member at a sequence length."""
+    total = sum(member.rate for member in stream.members)
+    rows = rows_at(design, seq_len) / total
+    return [rows * member.rate / len(member.rows) for member in stream.members]
 
 
 def about_slots(design: Design, stream: Stream, seq_len: int) -> Iterator[str]:
     """How much of a row is padding, and how much of it is predicted."""
     batch = stream.batch(range(ROWS_COUNTED), design.config.seed)
     yield f"    {'axis':<16}{'slots a row':>12}{'padding':>10}   in {ROWS_COUNTED} rows"
-    for axis, size in stream.budgets.items():
-        if USED[axis] in batch and batch[USED[axis]].shape[1] == size:
-            empty = np.mean(batch[USED[axis]] == 0)
-            yield f"    {axis + ' ' + AXES[axis]:<16}{size:>12}{empty:>10.2%}"
+    used = {
+        axis: np.count_nonzero(batch[USED[axis]], 1)
+        for axis, size in stream.budgets.items()
+        if USED[axis] in batch and batch[USED[axis]].shape[1] == size
+    }
+    for axis, filled in used.items():
+        size = stream.budgets[axis]
+        empty = 1 - np.mean(filled) / size
+        yield f"    {axis + ' ' + AXES[axis]:<16}{size:>12}{empty:>10.2%}"
+    yield from (f"    {line}" for line in padding.advice(design, stream, used))
     real = sum(np.count_nonzero(batch[USED[axis]]) for axis in ("L", "M") if USED[axis] in batch)
     rows = next(phase.batch_size for phase in design.phases if phase.seq_len == seq_len)
     slots = design.tokens_per_row(seq_len)

@@ -155,8 +155,8 @@ class Throughput:
         self._since = clock()
 
     def count(self, tokens: int, flops: float = 0.0) -> None:
-        """Counts the tokens of a step, and its FLOPs where they matter; not those of a step
-        whose own time was put aside."""
+        """Counts the tokens of a step, and its FLOPs where they are of interest; not those of a
+        step whose own time was put aside."""
         self._tokens += tokens
         self._flops += flops
 

@@ -17,7 +17,7 @@ import jax
 from etils import epath
 
 from pretrain_jax.data.unknown import Unknown
-from pretrain_jax.errors import ConfigError, UnwritableWorkdir, UserError
+from pretrain_jax.errors import ConfigError, DataError, UnwritableWorkdir, UserError
 from pretrain_jax.parallel import chips
 from pretrain_jax.train import begin, curve, finished, look, propose, sizes, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
@@ -26,6 +26,12 @@ from pretrain_jax.train.compose import Design
 from pretrain_jax.train.feed import Feed
 
 WIDTH = 100
+FEW_EPOCHS = 16
+"""Passes over a text from which repeating it brings little (Muennighoff et al. 2023, arXiv
+2305.16264: up to 4 are nearly as good as new text; by 16 what a pass is worth has mostly decayed,
+at 40 all of it)."""
+MOST_EPOCHS = 300
+"""Passes that no recipe makes: far beyond those 40, and GPT-1's 100."""
 
 
 def preflight(config: Any, directory: str, devices: Sequence[Any], simulated: str = "") -> int:
@@ -46,6 +52,7 @@ def preflight(config: Any, directory: str, devices: Sequence[Any], simulated: st
         fingerprints = page.line("resuming", resuming, placed, path)
         page.line("schedule", schedule, placed, path)
         feed = page.line("data", data, design, path, fingerprints, stack)
+        page.line("epochs", epochs, feed)
         page.line("tokenizer", tokenizer, feed)
         if feed is not None:
             for said in feed.cautions:
@@ -184,6 +191,27 @@ def data(
         for source in feed.sources
     ]
     return feed, "; ".join(dict.fromkeys(halves))
+
+
+def epochs(feed: Feed) -> tuple[Feed, str]:
+    """The data is enough for the run: no member is passed over hundreds of times."""
+    design = feed.design
+    passes = [0.0] * len(feed.sources)
+    for seq_len in {phase.seq_len for phase in design.phases}:
+        more = look.epochs(design, feed.stream("train", seq_len), seq_len)
+        passes = [sum(pair) for pair in zip(passes, more, strict=True)]
+    most, member = max(zip(passes, design.members, strict=True), key=lambda pair: pair[0])
+    said = f"{most:,.1f} passes over {member.source}"
+    if most > MOST_EPOCHS:
+        stand_in = (
+            " (which stands in until you name your text)" if member.source == "stdlib" else ""
+        )
+        raise DataError(
+            f"a run passes over its text at most {MOST_EPOCHS} times: more teach it nothing; this "
+            f"one makes {said}{stand_in}. Name more text in data.source, or lower train.steps"
+        )
+    little = f"; more than {FEW_EPOCHS} bring little" if most > FEW_EPOCHS else ""
+    return feed, said + little
 
 
 def tokenizer(feed: Feed) -> tuple[Feed, str]:

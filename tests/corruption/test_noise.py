@@ -8,7 +8,7 @@ import pytest
 from sequences import groups_of, one
 
 from pretrain_jax.corruption import noise, plain
-from pretrain_jax.ragged import Parts
+from pretrain_jax.ragged import Parts, Ragged
 
 
 def random_tokens(starts, count, rng):
@@ -25,8 +25,9 @@ def geometric_spans(starts, count, rng):
     return noise.geometric_spans(one(starts), np.array([count]), plain(rng), starts=starts)
 
 
-def random_spans(n, count, spans, rng):
-    return noise.random_spans(Parts([n]), np.array([count]), np.array([spans]), plain(rng))
+def random_spans(n, count, spans, rng, **options):
+    numbers = np.array([count]), np.array([spans])
+    return noise.random_spans(Parts([n]), *numbers, plain(rng), **options)
 
 
 def third_as_many_spans(starts, count, rng):
@@ -244,7 +245,28 @@ def test_random_spans_are_equally_likely():
     assert equally_likely(draws, kinds=8)
 
 
+@pytest.mark.parametrize("n, count, spans, ways", [(7, 2, 1, 6), (8, 3, 2, 30), (3, 2, 1, 2)])
+def test_spans_anywhere_are_equally_likely(n, count, spans, ways):
+    """8, 3, 2: two ways to cut the noise, and 6 x 5 / 2 to choose two of the six gaps around 5."""
+    rng = np.random.default_rng(0)
+    draws = Counter(
+        tuple(random_spans(n, count, spans, rng, anywhere=True)) for _ in range(200 * ways)
+    )
+    assert equally_likely(draws, kinds=ways)
+    assert all(max(drawn) == spans and np.count_nonzero(drawn) == count for drawn in draws)
+
+
+def test_spans_anywhere_of_many_texts():
+    texts, counts, spans = Parts([9, 0, 1, 5, 9]), np.array([3, 0, 1, 0, 4]), [2, 0, 1, 0, 3]
+    uniform = plain(np.random.default_rng(0))
+    found = noise.random_spans(texts, counts, np.array(spans), uniform, anywhere=True)
+    for text, count, number in zip(Ragged(found, texts).split(), counts, spans, strict=True):
+        assert np.count_nonzero(text) == count and text.max(initial=0) == number
+        assert len(groups(text)[0]) == number
+
+
 def test_one_span_may_be_the_whole_text():
+    assert random_spans(1, 1, 1, np.random.default_rng(0), anywhere=True).tolist() == [1]
     assert random_spans(1, 1, 1, np.random.default_rng(0)).tolist() == [1]
     assert random_spans(3, 3, 1, np.random.default_rng(0)).tolist() == [1, 1, 1]
 

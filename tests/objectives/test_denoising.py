@@ -32,6 +32,7 @@ LENGTHS = (1, 2, 3, 4, 5, 9, 17, 64, 568)
 KINDS = {
     "span": (span_corruption, {}),
     "long spans": (span_corruption, {"rate": 0.5, "mean_span": 8.0, "mode": 2}),
+    "anywhere": (span_corruption, {"place": "random"}),
     "mostly noise": (span_corruption, {"rate": 0.9, "mean_span": 1.0}),
     "all": (iid_denoising, {}),
     "spans": (iid_denoising, {"targets": "spans"}),
@@ -41,7 +42,7 @@ KINDS = {
     "quarter": (prefix_lm, {"rate": 0.25, "mode": 3}),
     "fixed": (prefix_lm, {"rate": 0.3, "split": "fixed"}),
 }
-SENTINELS = ("span", "long spans", "mostly noise", "salient")
+SENTINELS = ("span", "anywhere", "long spans", "mostly noise", "salient")
 VARIANTS = [(kind, inputs) for kind in KINDS for inputs in FORMS]
 every_variant = pytest.mark.parametrize("kind, inputs", VARIANTS)
 
@@ -404,6 +405,18 @@ def test_span_corruption_corrupts_as_much_as_it_says():
     # Spans of a text share its noise, which makes their number vary less than if drawn alone.
     assert abs(ones - 28 * draws * share) < 3 * np.sqrt(28 * draws * share * (1 - share))
     assert abs(first / draws - 85 / 28) < 3 * np.sqrt(85 / 28 * 57 / 28 / draws)
+
+
+@pytest.mark.parametrize("place, first", [("t5", {17}), ("random", set(range(18)))])
+def test_the_one_span_of_a_short_text(place, first):
+    """3 of 20 tokens: the last ones in T5's arithmetic, and anywhere alike when asked for."""
+    how, text = span_corruption.build(place=place), np.arange(100, 120, dtype=np.int32)
+    texts = together([{"tokens": text}] * 9000)
+    found = apart(how.corrupt(texts, plain(np.random.default_rng(0)), VOCAB))
+    begins = np.array([fields["targets"][1] - 100 for fields in found])
+    assert set(begins.tolist()) == first
+    counts = np.bincount(begins)[sorted(first)]
+    assert np.all(np.abs(counts - 9000 / len(first)) <= 4 * np.sqrt(9000 / len(first)))
 
 
 @pytest.mark.parametrize("rate, fewest", [(0.5, 1), (0.25, 32)])

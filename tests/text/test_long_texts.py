@@ -12,7 +12,7 @@ from text_samples import CORPUS
 from pretrain_jax.data import corpus as corpus_module
 from pretrain_jax.data.cache import token_cache
 from pretrain_jax.data.corpus import open_corpus
-from pretrain_jax.text import byte_bpe
+from pretrain_jax.text import byte_bpe, sentencepiece
 
 LOSSLESS = ["byte_bpe", "bytes", "chars", "sentencepiece"]
 WORDS = " ".join(CORPUS.split())
@@ -116,6 +116,16 @@ def test_a_run_without_spaces_is_learned_from(tmp_path, name, kind):
     command = [sys.executable, "-c", LEARN, name, kind, str(tmp_path)]
     subprocess.run(command, check=True, timeout=60)
     assert list(tmp_path.iterdir())
+
+
+def test_sentencepiece_learns_from_a_share_of_ascii_runs_only():
+    dna, thai = "ACGT" * 250_000, "\u0e01\u0e02\u0e04\u0e07" * 250_000
+    for text in (thai, "a line\n" * 1000, WORDS):
+        assert "".join(sentencepiece._lines([text])) == text.replace("\n", "")
+    lines = list(sentencepiece._lines([f"a line {dna} an end\n" + "next"]))
+    assert sum(map(len, lines)) < sentencepiece.RUN_CHARACTERS + 2 * sentencepiece.LONGEST_LINE
+    assert lines[0].startswith("a line ACGT") and lines[-1] == "next"
+    assert lines[-2].endswith(" an end")
 
 
 def test_ordinary_text_is_not_cut_for_training():

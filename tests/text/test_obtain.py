@@ -79,6 +79,18 @@ def test_every_option_counts(run, options):
     assert trained
 
 
+def test_a_wordpiece_vocabulary_from_before_splitting_json_stays_as_it_is(directory, run):
+    run("wordpiece")
+    note = json.loads((directory / "note.json").read_text())
+    del note["files"]["splitting.json"]
+    (directory / "splitting.json").unlink()
+    (directory / "note.json").write_text(json.dumps(note))
+    before, trained = run("wordpiece")
+    assert not trained and not (directory / "splitting.json").exists()
+    line = "the cat sat on the mat " + "c" + "at" * 150
+    assert before.encode(line).tolist()[-1] == before.unk  # a word of over 200 characters, in BERT
+
+
 def test_defaults_are_options(run):
     run()
     _, trained = run(sentinels=0)

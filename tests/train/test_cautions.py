@@ -1,5 +1,7 @@
 """What a run says of a text that its objective was not made for."""
 
+import json
+
 import jax
 import languages
 import pytest
@@ -50,6 +52,33 @@ def test_text_without_spaces_is_said_where_noise_is_drawn_by_words(job, language
     by_words = objective.get("objective.noise") != "tokens"
     found = cautions(job, language, *BERT, *objective.items())
     assert len(found) == (language != "English" and by_words)
+
+
+T5 = (
+    ("model.name", "t5"),
+    ("model.head_width", "8"),
+    ("model.vocab_size", "300"),
+    ("tokenizer.sentinels", "30"),
+    ("objective.name", "span_corruption"),
+    ("data.seq_len", "128"),
+)
+
+
+@pytest.mark.parametrize(
+    "size, options, said",
+    [
+        (20, (), 1),
+        (100, (), 0),
+        (20, (("objective.place", "random"),), 0),
+        (20, (("objective.mean_span", "64.0"),), 0),  # one span is what it asks for
+    ],
+)
+def test_short_examples_are_said_where_their_noise_is_always_the_end(job, size, options, said):
+    for part in range(2):
+        lines = [json.dumps({"text": f"{i:04d}".rjust(size)}) + "\n" for i in range(400)]
+        (job.parent / f"lines{part}.jsonl").write_text("".join(lines))
+    source = ("data.source", f"text:{job.parent}/lines*.jsonl")
+    assert len(cautions(job, "English", *T5, source, *options)) == said
 
 
 def test_preflight_and_the_log_say_it(job, capsys, caplog):

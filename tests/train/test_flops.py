@@ -73,10 +73,10 @@ def test_mfu_counts_each_side_for_itself(monkeypatch, filled, share):
     run.throughput = Throughput(clock=iter([0.0, 2.0]).__next__)
     monkeypatch.setattr(chips, "peak_flops", lambda *_: peak)
     run.throughput.count(memory + stream, Loop.work(run, values))
-    tokens_per_second = run.throughput.read()
+    tokens_per_second = run.throughput.read() or 0.0
     by_slots = tokens_per_second * flops.per_token(design, 128) / peak
     assert Loop.mfu(run) == flops.of_step(design, 128, values) / 2 / peak
-    assert Loop.mfu(run) / by_slots == pytest.approx(share, abs=0.01)
+    assert (Loop.mfu(run) or 0.0) / by_slots == pytest.approx(share, abs=0.01)
     monkeypatch.setattr(chips, "peak_flops", lambda *_: None)
     assert Loop.mfu(run) is None and Loop.work(run, values) == 0
 

@@ -251,6 +251,88 @@ def test_the_page_says_what_is_in_the_rows(job, capsys, caplog, name):
         assert "<extra_id_0>" in said and "M memory" in said
 
 
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [([], 0), ([("train.steps", "200_000")], 65)],
+)
+def test_too_little_text_for_a_run_is_mended_first(job, capsys, changes, code):
+    assert preflight.preflight(settings(job, changes), str(job.parent / "run"), ONE) == code
+    said = capsys.readouterr().out
+    assert ("FIX  epochs" in said) == bool(code) and ("ok   epochs" in said) != bool(code)
+    assert "data.source" in said or not code
+    assert "example 1 of" in said  # the look at the data is there in any case
+
+
+def test_epochs_are_counted_over_all_phases_and_members(job, capsys):
+    phases = ("train.phases", '((0, {"seq_len": 8}), (100_000, {"seq_len": 16}))')
+    run = str(job.parent / "run")
+    once = [("train.steps", "6_000"), ("data.seq_len", "8")]
+    assert preflight.preflight(settings(job, [*once]), run, ONE) == 0
+    assert "bring little" in " ".join(capsys.readouterr().out.split())
+    assert preflight.preflight(settings(job, [("train.steps", "120_000"), phases]), run, ONE) == 65
+
+
+def answers(job, capsys, text, *overrides):
+    """The page of text-to-text pairs, words one space apart."""
+    pairs = job.parent / "pairs.jsonl"
+    rows = [{"text": text(n), "answer": f"{n % 7}"} for n in range(800)]
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = [("objective.name", "text_to_text"), ("data.source", f"text:{pairs}")]
+    given += [("data.target_key", "answer"), ("train.steps", "5"), *overrides]
+    run = str(job.parent / "run")
+    assert preflight.preflight(settings(job, given), run, ONE) == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+T5 = ("model.name", "t5")
+PROPOSED = re.compile(r"--config\.(objective\.targets_length|data\.seq_len)=(\d+)")
+
+
+def padding_of(said, axis):
+    (found,) = re.findall(rf"{axis} \w+ \d+ ([\d.]+)%", said)
+    return float(found)
+
+
+def proposed(said):
+    """(key, value) of the option that the page names; one at most."""
+    (found,) = PROPOSED.findall(said) or [("", "")]
+    return found
+
+
+def test_room_for_answers_that_stays_empty_is_named(job, capsys):
+    said = answers(job, capsys, lambda n: f"number {n}", T5, ("data.seq_len", "32"))
+    assert padding_of(said, "L") > 80
+    key, value = proposed(said)
+    assert key == "objective.targets_length" and int(value) < 128
+    better = answers(job, capsys, lambda n: f"number {n}", T5, ("data.seq_len", "32"), (key, value))
+    assert padding_of(better, "L") <= 50 and not proposed(better)[0]
+
+
+def test_rows_that_end_where_the_answers_do_are_named(job, capsys):
+    more = ("model.max_length", "128"), ("objective.inputs", "prefix"), ("data.seq_len", "128")
+    small = ("objective.targets_length", "4")
+    said = answers(job, capsys, lambda n: f"number {n}", *more, small)
+    assert padding_of(said, "L") > 50
+    key, value = proposed(said)
+    assert key == "objective.targets_length" and int(value) > 4
+    better = answers(job, capsys, lambda n: f"number {n}", *more, (key, value))
+    assert padding_of(better, "L") <= 50
+
+
+def test_texts_shorter_than_a_row_name_its_length(job, capsys):
+    (job.parent / "short.jsonl").write_text('{"text": "the cat sat on the mat"}\n' * 3)
+    source = ("data.source", f"text:{job.parent}/short.jsonl")
+    more = [source, ("train.steps", "2"), ("model.max_length", "512"), ("data.seq_len", "512")]
+    said = page(job, capsys, *more)
+    key, value = proposed(said)
+    assert key == "data.seq_len" and int(value) < 128
+    assert not proposed(page(job, capsys, *more, (key, value)))[0]
+
+
+def test_full_rows_need_no_key(job, capsys):
+    assert not proposed(page(job, capsys))[0]
+
+
 def test_a_mixture_shows_every_member(job, capsys, tmp_path):
     (tmp_path / "other.txt").write_text("ZEBRA QUAGGA " * 2000)
     mixture = (
