@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from etils import epath
 
-from pretrain_jax import code_version, stored
+from pretrain_jax import code_version
 from pretrain_jax.differences import differing
 from pretrain_jax.errors import (
     ConfigError,
@@ -21,6 +21,7 @@ from pretrain_jax.errors import (
 )
 from pretrain_jax.parallel.hosts import A_DAY, Hosts
 from pretrain_jax.progress import progress
+from pretrain_jax.stored import having
 from pretrain_jax.text import Tokenizer
 from pretrain_jax.train import curve, inherit, leftovers, propose, sizes, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 SAME_COMMAND = "start all of them with the same command, from the same files and versions"
 SHARED_WORKDIR = "--workdir must name one folder that all of them see: a network disk, or gs://"
 SAME_DATA = "give every host the same files, or name the same bucket"
+RESTORE = "restore it from the part `config` of a checkpoint"
+MOVE = "move that step away"
 TEXT = ("source", "mixture", "split", "text_key", "target_key", "spans_key")
 """Keys of the section `data` that say what text there is."""
 
@@ -91,6 +94,7 @@ def to_score(config: Any, path: epath.Path) -> tuple[Any, bool]:
     stored = stored_config(path)
     if stored is None:
         raise InputMissing(f"--mode=eval needs a workdir that a run has begun in; {path} has none")
+    having(dict.fromkeys(("data", "tokenizer"), dict), stored, f"{path}/config.json", RESTORE)
     fixed = fix_schedule(config, stored)
     changed = other_text(stored, fixed.to_dict())
     with fixed.unlocked():
@@ -216,7 +220,9 @@ def fingerprints(checkpoints: Checkpoints, step: int | None, config: Any) -> dic
         return None
     data = data_state(checkpoints, step)
     found = {**data["fingerprints"], "changed": changes(data, config)}
-    if other_text(completed(checkpoints.read_json(step, "config")), config.to_dict()):
+    before = checkpoints.read_json(step, "config")
+    having({"data": dict}, before, f"the config of {checkpoints.directory / str(step)}", MOVE)
+    if other_text(completed(before), config.to_dict()):
         del found["sources"]
     return found
 
@@ -224,9 +230,9 @@ def fingerprints(checkpoints: Checkpoints, step: int | None, config: Any) -> dic
 def data_state(checkpoints: Checkpoints, step: int) -> dict[str, Any]:
     """The part `data` of a checkpoint. Raises DataError where it has no fingerprints."""
     found = checkpoints.read_json(step, "data")
-    what, fix = f"the data state of {checkpoints.directory / str(step)}", "move that step away"
-    stored.having({"fingerprints": dict}, found, what, fix)
-    stored.having({"sources": list, "tokenizer": str}, found["fingerprints"], what, fix)
+    what = f"the data state of {checkpoints.directory / str(step)}"
+    having({"fingerprints": dict}, found, what, MOVE)
+    having({"sources": list, "tokenizer": str}, found["fingerprints"], what, MOVE)
     return found
 
 

@@ -193,12 +193,14 @@ def test_eval_scores_all_of_another_text_and_writes_nothing(job, done, other, ca
     before = content(done)
     source = ("data.source", other)
     found = scored(job, done, capsys, source, ("eval.tokens", "1000000"))
-    assert found["valid/tokens"] == len(OTHER * 20)
+    tokenizer = restore.trained(done).tokenizer
+    known = np.count_nonzero(tokenizer.encode(OTHER * 20) != tokenizer.unk)
+    assert found["valid/tokens"] == known > 600
     assert "yardstick/bigram" not in found
     assert "all of the text is scored" in caplog.text
     assert scored(job, done, capsys, source)["valid/tokens"] < 1000  # eval.tokens=500, by rows
     half = scored(job, done, capsys, source, ("data.split", "tail"), ("eval.tokens", "1000000"))
-    assert half["valid/tokens"] == pytest.approx(len(OTHER * 20) / 10, abs=2)
+    assert half["valid/tokens"] == pytest.approx(known / 10, abs=8)
     # Not of the model: free to be others.
     free = [("seed", "9"), ("optimizer.name", "sgd"), ("train.batch_size", "16")]
     assert scored(job, done, capsys, source, *free)["valid/loss"] == pytest.approx(
