@@ -183,5 +183,5 @@ def test_the_config_is_written_sorted_and_whole_or_not_at_all(tmp_path):
 
 def test_a_torn_config_is_named(tmp_path):
     (tmp_path / "config.json").write_text('{"a": ')
-    with pytest.raises(DataError, match=r"config.json must be the JSON that a run wrote"):
+    with pytest.raises(DataError, match=r"config.json must hold a JSON object"):
         read_config(tmp_path)
