@@ -237,5 +237,5 @@ def test_what_is_no_regular_file_is_never_read(tmp_path, name):
 
 def test_a_torn_config_is_named(tmp_path):
     (tmp_path / "config.json").write_text('{"a": ')
-    with pytest.raises(DataError, match=r"config.json must be the JSON that a run wrote"):
+    with pytest.raises(DataError, match=r"config.json must hold a JSON object"):
         read_config(tmp_path)
