@@ -28,17 +28,10 @@ from pretrain_jax.errors import ConfigError, InputMissing
 from pretrain_jax.parallel import topology
 from pretrain_jax.registry import REQUIRED, Option
 from pretrain_jax.train import pods
-from pretrain_jax.train.sections import SECTIONS
+from pretrain_jax.train.sections import CHOICES, SECTIONS
 
 log = logging.getLogger(__name__)
 
-CHOICES = (
-    ("tokenizer", "name"),
-    ("objective", "name"),
-    ("model", "name"),
-    ("optimizer", "name"),
-    ("optimizer", "schedule"),
-)
 TOP = {"seed": Option(int, 0), "init_from": Option(str, "")}
 
 

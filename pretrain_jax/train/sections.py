@@ -15,6 +15,14 @@ from pretrain_jax.train.checkpoint import Checkpoints
 
 NAME = Option(str, REQUIRED)
 Chosen = Mapping[str, Any]
+CHOICES = (
+    ("tokenizer", "name"),
+    ("objective", "name"),
+    ("model", "name"),
+    ("optimizer", "name"),
+    ("optimizer", "schedule"),
+)
+"""The keys that choose what takes the other keys of their section."""
 
 
 def _tokenizer(chosen: Chosen) -> dict[str, Option]:
@@ -68,6 +76,8 @@ def completed(stored: dict[str, Any]) -> dict[str, Any]:
     found = dict(stored)
     for section, known in SECTIONS.items():
         values = stored.get(section, {})
+        if any(name not in values for owner, name in CHOICES if owner == section):
+            continue  # nothing says which keys it has
         defaults = {key: option.default for key, option in known(values).items()}
         there = {key: value for key, value in defaults.items() if value is not REQUIRED}
         found[section] = {**there, **values}
