@@ -29,17 +29,9 @@ from pretrain_jax.errors import ConfigError, InputMissing
 from pretrain_jax.parallel import topology
 from pretrain_jax.registry import REQUIRED, Option
 from pretrain_jax.train import pods, readers, workdir
-from pretrain_jax.train.sections import SECTIONS, TOP, every_key, section_options
+from pretrain_jax.train.sections import CHOICES, SECTIONS, TOP, every_key, section_options
 
 log = logging.getLogger(__name__)
-
-CHOICES = (
-    ("tokenizer", "name"),
-    ("objective", "name"),
-    ("model", "name"),
-    ("optimizer", "name"),
-    ("optimizer", "schedule"),
-)
 
 
 def read(

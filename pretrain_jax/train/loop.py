@@ -23,11 +23,12 @@ from pretrain_jax.train.compiled import Steps
 from pretrain_jax.train.compose import Design
 from pretrain_jax.train.feed import Feed
 from pretrain_jax.train.finished import finished
-from pretrain_jax.train.metrics import SILENT, Progress, Silent, Throughput, Writer
+from pretrain_jax.train.metrics import SILENT, Progress, Silent, Writer
 from pretrain_jax.train.options import Phase
 from pretrain_jax.train.signals import Signals, Stopped
 from pretrain_jax.train.startup import Startup
 from pretrain_jax.train.step import TrainState, eval_step
+from pretrain_jax.train.throughput import Throughput
 
 log = logging.getLogger(__name__)
 

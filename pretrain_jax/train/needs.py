@@ -1,6 +1,7 @@
 """Whether a tokenizer has what the objectives of a run need."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.text import Tokenizer
@@ -26,4 +27,14 @@ def check_needs(tokenizer: Tokenizer, needs: Sequence[str], sentinels: int, what
             f"tokenizer has {len(tokenizer.sentinels)}. Set tokenizer.sentinels={sentinels} (they "
             f"are new ids: model.vocab_size must be {tokenizer.size + more} or more) and start in "
             "a new --workdir; or lower data.seq_len"
+        )
+
+
+def check_boundary(ends: Mapping[str, Any]) -> None:
+    """Raises ConfigError where no id can stand between documents that are read as one text."""
+    if ends["begin"] is None and ends["end"] is None:
+        raise ConfigError(
+            "data.cross_documents needs an id between documents, and this tokenizer has neither a "
+            "begin nor an end id. Leave tokenizer.path empty: what is trained on the run's own "
+            "corpus has both. Or set data.cross_documents=False"
         )

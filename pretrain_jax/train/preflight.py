@@ -207,7 +207,7 @@ def epochs(feed: Feed) -> tuple[Feed, str]:
             " (which stands in until you name your text)" if member.source == "stdlib" else ""
         )
         raise DataError(
-            f"a run passes over its text at most {MOST_EPOCHS} times: more teach it nothing; this "
+            f"a run passes over its text at most {MOST_EPOCHS} times, for more teach nothing; this "
             f"one makes {said}{stand_in}. Name more text in data.source, or lower train.steps"
         )
     little = f"; more than {FEW_EPOCHS} bring little" if most > FEW_EPOCHS else ""

@@ -17,6 +17,14 @@ NAME = Option(str, REQUIRED)
 Chosen = Mapping[str, Any]
 TOP = {"seed": Option(int, 0), "init_from": Option(str, ""), "init_tokens": Option(str, "same")}
 """Keys of no section; inherit.py says what init_tokens is."""
+CHOICES = (
+    ("tokenizer", "name"),
+    ("objective", "name"),
+    ("model", "name"),
+    ("optimizer", "name"),
+    ("optimizer", "schedule"),
+)
+"""The keys that choose what takes the other keys of their section."""
 
 
 def _tokenizer(chosen: Chosen) -> dict[str, Option]:
@@ -59,9 +67,6 @@ SECTIONS: dict[str, Callable[[Chosen], dict[str, Option]]] = {
     "checkpoint": lambda _: registry.options(Checkpoints),
     "eval": lambda _: registry.options(options.EvalOptions),
 }
-NAMES = {**dict.fromkeys(SECTIONS, ()), "optimizer": ("name", "schedule")}
-NAMES |= dict.fromkeys(("tokenizer", "objective", "model"), ("name",))
-"""The keys of each section that choose a builder."""
 
 
 def section_options(section: str, chosen: Chosen) -> dict[str, Option]:
@@ -80,8 +85,9 @@ def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
     1
     """
     found: dict[str, Any] = {**defaults(TOP), **stored}
-    for section, names in NAMES.items():
+    for section in SECTIONS:
         values = stored.get(section)
+        names = [name for owner, name in CHOICES if owner == section]
         if isinstance(values, Mapping) and all(isinstance(values.get(n), str) for n in names):
             found[section] = {**defaults(section_options(section, values)), **values}
     return found

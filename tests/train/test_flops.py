@@ -12,7 +12,7 @@ from pretrain_jax.parallel import chips
 from pretrain_jax.train import flops, step
 from pretrain_jax.train.compose import Design, fix_schedule
 from pretrain_jax.train.loop import Loop
-from pretrain_jax.train.metrics import Throughput
+from pretrain_jax.train.throughput import Throughput
 
 
 def of_config(name):

@@ -16,7 +16,8 @@ import pytest
 
 from pretrain_jax.errors import UnwritableWorkdir
 from pretrain_jax.train import picture
-from pretrain_jax.train.metrics import Progress, Throughput, Writer
+from pretrain_jax.train.metrics import Progress, Writer
+from pretrain_jax.train.throughput import Throughput
 
 
 def lines(workdir):
