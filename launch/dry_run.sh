@@ -1,9 +1,21 @@
-# For the scripts beside this file: `run COMMAND ...` runs a command, or prints it after --dry-run.
+# For the scripts beside this file, which source it: it takes --help and --dry-run out of the words
+# of the command, wherever they stand.
+#
+#     run COMMAND ...    runs a command, or prints it after --dry-run
+#     check_run WORDS    ends with 64 unless these are options of `python -m pretrain_jax.main`
 dry_run=false
-if [[ "${1:-}" == --dry-run ]]; then
-  dry_run=true
-  shift
-fi
+words=()
+for word in "$@"; do
+  case "$word" in
+    --dry-run) dry_run=true ;;
+    --help | -h)
+      sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p;}' "$0" # the head of the script
+      exit 0
+      ;;
+    *) words+=("$word") ;;
+  esac
+done
+set -- ${words[@]+"${words[@]}"}
 
 run() {
   if $dry_run; then
@@ -12,4 +24,32 @@ run() {
   else
     "$@"
   fi
+}
+
+refuse() {
+  echo "$(basename "$0"): $1; --help says how to call it" >&2
+  exit 64
+}
+
+check_run() {
+  local word name value=false config=false
+  for word in "$@"; do
+    if $value && [[ "$word" != --* ]]; then
+      value=false
+      continue
+    fi
+    [[ "$word" == --* ]] || refuse "every argument is an option that begins with --; received '$word'"
+    name="${word#--}"
+    name="${name%%=*}"
+    name="${name//-/_}"
+    value=false
+    [[ "$word" == *=* ]] || value=true
+    case "$name" in
+      config) config=true ;;
+      config.* | workdir | mode | topology | slices | wait | coordinator | processes | process) ;;
+      accept_changes | json | search | full) value=false ;;
+      *) refuse "unknown option --$name" ;;
+    esac
+  done
+  $config || refuse "--config must name a file, such as --config=configs/gpt2_nano.py"
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A run on TPU slices of a GKE cluster that has JobSet, restarted when preempted.
 #
-#     launch/gke.sh [--dry-run] --config=configs/gpt2_xl.py --workdir=gs://BUCKET/xl [more options]
+#     launch/gke.sh [--dry-run] [--help] --config=configs/gpt2_xl.py --workdir=gs://BUCKET/xl [more options]
 #
 # NAME          of the JobSet (pretrain)
 # IMAGE         a container with pretrain_jax[tpu] and its configs (pretrain_jax:latest)
@@ -19,6 +19,7 @@ set -euo pipefail
 : "${NAME:=pretrain}" "${IMAGE:=pretrain_jax:latest}" "${SLICES:=1}" "${HOSTS:=4}" "${CHIPS:=4}"
 : "${ACCELERATOR:=tpu-v5-lite-podslice}" "${TOPOLOGY:=4x4}"
 source "$(dirname "$0")/dry_run.sh"
+check_run "$@"
 
 quoted=""
 for word in python -m pretrain_jax.main "$@"; do

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Several processes on this machine, joined as several hosts would be: to try a run of many hosts.
 #
-#     launch/local.sh [--dry-run] --config=configs/gpt2_nano.py --workdir=runs/nano [more options]
+#     launch/local.sh [--dry-run] [--help] --config=configs/gpt2_nano.py --workdir=runs/nano [more options]
 #
 # PROCESSES   how many (2)
 # DEVICES     simulated CPU devices of each process (4)
@@ -11,6 +11,7 @@
 set -euo pipefail
 : "${PROCESSES:=2}" "${DEVICES:=4}" "${PORT:=12321}"
 source "$(dirname "$0")/dry_run.sh"
+check_run "$@"
 
 flags="${XLA_FLAGS:-} --xla_force_host_platform_device_count=$DEVICES"
 started=()

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A run on the GPU nodes of a SLURM cluster, one process for each GPU, requeued when preempted.
 #
-#     launch/slurm.sh [--dry-run] --config=configs/gpt2_xl.py --workdir=/shared/runs/xl [more options]
+#     launch/slurm.sh [--dry-run] [--help] --config=configs/gpt2_xl.py --workdir=/shared/runs/xl [more options]
 #
 # NODES       how many (2)
 # GPUS        of each node (8)
@@ -14,6 +14,7 @@
 set -euo pipefail
 : "${NODES:=2}" "${GPUS:=8}" "${HOURS:=24}" "${SBATCH:=}"
 source "$(dirname "$0")/dry_run.sh"
+check_run "$@"
 
 # shellcheck disable=SC2086 # SBATCH is several words
 run sbatch --job-name=pretrain_jax --nodes="$NODES" --ntasks-per-node="$GPUS" \

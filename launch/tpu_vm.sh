@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A run on a Cloud TPU VM pod: create, install, run, stay (again after each preemption), delete.
 #
-#     launch/tpu_vm.sh [--dry-run] create|install|run|stay|delete [options of the run]
+#     launch/tpu_vm.sh [--dry-run] [--help] create|install|run|stay|delete [options of the run]
 #     NAME=xl TYPE=v5litepod-16 launch/tpu_vm.sh stay --config=configs/gpt2_xl.py --workdir=gs://BUCKET/xl
 #
 # NAME        of the TPU (pretrain)
@@ -21,6 +21,10 @@ source "$(dirname "$0")/dry_run.sh"
 action="${1:-}"
 PACKED="${TMPDIR:-/tmp}/pretrain_jax-$NAME.tar"
 [[ $# -gt 0 ]] && shift
+case "$action" in
+  run | stay) check_run "$@" ;;
+  create | install | delete) [[ $# -eq 0 ]] || refuse "$action takes no options; received '$1'" ;;
+esac
 
 tpu() { run gcloud compute tpus tpu-vm "$1" "${@:2}" --zone="$ZONE"; }
 on_all() { tpu ssh "$NAME" --worker=all --command="$1"; }

@@ -58,6 +58,13 @@ def _joined(config: Mapping[str, Any]) -> bool:
     return crosses and any(o.get("name") == "causal_lm" for o in _objectives(config))
 
 
+def _on_stdlib(config: Mapping[str, Any]) -> bool:
+    """Whether a source is the standard library."""
+    data = config.get("data", {})
+    mixture = data.get("mixture") or [(data.get("source"),)]
+    return any(member[0] == "stdlib" for member in mixture)
+
+
 CHANGES: tuple[Change, ...] = (
     Change(2, "rows hold other examples", lambda config: True),
     Change(3, "all 64 bits of a seed count", lambda config: config.get("seed", 0) >= 2**32),
@@ -79,6 +86,7 @@ CHANGES: tuple[Change, ...] = (
         3, "documents that a row crosses follow one another, with an end token between", _joined
     ),
     Change(3, "iid_denoising corrupts each token for itself, not a fixed number of them", _iid),
+    Change(3, "the source stdlib is without generated tables", _on_stdlib),
 )
 
 

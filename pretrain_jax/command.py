@@ -3,22 +3,26 @@
     --config=FILE[:argument]   --config.section.key=value   and each command's own few options
 
 An unknown option, a wrong value and a stray argument end here with exit code 64 and the nearest
-names. Values may follow after "=" or as the next word.
+names. Values may follow after "=" or as the next word, where they do not begin with "--". In names
+"-" is "_".
 """
 
 import logging
+import math
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pretrain_jax import ending, registry
-from pretrain_jax.errors import ConfigError, Interrupted, UserError
+from pretrain_jax import ending, paths, registry, synonyms
+from pretrain_jax.errors import ConfigError, Interrupted, UserError, shown
 from pretrain_jax.parallel import exhausted, flags, host_memory, program_cache
+from pretrain_jax.ranges import Range
 
 AGAIN = "by Ctrl-C, when nothing was to be saved; start the same command again"
+NO_CONFIG = ConfigError("--config must name a file, such as --config=configs/gpt2_nano.py")
 
 
 @dataclass(frozen=True)
@@ -39,11 +43,14 @@ def parse(
     choices: Mapping[str, Sequence[str]] | None = None,
     switches: Sequence[str] = (),
     takes_config: bool = True,
+    keys: Callable[[], Iterable[str]] = tuple,
+    needs_config: bool = True,
 ) -> Line:
     """Reads a command line. Raises ConfigError.
 
     flags: the command's own options with their defaults; choices: what some of them must be one
-    of; switches: options without a value, "1" when present.
+    of; switches: options without a value, "1" when present; keys: gives every key of a config, for
+    the message about an unknown option; needs_config: False where a config may come from elsewhere.
 
     >>> parse(["--config=a.py", "--config.train.steps", "5"], {"workdir": ""}).overrides
     (('train.steps', '5'),)
@@ -60,9 +67,10 @@ def parse(
                 f"Options are {', '.join('--' + name for name in known)}"
             )
         name, equals, value = word[2:].partition("=")
+        name = name.replace("-", "_")
         is_key = takes_config and (name == "config" or name.startswith("config."))
         if not is_key and name not in values:
-            near = registry.nearest(name, known)
+            near = nearest_option(name, known, keys() if takes_config else ())
             options = ", ".join("--" + option for option in known)
             raise ConfigError(f"unknown option --{name}{near}; options are {options}")
         if name in switches:
@@ -70,20 +78,44 @@ def parse(
                 raise ConfigError(f"--{name} takes no value; received {word!r}")
             value = "1"
         elif not equals:
-            if not words:
-                raise ConfigError(f"--{name} needs a value: --{name}=VALUE")
-            value = words.pop(0)
+            value = next_word(name, words)
         if name == "config":
             config = value
         elif is_key:
             overrides.append((name.removeprefix("config."), value))
         else:
             values[name] = value
+    if "workdir" in values:
+        values["workdir"] = paths.expanded(values["workdir"], "--workdir")
     for name, allowed in (choices or {}).items():
         registry.check_name(values[name], allowed, f"--{name}")
-    if takes_config and not config:
-        raise ConfigError("--config must name a file, such as --config=configs/gpt2_nano.py")
+    if takes_config and needs_config and not config:
+        raise NO_CONFIG
     return Line(config, tuple(overrides), values)
+
+
+def next_word(name: str, words: list[str]) -> str:
+    """Takes the value of an option from the words behind it. Raises ConfigError."""
+    if not words:
+        raise ConfigError(f"--{name} needs a value: --{name}=VALUE")
+    if words[0].startswith("--"):
+        raise ConfigError(
+            f"--{name} needs a value, and {words[0]!r} behind it is an option; write "
+            f"--{name}=VALUE, also where the value begins with --"
+        )
+    return words.pop(0)
+
+
+def nearest_option(name: str, known: Sequence[str], keys: Iterable[str]) -> str:
+    """What an unknown option may have meant: a key of the config, or one of the options.
+
+    >>> nearest_option("steps", ["slices"], ["train.steps"])
+    '; did you mean --config.train.steps?'
+    """
+    found = synonyms.like(name, keys)
+    if not found:
+        return registry.nearest(name, known)
+    return f"; did you mean {' or '.join(f'--config.{key}' for key in found)}?"
 
 
 def default_workdir(line: Line) -> str:
@@ -120,29 +152,41 @@ def code_of(main: Callable[[list[str]], int], usage: str | None) -> int:
     program_cache.keep()
     try:
         with exhausted.in_words():
-            return main(argv)
+            code = main(argv)
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:  # whoever read our output, as `head` does, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except UserError as error:
         return told(error)
     except KeyboardInterrupt as interrupt:
-        # Before or after training, which saves; perhaps while something else was ending the run.
-        # At once: threads that compile end when they like.
-        ending = interrupt.__context__
-        os._exit(told(ending if isinstance(ending, UserError) else Interrupted(AGAIN)))
+        # Of a Python not started with -m (ending.py), before or after training; perhaps while
+        # something else was ending the run.
+        before = interrupt.__context__
+        os._exit(told(before if isinstance(before, UserError) else Interrupted(AGAIN)))
 
 
 def told(error: UserError) -> int:
     """Prints it, with what else failed on the way out; returns its exit code."""
     more = "".join(f"\n  also: {note}" for note in getattr(error, "__notes__", ()))
-    print(f"{type(error).__name__}: {error}{more}", file=sys.stderr, flush=True)
+    # At once: several processes may share a terminal (launch/local.sh), and `print` writes the end
+    # of the line on its own.
+    sys.stderr.write(f"{type(error).__name__}: {error}{more}\n")
+    sys.stderr.flush()
     return error.exit_code
 
 
-def number(line: Line, name: str, kind: Callable[[str], Any]) -> Any:
-    """An option as a number. Raises ConfigError."""
+def number(line: Line, name: str, kind: type[int] | type[float], allowed: Range) -> Any:
+    """An option as a number of its range. Raises ConfigError."""
+    written = line.flags[name]
     try:
-        return kind(line.flags[name])
+        value = kind(written)
     except ValueError:
+        value = math.nan
+    if not allowed.holds(value):
         raise ConfigError(
-            f"--{name} must be a number of type {getattr(kind, '__name__', kind)}; "
-            f"received {line.flags[name]!r}"
-        ) from None
+            f"--{name} must be a number of type {kind.__name__}, {allowed}; "
+            f"received {shown(written)}"
+        )
+    return value

@@ -24,12 +24,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from pretrain_jax import ranges, registry
+from pretrain_jax import paths, ranges, registry, synonyms
 from pretrain_jax.errors import ConfigError, InputMissing
 from pretrain_jax.parallel import topology
 from pretrain_jax.registry import REQUIRED, Option
-from pretrain_jax.train import pods, readers
-from pretrain_jax.train.sections import SECTIONS, TOP, section_options
+from pretrain_jax.train import pods, readers, workdir
+from pretrain_jax.train.sections import SECTIONS, TOP, every_key, section_options
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,23 @@ def read(
     for key, value in preset.items():
         section, _, name = key.partition(".")
         config.setdefault(section, {})[name] = value
+    return resolved(config, overrides)
+
+
+def of_workdir(directory: str, overrides: Sequence[tuple[str, str]] = ()) -> ConfigDict:
+    """The same of the config.json that a run left in its workdir. Raises InputMissing, too."""
+    stored = workdir.read_config(directory)
+    if stored is None:
+        raise InputMissing(
+            f"--workdir must be one that a run has begun in; {directory} has no config.json. "
+            "Name its config with --config=FILE"
+        )
+    return resolved(stored, overrides)
+
+
+def resolved(given: Mapping[str, Any], overrides: Sequence[tuple[str, str]]) -> ConfigDict:
+    """`given` with the overrides and all defaults, checked."""
+    config = {**given}
     for section in SECTIONS:
         if not isinstance(config.get(section, {}), Mapping):
             raise ConfigError(f"config.{section} is a section; received {config[section]!r}")
@@ -66,7 +83,7 @@ def read(
     for key, text in overrides:
         section, _, name = key.partition(".")
         if (section, name) in CHOICES:
-            config.setdefault(section, {})[name] = text
+            config[section] = {**config.get(section, {}), name: text}
             renamed.add(section)
     filled = {name: fill_option(name, config.get(name, REQUIRED), TOP[name]) for name in TOP}
     for section in SECTIONS:
@@ -153,7 +170,7 @@ def origins(
 
 def module_of(path: str) -> Any:
     """The file of `FILE:argument`, executed. Raises ConfigError, InputMissing."""
-    file = path.partition(":")[0]
+    file = paths.expanded(path.partition(":")[0], "--config")
     if not os.path.isfile(file):  # False, not an error, for a name that no file can have
         folder = Path(file).parent if os.path.isdir(Path(file).parent) else Path("configs")
         known = [str(p) for p in sorted(folder.glob("*.py"))]
@@ -258,9 +275,12 @@ def check_key(key: str) -> None:
 
 
 def unknown_key(key: str, known: typing.Iterable[str]) -> ConfigError:
-    """An error that names the nearest keys, of the same section where the key has one."""
+    """An error that names the nearest keys: by meaning, else by letters in the same section."""
     section, dot, name = key.rpartition(".")
+    meant = synonyms.like(key, every_key())
     near = registry.nearest(name, known)
+    if meant:
+        near = f"; did you mean {' or '.join(f'config.{one}' for one in meant)}?"
     listed = ", ".join(sorted(known))
     return ConfigError(
         f"unknown key config.{key}{near}; known keys{dot and f' of {section}'} are {listed}"

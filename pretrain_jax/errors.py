@@ -34,13 +34,14 @@ class InputMissing(UserError):
 
 
 class WorkdirMismatch(UserError):
-    """The workdir belongs to another configuration, or its data is no longer the same."""
+    """The workdir belongs to another configuration, its data is no longer the same, or checkpoints
+    that it had are gone."""
 
     exit_code = 78
 
 
 class NonFinite(UserError):
-    """The loss or a gradient is NaN or infinite; the state of the step before is kept."""
+    """The loss, a gradient or the state is NaN or infinite; nothing of it is saved."""
 
     exit_code = 81
 
@@ -52,7 +53,7 @@ class WorkdirInUse(UserError):
 
 
 class Interrupted(UserError):
-    """Stopped by a signal after saving: the same command goes on from here."""
+    """Stopped by a signal, with nothing lost: the same command goes on from here."""
 
     exit_code = 75
 

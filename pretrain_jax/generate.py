@@ -10,6 +10,7 @@ import sys
 
 from pretrain_jax import command
 from pretrain_jax.errors import ConfigError
+from pretrain_jax.ranges import COUNT, FROM_0, RANGES, Range
 
 FLAGS = {
     "workdir": "",
@@ -26,13 +27,10 @@ def main(argv: list[str]) -> int:
     line = command.parse(argv, FLAGS, takes_config=False)
     if not line.flags["workdir"]:
         raise ConfigError("--workdir must name the workdir of a run, such as runs/gpt2_nano")
-    tokens, seed, top_k = (command.number(line, key, int) for key in ("tokens", "seed", "top_k"))
-    temperature = command.number(line, "temperature", float)
-    if tokens < 1 or top_k < 0 or temperature < 0:
-        raise ConfigError(
-            "--tokens is at least 1, --top_k and --temperature at least 0; received "
-            f"{tokens}, {top_k}, {temperature}"
-        )
+    tokens = command.number(line, "tokens", int, COUNT)
+    temperature = command.number(line, "temperature", float, Range(0, 1e6))
+    top_k = command.number(line, "top_k", int, FROM_0)
+    seed = command.number(line, "seed", int, RANGES["seed"])
     from pretrain_jax.train import restore, sample  # imports jax: after host_memory.keep
 
     run = restore.trained(line.flags["workdir"])

@@ -4,6 +4,7 @@
                                 [--mode=train|eval] [--config.SECTION.KEY=VALUE ...]
                                 [--coordinator=HOST:PORT --processes=4 --process=0] [--wait=300]
                                 [--accept_changes] [--go_back]
+    python -m pretrain_jax.main --mode=eval --workdir=DIR [--config.SECTION.KEY=VALUE ...]
     ... --mode=preflight [--topology=v5e:4x4 [--slices=1]]
     ... --mode=compile   [--topology=v5e:4x4 [--slices=1] [--search] [--full]] [--json]
 
@@ -17,8 +18,8 @@ need not be here. --accept_changes: go on although newer code changed what the r
 The same command goes on from the last checkpoint after any stop. The workdir is runs/<name of the
 config> unless it is given. Exit codes: 0 done, 64 bad configuration or usage, 65 bad data,
 66 input missing, 69 another process of the run is missing, 71 out of memory, 74 unwritable workdir,
-75 stopped by a signal and saved (start again to go on), 78 the workdir belongs to another
-configuration, 81 non-finite numbers, 82 workdir in use.
+75 stopped by a signal, nothing lost (start again to go on), 78 the workdir belongs to another
+configuration or its checkpoints are gone, 81 non-finite numbers, 82 workdir in use.
 """
 
 import sys
@@ -28,6 +29,7 @@ from typing import Any
 from pretrain_jax import command
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.parallel import topology
+from pretrain_jax.ranges import COUNT, FROM_0, NOT_NEGATIVE
 
 HOSTS = {"coordinator": "", "processes": "1", "process": "0", "wait": "300"}
 WHERE = {"topology": "", "slices": "1"}
@@ -35,22 +37,39 @@ COMPILE = {**WHERE, "search": "", "full": "", "json": ""}
 TRAIN = {**HOSTS, "accept_changes": "", "go_back": ""}
 MODES = {"train": TRAIN, "eval": HOSTS, "preflight": WHERE, "compile": COMPILE}
 """Each mode's own options."""
+SWITCHES = ("search", "full", "json", "accept_changes", "go_back")
 
 
 def main(argv: list[str]) -> int:
     """Runs one command line; returns the exit code. Kept short: the rest is importable."""
     flags = {"workdir": "", "mode": "train", **TRAIN, **COMPILE}
-    switches = ("search", "full", "json", "accept_changes", "go_back")
-    line = command.parse(argv, flags, choices={"mode": tuple(MODES)}, switches=switches)
+    choices = {"mode": tuple(MODES)}
+    line = command.parse(argv, flags, choices, SWITCHES, keys=every_key, needs_config=False)
     mode = line.flags["mode"]
     check_options(line, mode)
     if line.flags["topology"]:
         topology.set_up(line.flags["topology"])  # before jax is imported
-    from pretrain_jax import config  # imports jax: only after host_memory.keep
-
-    settings = config.read(line.config, line.overrides)
+    settings = settings_of(line)
     workdir = line.flags["workdir"] or command.default_workdir(line)
     return (planned if mode in ("preflight", "compile") else run)(line, settings, workdir)
+
+
+def settings_of(line: command.Line) -> Any:
+    """The resolved config: of the file, or, to evaluate a workdir, what a run left there."""
+    from pretrain_jax import config  # imports jax: only after host_memory.keep
+
+    if line.config:
+        return config.read(line.config, line.overrides)
+    if line.flags["mode"] == "eval" and line.flags["workdir"]:
+        return config.of_workdir(line.flags["workdir"], line.overrides)
+    raise command.NO_CONFIG
+
+
+def every_key() -> list[str]:
+    """Every key that a config may have: for the message about an unknown option."""
+    from pretrain_jax.train import sections
+
+    return sections.every_key()
 
 
 def run(line: command.Line, settings: Any, workdir: str) -> int:
@@ -60,8 +79,9 @@ def run(line: command.Line, settings: Any, workdir: str) -> int:
     from pretrain_jax.parallel import hosts
     from pretrain_jax.train import loop, score
 
-    count, own = (command.number(line, name, int) for name in ("processes", "process"))
-    wait = command.number(line, "wait", float)
+    count = command.number(line, "processes", int, COUNT)
+    own = command.number(line, "process", int, FROM_0)
+    wait = command.number(line, "wait", float, NOT_NEGATIVE)
     group = hosts.join(line.flags["coordinator"], count, own, wait)
     with group.together("the options for these devices"):
         settings = fitted(line, settings, workdir, jax.devices())
@@ -78,7 +98,7 @@ def planned(line: command.Line, settings: Any, workdir: str) -> int:
     from pretrain_jax.train import ahead, compose, preflight, search
 
     where = line.flags["topology"]
-    devices, simulated = ahead.devices(where, command.number(line, "slices", int))
+    devices, simulated = ahead.devices(where, command.number(line, "slices", int, COUNT))
     settings = fitted(line, settings, workdir, devices, simulated)
     if line.flags["mode"] == "preflight":
         return preflight.preflight(settings, workdir, devices, simulated)
@@ -95,6 +115,9 @@ def fitted(
     """The config, with the options that its file has for these devices where it has some."""
     from pretrain_jax import config
     from pretrain_jax.train import workdir as workdirs
+
+    if not line.config:  # the workdir's own
+        return settings
 
     stored = workdirs.read_config(workdir) if line.flags["mode"] != "compile" else None
     preset = config.preset(line.config, line.overrides, devices, simulated, stored)

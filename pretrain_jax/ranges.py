@@ -85,7 +85,7 @@ RANGES = {
     "objective.boundary_positions": COUNT,
     "objective.inputs_length": FROM_0,
     "objective.targets_length": Range(2, MOST),
-    "model.vocab_size": COUNT,
+    "model.vocab_size": Range(1, 2**30),  # padded to a multiple that fits 31 bits
     "model.layers": COUNT,
     "model.width": COUNT,
     "model.heads": COUNT,
@@ -134,6 +134,7 @@ RANGES = {
     "eval.pseudo_tokens": FROM_0,
 }
 """By key; the same for every builder that takes the key."""
+FINITE = Range(-sys.float_info.max, sys.float_info.max)
 
 
 def check(key: str, value: Any, named: str = "") -> Any:
@@ -149,7 +150,7 @@ def check(key: str, value: Any, named: str = "") -> Any:
     """
     if not isinstance(value, int | float) or isinstance(value, bool):
         return value
-    allowed = RANGES[key]
+    allowed = RANGES.get(key, FINITE)
     if not allowed.holds(value):
         raise ConfigError(f"{named or key} must be {allowed}; received {shown(value)}")
     return value
@@ -161,5 +162,5 @@ def _said(bound: float) -> str:
     >>> _said(2**31 - 1), _said(0.98)
     ('2^31 - 1', '0.98')
     """
-    powers: dict[float, str] = {2**n - 1: f"2^{n} - 1" for n in (31, 64)}
+    powers: dict[float, str] = {2**30: "2^30", **{2**n - 1: f"2^{n} - 1" for n in (31, 64)}}
     return powers.get(bound, f"{bound:g}")

@@ -84,6 +84,25 @@ def test_a_wrong_config(end, job, case):
     assert "Traceback" not in errors
 
 
+@pytest.mark.parametrize(
+    ("words", "codes"),
+    [
+        (["--config.model.vocab_size=2147483647"], {64}),
+        (["--config.model.vocab_size=1000000000", "--config.model.width=65536"], {71}),
+        (["--config.model.width=2147483647"], {64}),  # a prime: no heads divide it
+        (["--config.model.layers=2147483647"], {71}),
+        (["--config.model.name=t5", "--config.model.head_width=8", "--config.data.seq_len=1000000",
+          "--config.objective.name=span_corruption", "--config.tokenizer.sentinels=9"], {71}),
+        (["--config.optimizer.warmup_steps=9223372036854775808"], {64}),
+        (["--config.seed=18446744073709551616"], {64}),
+        (["--config.optimizer.eps=1e400"], {64}),
+    ],
+)  # fmt: skip
+def test_wild_sizes_end_at_once_with_a_sentence(end, job, words, codes):
+    code, errors = end(*options(job, *words))
+    assert code in codes and "Traceback" not in errors and len(errors) > 40
+
+
 def test_25_heads_name_the_nearest_legal_meshes(end, job):
     xl = ["--config=configs/gpt2_xl.py", f"--workdir={job.parent / 'run'}"]
     mesh = ["--config.mesh.data=1", "--config.mesh.fsdp=4", "--config.mesh.tensor=2"]
@@ -131,7 +150,6 @@ def test_a_workdir_of_another_config(end, job):
 
 
 def test_a_workdir_in_use(end, job):
-    # POSIX locks do not exclude the process that holds them, so another one must.
     import subprocess
 
     program = (

@@ -58,8 +58,82 @@ def test_it_is_a_program_and_says_how_to_call_it(name):
     path = LAUNCH / name
     assert os.access(path, os.X_OK)
     text = path.read_text()
-    assert text.startswith("#!/usr/bin/env bash\n# ") and f"launch/{name} [--dry-run]" in text
+    assert (
+        text.startswith("#!/usr/bin/env bash\n# ") and f"launch/{name} [--dry-run] [--help]" in text
+    )
     assert subprocess.run(["bash", "-n", str(path)]).returncode == 0
+
+
+@pytest.fixture
+def submitted(tmp_path):
+    """A PATH on which whatever could submit or begin a job only writes down that it was called."""
+    calls, folder = tmp_path / "calls", tmp_path / "bin"
+    folder.mkdir()
+    for name in ("sbatch", "srun", "gcloud", "kubectl", "xpk", "python", "git"):
+        stub = folder / name
+        stub.write_text(
+            f'#!/bin/sh\necho "{name} $*" >> {calls}\n[ -p /dev/stdin ] && cat > /dev/null; true\n'
+        )
+        stub.chmod(0o755)
+    path = f"{folder}:{os.environ['PATH']}"
+    return path, lambda: calls.read_text().splitlines() if calls.exists() else []
+
+
+CALLS = {name: [] for name in SCRIPTS} | {"tpu_vm.sh": ["run"]}
+"""The words that come before the options of a run."""
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, -1])
+@pytest.mark.parametrize("word", ["--help", "-h", "--dry-run"])
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_and_dry_run_submit_nothing_wherever_they_stand(name, word, place, submitted):
+    path, calls = submitted
+    words = [*CALLS[name], *RUN]
+    words.insert(place if place >= 0 else len(words), word)
+    done = script(name, *words, PATH=path)
+    assert done.returncode == 0, done.stderr
+    assert calls() == []
+    if word == "--dry-run":
+        assert "pretrain_jax.main" in done.stdout and "--dry-run" not in done.stdout
+    else:
+        assert f"launch/{name} [--dry-run]" in done.stdout and "set -euo" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--config=a.py", "--stepz=5"],
+        ["--config=a.py", "--dry_run"],
+        ["--config=a.py", "--dryrun"],
+        ["--config=a.py", "-x"],
+        ["--config=a.py", "stray"],
+        ["--workdir=x"],
+        [],
+    ],
+)
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_an_unknown_option_is_refused_and_submits_nothing(name, words, submitted):
+    path, calls = submitted
+    done = script(name, *CALLS[name], *words, PATH=path)
+    assert done.returncode == 64 and name in done.stderr
+    assert calls() == []
+
+
+@pytest.mark.parametrize("name", ["slurm.sh", "gke.sh"])
+def test_the_stubs_hear_what_is_submitted(name, submitted):
+    path, calls = submitted
+    assert script(name, *RUN, PATH=path).returncode == 0
+    assert len(calls()) == 1
+
+
+def test_the_scripts_know_every_option_of_the_program(submitted):
+    path, _ = submitted
+    for name, switch in (
+        (n, n in main.SWITCHES) for n in ("workdir", "mode", *main.TRAIN, *main.COMPILE)
+    ):
+        for written in {name, name.replace("_", "-")}:
+            words = [f"--{written}"] if switch else [f"--{written}", "x"]
+            assert script("slurm.sh", "--dry-run", *RUN, *words, PATH=path).returncode == 0, written
 
 
 def test_local_starts_every_process_with_its_number():
@@ -125,9 +199,9 @@ def test_slurm_requeues_what_was_saved_and_nothing_else():
     ],
 )
 def test_tpu_vm_does_each_part_alone_and_stay_does_them_all(action, verbs):
-    lines = [
-        words for words in dry("tpu_vm.sh", action, *RUN, NAME="xl", ZONE="z") if words[0] != "git"
-    ]
+    run = RUN if action in ("run", "stay") else []
+    made = dry("tpu_vm.sh", action, *run, NAME="xl", ZONE="z")
+    lines = [words for words in made if words[0] != "git"]
     assert all(words[:4] == ["gcloud", "compute", "tpus", "tpu-vm"] for words in lines)
     assert [words[4] for words in lines] == verbs
     assert all("--zone=z" in words for words in lines)

@@ -7,27 +7,17 @@ import pytest
 
 from pretrain_jax import config, registry
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.optim import optimizers, schedules
 from pretrain_jax.ranges import RANGES, Range, check
+from pretrain_jax.train import sections
 
 
 def every_option() -> Iterator[tuple[str, registry.Option]]:
     """Each key of each section with every choice of names, and its option."""
     for section in config.SECTIONS:
-        for chosen in choices(section):
+        for chosen in sections.choices(section):
             for name, option in config.section_options(section, chosen).items():
                 yield f"{section}.{name}", option
     yield from config.TOP.items()
-
-
-def choices(section: str) -> list[dict[str, str]]:
-    folder = {"tokenizer": "text", "objective": "objectives", "model": "models"}.get(section)
-    if folder is not None:
-        return [{"name": name} for name in registry.names(folder)]
-    if section == "optimizer":
-        pairs = [(n, s) for n in optimizers.OPTIMIZERS for s in schedules.SCHEDULES]
-        return [{"name": name, "schedule": schedule} for name, schedule in pairs]
-    return [{}]
 
 
 NUMBERS = {(key, option) for key, option in every_option() if option.type in (int, float)}

@@ -22,11 +22,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pretrain_jax import stored
+from pretrain_jax import paths, stored
 from pretrain_jax.data import atomic, marks
 from pretrain_jax.data.corpus import PIECE, Corpus
 from pretrain_jax.data.unknown import SAMPLE, Unknown
-from pretrain_jax.errors import ConfigError, DataError
+from pretrain_jax.errors import DataError
 from pretrain_jax.progress import progress
 from pretrain_jax.text import Tokenizer
 
@@ -111,7 +111,7 @@ def token_cache(
     if corpus.marks:
         parts["marks"] = {"kind": corpus.marks, "version": MARKS_VERSION}
     fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    parent = parent_folder(cache_dir or DEFAULT_FOLDER)
+    parent = Path(paths.expanded(cache_dir or DEFAULT_FOLDER, "data.cache_dir"))
     folder = parent / f"tokens-{half}-{fingerprint[:32]}"
     note = {"fingerprint": fingerprint, "made from": parts}
     build = partial(
@@ -124,17 +124,6 @@ def token_cache(
     level = logging.WARNING if cache.unknown.much else logging.INFO
     log.log(level, "%s: %s half (split by %s) of %d documents, %d tokens%s", *said, lost)
     return cache
-
-
-def parent_folder(name: str | Path) -> Path:
-    """The folder of this name, "~" being the user's home."""
-    try:
-        return Path(name).expanduser()
-    except RuntimeError as error:
-        raise ConfigError(
-            f"data.cache_dir must name a folder; {name} has none, for this user has no home: set "
-            "data.cache_dir, or HOME"
-        ) from error
 
 
 def whole(folder: Path, fingerprint: str) -> bool:

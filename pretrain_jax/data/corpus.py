@@ -24,6 +24,7 @@ SPLITS = ("train", "valid")
 POLICIES = ("auto", "hash", "tail", "all")
 HELD_OUT = 20  # by hash, one document in 20 is for validation
 FEW = 100  # "auto" takes the tail of every document when there are fewer documents than this
+NULS = 1000  # a file may have one NUL in so many bytes
 PIECE = 1 << 18  # characters of a document that are in memory and tokenized at once
 log = logging.getLogger(__name__)
 
@@ -210,17 +211,25 @@ def in_threads(function, *items):
 
 def survey(shard: Shard) -> Table:
     """Reads a shard once and checks that all of it is UTF-8."""
-    sizes, own, hashes = [], [], []
+    sizes, own, hashes, nuls = [], [], [], 0
     for document in shard.documents():
         digest, size = hashlib.blake2b(document.own or b"", digest_size=8), 0
         for text in decode(document):
             data = text.encode()
             size += len(data)
+            nuls += data.count(0)
             if document.own is None:
                 digest.update(data)
         sizes.append(size)
         own.append(size if document.own is None else len(document.own))
         hashes.append(int.from_bytes(digest.digest(), "little"))
+    if nuls * NULS > sum(sizes):
+        raise DataError(
+            f"text may have one NUL in {NULS} bytes; {shard.name} has {nuls} in {sum(sizes)}. Is "
+            "it another kind of file, or in another encoding? Convert it, or leave it out"
+        )
+    if nuls:
+        log.warning("%s has %d NUL characters in its text, which are kept", shard.name, nuls)
     return Table(np.array(sizes, np.int64), np.array(own, np.int64), np.array(hashes, np.uint64))
 
 

@@ -1,4 +1,4 @@
-"""Text in bounded pieces, cut where tokenizers do not look."""
+"""Text in bounded pieces, cut so that tokenizers make the same ids of them."""
 
 from collections.abc import Iterable, Iterator
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pretrain_jax import room
 from pretrain_jax.layers.axes import named
 from pretrain_jax.layers.context import Context
 
@@ -59,6 +60,8 @@ class RelativeBuckets(nn.Module):
         axes = ("buckets", "heads")
         table = self.param("table", named(self.table_init, *axes), (self.buckets, self.heads))
         length = positions.shape[1]
+        table_of_distances = 3 * 8 * length**2
+        room.check(table_of_distances, "T5's distances between tokens", "Lower data.seq_len")
         # Distances inside a packed segment are differences of places in the row.
         place = np.arange(length)
         distance = place[None, :] - place[:, None]

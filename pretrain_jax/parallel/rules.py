@@ -99,7 +99,8 @@ def _check_divides(name: str, box: nn.Partitioned, mesh: Mesh) -> None:
 
 def nearest_divisors(size: int, ways: int, count: int = 3) -> list[int]:
     """nearest_divisors(12, 5) is [3, 4, 6]."""
-    legal = [n for n in range(1, size + 1) if size % n == 0]
+    small = [n for n in range(1, math.isqrt(size) + 1) if size % n == 0]
+    legal = sorted({*small, *(size // n for n in small)})
     return sorted(sorted(legal, key=lambda n: abs(n - ways))[:count])
 
 

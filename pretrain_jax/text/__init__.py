@@ -19,7 +19,7 @@ from typing import Any
 
 from etils import epath
 
-from pretrain_jax import registry, stored
+from pretrain_jax import paths, registry, stored
 from pretrain_jax.errors import ConfigError, DataError, InputMissing
 from pretrain_jax.progress import progress
 from pretrain_jax.tokenizer import NAMED as NAMED
@@ -55,6 +55,7 @@ def obtain(
     module = registry.load("text", name, "tokenizer.name")
     own = registry.taken(module.load, options)
     if path:
+        path = paths.expanded(path, "tokenizer.path")
         if not epath.Path(path).exists():
             raise InputMissing(
                 f"tokenizer.path must name an existing file or folder; received {path!r}; leave "

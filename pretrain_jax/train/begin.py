@@ -23,7 +23,7 @@ from pretrain_jax.parallel.hosts import A_DAY, Hosts
 from pretrain_jax.progress import progress
 from pretrain_jax.stored import having
 from pretrain_jax.text import Tokenizer
-from pretrain_jax.train import curve, inherit, leftovers, propose, workdir
+from pretrain_jax.train import curve, inherit, leftovers, propose, sizes, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.compose import Design, fix_schedule
 from pretrain_jax.train.feed import Feed
@@ -63,6 +63,7 @@ def designed(config: Any, path: epath.Path, hosts: Hosts, scoring: bool = False)
         fixed, _ = (to_score if scoring else against_stored)(config, path)
         design = Design(fixed, tuple(jax.devices()))
         propose.check(design)
+        sizes.check_room(design)
     hosts.agree("configuration", own_choices_aside(fixed.to_dict()), ConfigError, SAME_COMMAND)
     return design
 
@@ -266,7 +267,7 @@ def params(design: Design, checkpoints: Checkpoints, step: int, hosts: Hosts) ->
 
 def inherited(design: Design, fresh: Any, hosts: Hosts, tokenizer: Tokenizer) -> Any:
     """The parameters of the last checkpoint of `init_from`, for the tokens of this run."""
-    source = design.config.init_from
+    source = inherit.workdir_of(design.config)
     with Checkpoints(epath.Path(source) / "checkpoints", read_only=True) as checkpoints:
         step = last_step(checkpoints, hosts)
         with hosts.together("init_from"):

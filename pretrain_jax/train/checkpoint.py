@@ -385,7 +385,13 @@ def _quiet_orbax() -> None:
     logger = absl_logging.get_absl_logger()
     if _only_when_verbose not in logger.filters:
         logger.addFilter(_only_when_verbose)
+        logging.getLogger("asyncio").addFilter(_but_never_retrieved)
         sys.unraisablehook = functools.partial(_but_closed_loops, sys.unraisablehook)
+
+
+def _but_never_retrieved(record: logging.LogRecord) -> bool:
+    """Of many files that fail, Orbax raises the error of one and leaves the others in its tasks."""
+    return "exception was never retrieved" not in record.getMessage()
 
 
 def _but_closed_loops(others: Callable[[Any], Any], unraisable: Any) -> None:

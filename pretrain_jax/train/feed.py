@@ -1,10 +1,12 @@
 """The host half of a run: corpora, tokenizer, token caches, and the streams of rows over them."""
 
 import contextlib
+import itertools
 import logging
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from pretrain_jax.train.options import Phase
 from pretrain_jax.train.sources import Source, obtain_tokenizer, open_sources
 
 log = logging.getLogger(__name__)
+PROMPT_BATCHES = 16  # of evaluation: where a prompt for samples is looked for
 Batches = Generator[pipeline.Batch, None, None]
 ROWS_COUNTED = 64
 """Rows of each member of a mixture whose predictions are counted."""
@@ -282,12 +285,38 @@ class Feed:
             shares.append(member.rate * max(int(found), 1) / len(rows))
         return shares
 
-    def prompt(self, tokens: int = 32) -> np.ndarray:
-        """int32 [up to `tokens`]: the beginning of the first held-out example."""
+    @cached_property
+    def readable(self) -> np.ndarray:
+        """int32: the held-out example that a person can judge a continuation of.
+
+        The first that begins a text, is at least half a row and mostly words; where none of the
+        first batches of evaluation has one, that which lacks least of this.
+        """
         with contextlib.closing(self.eval_batches()) as batches:
-            first = next(batches)
-        example = first["tokens"][0][first["segments"][0] == 1]
-        return example[: min(tokens, max(1, len(first["tokens"][0]) // 2))]
+            best = min(self._lacking(itertools.islice(batches, PROMPT_BATCHES)), key=itemgetter(0))
+        return best[1]
+
+    def _lacking(
+        self, batches: Iterable[pipeline.Batch]
+    ) -> Iterator[tuple[tuple[bool, ...], np.ndarray]]:
+        """What each example of the batches lacks to be a prompt, up to one that lacks nothing."""
+        for batch in batches:
+            for row, segments in zip(batch["tokens"], batch["segments"], strict=True):
+                for number in range(1, int(segments.max()) + 1):
+                    example = row[segments == number]
+                    text = self.tokenizer.decode(example)
+                    words = sum(c.isalpha() or c.isspace() for c in text)
+                    begins = self.tokenizer.bos in (None, example[0])
+                    short = len(example) < len(row) // 2
+                    lacks = (words < 0.7 * len(text), short, not begins)
+                    yield lacks, example
+                    if not any(lacks):
+                        return
+
+    def prompt(self, tokens: int = 32) -> np.ndarray:
+        """int32 [up to `tokens`]: the beginning of `readable`, at most half a row."""
+        half = max(1, self.design.budgets(self.design.eval_seq_len)["L"] // 2)
+        return self.readable[: min(tokens, half)]
 
 
 def check_boundary(ends: Mapping[str, Any]) -> None:

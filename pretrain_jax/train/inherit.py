@@ -18,7 +18,7 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from pretrain_jax import registry, text
+from pretrain_jax import paths, registry, text
 from pretrain_jax.differences import differing
 from pretrain_jax.errors import ConfigError, InputMissing, WorkdirMismatch
 from pretrain_jax.optim import name_of, named_leaves
@@ -55,11 +55,16 @@ def fix_tokenizer(config: Any, stored: Mapping[str, Any] | None) -> Any:
         )
     if not takes_tokenizer(config):
         return config
-    given = completed(stored) if stored is not None else config_of(config.init_from)
+    given = completed(stored) if stored is not None else config_of(workdir_of(config))
     fixed = config.copy_and_resolve_references()
     with fixed.unlocked():
         fixed.tokenizer.path = given["tokenizer"]["path"]
     return fixed
+
+
+def workdir_of(config: Any) -> str:
+    """The workdir that `init_from` names."""
+    return paths.expanded(config.init_from, "init_from")
 
 
 def config_of(source: epath.PathLike) -> dict[str, Any]:
@@ -72,7 +77,8 @@ def config_of(source: epath.PathLike) -> dict[str, Any]:
 
 def check(config: Any) -> None:
     """Raises WorkdirMismatch unless the parameters of `init_from` mean the same in this config."""
-    old, source, new = config_of(config.init_from), config.init_from, config.to_dict()
+    source, new = workdir_of(config), config.to_dict()
+    old = config_of(source)
     free = {*(key.removeprefix("model.") for key in workdir.SPEED), "max_length", "vocab_size"}
     lines = unlike("model", old, new, free)
     if lines:
@@ -144,7 +150,7 @@ def trained_tokenizer(config: Any, path: epath.Path) -> text.Tokenizer:
     section = config.tokenizer
     module = registry.load("text", section.name, "tokenizer.name")
     options = {key: section[key] for key in registry.options(module.load)}
-    where = epath.Path(section.path or path / "tokenizer")
+    where = epath.Path(paths.expanded(section.path or path / "tokenizer", "tokenizer.path"))
     if not where.exists():
         raise InputMissing(
             f"a run keeps the tokenizer that it began with; {where} is missing. Put it back, or "
@@ -173,7 +179,7 @@ def for_tokens(design: Design, restored: Any, fresh: Any, tokenizer: text.Tokeni
     if design.config.init_tokens == "same":
         return restored
     axes = vocabulary_axes(design)
-    source = design.config.init_from
+    source = workdir_of(design.config)
     ids = spelled_alike(tokenizer_of(source), tokenizer)
     kept = int(np.count_nonzero(ids >= 0))
     log.info(

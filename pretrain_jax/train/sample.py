@@ -34,7 +34,8 @@ def continuation(
     ids: ids that the tokenizer has; the model may have more.
     window: tokens the model sees at once (its sequence length); beyond it the oldest are dropped.
     rows: rows that run together, since a mesh wants its share of a batch; they are all the same.
-    top_k: sample among the k likeliest; 0 = all. temperature 0 takes the likeliest.
+    top_k: sample among the k likeliest of the ids there are; 0 = all.
+    temperature: 0 takes the likeliest.
     prefix: whether the prompt is a prefix, all of which its tokens see.
     """
     kept = np.asarray(prompt, np.int32)[-(window - 1) :]
@@ -50,7 +51,7 @@ def continuation(
         tokens=tokens,
         ids=ids,
         rows=rows,
-        top_k=top_k,
+        top_k=min(top_k, ids),
         prefix=prefix,
     )
     return np.asarray(made)

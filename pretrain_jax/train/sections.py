@@ -90,3 +90,21 @@ def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
 def defaults(known: Mapping[str, Option]) -> dict[str, Any]:
     """The defaults of those keys that have one."""
     return {key: option.default for key, option in known.items() if option.default is not REQUIRED}
+
+
+def every_key() -> list[str]:
+    """Every key that a config may have, whatever names it chooses."""
+    found = dict.fromkeys(TOP)
+    for section in SECTIONS:
+        for chosen in choices(section):
+            found |= {f"{section}.{name}": None for name in section_options(section, chosen)}
+    return list(found)
+
+
+def choices(section: str) -> list[dict[str, str]]:
+    """All choices of names in a section."""
+    folder = {"tokenizer": "text", "objective": "objectives", "model": "models"}.get(section)
+    if folder is not None:
+        return [{"name": name} for name in registry.names(folder)]
+    pairs = [(n, s) for n in optimizers.OPTIMIZERS for s in schedules.SCHEDULES]
+    return [{"name": n, "schedule": s} for n, s in pairs] if section == "optimizer" else [{}]

@@ -5,8 +5,8 @@ from typing import Any
 
 import jax
 
-from pretrain_jax import optim
-from pretrain_jax.parallel import rules
+from pretrain_jax import optim, room
+from pretrain_jax.parallel import chips, rules
 from pretrain_jax.train.compose import Design, is_box
 
 
@@ -53,6 +53,24 @@ def memory_per_device(design: Design) -> dict[str, int]:
         "activations": _saved_bytes(design),
     }
     return {**found, "total": sum(found.values())}
+
+
+def check_room(design: Design) -> None:
+    """Raises OutOfMemory where parameters, optimizer and gradients alone do not fit into the
+    devices of this process: on CPUs all of them share the memory of the machine."""
+    state = design.abstract_state
+    params = bytes_held(state.params)
+    one = params + bytes_held(state.opt_state) + params
+    chip = chips.chip(design.device_kind)
+    memory = chip.memory if chip else None
+    own = sum(d.process_index == jax.process_index() for d in design.devices)
+    room.check(
+        one * own if memory is None else one,
+        "parameters, optimizer and gradients",
+        "Choose a smaller model (model.layers, model.width), or more devices with "
+        "mesh.fsdp=-1 and mesh.data=1; --mode=preflight needs no memory",
+        there=memory,
+    )
 
 
 def bytes_held(tree: Any) -> int:

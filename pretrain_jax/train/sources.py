@@ -63,7 +63,7 @@ def obtain_tokenizer(
     config = design.config
     inherited = stored is None and inherit.takes_tokenizer(config)
     if inherited:
-        inherit.take_tokenizer(config.init_from, workdir)
+        inherit.take_tokenizer(inherit.workdir_of(config), workdir)
     if inherited or stored is not None:
         tokenizer = inherit.trained_tokenizer(config, workdir)
     else:

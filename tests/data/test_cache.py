@@ -144,7 +144,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 def test_a_folder_in_no_home_is_told(tmp_path):
     (tmp_path / "a.txt").write_text("some text, long enough")
-    with pytest.raises(ConfigError, match=r"data\.cache_dir must name a folder; ~nobody-at-all"):
+    with pytest.raises(ConfigError, match=r"data\.cache_dir must be a path; ~nobody-at-all"):
         build(f"text:{tmp_path}/a.txt", "~nobody-at-all/cache")
 
 

@@ -3,9 +3,11 @@
 import gzip
 import json
 import platform
+import re
 
 import pytest
 
+from pretrain_jax import code_version
 from pretrain_jax.data.corpus import open_corpus
 from pretrain_jax.data.sources import open_source
 from pretrain_jax.data.sources.stdlib import Library
@@ -46,8 +48,6 @@ def test_no_file_matches_names_the_glob_and_what_is_there(tmp_path):
         open_source(f"text:{tmp_path}/book.txt")
     with pytest.raises(InputMissing, match=r"The folder .* holds notes/, books\.txt"):
         open_source(f"text:{tmp_path}/note/*.txt")
-    with pytest.raises(InputMissing, match=r"is a folder: write .*/\*\.txt"):
-        open_source(f"text:{tmp_path}")
 
 
 def test_unknown_scheme_and_malformed_source():
@@ -57,13 +57,6 @@ def test_unknown_scheme_and_malformed_source():
         open_source("text")
     with pytest.raises(ConfigError, match="must be written stdlib"):
         open_source("stdlib:3.11")
-
-
-def test_a_file_of_another_kind_is_refused(tmp_path):
-    (tmp_path / "a.txt").write_text("x")
-    (tmp_path / "b.parquet").write_text("x")
-    with pytest.raises(DataError, match=r"b\.parquet.*Narrow the glob"):
-        open_source(f"text:{tmp_path}/*")
 
 
 @pytest.mark.parametrize(
@@ -132,6 +125,30 @@ def test_stdlib_is_large_named_by_its_python_and_leaves_tests_out():
     assert not left_out & {part for name in names for part in name.split("/")[:-1]}
     assert sum(len(c) for d in documents for c in d.chunks(0)) > 5_000_000
     assert open_corpus("stdlib").fingerprint.startswith(source.label)
+
+
+def test_stdlib_holds_no_tables():
+    """Of a table few lines are distinct, numbers and quoted strings aside."""
+    (shard,) = open_source("stdlib").shards
+    for document in shard.documents():
+        text = b"".join(document.chunks(0)).decode()
+        plain = re.sub(r"#.*|0x[0-9a-fA-F]+|\d+|'[^'\n]*'|\"[^\"\n]*\"", "", text)
+        lines = [line.strip() for line in plain.splitlines() if line.strip()]
+        assert len(text) < 2000 or len(set(lines)) > 0.3 * len(lines), document.name
+
+
+@pytest.mark.parametrize(
+    ("data", "concerned"),
+    [
+        ({"source": "stdlib", "mixture": []}, True),
+        ({"source": "text:a", "mixture": []}, False),
+        ({"source": "text:a", "mixture": [["stdlib", "causal_lm", 1.0]]}, True),
+        ({"source": "stdlib", "mixture": [["text:a", "causal_lm", 1.0]]}, False),
+    ],
+)
+def test_older_runs_on_the_library_are_concerned_and_no_others(data, concerned):
+    said = code_version.since(2, {"data": {"split": "auto", **data}})
+    assert any("tables" in what for what in said) == concerned
 
 
 def test_files_of_the_library_that_are_not_utf8_are_left_out_and_counted(tmp_path, caplog):

@@ -131,6 +131,17 @@ def test_a_prompt_has_no_padding_and_a_short_evaluation_is_told(job, tmp_path, c
     assert "not eval.tokens=500" in caplog.text
 
 
+def test_a_prompt_begins_a_text_that_goes_on_and_is_of_words(job, tmp_path):
+    """Short texts, tables and the middles of texts are passed over."""
+    lines = [f"0x{n:08x}, 0x{n + 1:08x}, 0x{n + 2:08x}, 0x{n + 3:08x}" for n in range(400)]
+    lines += [f"{'a' * (n % 9)} so" for n in range(400)]
+    lines += ["begin here, " + "and read on " * (9 + n) for n in range(200)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": x}) + "\n" for x in lines))
+    feed = opened(job, ("data.source", f"text:{tmp_path}/a.jsonl"), ("train.batch_size", "64"))
+    assert feed.tokenizer.decode(feed.prompt()) == "begin h"
+    assert (feed.prompt() == feed.prompt()).all()
+
+
 def test_held_out_text_without_anything_to_predict_is_refused(job, tmp_path):
     (tmp_path / "a.txt").write_text("ten bytes!")
     with pytest.raises(DataError, match="held-out text must have at least one text token"):

@@ -10,6 +10,7 @@ A source may mark parts of its texts (data/marks.py): salient spans, or the targ
 """
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -111,6 +112,12 @@ def open_source(
             f"data.spans_key={spans_key!r} and data.target_key={target_key!r}"
         )
     scheme, colon, name = source.partition(":")
+    known = registry.names("data.sources")
+    if scheme not in known and (set("/*.~") & set(scheme) or os.path.lexists(source)):
+        raise ConfigError(
+            f"data.source must begin with a scheme, one of {', '.join(known)}; received "
+            f"{source!r}. To read these files as text, write text:{source}"
+        )
     module = registry.load("data.sources", scheme, "the scheme of data.source")
     if bool(name) != bool(module.TAKES_NAME) or bool(colon) != bool(name):
         wanted = f"{scheme}:{module.TAKES_NAME}" if module.TAKES_NAME else scheme

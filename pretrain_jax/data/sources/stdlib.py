@@ -1,8 +1,12 @@
-"""`stdlib`: the Python standard library's own source, about 10 MB of text on every machine.
+"""`stdlib`: the Python standard library's own source, about 8 MB of text on every machine.
 
 Tests and the packages that not every installation has (idlelib, tkinter ...) are left out, so
-that two installations of one Python version hold the same text. Files that are not valid UTF-8
-are skipped and counted: the corpus is not the user's to mend.
+that two installations of one Python version hold the same text. So are tables: code pages, Unicode
+data, names of entities, the manual as one string. They repeat one another, and a held-out code page
+is easier than any code. In a table fewer than 3 lines in 10 are distinct when numbers and quoted
+strings are taken as one; in what is left, at least 35 in 100 are (Python 3.11 to 3.13).
+
+Files that are not valid UTF-8 are skipped and counted: the corpus is not the user's to mend.
 """
 
 import hashlib
@@ -22,6 +26,18 @@ LEFT_OUT = {
     *("site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3", "distutils"),
     *("tkinter", "ensurepip", "__pycache__"),
 }
+TABLES = {
+    *(
+        "encodings",
+        "pydoc_data",
+        "html/entities.py",
+        "locale.py",
+        "opcode.py",
+        "_opcode_metadata.py",
+    ),
+    *("re/_casefix.py", "stringprep.py", "_compat_pickle.py"),
+}
+"""Folders and files, by their place in the library."""
 log = logging.getLogger(__name__)
 
 
@@ -38,6 +54,8 @@ class Library(Shard):
         for folder, folders, names in os.walk(self.root):
             folders[:] = [f for f in folders if f not in LEFT_OUT]
             for path in (Path(folder, name) for name in names if name.endswith(".py")):
+                if is_table(path.relative_to(self.root).as_posix()):
+                    continue
                 data = path.read_bytes()
                 try:
                     data.decode()
@@ -56,6 +74,15 @@ class Library(Shard):
 
     def documents(self) -> Iterator[Document]:
         return (Document.of(name, data) for name, data in self.files)
+
+
+def is_table(name: str) -> bool:
+    """Whether a file of the library, by its path in it, is a table.
+
+    >>> [is_table(name) for name in ("encodings/cp437.py", "html/entities.py", "html/parser.py")]
+    [True, True, False]
+    """
+    return bool({name, name.partition("/")[0]} & TABLES) or name.startswith("_sysconfigdata")
 
 
 def find(name: str, keys: Keys) -> Source:

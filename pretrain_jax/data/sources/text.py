@@ -1,49 +1,20 @@
-"""`text:GLOB`: files on disk. A .txt or .md file is one document, a .jsonl file one a line.
+"""`text:GLOB`: files on disk. A .jsonl file is one document a line, any other file is one document.
 
 Each may be gzipped (.txt.gz). Files are read in the order of their sorted paths. The text must be
-valid UTF-8 and is used byte for byte: line ends are kept, nothing is normalised.
+valid UTF-8 and is used byte for byte, but for a byte-order mark in front: line ends are kept,
+nothing is normalised.
 """
 
-import contextlib
-import difflib
-import glob
-import gzip
 import hashlib
-import os
-import zlib
 from collections.abc import Iterator
-from pathlib import Path
-from typing import BinaryIO, cast
 
 from pretrain_jax import stored
-from pretrain_jax.data import marks
-from pretrain_jax.data.sources import (
-    Document,
-    Keys,
-    Shard,
-    Source,
-    hash_file,
-    read_chunks,
-    without_fields,
-)
-from pretrain_jax.errors import DataError, InputMissing
+from pretrain_jax.data import globs, marks
+from pretrain_jax.data.files import TextFile
+from pretrain_jax.data.sources import Document, Keys, Shard, Source, read_chunks, without_fields
+from pretrain_jax.errors import DataError
 
 TAKES_NAME = "GLOB"
-SUFFIXES = (".txt", ".md", ".jsonl")
-
-
-@contextlib.contextmanager
-def opened(path: str) -> Iterator[BinaryIO]:
-    """A file open for reading, through gzip where its name ends in .gz."""
-    try:
-        with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
-            yield cast(BinaryIO, file)
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise DataError(
-            f"{path} must be a complete gzip file; {error}. Copy or compress it again"
-        ) from error
-    except OSError as error:
-        raise InputMissing(f"{path} must be readable; {error.strerror or error}") from error
 
 
 class Plain(Shard):
@@ -51,17 +22,17 @@ class Plain(Shard):
 
     def __init__(self, path: str):
         self.name = path
+        self.file = TextFile(path)
 
     def digest(self) -> str:
-        with opened(self.name):
-            return "plain" + hash_file(self.name)
+        return "plain" + self.file.digest()
 
     def documents(self) -> Iterator[Document]:
         yield Document(self.name, self.chunks)
 
     def chunks(self, start: int) -> Iterator[bytes]:
-        with opened(self.name) as file:
-            file.seek(start)
+        with self.file.opened() as file:
+            file.seek(file.tell() + start)
             yield from read_chunks(file)
 
 
@@ -70,15 +41,15 @@ class Lines(Shard):
 
     def __init__(self, path: str, keys: Keys):
         self.name = path
+        self.file = TextFile(path)
         self.keys = keys
 
     def digest(self) -> str:
-        with opened(self.name):
-            whole = f"lines {self.keys.digest(hash_file(self.name))}"
+        whole = f"lines {self.keys.digest(self.file.digest())}"
         return hashlib.sha256(whole.encode()).hexdigest()
 
     def documents(self) -> Iterator[Document]:
-        with opened(self.name) as file:
+        with self.file.opened() as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     yield self.document(line, f"{self.name} line {number}")
@@ -119,43 +90,15 @@ class Lines(Shard):
 
 
 def shard(path: str, keys: Keys) -> Shard:
-    suffix = Path(path.removesuffix(".gz")).suffix
-    if suffix not in SUFFIXES:
-        raise DataError(
-            f"files of data.source must end in {', '.join(SUFFIXES)} (or those with .gz); the glob "
-            f"also matches {path}. Narrow the glob, for example to *.txt"
-        )
-    if suffix == ".jsonl":
+    if path.lower().removesuffix(".gz").endswith(".jsonl"):
         return Lines(path, keys)
     without_fields(path, keys)
     return Plain(path)
 
 
 def find(name: str, keys: Keys) -> Source:
-    """Every file that the glob `name` matches; `**` matches any number of folders.
+    """Every file that the glob `name` matches (data/globs.py).
 
-    Raises InputMissing when nothing matches, DataError for a file of another kind.
+    Raises InputMissing when nothing matches.
     """
-    pattern = os.path.expanduser(name)
-    paths = sorted(p for p in glob.glob(pattern, recursive=True) if not os.path.isdir(p))
-    if not paths:
-        raise InputMissing(
-            f"data.source 'text:{name}' must match at least one file; nothing matches. "
-            + neighbours(Path(pattern))
-        )
-    return Source("text", [shard(path, keys) for path in paths], keys.kind)
-
-
-def neighbours(pattern: Path) -> str:
-    """What lies where the glob looked: its nearest folder that exists, and the likeliest names."""
-    if pattern.is_dir():
-        return f"{pattern} is a folder: write {pattern}/*.txt, or {pattern}/**/*.txt"
-    missed = pattern.name
-    folder = pattern.parent
-    while not folder.is_dir():
-        missed, folder = folder.name, folder.parent
-    names = sorted(p.name + "/" * p.is_dir() for p in folder.iterdir() if p.name[0] != ".")
-    near = difflib.get_close_matches(missed, names, n=8, cutoff=0.3)
-    listed = (near + [n for n in names if n not in near])[:8]
-    more = ", ..." if len(names) > 8 else ""
-    return f"The folder {folder.absolute()} holds {', '.join(listed) or 'nothing'}{more}"
+    return Source("text", [shard(path, keys) for path in globs.files(name)], keys.kind)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
+from pretrain_jax import paths
 from pretrain_jax.data import marks
 from pretrain_jax.data.sources import Document, Keys, Shard, Source, hash_file
 from pretrain_jax.errors import DataError, InputMissing
@@ -139,7 +140,7 @@ def prepared(name: str) -> Any:
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core import constants, read_only_builder
 
-    folder = Path(name).expanduser()
+    folder = Path(paths.expanded(name, "data.source"))
     try:
         if folder.is_dir():
             return tfds.builder_from_directory(folder)

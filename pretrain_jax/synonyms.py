@@ -1,0 +1,84 @@
+"""Which key of a config a name stands for that someone wrote from memory."""
+
+from collections.abc import Iterable
+
+SYNONYMS = {
+    "lr": "optimizer.learning_rate",
+    "max_lr": "optimizer.learning_rate",
+    "peak_lr": "optimizer.learning_rate",
+    "wd": "optimizer.weight_decay",
+    "beta1": "optimizer.b1",
+    "beta2": "optimizer.b2",
+    "epsilon": "optimizer.eps",
+    "warmup": "optimizer.warmup_steps",
+    "lr_scheduler": "optimizer.schedule",
+    "scheduler": "optimizer.schedule",
+    "grad_clip": "optimizer.clip_norm",
+    "max_grad_norm": "optimizer.clip_norm",
+    "bs": "train.batch_size",
+    "batch": "train.batch_size",
+    "per_device_train_batch_size": "train.batch_size",
+    "gradient_accumulation_steps": "train.accumulate",
+    "grad_accum": "train.accumulate",
+    "epochs": "train.steps",
+    "num_train_epochs": "train.steps",
+    "max_steps": "train.steps",
+    "max_iters": "train.steps",
+    "iterations": "train.steps",
+    "precision": "train.dtype",
+    "log_interval": "train.log_every",
+    "logging_steps": "train.log_every",
+    "seq_length": "data.seq_len",
+    "sequence_length": "data.seq_len",
+    "block_size": "data.seq_len",
+    "context": "data.seq_len",
+    "context_length": "data.seq_len",
+    "dataset": "data.source",
+    "num_workers": "data.workers",
+    "d_model": "model.width",
+    "n_embd": "model.width",
+    "hidden_size": "model.width",
+    "embed_dim": "model.width",
+    "d_ff": "model.feed_forward",
+    "d_kv": "model.head_width",
+    "head_dim": "model.head_width",
+    "intermediate_size": "model.feed_forward",
+    "n_layer": "model.layers",
+    "num_layers": "model.layers",
+    "depth": "model.layers",
+    "n_head": "model.heads",
+    "num_heads": "model.heads",
+    "vocab": "model.vocab_size",
+    "n_positions": "model.max_length",
+    "checkpointing": "model.remat",
+    "gradient_checkpointing": "model.remat",
+    "architecture": "model.name",
+    "mask_prob": "objective.rate",
+    "mlm_probability": "objective.rate",
+    "task": "objective.name",
+    "save_steps": "checkpoint.every",
+    "save_interval": "checkpoint.every",
+    "save_total_limit": "checkpoint.keep",
+    "eval_interval": "eval.every",
+    "eval_steps": "eval.every",
+    "tp": "mesh.tensor",
+    "dp": "mesh.data",
+    "random_seed": "seed",
+    "resume_from": "init_from",
+}
+"""What other programs call it; every value is a key of some config."""
+
+
+def like(name: str, known: Iterable[str]) -> list[str]:
+    """The dotted keys among `known` that a dotted or plain name may stand for: up to three.
+
+    >>> keys = ["train.steps", "train.batch_size", "optimizer.learning_rate"]
+    >>> like("steps", keys), like("optimizer.lr", keys), like("config.batch-size", keys)
+    (['train.steps'], ['optimizer.learning_rate'], ['train.batch_size'])
+    """
+    written = name.lower().replace("-", "_").removeprefix("config.")
+    section, _, last = written.rpartition(".")
+    found = {key for key in known if key == SYNONYMS.get(last) or key.rpartition(".")[2] == last}
+    if written in found:
+        return [written]
+    return sorted(found, key=lambda key: (key.partition(".")[0] != section, key))[:3]
