@@ -112,11 +112,18 @@ def _publish(draft: epath.Path, directory: epath.Path, note: Mapping[str, Any]) 
         return
     try:
         if directory.is_dir():  # of a file, which is not ours, the renaming complains
-            directory.rmtree()
+            set_aside(directory)
         draft.rename(directory)
     except OSError:
         if not _holds(directory, note):
             raise
+
+
+def set_aside(directory: epath.Path) -> None:
+    """Makes room for another tokenizer: a folder is moved to `NAME.before.X`, never deleted."""
+    aside = directory.parent / f"{directory.name}.before.{os.urandom(4).hex()}"
+    directory.rename(aside)
+    log.warning("%s belongs to other text or options: it is kept as %s", directory, aside)
 
 
 def _corpus(texts: Iterable[str]) -> Iterator[str]:

@@ -122,9 +122,7 @@ def take_tokenizer(source: epath.PathLike, path: epath.Path) -> None:
     if here.exists():
         if files == {file.name: file.read_bytes() for file in here.iterdir()}:
             return
-        aside = path / f"tokenizer.before.{os.urandom(4).hex()}"
-        here.rename(aside)
-        log.warning("%s is another tokenizer than that of %s: moved to %s", here, source, aside)
+        text.set_aside(here)
     draft = path / f".tokenizer.{os.getpid()}.{os.urandom(4).hex()}"
     draft.mkdir(parents=True)
     try:

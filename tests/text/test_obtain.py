@@ -112,6 +112,15 @@ def test_a_harmed_vocabulary_is_trained_again(directory, run, harm):
     assert again.fingerprint == whole.fingerprint
 
 
+def test_a_vocabulary_of_other_options_is_kept_beside_its_successor(directory, run, caplog):
+    run()
+    first = {file.name: file.read_bytes() for file in directory.iterdir()}
+    run(vocab_size=290)
+    (aside,) = directory.parent.glob("tokenizer.before.*")
+    assert {file.name: file.read_bytes() for file in aside.iterdir()} == first
+    assert str(aside) in caplog.text
+
+
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, DataError, OSError])
 def test_interrupted_training_leaves_nothing_half(directory, run, monkeypatch, stop):
     def train(texts, directory, *, vocab_size, sentinels=0):
