@@ -47,7 +47,7 @@ check_run() {
     case "$name" in
       config) config=true ;;
       config.* | workdir | mode | topology | slices | wait | coordinator | processes | process) ;;
-      accept_changes | json | search | full) value=false ;;
+      accept_changes | go_back | json | search | full) value=false ;;
       *) refuse "unknown option --$name" ;;
     esac
   done

@@ -115,6 +115,7 @@ RANGES = {
     "optimizer.decay_rate": Range(0, 1, open="least"),
     "optimizer.clip_threshold": POSITIVE,
     "optimizer.rms": POSITIVE,
+    "optimizer.adam_rate": NOT_NEGATIVE,
     "mesh.dcn": AXIS,
     "mesh.data": AXIS,
     "mesh.fsdp": AXIS,

@@ -333,7 +333,7 @@ def test_generate_continues_a_prompt_and_repeats_itself(straight, capsys):
 
 @pytest.mark.parametrize(
     "option, said",
-    [("--tokens=0", "at least 1"), ("--tokens=x", "must be a number"), ("--topk=3", "top_k")],
+    [("--tokens=0", "--tokens"), ("--tokens=x", "must be a number"), ("--topk=3", "top_k")],
 )
 def test_generate_refuses_what_it_cannot_do(straight, option, said):
     with pytest.raises(ConfigError, match=said):

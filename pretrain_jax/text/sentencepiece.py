@@ -50,6 +50,7 @@ class SentencePiece(Tokenizer):
         serialized = model.SerializeToString(deterministic=True)
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=serialized)
         self._collapses = model.normalizer_spec.remove_extra_whitespaces
+        self.lead_bytes = int(model.normalizer_spec.add_dummy_prefix)
         model.normalizer_spec.add_dummy_prefix = False
         self._within = sentencepiece.SentencePieceProcessor(model_proto=model.SerializeToString())
         appended = max(sentinels - len(own), 0)
@@ -80,7 +81,6 @@ class SentencePiece(Tokenizer):
         )
         sizes = [_size(piece) for piece in model.pieces] + [0] * appended
         self._token_bytes = table(sizes, np.int32)
-        self.lead_bytes = int(model.normalizer_spec.add_dummy_prefix)
         self.fingerprint = digest("sentencepiece", serialized.hex(), appended)
 
     def encode(self, text: str) -> np.ndarray:
@@ -98,9 +98,7 @@ class SentencePiece(Tokenizer):
 
     def unknown_bytes(self, text: str) -> int:
         found = 0
-        for line in well_formed(text).split(
-            "\n"
-        ):  # objects for every piece of a long text are many
+        for line in well_formed(text).split("\n"):  # pieces of a long text are many objects
             pieces = self._processor.encode(line, return_type="proto").pieces
             found += sum(len(p.surface.encode()) for p in pieces if p.id == self.unk)
         return found

@@ -110,7 +110,12 @@ def _surely_saved(reached: int, every: int) -> int:
 def _recorded(path: epath.Path) -> int | None:
     file, fix = path / SAVED, "mend or delete it"
     found = workdir.read_json(file, fix)
-    return None if found is None else stored.having({"step": int}, found, str(file), fix)["step"]
+    if found is None:
+        return None
+    step = stored.having({"step": int}, found, str(file), fix)["step"]
+    if not _is_step(step):
+        raise DataError(f'"step" in {file} must be 0 or more; it is {step}; {fix}')
+    return step
 
 
 def _stored_every(path: epath.Path, every: int) -> int:
