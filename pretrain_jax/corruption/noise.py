@@ -267,17 +267,19 @@ def cut_words(
     array([ True, False,  True,  True,  True])
     """
     words, begins = words_of(texts, starts)
-    tokens, most = Parts(np.diff(begins)), np.maximum(counts, 1)[words.of]
+    tokens, most = np.diff(begins), np.maximum(counts, 1)[words.of]
     sizes = np.maximum(sizes, 1)  # an unknown token has none
-    before = tokens.running(sizes) - sizes
-    length = tokens.running(sizes)[begins[1:] - 1]
-    long = (tokens.sizes > most) | (length > LONGEST_WORD)
-    if not long.any():
+    length = np.add.reduceat(sizes, begins[:-1]) if len(sizes) else tokens
+    (long,) = ((tokens > most) | (length > LONGEST_WORD)).nonzero()
+    if not len(long):
         return starts
-    stretch = before // STRETCH
-    edge = np.diff(stretch, prepend=0) != 0
-    edge |= tokens.place % tokens.each(most) == 0
-    return starts | (edge & tokens.each(long))
+    within = Parts(tokens[long])
+    places = within.each(begins[long]) + within.place
+    stretch = (within.running(sizes[places]) - sizes[places]) // STRETCH
+    edges = (np.diff(stretch, prepend=0) != 0) | (within.place % within.each(most[long]) == 0)
+    cut = starts.copy()
+    cut[places] |= edges
+    return cut
 
 
 def lengths_of_words(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
