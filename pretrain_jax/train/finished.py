@@ -3,15 +3,13 @@
 import json
 import logging
 import math
-from typing import Any
 
 from etils import epath
 
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.parallel.hosts import Hosts
-from pretrain_jax.train import curve, workdir
+from pretrain_jax.train import curve, past
 from pretrain_jax.train.compose import Design
-from pretrain_jax.train.past import METRICS
 
 log = logging.getLogger(__name__)
 
@@ -44,22 +42,11 @@ def check(path: epath.Path, step: int, steps: int) -> None:
 
 def evaluated(path: epath.Path, step: int) -> str | None:
     """The valid/loss of a step in metrics.jsonl, as it is shown; None where it is not there."""
-    content = workdir.read(path / METRICS) or b""
-    for line in reversed(content.decode(errors="replace").splitlines()):
-        values = line_of(line)
-        if values.get("step") == step and "valid/loss" in values:
+    for values in reversed(past.lines(path)):
+        if values["step"] == step and "valid/loss" in values:
             loss = values["valid/loss"]
             return f"{loss:.4f}" if isinstance(loss, float) and math.isfinite(loss) else str(loss)
     return None
-
-
-def line_of(text: str) -> dict[str, Any]:
-    """A line of metrics.jsonl; empty where it is torn, which only means that it says nothing."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def said(design: Design, path: epath.Path, loss: str) -> str:

@@ -32,8 +32,7 @@ def check(path: epath.Path, step: int, every: int, go_back: bool) -> None:
 
     every: `checkpoint.every`, where config.json has none.
     """
-    lines, _ = _parsed(_text(path / METRICS))
-    reached = max((line["step"] for line in lines), default=0)
+    reached = max((line["step"] for line in lines(path)), default=0)
     recorded = _recorded(path)
     had = _surely_saved(reached, _stored_every(path, every)) if recorded is None else recorded
     if step >= had:
@@ -57,6 +56,11 @@ def check(path: epath.Path, step: int, every: int, go_back: bool) -> None:
 def record(path: epath.Path, step: int) -> None:
     """Notes that a step is committed. Raises UnwritableWorkdir."""
     workdir.replace(path / SAVED, (json.dumps({"step": step}) + "\n").encode())
+
+
+def lines(path: epath.Path) -> list[Line]:
+    """The lines of metrics.jsonl in a workdir, without what is none. Raises DataError."""
+    return _parsed(_text(path / METRICS))[0]
 
 
 def keep_lines(path: epath.Path, step: int) -> list[Line]:
