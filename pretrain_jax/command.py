@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pretrain_jax import ending, paths, registry, synonyms
+from pretrain_jax import ending, paths, registry, streams, synonyms
 from pretrain_jax.errors import ConfigError, Interrupted, UserError, shown
 from pretrain_jax.parallel import exhausted, flags, host_memory, program_cache
 from pretrain_jax.ranges import Range
 
+JAX_NOTE = "JAX_TRACEBACK_FILTERING"
+"""In a note of jax about tracebacks, of which none is printed."""
 AGAIN = "by Ctrl-C, when nothing was to be saved; start the same command again"
 NO_CONFIG = ConfigError("--config must name a file, such as --config=configs/gpt2_nano.py")
 
@@ -55,7 +57,8 @@ def parse(
     >>> parse(["--config=a.py", "--config.train.steps", "5"], {"workdir": ""}).overrides
     (('train.steps', '5'),)
     """
-    known = [*flags, *switches, *(["config", "config.KEY"] if takes_config else [])]
+    every = [*flags, *switches, *(["config", "config.KEY"] if takes_config else [])]
+    known = list(dict.fromkeys(every))
     values = {**flags, **dict.fromkeys(switches, "")}
     config, overrides = "", []
     words = list(argv)
@@ -87,6 +90,8 @@ def parse(
             values[name] = value
     if "workdir" in values:
         values["workdir"] = paths.expanded(values["workdir"], "--workdir")
+        if not values["workdir"] and any(word.startswith("--workdir") for word in argv):
+            raise ConfigError("--workdir needs a value, such as --workdir=runs/mine; it is empty")
     for name, allowed in (choices or {}).items():
         registry.check_name(values[name], allowed, f"--{name}")
     if takes_config and needs_config and not config:
@@ -129,11 +134,14 @@ def run(main: Callable[[list[str]], int], usage: str | None) -> int:
     Where `main` is what this process was started for, whatever ends it ends the process, within
     seconds; a program that calls `run` for itself goes on.
     """
+    own = main.__module__ == "__main__"
+    if own:
+        streams.take()
     code = 1  # of a traceback
     try:
         code = code_of(main, usage)
     finally:
-        if main.__module__ == "__main__":
+        if own:
             ending.within_seconds(code)
     return code
 
@@ -156,7 +164,6 @@ def code_of(main: Callable[[list[str]], int], usage: str | None) -> int:
             sys.stdout.flush()
             return code
     except BrokenPipeError:  # whoever read our output, as `head` does, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except UserError as error:
         return told(error)
@@ -169,7 +176,8 @@ def code_of(main: Callable[[list[str]], int], usage: str | None) -> int:
 
 def told(error: UserError) -> int:
     """Prints it, with what else failed on the way out; returns its exit code."""
-    more = "".join(f"\n  also: {note}" for note in getattr(error, "__notes__", ()))
+    notes = (note for note in getattr(error, "__notes__", ()) if JAX_NOTE not in note)
+    more = "".join(f"\n  also: {note}" for note in notes)
     # At once: several processes may share a terminal (launch/local.sh), and `print` writes the end
     # of the line on its own.
     sys.stderr.write(f"{type(error).__name__}: {error}{more}\n")

@@ -13,13 +13,14 @@ from typing import Any, NoReturn
 
 from pretrain_jax.errors import Interrupted
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Of a scheduler, of Ctrl-C, of a terminal that is closed."""
 PATIENCE = 5.0
 """Seconds that the interpreter has for its own end."""
 
 
 def by_signals() -> None:
-    """From now on SIGTERM and SIGINT end the process at once, with the code for "start again".
+    """From now on SIGNALS end the process at once, with the code for "start again".
 
     Not by an exception: an import, a destructor or a callback of C may swallow it. Where the main
     thread is busy outside of Python, as when XLA compiles, another thread hears of the signal.

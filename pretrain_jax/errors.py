@@ -64,6 +64,12 @@ class UnwritableWorkdir(UserError):
     exit_code = 74
 
 
+class UnwritableOutput(UserError):
+    """Standard output cannot be written to."""
+
+    exit_code = 74
+
+
 class ChildLost(UserError):
     """A process that this one began was killed, or ended without an answer."""
 

@@ -16,7 +16,7 @@ LEVELS = (
     {"data", "objectives", "models", "optim", "parallel"},
     {"layers", "corruption", "text", "losses"},
     {"batch", "code_version", "cross_entropy", "differences", "ragged", "registry", "child"}
-    | {"ending", "paths", "ranges", "room", "seeds", "stored", "synonyms", "tokenizer"},
+    | {"ending", "paths", "ranges", "room", "seeds", "stored", "streams", "synonyms", "tokenizer"},
     {"errors", "progress"},
 )
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}

@@ -47,7 +47,7 @@ def carried(
 def _belong_to_run(_number: int, _of: int) -> None:
     """In a process that makes rows: signals, which a terminal and a scheduler send to all
     processes of a job, are for the run, which then ends this one; so does the run's own end."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_run, daemon=True).start()
 

@@ -274,7 +274,8 @@ def decode(document: Document, start: int = 0, size: int | None = None) -> Itera
             raise DataError(
                 f"text must be valid UTF-8; {document.name} is not at byte {byte} "
                 f"(0x{error.object[error.start]:02x}). Convert the file to UTF-8, for example "
-                "with iconv -f latin1 -t utf-8, or leave it out of data.source"
+                "with iconv -f ENCODING -t utf-8, where ENCODING is the file's own, such as "
+                "latin1, gb18030 or shift_jis; or leave it out of data.source"
             ) from error
         at += len(chunk)
         left = None if left is None else left - len(chunk)

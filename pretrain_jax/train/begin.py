@@ -20,16 +20,13 @@ from pretrain_jax.errors import (
     WorkdirMismatch,
 )
 from pretrain_jax.parallel.hosts import A_DAY, Hosts
-from pretrain_jax.progress import progress
 from pretrain_jax.stored import having
-from pretrain_jax.text import Tokenizer
 from pretrain_jax.train import curve, inherit, leftovers, propose, sizes, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.compose import Design, fix_schedule
 from pretrain_jax.train.feed import Feed
 from pretrain_jax.train.sections import completed
-from pretrain_jax.train.sources import Source, obtain_tokenizer, open_sources, same_data
-from pretrain_jax.train.step import TrainState
+from pretrain_jax.train.sources import Source, obtain_tokenizer, open_sources
 
 log = logging.getLogger(__name__)
 SAME_COMMAND = "start all of them with the same command, from the same files and versions"
@@ -114,6 +111,11 @@ def to_score(config: Any, path: epath.Path) -> tuple[Any, bool]:
 def stored_config(path: epath.Path) -> dict[str, Any] | None:
     """The config of the run in a workdir, with the keys that are newer than it; None before it."""
     stored = workdir.read_config(path)
+    if stored is None and (path / "checkpoints").is_dir():
+        with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
+            step = checkpoints.latest()
+            stored = None if step is None else checkpoints.read_json(step, "config")
+            log.warning("config.json is missing; the checkpoint of step %s has the config", step)
     return None if stored is None else completed(stored)
 
 
@@ -234,52 +236,3 @@ def data_state(checkpoints: Checkpoints, step: int) -> dict[str, Any]:
     having({"fingerprints": dict}, found, what, MOVE)
     having({"sources": list, "tokenizer": str}, found["fingerprints"], what, MOVE)
     return found
-
-
-def start(
-    design: Design,
-    checkpoints: Checkpoints,
-    step: int | None,
-    hosts: Hosts,
-    tokenizer: Tokenizer,
-) -> tuple[int, TrainState]:
-    """The state of a checkpoint, or a fresh one (from `init_from`, where it is set)."""
-    if step is None:
-        with progress("making the first state"):
-            state = design.init_state()
-        if design.config.init_from:
-            state = state.replace(params=inherited(design, state.params, hosts, tokenizer))
-        return 0, state
-    with hosts.together("the checkpoint"):  # before any of them reads, for reading waits for all
-        checkpoints.compare(step, design.abstract_state)
-    log.info("going on from step %d", step)
-    with progress("reading the checkpoint"):
-        return step, checkpoints.restore(step, design.abstract_state)
-
-
-def params(design: Design, checkpoints: Checkpoints, step: int, hosts: Hosts) -> Any:
-    """The parameters of a checkpoint, without the optimizer."""
-    wanted = {"params": design.abstract_state.params}
-    with hosts.together("the checkpoint"):
-        checkpoints.compare(step, wanted, partial=True)
-    return checkpoints.restore(step, wanted, partial=True)["params"]
-
-
-def inherited(design: Design, fresh: Any, hosts: Hosts, tokenizer: Tokenizer) -> Any:
-    """The parameters of the last checkpoint of `init_from`, for the tokens of this run."""
-    source = inherit.workdir_of(design.config)
-    with Checkpoints(epath.Path(source) / "checkpoints", read_only=True) as checkpoints:
-        step = last_step(checkpoints, hosts)
-        with hosts.together("init_from"):
-            if step is None:
-                raise WorkdirMismatch(
-                    f"init_from must be a workdir with a checkpoint; {source} has none"
-                )
-            check_code(checkpoints, step, design.config, accept=True)
-            stored = fingerprints(checkpoints, step, design.config)
-            if stored and design.config.init_tokens == "same":
-                same_data("tokenizer", stored, "tokenizer", tokenizer.fingerprint)
-            wanted = inherit.wanted(design, checkpoints, step)
-            checkpoints.compare(step, wanted, partial=True)
-        restored = checkpoints.restore(step, wanted, partial=True)["params"]
-        return inherit.for_tokens(design, restored, fresh, tokenizer)

@@ -17,7 +17,7 @@ from pretrain_jax import code_version
 from pretrain_jax.errors import Interrupted, NonFinite, UnwritableWorkdir
 from pretrain_jax.parallel import chips
 from pretrain_jax.parallel.hosts import ALONE, Hosts
-from pretrain_jax.train import begin, evaluation, finite, flops, past, pseudo, workdir
+from pretrain_jax.train import begin, evaluation, finite, flops, origin, past, pseudo, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.compiled import Steps
 from pretrain_jax.train.compose import Design
@@ -75,7 +75,7 @@ def train(
             if hosts.first:
                 workdir.write_config(path, design.config.to_dict())
         with startup.part("state"):
-            step, state = begin.start(design, checkpoints, last, hosts, feed.tokenizer)
+            step, state = origin.start(design, checkpoints, last, hosts, feed.tokenizer)
         writer, progress = SILENT, SILENT
         with hosts.together("the outputs"):
             if hosts.first:

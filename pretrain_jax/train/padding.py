@@ -41,7 +41,7 @@ def advice(design: Design, stream: Stream, used: Mapping[str, np.ndarray]) -> It
             if key:  # as many answers as full rows have
                 value = rounded(stream.budgets[answers] / share)
                 yield f"{said}, for answers end the row: {option(key, value)} has room for more"
-        elif axis not in (answers, "P") and most < size:
+        elif axis not in (answers, "P", "E") and most < size:
             yield f"{said}: {option('data.seq_len', most)}, now {size}, holds what is there"
 
 

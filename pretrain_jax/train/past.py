@@ -66,10 +66,15 @@ def lines(path: epath.Path) -> list[Line]:
 def keep_lines(path: epath.Path, step: int) -> list[Line]:
     """Drops lines beyond `step` (0: all) from metrics.jsonl; returns the others.
 
-    A line that is none, such as the last one of a process that was killed, is dropped too.
+    The torn last line of a process that was killed is dropped too. Where other lines are none, the
+    file is not only ours: it is kept beside as it was.
     """
     text = _text(path / METRICS)
     lines, texts = _parsed(text)
+    if len(texts) < len(text.split("\n")) - 1:
+        aside = unused(path, f"{METRICS}.before_")
+        workdir.replace(aside, text.encode())
+        log.warning("%s has lines that no run writes: as it was, it is kept as %s", METRICS, aside)
     kept = [bool(step) and line["step"] <= step for line in lines]
     whole = "".join(f"{text}\n" for text, keep in zip(texts, kept, strict=True) if keep)
     if whole != text:

@@ -194,7 +194,7 @@ def data(
 
 
 def epochs(feed: Feed) -> tuple[Feed, str]:
-    """The data is enough for the run: no member is passed over hundreds of times."""
+    """How often the run passes over its text, and that the text is the user's own."""
     design = feed.design
     passes = [0.0] * len(feed.sources)
     for seq_len in {phase.seq_len for phase in design.phases}:
@@ -202,16 +202,17 @@ def epochs(feed: Feed) -> tuple[Feed, str]:
         passes = [sum(pair) for pair in zip(passes, more, strict=True)]
     most, member = max(zip(passes, design.members, strict=True), key=lambda pair: pair[0])
     said = f"{most:,.1f} passes over {member.source}"
+    if most <= FEW_EPOCHS:
+        return feed, said
+    fewer = [int(design.train.steps * passes / most) for passes in (MOST_EPOCHS, FEW_EPOCHS)]
     if most > MOST_EPOCHS:
-        stand_in = (
-            " (which stands in until you name your text)" if member.source == "stdlib" else ""
-        )
+        stands = ", which stands in until you name your text" if member.source == "stdlib" else ""
         raise DataError(
-            f"a run passes over its text at most {MOST_EPOCHS} times, for more teach nothing; this "
-            f"one makes {said}{stand_in}. Name more text in data.source, or lower train.steps"
+            f"a run that makes more than {MOST_EPOCHS} passes over its text learns nothing from "
+            f"them; this one makes {said}{stands}. Name more text in data.source, or set "
+            f"train.steps={fewer[0]} or less (the run would start all the same)"
         )
-    little = f"; more than {FEW_EPOCHS} bring little" if most > FEW_EPOCHS else ""
-    return feed, said + little
+    return feed, f"{said}; more than {FEW_EPOCHS}, from about step {fewer[1]} on, bring little"
 
 
 def tokenizer(feed: Feed) -> tuple[Feed, str]:

@@ -10,10 +10,11 @@ from ml_collections import ConfigDict
 
 from pretrain_jax import text
 from pretrain_jax.errors import InputMissing
+from pretrain_jax.stored import having
 from pretrain_jax.train import begin, inherit, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.compose import Design
-from pretrain_jax.train.sections import completed
+from pretrain_jax.train.sections import SECTIONS, completed
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def design_of(directory: epath.PathLike) -> Design:
     stored = workdir.read_config(directory)
     if stored is None:
         raise InputMissing(f"--workdir must be one that a run has begun in; {directory} has no run")
+    having(dict.fromkeys(SECTIONS, dict), stored, f"{directory}/config.json", begin.RESTORE)
     config = ConfigDict(completed(stored))
     with config.unlocked():
         config.mesh = ConfigDict({"data": 1, "fsdp": 1, "tensor": 1})

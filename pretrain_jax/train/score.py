@@ -10,7 +10,7 @@ from etils import epath
 
 from pretrain_jax.errors import InputMissing
 from pretrain_jax.parallel.hosts import ALONE, Hosts
-from pretrain_jax.train import begin, evaluation, pseudo
+from pretrain_jax.train import begin, evaluation, origin, pseudo
 from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.step import eval_step
 
@@ -29,7 +29,7 @@ def evaluate(config: Any, directory: str, hosts: Hosts = ALONE) -> None:
         begin.check_code(checkpoints, last, design.config, accept=True)
         sources, stored = begin.open_texts(design, checkpoints, last, hosts)
         feed = begin.open_feed(design, sources, stored, path, hosts)
-        params = begin.params(design, checkpoints, last, hosts)
+        params = origin.params(design, checkpoints, last, hosts)
     function = jax.jit(partial(eval_step, program=design.program))
     special = jnp.asarray(feed.tokenizer.unscored)
     values = evaluation.numbers(design, feed, params, function, special)

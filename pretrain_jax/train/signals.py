@@ -7,13 +7,15 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
+from pretrain_jax.ending import SIGNALS
+
 
 class Stopped(Exception):
     """A signal came while something was done that can be done again."""
 
 
 class Signals:
-    """Notes SIGTERM and SIGINT instead of dying of them; a second one is no different.
+    """Notes the SIGNALS instead of dying of them; a second one is no different.
 
     It begins with `note_from_now`: until then a signal does what it did before. Of several
     processes that train together any may be told; all stop before the same step, which jax's
@@ -29,10 +31,12 @@ class Signals:
         return self
 
     def note_from_now(self) -> None:
+        heard = [n for n in SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]  # as nohup has it
         if jax.process_count() == 1:
-            handlers = dict.fromkeys((signal.SIGTERM, signal.SIGINT), self.note)
+            handlers = dict.fromkeys(heard, self.note)
         else:
-            handlers = {signal.SIGINT: lambda *_: os.kill(os.getpid(), signal.SIGTERM)}
+            others = [number for number in heard if number != signal.SIGTERM]
+            handlers = dict.fromkeys(others, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
         self._before = {number: signal.signal(number, h) for number, h in handlers.items()}
 
     def note(self, number: int, _frame: object) -> None:

@@ -14,7 +14,18 @@ from etils import epath
 from pretrain_jax import code_version, config, main
 from pretrain_jax.errors import ConfigError, InputMissing, UserError, WorkdirMismatch
 from pretrain_jax.text import chars
-from pretrain_jax.train import begin, curve, inherit, look, loop, preflight, restore, score, workdir
+from pretrain_jax.train import (
+    begin,
+    curve,
+    inherit,
+    look,
+    loop,
+    origin,
+    preflight,
+    restore,
+    score,
+    workdir,
+)
 from pretrain_jax.train.compose import Design, fix_schedule
 from pretrain_jax.train.feed import Feed
 
@@ -152,8 +163,8 @@ def test_wsd_has_no_past_that_a_later_end_would_bend(decay):
 
 def test_a_finished_run_says_what_is_next_and_does_nothing(job, copy, caplog, monkeypatch):
     before = content(copy)
-    for slow in ("open_texts", "open_feed", "start"):
-        monkeypatch.setattr(begin, slow, None)
+    for module, slow in ((begin, "open_texts"), (begin, "open_feed"), (origin, "start")):
+        monkeypatch.setattr(module, slow, None)
     assert main.main(line(job, copy)) == 0
     said = "\n".join(record.message for record in caplog.records)
     loss = [row["valid/loss"] for row in tiny_job.lines(copy) if "valid/loss" in row][-1]

@@ -1,0 +1,82 @@
+"""Where the state of a run comes from: its last checkpoint, another run, or nothing."""
+
+import logging
+from typing import Any
+
+from etils import epath
+
+from pretrain_jax.errors import DataError, WorkdirMismatch
+from pretrain_jax.parallel.hosts import Hosts
+from pretrain_jax.progress import progress
+from pretrain_jax.text import Tokenizer
+from pretrain_jax.train import finite, inherit
+from pretrain_jax.train.begin import check_code, fingerprints, last_step
+from pretrain_jax.train.checkpoint import Checkpoints
+from pretrain_jax.train.compose import Design
+from pretrain_jax.train.sources import same_data
+from pretrain_jax.train.step import TrainState
+
+log = logging.getLogger(__name__)
+
+
+def start(
+    design: Design,
+    checkpoints: Checkpoints,
+    step: int | None,
+    hosts: Hosts,
+    tokenizer: Tokenizer,
+) -> tuple[int, TrainState]:
+    """The state of a checkpoint, or a fresh one (from `init_from`, where it is set)."""
+    if step is None:
+        with progress("making the first state"):
+            state = design.init_state()
+        if design.config.init_from:
+            state = state.replace(params=inherited(design, state.params, hosts, tokenizer))
+        return 0, state
+    with hosts.together("the checkpoint"):  # before any of them reads, for reading waits for all
+        checkpoints.compare(step, design.abstract_state)
+    log.info("going on from step %d", step)
+    with progress("reading the checkpoint"):
+        state = checkpoints.restore(step, design.abstract_state)
+    check_finite(checkpoints, step, state)
+    return step, state
+
+
+def params(design: Design, checkpoints: Checkpoints, step: int, hosts: Hosts) -> Any:
+    """The parameters of a checkpoint, without the optimizer."""
+    wanted = {"params": design.abstract_state.params}
+    with hosts.together("the checkpoint"):
+        checkpoints.compare(step, wanted, partial=True)
+    found = checkpoints.restore(step, wanted, partial=True)["params"]
+    check_finite(checkpoints, step, found)
+    return found
+
+
+def check_finite(checkpoints: Checkpoints, step: int, found: Any) -> None:
+    """Raises DataError where what was read of a checkpoint is not finite: none such is saved."""
+    if arrays := finite.not_finite(found):
+        raise DataError(
+            f"the checkpoint {checkpoints.directory / str(step)} is damaged: it was saved with "
+            f"finite numbers, and {finite.named(arrays)} are not. Move that directory away and "
+            "add --go_back, or restore it from a copy"
+        )
+
+
+def inherited(design: Design, fresh: Any, hosts: Hosts, tokenizer: Tokenizer) -> Any:
+    """The parameters of the last checkpoint of `init_from`, for the tokens of this run."""
+    source = inherit.workdir_of(design.config)
+    with Checkpoints(epath.Path(source) / "checkpoints", read_only=True) as checkpoints:
+        step = last_step(checkpoints, hosts)
+        with hosts.together("init_from"):
+            if step is None:
+                raise WorkdirMismatch(
+                    f"init_from must be a workdir with a checkpoint; {source} has none"
+                )
+            check_code(checkpoints, step, design.config, accept=True)
+            stored = fingerprints(checkpoints, step, design.config)
+            if stored and design.config.init_tokens == "same":
+                same_data("tokenizer", stored, "tokenizer", tokenizer.fingerprint)
+            wanted = inherit.wanted(design, checkpoints, step)
+            checkpoints.compare(step, wanted, partial=True)
+        restored = checkpoints.restore(step, wanted, partial=True)["params"]
+        return inherit.for_tokens(design, restored, fresh, tokenizer)
