@@ -22,7 +22,7 @@ from pretrain_jax.errors import (
 from pretrain_jax.parallel.hosts import A_DAY, Hosts
 from pretrain_jax.stored import having
 from pretrain_jax.train import curve, inherit, leftovers, propose, sizes, workdir
-from pretrain_jax.train.checkpoint import Checkpoints
+from pretrain_jax.train.checkpoint import Checkpoints, latest_config
 from pretrain_jax.train.compose import Design, fix_schedule
 from pretrain_jax.train.feed import Feed
 from pretrain_jax.train.sections import completed
@@ -111,11 +111,8 @@ def to_score(config: Any, path: epath.Path) -> tuple[Any, bool]:
 def stored_config(path: epath.Path) -> dict[str, Any] | None:
     """The config of the run in a workdir, with the keys that are newer than it; None before it."""
     stored = workdir.read_config(path)
-    if stored is None and (path / "checkpoints").is_dir():
-        with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
-            step = checkpoints.latest()
-            stored = None if step is None else checkpoints.read_json(step, "config")
-            log.warning("config.json is missing; the checkpoint of step %s has the config", step)
+    if stored is None:
+        stored = latest_config(path / "checkpoints")
     return None if stored is None else completed(stored)
 
 

@@ -23,6 +23,7 @@ from absl import logging as absl_logging
 from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
+from pretrain_jax import stored as stored_files
 from pretrain_jax.errors import (
     ConfigError,
     DataError,
@@ -319,6 +320,20 @@ def _committed_steps(directory: epath.Path) -> list[int]:
         for step in _step_directories(directory)
         if (directory / str(step) / COMMIT_MARKER).exists()
     ]
+
+
+def latest_config(directory: epath.Path) -> Json | None:
+    """The config of the last committed step, for where config.json is missing; None before it.
+
+    Reads the file itself: Orbax would wait for the other processes.
+    """
+    step = max(_committed_steps(directory), default=None)
+    if step is None:
+        return None
+    log.warning("config.json is missing: the checkpoint of step %d says what the run is", step)
+    return stored_files.read_json(
+        directory / str(step) / "config" / "metadata", "put config.json back"
+    )
 
 
 def _clear_unmarked_steps(directory: epath.Path) -> None:

@@ -388,3 +388,10 @@ def test_a_run_that_grows_is_evaluated_at_the_length_that_it_comes_to(job, tmp_p
         assert ("rows of 16 tokens" in caplog.text) == (steps == 3)
         page = "\n".join(look.page(feed))
         assert "data.seq_len=" not in page and f"samples have rows of seq_len={seq_len}" in page
+
+
+def test_a_lost_config_json_is_that_of_the_checkpoint(job, copy, caplog):
+    (copy / "config.json").unlink()
+    with pytest.raises(WorkdirMismatch, match="learning_rate"):
+        loop.train(settings(job, ("optimizer.learning_rate", "0.5")), str(copy))
+    assert "config.json is missing" in caplog.text
