@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pretrain_jax.corruption import Uniform
-from pretrain_jax.ragged import Parts
+from pretrain_jax.ragged import Parts, Ragged
 
 LONGEST_WORD = 48
 """Bytes; what is longer is no word but text without spaces, as Thai and Chinese are written. Thirty
@@ -252,33 +252,39 @@ def choose(texts: Parts, counts: np.ndarray, uniform: Uniform) -> np.ndarray:
 
 
 def cut_words(
-    texts: Parts, starts: np.ndarray, counts: np.ndarray, sizes: np.ndarray
+    texts: Ragged, starts: np.ndarray, counts: np.ndarray, token_bytes: np.ndarray
 ) -> np.ndarray:
     """`starts` [T] with more of them inside of words that are too long to be taken as one.
 
     Those are words of more tokens than `counts` [E], which never fit, and of more than LONGEST_WORD
     bytes. They are cut into stretches of about STRETCH bytes and at most `counts` tokens. Every
-    other word stays as it is. sizes: int [T], bytes of each token.
+    other word stays as it is. token_bytes: int [vocabulary], bytes of each token.
 
     One word of 5 tokens of 3 bytes, of which 3 may be noise:
 
     >>> starts = np.array([True, False, False, False, False])
-    >>> cut_words(Parts([5]), starts, np.array([3]), np.full(5, 3))
+    >>> cut_words(Ragged(np.arange(5), Parts([5])), starts, np.array([3]), np.full(5, 3))
     array([ True, False,  True,  True,  True])
     """
-    words, begins = words_of(texts, starts)
-    tokens, most = np.diff(begins), np.maximum(counts, 1)[words.of]
-    sizes = np.maximum(sizes, 1)  # an unknown token has none
-    length = np.add.reduceat(sizes, begins[:-1]) if len(sizes) else tokens
-    (long,) = ((tokens > most) | (length > LONGEST_WORD)).nonzero()
-    if not len(long):
+    begins = beginnings(texts.parts, starts)
+    tokens, most = np.diff(begins), np.maximum(counts, 1)
+    token_bytes = np.maximum(token_bytes, 1)  # an unknown token has none
+    # Most words have too few tokens to be too long: only the others are measured.
+    enough = np.minimum(most, LONGEST_WORD // token_bytes.max(initial=1))
+    (some,) = (tokens > enough[texts.parts.of[begins[:-1]]]).nonzero()
+    if not len(some):
         return starts
-    within = Parts(tokens[long])
-    places = within.each(begins[long]) + within.place
-    stretch = (within.running(sizes[places]) - sizes[places]) // STRETCH
-    edges = (np.diff(stretch, prepend=0) != 0) | (within.place % within.each(most[long]) == 0)
+    begins, within = begins[some], Parts(tokens[some])
+    places, most = within.each(begins) + within.place, most[texts.parts.of[begins]]
+    sizes = token_bytes[texts.values[places]]
+    behind = within.running(sizes)
+    long = (within.sizes > most) | (behind[within.starts + within.sizes - 1] > LONGEST_WORD)
+    if not long.any():
+        return starts
+    stretch = (behind - sizes) // STRETCH
+    edges = (np.diff(stretch, prepend=0) != 0) | (within.place % within.each(most) == 0)
     cut = starts.copy()
-    cut[places] |= edges
+    cut[places] |= edges & within.each(long)
     return cut
 
 
@@ -294,7 +300,13 @@ def lengths_of_words(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 def words_of(texts: Parts, starts: np.ndarray) -> tuple[Parts, np.ndarray]:
     """(words of each text, where each word begins, int [words + 1], with the end of all)."""
-    edge = starts.copy()
+    begins = beginnings(texts, starts)
+    return texts.counts(begins[:-1]), begins
+
+
+def beginnings(texts: Parts, starts: np.ndarray) -> np.ndarray:
+    """int [words + 1]: where each word begins, with the end of all."""
+    edge = np.ones(texts.total + 1, np.bool_)
+    edge[:-1] = starts
     edge[texts.leading] = True
-    begins = edge.nonzero()[0]
-    return texts.counts(begins), np.append(begins, texts.total)
+    return edge.nonzero()[0]

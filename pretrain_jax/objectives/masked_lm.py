@@ -122,8 +122,7 @@ class Masking:
         sizes = texts.parts.sizes
         counts = np.minimum(self.count(sizes + specials), sizes)
         if self.by_words:
-            of_tokens = vocab.token_bytes[texts.values]
-            starts = noise.cut_words(texts.parts, starts, counts, of_tokens)
+            starts = noise.cut_words(texts, starts, counts, vocab.token_bytes)
         drawn = self.draw(texts.parts, counts, uniform, starts=starts)
         hidden = masking.mask_tokens(
             texts.values,

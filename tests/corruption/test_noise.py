@@ -16,9 +16,14 @@ def random_tokens(starts, count, rng):
 
 
 def whole_words(starts, count, rng):
-    counts, sizes = np.array([count]), np.ones(len(starts), int)
-    starts = noise.cut_words(one(starts), starts, counts, sizes)
+    counts = np.array([count])
+    starts = cut_words(one(starts), starts, counts, np.ones(len(starts), int))
     return noise.whole_words(one(starts), counts, plain(rng), starts=starts)
+
+
+def cut_words(texts, starts, counts, sizes):
+    """noise.cut_words of texts in which every token is another, of `sizes` [T] bytes."""
+    return noise.cut_words(Ragged(np.arange(len(starts)), texts), starts, counts, sizes)
 
 
 def geometric_spans(starts, count, rng):
@@ -150,7 +155,7 @@ def test_whole_words_are_taken_in_random_order_and_passed_over_as_in_bert():
 
 def cut(starts, count, sizes):
     starts = np.array(starts, bool)
-    found = noise.cut_words(one(starts), starts, np.array([count]), np.array(sizes))
+    found = cut_words(one(starts), starts, np.array([count]), np.array(sizes))
     return found.astype(int).tolist()
 
 
@@ -173,7 +178,7 @@ def test_words_of_too_many_bytes_are_cut_into_stretches():
 
 def test_every_text_has_its_own_words_cut():
     texts, starts = Parts([4, 0, 3]), np.array([1, 0, 0, 0, 0, 0, 1], bool)
-    found = noise.cut_words(texts, starts, np.array([2, 0, 9]), np.ones(7, int))
+    found = cut_words(texts, starts, np.array([2, 0, 9]), np.ones(7, int))
     assert found.astype(int).tolist() == [1, 0, 1, 0, 0, 0, 1]
 
 
