@@ -1,0 +1,56 @@
+"""SHA-256 of batches, losses and states after a few updates of each kind of model.
+
+    python benchmarks/bits.py [--steps=40] [--configs=gpt2_nano,bert_nano,electra_nano,t5_nano]
+
+Run it before and after a change that must not change training: the tables must be equal. Needs the
+same machine, the same versions of the libraries and no other change.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jobs
+import numpy as np
+import resume
+from etils import epath
+
+from pretrain_jax.train.feed import Feed
+from pretrain_jax.train.restore import design_of
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--configs", default="gpt2_nano,bert_nano,electra_nano,t5_nano")
+    options = parser.parse_args()
+    rows = []
+    for name in options.configs.split(","):
+        with tempfile.TemporaryDirectory() as folder:
+            run = Path(folder) / name
+            every = {"train.steps": options.steps, "train.log_every": 1, "eval.every": 0}
+            lines, _ = jobs.train(f"configs/{name}.py", run, every)
+            losses = repr(list(resume.losses(run).values())).encode()
+            parts = (batches(run, options.steps), hashlib.sha256(losses).hexdigest())
+            valid = f"{lines[-1]['valid/loss']:.6f}"
+            rows.append([name, *(part[:16] for part in (*parts, resume.digest(run))), valid])
+    print(jobs.table(["config", "batches", "losses", "state", "valid/loss"], rows))
+
+
+def batches(run: Path, steps: int) -> str:
+    """Of every field of the batches of these steps."""
+    design: Any = design_of(run)
+    feed = Feed.open(design, epath.Path(run))
+    total = hashlib.sha256()
+    with contextlib.closing(feed.batches(design.phases[0], 0)) as made:
+        for _ in range(steps):
+            for name, field in sorted(next(made).items()):
+                total.update(name.encode() + np.ascontiguousarray(field).tobytes())
+    return total.hexdigest()
+
+
+if __name__ == "__main__":
+    main()
