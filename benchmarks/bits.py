@@ -18,8 +18,8 @@ import numpy as np
 import resume
 from etils import epath
 
-from pretrain_jax.train.feed import Feed
-from pretrain_jax.train.restore import design_of
+from pretrain_jax.composition.feed import Feed
+from pretrain_jax.inference.restore import design_of
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from pretrain_jax import registry
 from pretrain_jax.corruption import plain
 from pretrain_jax.ragged import Fields, Ragged
-from pretrain_jax.text.wordpiece import SPECIALS, WordPiece
+from pretrain_jax.tokenizers.wordpiece import SPECIALS, WordPiece
 
 CASES = {
     "masked_lm, tokens": ("masked_lm", {}),

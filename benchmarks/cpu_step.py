@@ -29,15 +29,15 @@ VOCABULARY = 65
 
 def ours(shape: dict):
     """One step of the trainer itself, as a function that runs n of them."""
-    from pretrain_jax.parallel import host_memory
+    from pretrain_jax.xla import malloc
 
-    host_memory.keep()
+    malloc.keep()
     import jax
     import numpy as np
 
-    from pretrain_jax import config
-    from pretrain_jax.train.compose import Design, fix_schedule
-    from pretrain_jax.train.step import train_step
+    from pretrain_jax.composition import config
+    from pretrain_jax.composition.build import Design, fix_schedule
+    from pretrain_jax.step import train_step
 
     file = Path(__file__).parents[1] / "configs" / "shakespeare_char.py"
     changes = {

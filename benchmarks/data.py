@@ -20,7 +20,7 @@ from pretrain_jax.data.arrange import Chunks
 from pretrain_jax.data.cache import token_cache
 from pretrain_jax.data.corpus import open_corpus
 from pretrain_jax.objectives import causal_lm
-from pretrain_jax.text import byte_bpe
+from pretrain_jax.tokenizers import byte_bpe
 
 SEQ_LEN = 1024
 BATCH = 8

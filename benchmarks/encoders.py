@@ -83,7 +83,7 @@ def spread(values: Sequence[float]) -> str:
 
 def sentiment(run: Path, data: Path, *, untrained: bool = False) -> float:
     """Accuracy on SST-2's dev sentences of a logistic regression over frozen hidden states."""
-    from pretrain_jax.train import restore
+    from pretrain_jax.inference import restore
 
     trained = restore.trained(run)
     params = trained.design.init_state().params if untrained else trained.params

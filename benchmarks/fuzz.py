@@ -95,7 +95,7 @@ Overrides = list[tuple[str, str]]
 
 def cases(count: int, seed: int) -> Iterator[tuple[str, Overrides]]:
     """(config file, overrides) of each case; the same for the same seed."""
-    from pretrain_jax import config
+    from pretrain_jax.composition import config
 
     draw = random.Random(seed)
     paths = [str(CONFIGS / f"{name}.py") for name in NAMES]
@@ -146,14 +146,13 @@ def checked(file: str, overrides: Overrides) -> str:
     """How reading and checking end: "0", an exit code, or a traceback."""
     import jax
 
-    from pretrain_jax import config
+    from pretrain_jax.composition import build, config
     from pretrain_jax.errors import UserError
-    from pretrain_jax.train import compose
 
     try:
         with limited(SECONDS):
-            settings = compose.fix_schedule(config.read(file, overrides))
-            design = compose.Design(settings, tuple(jax.devices()[:1]))
+            settings = build.fix_schedule(config.read(file, overrides))
+            design = build.Design(settings, tuple(jax.devices()[:1]))
             design.check()
             return "0"
     except UserError as error:

@@ -22,10 +22,10 @@ import jax
 import jobs
 from etils import epath
 
-from pretrain_jax import config
-from pretrain_jax.train.compose import Design, fix_schedule
-from pretrain_jax.train.feed import Feed
-from pretrain_jax.train.sources import obtain_tokenizer, open_sources
+from pretrain_jax.composition import config
+from pretrain_jax.composition.build import Design, fix_schedule
+from pretrain_jax.composition.corpora import obtain_tokenizer, open_sources
+from pretrain_jax.composition.feed import Feed
 
 CONFIGS = {
     "GPT (causal_lm)": ("gpt2_nano", {}),

@@ -13,7 +13,7 @@ from typing import Any
 
 import jobs
 
-from pretrain_jax.parallel import topology
+from pretrain_jax.devices import topology
 
 CONFIGS = {
     "gpt2_small": {},
@@ -51,11 +51,11 @@ def main() -> None:
 
 def report(name: str, changes: dict, options: argparse.Namespace) -> dict[str, Any]:
     """What the compiler says of one update."""
-    from pretrain_jax import config
-    from pretrain_jax.train import ahead
-    from pretrain_jax.train.compose import fix_schedule
+    from pretrain_jax.composition import config
+    from pretrain_jax.composition.build import fix_schedule
+    from pretrain_jax.planning import aot
 
-    chips, _ = ahead.devices(options.topology, 1)
+    chips, _ = aot.devices(options.topology, 1)
     settings = {
         **changes,
         "train.batch_size": options.batch * len(chips),
@@ -68,7 +68,7 @@ def report(name: str, changes: dict, options: argparse.Namespace) -> dict[str, A
     if name == "gpt2_small":
         settings["data.seq_len"] = options.seq_len
     words = [(key, str(value)) for key, value in settings.items()]
-    return ahead.report_of(fix_schedule(config.read(f"configs/{name}.py", words)), chips)
+    return aot.report_of(fix_schedule(config.read(f"configs/{name}.py", words)), chips)
 
 
 if __name__ == "__main__":

@@ -92,9 +92,10 @@ def together(layout: str, run: Path, options: argparse.Namespace) -> str:
 
 def train(options: argparse.Namespace) -> None:
     """One process of a run; the digests of its rows go into a file beside the workdir."""
-    from pretrain_jax import config
-    from pretrain_jax.parallel import hosts, rows
-    from pretrain_jax.train import loop
+    from pretrain_jax.cluster import hosts
+    from pretrain_jax.composition import config
+    from pretrain_jax.sharding import rows
+    from pretrain_jax.training import loop
 
     noted: list[dict[int, str]] = []
     place = rows.Rows.place

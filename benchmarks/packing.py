@@ -20,7 +20,7 @@ from pretrain_jax.data.cache import TokenCache, token_cache
 from pretrain_jax.data.corpus import open_corpus
 from pretrain_jax.data.pairs import Pairs
 from pretrain_jax.objectives import Objective
-from pretrain_jax.text import NAMED, Tokenizer
+from pretrain_jax.tokenizers import NAMED, Tokenizer
 
 OBJECTIVES = {
     "causal_lm": {},

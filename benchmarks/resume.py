@@ -80,8 +80,8 @@ def digest(run: Path) -> str:
     import jax
     import numpy as np
 
-    from pretrain_jax.train.checkpoint import Checkpoints
-    from pretrain_jax.train.restore import design_of
+    from pretrain_jax.inference.restore import design_of
+    from pretrain_jax.workdir.checkpoint import Checkpoints
 
     design = design_of(run)
     whole = hashlib.sha256()

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import jobs
 
-from pretrain_jax import config
-from pretrain_jax.train.columns import axes
+from pretrain_jax.composition import config
+from pretrain_jax.reporting.tables import axes
 
 CONFIGS = sorted(Path("configs").glob("*.py"))
 GROWTH = ("v5p:4x8x8", "v5p:8x8x8", "v5p:8x8x16", "v5p:8x16x16", "v5p:16x16x24")

@@ -32,7 +32,7 @@ from typing import Any
 
 from pretrain_jax import command
 from pretrain_jax.errors import UserError
-from pretrain_jax.parallel import flags, host_memory
+from pretrain_jax.xla import flags, malloc
 
 PRODUCT = {"cpu": 2048, "gpu": 8192, "tpu": 8192}
 
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--warm", type=int, default=5)
     parser.add_argument("--profile", default="", help="a folder for a trace of three steps")
     options, words = parser.parse_known_args()
-    host_memory.keep()
+    malloc.keep()
     flags.take_memory()
     try:
         print(json.dumps(measure(options, words)), flush=True)
@@ -57,11 +57,13 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
     import jax
     from etils import epath
 
-    from pretrain_jax import config
-    from pretrain_jax.train import ahead, compiled, flops
-    from pretrain_jax.train.compose import Design, fix_schedule
-    from pretrain_jax.train.feed import Feed
-    from pretrain_jax.train.sources import obtain_tokenizer, open_sources
+    from pretrain_jax.composition import config
+    from pretrain_jax.composition.build import Design, fix_schedule
+    from pretrain_jax.composition.corpora import obtain_tokenizer, open_sources
+    from pretrain_jax.composition.feed import Feed
+    from pretrain_jax.estimates import flops
+    from pretrain_jax.planning import aot
+    from pretrain_jax.training import compile
 
     line = command.parse([f"--config={options.config}", *words], {})
     changes = list(line.overrides)
@@ -73,7 +75,7 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
     feed = Feed.over(design, sources, tokenizer)
     phase = design.largest_phase
     begun = time.monotonic()
-    step = compiled.trace(design, phase).lower().compile()
+    step = compile.trace(design, phase).lower().compile()
     compiling = time.monotonic() - begun
     state = design.init_state()
     ends, tokens, work, examples, pending = [], [], [], [], None
@@ -115,7 +117,7 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
         "mfu_causal": share(design, done - masked),
         "of_product": done / (product * len(design.devices)),
         "product_flops": product,
-        "peak_bytes": peak(design, step, ahead),
+        "peak_bytes": peak(design, step, aot),
         "compile_seconds": compiling,
         "loss": float(jax.device_get(pending)["loss"]),
         "jax": jax.__version__,
@@ -124,16 +126,16 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
 
 def share(design: Any, flops_per_second: float) -> float | None:
     """Of the peak of all devices."""
-    from pretrain_jax.parallel import chips
+    from pretrain_jax.devices import chips
 
     peak = chips.peak_flops(design.device_kind, design.dtype)
     return None if peak is None else flops_per_second / (peak * len(design.devices))
 
 
-def peak(design: Any, step: Any, ahead: Any) -> int:
+def peak(design: Any, step: Any, aot: Any) -> int:
     """Bytes: what the device has counted, or what the compiler planned."""
     counted = (design.devices[0].memory_stats() or {}).get("peak_bytes_in_use")
-    return counted or ahead.peak_bytes(step)
+    return counted or aot.peak_bytes(step)
 
 
 def product_rate(design: Any) -> float:

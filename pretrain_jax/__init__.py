@@ -5,7 +5,7 @@ __version__ = "0.1.0"
 import sys
 import time
 
-from pretrain_jax import ending
+from pretrain_jax.process import ending
 
 BEGAN = time.monotonic()
 """When this process first imported the package: what a start is measured from."""

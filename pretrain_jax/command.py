@@ -16,10 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pretrain_jax import ending, paths, registry, streams, synonyms
+from pretrain_jax import registry
+from pretrain_jax.composition import synonyms
+from pretrain_jax.composition.ranges import Range
 from pretrain_jax.errors import ConfigError, Interrupted, UserError, shown
-from pretrain_jax.parallel import exhausted, flags, host_memory, program_cache
-from pretrain_jax.ranges import Range
+from pretrain_jax.files import paths
+from pretrain_jax.process import ending, streams
+from pretrain_jax.xla import flags, malloc, oom, program_cache
 
 JAX_NOTE = "JAX_TRACEBACK_FILTERING"
 """In a note of jax about tracebacks, of which none is printed."""
@@ -155,11 +158,11 @@ def code_of(main: Callable[[list[str]], int], usage: str | None) -> int:
     if {"--help", "-h"} & set(argv):
         print(usage)
         return 0
-    host_memory.keep()
+    malloc.keep()
     flags.take_memory()
     program_cache.keep()
     try:
-        with exhausted.in_words():
+        with oom.in_words():
             code = main(argv)
             sys.stdout.flush()
             return code
@@ -168,7 +171,7 @@ def code_of(main: Callable[[list[str]], int], usage: str | None) -> int:
     except UserError as error:
         return told(error)
     except KeyboardInterrupt as interrupt:
-        # Of a Python not started with -m (ending.py), before or after training; perhaps while
+        # Of a Python not started with -m (process/ending.py), before or after training; perhaps while
         # something else was ending the run.
         before = interrupt.__context__
         os._exit(told(before if isinstance(before, UserError) else Interrupted(AGAIN)))

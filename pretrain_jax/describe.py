@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pretrain_jax import command
-from pretrain_jax.train.columns import axes, gib, row
+from pretrain_jax.reporting.tables import axes, gib, row
 
 
 def main(argv: list[str]) -> int:
@@ -29,18 +29,18 @@ def describe(line: command.Line) -> dict[str, Any]:
     """The JSON object. `config` has, by dotted key, [value, origin]."""
     import jax  # only after host_memory.keep
 
-    from pretrain_jax import config
-    from pretrain_jax.train import compose, flops, sizes
+    from pretrain_jax.composition import build, config
+    from pretrain_jax.estimates import flops, sizes
 
     devices = tuple(jax.devices())
     preset = config.preset(line.config, line.overrides, devices)
     as_read = config.read(line.config, line.overrides, preset)
-    settings = compose.fix_schedule(as_read)
+    settings = build.fix_schedule(as_read)
     values, before = settings.to_dict(), as_read.to_dict()
     origins = config.origins(line.config, line.overrides, before, preset)
     if values["optimizer"]["decay_steps"] != before["optimizer"]["decay_steps"]:
         origins["optimizer.decay_steps"] = "train.steps"
-    design = compose.Design(settings, devices)
+    design = build.Design(settings, devices)
     design.check()
     last = design.phases[-1]
     tokens = sum(

@@ -9,8 +9,8 @@ temperature 0 takes the likeliest token each time; top_k 0 samples among all.
 import sys
 
 from pretrain_jax import command
+from pretrain_jax.composition.ranges import COUNT, FROM_0, RANGES, Range
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.ranges import COUNT, FROM_0, RANGES, Range
 
 FLAGS = {
     "workdir": "",
@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
     temperature = command.number(line, "temperature", float, Range(0, 1e6))
     top_k = command.number(line, "top_k", int, FROM_0)
     seed = command.number(line, "seed", int, RANGES["seed"])
-    from pretrain_jax.train import restore, sample  # imports jax: after host_memory.keep
+    from pretrain_jax.inference import restore, sampling
 
     run = restore.trained(line.flags["workdir"])
     objective = run.design.objective
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
             f"{line.flags['workdir']} has objective.name={run.design.config.objective.name} and "
             f"model.name={run.design.config.model.name}"
         )
-    made = sample.continuation(
+    made = sampling.continuation(
         run.params,
         run.design.program,
         run.encode(line.flags["prompt"]),

@@ -27,9 +27,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from pretrain_jax import command
+from pretrain_jax.composition.ranges import COUNT, FROM_0, NOT_NEGATIVE
+from pretrain_jax.devices import topology
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.parallel import topology
-from pretrain_jax.ranges import COUNT, FROM_0, NOT_NEGATIVE
 
 HOSTS = {"coordinator": "", "processes": "1", "process": "0", "wait": "300"}
 WHERE = {"topology": "", "slices": "1"}
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
 
 def settings_of(line: command.Line) -> Any:
     """The resolved config: of the file, or, to evaluate a workdir, what a run left there."""
-    from pretrain_jax import config  # imports jax: only after host_memory.keep
+    from pretrain_jax.composition import config
 
     if line.config:
         return config.read(line.config, line.overrides)
@@ -67,7 +67,7 @@ def settings_of(line: command.Line) -> Any:
 
 def every_key() -> list[str]:
     """Every key that a config may have: for the message about an unknown option."""
-    from pretrain_jax.train import sections
+    from pretrain_jax.composition import sections
 
     return sections.every_key()
 
@@ -76,8 +76,8 @@ def run(line: command.Line, settings: Any, workdir: str) -> int:
     """--mode=train and --mode=eval."""
     import jax
 
-    from pretrain_jax.parallel import hosts
-    from pretrain_jax.train import loop, score
+    from pretrain_jax.cluster import hosts
+    from pretrain_jax.training import eval_mode, loop
 
     count = command.number(line, "processes", int, COUNT)
     own = command.number(line, "process", int, FROM_0)
@@ -86,7 +86,7 @@ def run(line: command.Line, settings: Any, workdir: str) -> int:
     with group.together("the options for these devices"):
         settings = fitted(line, settings, workdir, jax.devices())
     if line.flags["mode"] == "eval":
-        score.evaluate(settings, workdir, group)
+        eval_mode.evaluate(settings, workdir, group)
     else:
         accepted = (bool(line.flags[name]) for name in ("accept_changes", "go_back"))
         loop.train(settings, workdir, group, *accepted)
@@ -95,17 +95,18 @@ def run(line: command.Line, settings: Any, workdir: str) -> int:
 
 def planned(line: command.Line, settings: Any, workdir: str) -> int:
     """--mode=preflight and --mode=compile, for devices that need not be here."""
-    from pretrain_jax.train import ahead, compose, preflight, search
+    from pretrain_jax.composition import build
+    from pretrain_jax.planning import aot, preflight, search
 
     where = line.flags["topology"]
-    devices, simulated = ahead.devices(where, command.number(line, "slices", int, COUNT))
+    devices, simulated = aot.devices(where, command.number(line, "slices", int, COUNT))
     settings = fitted(line, settings, workdir, devices, simulated)
     if line.flags["mode"] == "preflight":
         return preflight.preflight(settings, workdir, devices, simulated)
-    find = search.search if line.flags["search"] else ahead.report_of
+    find = search.search if line.flags["search"] else aot.report_of
     full = bool(line.flags["full"])
-    found = find(compose.fix_schedule(settings), devices, simulated, full)
-    ahead.show(found, where, bool(line.flags["json"]))
+    found = find(build.fix_schedule(settings), devices, simulated, full)
+    aot.show(found, where, bool(line.flags["json"]))
     return 0
 
 
@@ -113,8 +114,8 @@ def fitted(
     line: command.Line, settings: Any, workdir: str, devices: Sequence[Any], simulated: str = ""
 ) -> Any:
     """The config, with the options that its file has for these devices where it has some."""
-    from pretrain_jax import config
-    from pretrain_jax.train import workdir as workdirs
+    from pretrain_jax.composition import config
+    from pretrain_jax.workdir import claim as workdirs
 
     if not line.config:  # the workdir's own
         return settings

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pretrain_jax import child
 from pretrain_jax.errors import ChildLost
+from pretrain_jax.process import child
 
 LONG_CALL = """
 import subprocess

@@ -5,9 +5,11 @@ import json
 import pytest
 import tiny_job
 
-from pretrain_jax import code_version, config, main
+from pretrain_jax import code_version, main
+from pretrain_jax.composition import config
 from pretrain_jax.errors import WorkdirMismatch
-from pretrain_jax.train import loop, restore
+from pretrain_jax.inference import restore
+from pretrain_jax.training import loop
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,11 @@ import sys
 import pytest
 import tiny_job
 
-from pretrain_jax import command, config, generate, main
+from pretrain_jax import command, generate, main
+from pretrain_jax.composition import config
 from pretrain_jax.errors import ConfigError, InputMissing
-from pretrain_jax.text import chars
-from pretrain_jax.train import loop
+from pretrain_jax.tokenizers import chars
+from pretrain_jax.training import loop
 
 
 @pytest.fixture(scope="module")

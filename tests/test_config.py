@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from pretrain_jax import command, config
+from pretrain_jax import command
+from pretrain_jax.composition import config
 from pretrain_jax.errors import ConfigError, InputMissing
 
 SECTIONS = """

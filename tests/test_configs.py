@@ -11,11 +11,12 @@ from typing import Any
 import jax
 import pytest
 
-from pretrain_jax import config, registry
+from pretrain_jax import registry
+from pretrain_jax.composition import build, config, presets, spec
+from pretrain_jax.estimates import flops, sizes
 from pretrain_jax.optim import optimizers, schedules
-from pretrain_jax.parallel import mesh, rules
-from pretrain_jax.train import compose, flops, options, pods, sizes
-from pretrain_jax.train.checkpoint import Checkpoints
+from pretrain_jax.sharding import mesh, rules
+from pretrain_jax.workdir.checkpoint import Checkpoints
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = {path.stem: path for path in sorted((ROOT / "configs").glob("*.py"))}
@@ -106,10 +107,10 @@ TOKENS = {
 
 
 @cache
-def design(name: str) -> compose.Design:
+def design(name: str) -> build.Design:
     """A config on one device."""
-    settings = compose.fix_schedule(config.read(str(CONFIGS[name])))
-    return compose.Design(settings, tuple(jax.devices()[:1]))
+    settings = build.fix_schedule(config.read(str(CONFIGS[name])))
+    return build.Design(settings, tuple(jax.devices()[:1]))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -177,14 +178,14 @@ def test_it_knows_a_pod_whose_preset_is_legal(name):
         return
     assert known
     for pod in known:
-        settings: Any = config.read(path, (), pods.preset(known, pod))
-        at = mesh.resolve(pods.described(pod)[1], **settings.mesh)
+        settings: Any = config.read(path, (), presets.preset(known, pod))
+        at = mesh.resolve(presets.described(pod)[1], **settings.mesh)
         ways = {axis: math.prod(at[one] for one in names) for axis, names in rules.RULES.items()}
-        for phase in options.phases(
-            options.DataOptions(**settings.data), options.TrainOptions(**settings.train)
+        for phase in spec.phases(
+            spec.DataOptions(**settings.data), spec.TrainOptions(**settings.train)
         ):
             assert phase.batch_size % (ways["batch"] * phase.accumulate) == 0, phase
-        boxes = jax.tree.leaves(design(name).boxed_params, is_leaf=compose.is_box)
+        boxes = jax.tree.leaves(design(name).boxed_params, is_leaf=build.is_box)
         for box in boxes:
             for axis, size in zip(box.names, box.value.shape, strict=True):
                 assert size % ways[axis] == 0, (axis, size)
@@ -227,16 +228,16 @@ def test_flops_do_not_depend_on_how_the_model_runs():
         [("model.unroll", "1")],
         [("train.accumulate", "4")],
     ):
-        settings = compose.fix_schedule(config.read(str(CONFIGS["gpt2_nano"]), changes))
-        assert flops.per_token(compose.Design(settings, design("gpt2_nano").devices), 128) == plain
+        settings = build.fix_schedule(config.read(str(CONFIGS["gpt2_nano"]), changes))
+        assert flops.per_token(build.Design(settings, design("gpt2_nano").devices), 128) == plain
 
 
 # --- every option is read -------------------------------------------------------------------
 
 SECTIONS = {
-    "data": options.DataOptions,
-    "train": options.TrainOptions,
-    "eval": options.EvalOptions,
+    "data": spec.DataOptions,
+    "train": spec.TrainOptions,
+    "eval": spec.EvalOptions,
 }
 
 
@@ -273,8 +274,8 @@ def builders():
         yield f"optimizers.{name}", (optimizers.build_optimizer, optimizer)
     yield "mesh", (mesh.build,)
     yield "checkpoint", (Checkpoints.__init__,)
-    yield "execution", (options.execution,)
-    yield "clipping", (options.clipping,)
+    yield "execution", (spec.execution,)
+    yield "clipping", (spec.clipping,)
 
 
 GROUPS = dict(builders())

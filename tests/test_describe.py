@@ -8,10 +8,11 @@ from pathlib import Path
 import jax
 import pytest
 
-from pretrain_jax import command, config, describe
+from pretrain_jax import command, describe
+from pretrain_jax.composition import config
+from pretrain_jax.composition.build import Design, fix_schedule
+from pretrain_jax.estimates import sizes
 from pretrain_jax.optim import named_leaves
-from pretrain_jax.train import sizes
-from pretrain_jax.train.compose import Design, fix_schedule
 
 ROOT = Path(__file__).parents[1]
 NANO = str(ROOT / "configs/gpt2_nano.py")
@@ -120,7 +121,7 @@ def test_activations_fall_with_recomputation_and_microbatches():
 
 def test_memory_is_near_what_the_compiler_takes():
     """Within a third of XLA's own count for the same step, on this platform."""
-    from pretrain_jax.train.step import train_step
+    from pretrain_jax.step import train_step
 
     design = nano(("model.unroll", "1"), ("train.batch_size", "4"))
     batch = design.batch_shapes(4, 128)

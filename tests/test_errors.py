@@ -19,8 +19,8 @@ def end(monkeypatch, capsys, tmp_path):
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["main", *map(str, arguments)])
-        monkeypatch.setattr("pretrain_jax.parallel.host_memory.keep", lambda: False)
-        monkeypatch.setattr("pretrain_jax.train.loop.Loop.run", compiled_nothing)
+        monkeypatch.setattr("pretrain_jax.xla.malloc.keep", lambda: False)
+        monkeypatch.setattr("pretrain_jax.training.loop.Loop.run", compiled_nothing)
         code = command.run(main.main, main.__doc__)
         return code, capsys.readouterr().err
 
@@ -141,10 +141,10 @@ def test_a_workdir_that_cannot_be_written_to(end, job):
 
 
 def test_a_workdir_of_another_config(end, job):
-    from pretrain_jax.train import workdir
+    from pretrain_jax.workdir import claim
 
     (job.parent / "run").mkdir()
-    workdir.write_config(job.parent / "run", {"seed": 3, "train": {"steps": 1, "batch_size": 4}})
+    claim.write_config(job.parent / "run", {"seed": 3, "train": {"steps": 1, "batch_size": 4}})
     code, errors = end(*options(job))
     assert code == 78 and "train.batch_size: stored 4, now 8" in errors
 
@@ -154,7 +154,7 @@ def test_a_workdir_in_use(end, job):
 
     program = (
         "import sys\nfrom pretrain_jax.train import workdir\n"
-        f"with workdir.claim({str(job.parent / 'run')!r}):\n"
+        f"with claim.claim({str(job.parent / 'run')!r}):\n"
         "    print('held', flush=True)\n    sys.stdin.read()\n"
     )
     command = [sys.executable, "-c", program]

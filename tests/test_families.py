@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tiny_job
 
-from pretrain_jax import config
-from pretrain_jax.train import loop
+from pretrain_jax.composition import config
+from pretrain_jax.training import loop
 
 STEPS = 24
 SHARED = {

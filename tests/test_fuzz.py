@@ -20,7 +20,7 @@ def test_a_fault_is_found(monkeypatch, capsys, fault):
     def broken(*_):
         raise fault
 
-    monkeypatch.setattr("pretrain_jax.train.compose.fix_schedule", broken)
+    monkeypatch.setattr("pretrain_jax.composition.build.fix_schedule", broken)
     assert fuzz.main(["--count=30", "--seed=1", "--processes=0"]) == 1
     assert f"\n{fault.__name__}" in capsys.readouterr().out
 

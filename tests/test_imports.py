@@ -30,8 +30,8 @@ REFUSED_CALLS = {"eval", "exec", "compile", "__import__"}
 MOST_LINES = 300
 LONGER = {  # each with what would be lost by cutting it
     "optim/optimizers.py": "the table of optimizers is read as one",
-    "train/checkpoint.py": "saving and restoring mirror each other",
-    "train/compose.py": "the only place that reads a config",
+    "workdir/checkpoint.py": "saving and restoring mirror each other",
+    "composition/build.py": "the only place that reads a config",
 }
 
 SOURCES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in ROOT.rglob("*.py")}
@@ -39,7 +39,7 @@ TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
 
 
 def part(name: str) -> str:
-    """The folder or module of the package: "train/loop.py" -> "train", "losses.py" -> "losses"."""
+    """The folder or module of the package: "training/loop.py" -> "train", "losses.py" -> "losses"."""
     return name.partition("/")[0].removesuffix(".py")
 
 
@@ -116,7 +116,7 @@ def test_files_are_short_and_named_for_what_they_hold():
         ("def f():\n    import torch", {"torch"}),
         ("import tensorflow_datasets", {"tensorflow_datasets"}),
         ("from pretrain_jax import data, errors", {"data", "errors"}),
-        ("from pretrain_jax.train.step import Program", {"train"}),
+        ("from pretrain_jax.step import Program", {"train"}),
     ],
 )
 def test_the_reader_of_imports_sees_them_all(line, found):

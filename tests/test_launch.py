@@ -11,7 +11,8 @@ import pytest
 import tiny_job
 import yaml
 
-from pretrain_jax import command, config, errors, main
+from pretrain_jax import command, errors, main
+from pretrain_jax.composition import config
 
 LAUNCH = Path(__file__).parents[1] / "launch"
 SCRIPTS = ("local.sh", "slurm.sh", "tpu_vm.sh", "gke.sh")

@@ -10,10 +10,11 @@ import time
 import pytest
 import tiny_job
 
-from pretrain_jax import config, generate, main
+from pretrain_jax import generate, main
+from pretrain_jax.composition import config
 from pretrain_jax.errors import ConfigError, InputMissing, Interrupted, WorkdirMismatch
-from pretrain_jax.train import loop
-from pretrain_jax.train.signals import Signals
+from pretrain_jax.training import loop
+from pretrain_jax.training.signals import Signals
 
 
 @pytest.fixture(scope="module")

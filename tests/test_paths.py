@@ -3,8 +3,9 @@
 import pytest
 import tiny_job
 
-from pretrain_jax import command, main, paths
+from pretrain_jax import command, main
 from pretrain_jax.errors import ConfigError
+from pretrain_jax.files import paths
 
 
 def test_the_home_of_a_user_and_what_has_none(monkeypatch, tmp_path):

@@ -47,7 +47,7 @@ def test_what_is_quick_says_nothing_and_errors_pass_through(caplog):
 SLOW = """
 import sys, time
 from pretrain_jax import command, progress, text
-from pretrain_jax.text import byte_bpe
+from pretrain_jax.tokenizers import byte_bpe
 progress.FIRST = progress.EVERY = 0.2
 def train(texts, directory, **options):
     time.sleep(1)

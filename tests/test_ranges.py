@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from pretrain_jax import config, registry
+from pretrain_jax import registry
+from pretrain_jax.composition import config, sections
+from pretrain_jax.composition.ranges import RANGES, Range, check
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.ranges import RANGES, Range, check
-from pretrain_jax.train import sections
 
 
 def every_option() -> Iterator[tuple[str, registry.Option]]:
@@ -77,8 +77,8 @@ def test_a_config_is_read_with_numbers_in_range_alone(key, text):
 
 
 def test_the_options_of_a_member_have_the_same_ranges():
-    from pretrain_jax.train import match
+    from pretrain_jax.composition import compatibility
 
     with pytest.raises(ConfigError, match=r"mixture's mean_span must be"):
         entry = ("stdlib", {"name": "span_corruption", "mean_span": math.inf}, 1.0)
-        match.member_of(entry, "causal_lm", None)  # type: ignore[arg-type]
+        compatibility.member_of(entry, "causal_lm", None)  # type: ignore[arg-type]

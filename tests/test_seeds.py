@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tiny_job
 
-from pretrain_jax import code_version, config, seeds
-from pretrain_jax.train import compose
+from pretrain_jax import code_version, seeds
+from pretrain_jax.composition import build, config
 
 SEEDS = (0, 1, 2**31, 2**32 - 1, 2**32, 2**32 + 1, 2**33, 2**63, 2**64 - 1)
 
@@ -31,8 +31,8 @@ def test_the_upper_half_of_a_seed_changes_the_first_parameters(tmp_path):
     job = tiny_job.write(tmp_path)
 
     def first(seed: int) -> np.ndarray:
-        settings = compose.fix_schedule(config.read(str(job), [("seed", str(seed))]))
-        state = compose.Design(settings, tuple(jax.devices()[:1])).init_state()
+        settings = build.fix_schedule(config.read(str(job), [("seed", str(seed))]))
+        state = build.Design(settings, tuple(jax.devices()[:1])).init_state()
         return np.asarray(state.params["embedding"]["tokens"])
 
     assert (first(0) == first(0)).all()

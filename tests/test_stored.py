@@ -5,8 +5,8 @@ import io
 import numpy as np
 import pytest
 
-from pretrain_jax import stored
 from pretrain_jax.errors import DataError, InputMissing
+from pretrain_jax.files import parsing
 
 STRAY = {
     "nested": b"[" * 200_000 + b"]" * 200_000,
@@ -28,26 +28,26 @@ STRAY = {
 def test_what_is_no_object_is_refused_by_the_name_of_the_file(tmp_path, content):
     (tmp_path / "note.json").write_bytes(content)
     with pytest.raises(DataError, match=r"note\.json must .*; mend it"):
-        stored.read_json(tmp_path / "note.json", "mend it")
+        parsing.read_json(tmp_path / "note.json", "mend it")
 
 
 def test_keys_have_their_types(tmp_path):
     path = tmp_path / "note.json"
     path.write_text('{"count": 3, "flag": true}')
-    assert stored.read_json(path, "", {"count": int})["count"] == 3
+    assert parsing.read_json(path, "", {"count": int})["count"] == 3
     for key, kind in (("count", str), ("missing", int), ("flag", int)):
         with pytest.raises(DataError, match=rf'"{key}" in .*note\.json'):
-            stored.read_json(path, "mend it", {key: kind})
+            parsing.read_json(path, "mend it", {key: kind})
 
 
 def test_what_is_not_there_and_what_is_a_folder(tmp_path):
     with pytest.raises(InputMissing, match="absent"):
-        stored.read_json(tmp_path / "absent", "")
+        parsing.read_json(tmp_path / "absent", "")
     with pytest.raises(InputMissing, match="absent"):
-        stored.read_array(tmp_path / "absent", np.int64, "")
+        parsing.read_array(tmp_path / "absent", np.int64, "")
     for read in (
-        lambda: stored.read_json(tmp_path, ""),
-        lambda: stored.read_array(tmp_path, int, ""),
+        lambda: parsing.read_json(tmp_path, ""),
+        lambda: parsing.read_array(tmp_path, int, ""),
     ):
         with pytest.raises(DataError, match=tmp_path.name):
             read()
@@ -77,11 +77,11 @@ def npy(array, cut=None):
 def test_what_is_no_row_of_integers_is_refused(tmp_path, content):
     (tmp_path / "offsets.npy").write_bytes(content)
     with pytest.raises(DataError, match=r"offsets\.npy must .*; mend it"):
-        stored.read_array(tmp_path / "offsets.npy", np.int64, "mend it")
+        parsing.read_array(tmp_path / "offsets.npy", np.int64, "mend it")
 
 
 def test_a_row_of_integers_comes_back(tmp_path):
     np.save(tmp_path / "offsets.npy", np.arange(9))
     np.testing.assert_array_equal(
-        stored.read_array(tmp_path / "offsets.npy", np.int64, ""), range(9)
+        parsing.read_array(tmp_path / "offsets.npy", np.int64, ""), range(9)
     )

@@ -3,9 +3,9 @@
 import pytest
 
 from pretrain_jax import command, main
+from pretrain_jax.composition import sections
+from pretrain_jax.composition.synonyms import SYNONYMS
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.synonyms import SYNONYMS
-from pretrain_jax.train import sections
 
 
 def test_every_synonym_stands_for_a_key_and_is_none():

@@ -10,8 +10,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from pretrain_jax.train.checkpoint import Checkpoints
-from pretrain_jax.train.compose import Design, fix_schedule
+from pretrain_jax.composition.build import Design, fix_schedule
+from pretrain_jax.workdir.checkpoint import Checkpoints
 
 CONFIG = """
 from ml_collections import ConfigDict

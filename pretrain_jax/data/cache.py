@@ -22,13 +22,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pretrain_jax import paths, stored
-from pretrain_jax.data import atomic, marks
+from pretrain_jax.data import annotations
 from pretrain_jax.data.corpus import PIECE, Corpus
 from pretrain_jax.data.unknown import SAMPLE, Unknown
 from pretrain_jax.errors import DataError
+from pretrain_jax.files import atomic, parsing, paths
 from pretrain_jax.progress import progress
-from pretrain_jax.text import Tokenizer
+from pretrain_jax.tokenizers import Tokenizer
 
 CODE_VERSION = 2
 """To be raised with any change to this package that changes the ids of a corpus."""
@@ -44,7 +44,7 @@ class TokenCache:
     """Memory-mapped tokens of N documents.
 
     tokens       uint16 or uint32 [T]
-    marks        uint8 [T], the mark of each token (data/marks.py); None where nothing is marked
+    marks        uint8 [T], the mark of each token (data/annotations.py); None where nothing is marked
     marked       what is: "spans", "targets" or ""
     offsets      int64 [N+1]; document i is tokens[offsets[i] : offsets[i + 1]]
     text_bytes   UTF-8 bytes that the tokens stand for
@@ -54,7 +54,7 @@ class TokenCache:
     """
 
     def __init__(self, folder: Path):
-        note = stored.read_json(folder / "note.json", ANEW, NOTED)
+        note = parsing.read_json(folder / "note.json", ANEW, NOTED)
         self.folder = folder
         self.fingerprint: str = note["fingerprint"]
         self.split: str = note["split"]
@@ -65,7 +65,7 @@ class TokenCache:
         self.tokens = mapped(folder / "tokens.bin", note["dtype"])
         self.marked: str = note.get("marked", "")
         self.marks = mapped(folder / "marks.bin", "uint8") if self.marked else None
-        self.offsets = stored.read_array(folder / "offsets.npy", np.int64, ANEW)
+        self.offsets = parsing.read_array(folder / "offsets.npy", np.int64, ANEW)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -131,7 +131,7 @@ def whole(folder: Path, fingerprint: str) -> bool:
 
     Raises DataError where it holds anything else.
     """
-    note = stored.read_json(folder / "note.json", ANEW, {**NOTED, "files": dict})
+    note = parsing.read_json(folder / "note.json", ANEW, {**NOTED, "files": dict})
     for name, size in note["files"].items():
         if (folder / name).stat().st_size != size:
             raise DataError(f"{folder / name} must have {size} bytes; {ANEW}")
@@ -238,11 +238,11 @@ def encode(group: list[Item], tokenizer: Tokenizer, kind: str, sampled: bool) ->
     found = [np.empty(0, np.uint8)]
     if kind:
         encoded = [
-            marks.encode(text, tokenizer, kind, character)
+            annotations.encode(text, tokenizer, kind, character)
             for text, character in zip(texts, before, strict=True)
         ]
         ids, found = zip(*encoded, strict=True)
-        texts = [marks.strip(text) for text in texts]
+        texts = [annotations.strip(text) for text in texts]
     else:
         ids = list(map(tokenizer.encode_on, texts, before))
     size = sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
@@ -259,8 +259,8 @@ def carry(texts: Iterator[str]) -> Iterator[str]:
     """The pieces of a document, each beginning with the mark that the one before it ends in."""
     mark = 0
     for text in texts:
-        yield marks.SWITCH[mark] + text
-        mark = marks.last(text, mark)
+        yield annotations.SWITCH[mark] + text
+        mark = annotations.last(text, mark)
 
 
 def groups(documents: Iterator[Iterator[str]], kind: str) -> Iterator[list[Item]]:
@@ -270,7 +270,7 @@ def groups(documents: Iterator[Iterator[str]], kind: str) -> Iterator[list[Item]
         before = ""
         for piece in carry(pieces) if kind else pieces:
             group.append(Item(number, piece, before))
-            before = marks.before_next(piece, kind) if kind else piece[-1:]
+            before = annotations.before_next(piece, kind) if kind else piece[-1:]
             size += len(piece)
             if size >= PIECE:
                 yield group

@@ -14,7 +14,7 @@ from operator import methodcaller
 import numpy as np
 
 from pretrain_jax import registry
-from pretrain_jax.data import marks, sources
+from pretrain_jax.data import annotations, sources
 from pretrain_jax.data.pieces import pieces
 from pretrain_jax.data.sources import Document, Shard, Source
 from pretrain_jax.errors import ConfigError, DataError
@@ -170,8 +170,8 @@ class Corpus:
         """The text of "train" or "valid" in pieces, for training a tokenizer."""
         found = itertools.chain.from_iterable(self.documents(half))
         if self.marks == "targets":
-            return (text for piece in found for _, text in marks.runs(piece) if text)
-        return map(marks.strip, found) if self.marks else found
+            return (text for piece in found for _, text in annotations.runs(piece) if text)
+        return map(annotations.strip, found) if self.marks else found
 
 
 def open_corpus(
@@ -244,7 +244,9 @@ def cut(document: Document, at: int) -> int:
     if document.own is None:
         return character_start(document, at)
     marked = b"".join(document.chunks(0))
-    return marks.place(marked, document.own, character_start(Document.of("", document.own), at))
+    return annotations.place(
+        marked, document.own, character_start(Document.of("", document.own), at)
+    )
 
 
 def character_start(document: Document, at: int) -> int:

@@ -10,8 +10,8 @@ import logging
 import os
 import re
 
-from pretrain_jax import paths
 from pretrain_jax.errors import ConfigError, InputMissing
+from pretrain_jax.files import paths
 
 KNOWN = (".txt", ".md", ".jsonl")
 """Endings that a wildcard without an ending of its own takes, each also as .gz."""

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pretrain_jax import stored
-from pretrain_jax.data import atomic
+from pretrain_jax.files import atomic, parsing
 from pretrain_jax.ragged import Ragged, stretches
 
 CODE_VERSION = 1
@@ -141,7 +140,7 @@ def save(folder: Path, rows: Rows) -> None:
 
 def load_rows(folder: Path) -> Rows:
     """The plan in `folder`, memory-mapped."""
-    row_offsets, order = (stored.read_array(folder / f"{n}.npy", np.int64, ANEW) for n in FILES)
+    row_offsets, order = (parsing.read_array(folder / f"{n}.npy", np.int64, ANEW) for n in FILES)
     return Rows(row_offsets, order, folder)
 
 

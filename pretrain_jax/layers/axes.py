@@ -1,6 +1,6 @@
 """Logical axis names of parameters and activations.
 
-A model names what an axis is; parallel/rules.py alone says over which mesh axes it is split.
+A model names what an axis is; sharding/rules.py alone says over which mesh axes it is split.
 
 parameters   layers, width, heads, head_width, feed_forward, vocabulary, positions, types, buckets,
              classes, and hidden for a side that is never split
@@ -18,7 +18,7 @@ import jax
 
 
 class Placement(Protocol):
-    """What parallel/rules.py knows of a mesh."""
+    """What sharding/rules.py knows of a mesh."""
 
     def constrain(self, x: jax.Array, axes: tuple[str, ...]) -> jax.Array:
         """`x`, split over the mesh as its axes say."""

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pretrain_jax import room
 from pretrain_jax.layers.axes import named
 from pretrain_jax.layers.context import Context
+from pretrain_jax.process import capacity
 
 
 class Rotary(nn.Module):
@@ -61,7 +61,7 @@ class RelativeBuckets(nn.Module):
         table = self.param("table", named(self.table_init, *axes), (self.buckets, self.heads))
         length = positions.shape[1]
         table_of_distances = 3 * 8 * length**2
-        room.check(table_of_distances, "T5's distances between tokens", "Lower data.seq_len")
+        capacity.check(table_of_distances, "T5's distances between tokens", "Lower data.seq_len")
         # Distances inside a packed segment are differences of places in the row.
         place = np.arange(length)
         distance = place[None, :] - place[:, None]

@@ -37,13 +37,13 @@ class Objective:
     """corrupt(raw examples, uniform, vocab) -> their fields. Pure: sequences (ragged.py) in, and
     out; uniform (corruption/__init__.py) is called equally often whatever the examples."""
     yardsticks: tuple[str, ...]
-    """Which baselines of data/yardsticks.py score the same tokens."""
+    """Which baselines of data/baselines.py score the same tokens."""
     needs: tuple[str, ...] = ()
     """Special ids that the tokenizer must have: "mask", "cls", "sep", "pad", "bos", "eos"."""
     sentinels: Callable[[int], int] = lambda seq_len: 0
     """sentinels(seq_len) -> how many sentinel ids one example may take."""
     marks: str = ""
-    """What the text's marks (data/marks.py) say to it: "spans" (data.spans_key), "targets"
+    """What the text's marks (data/annotations.py) say to it: "spans" (data.spans_key), "targets"
     (data.target_key) or, for most, nothing."""
     copies: int = 0
     """0: noise is drawn afresh in every epoch; n: epoch e has the noise of epoch e mod n."""

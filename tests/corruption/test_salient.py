@@ -5,9 +5,9 @@ import pytest
 
 from pretrain_jax.corruption import plain, salient
 from pretrain_jax.ragged import Parts, Ragged
-from pretrain_jax.text import Tokenizer
-from pretrain_jax.text.bytes import Bytes
-from pretrain_jax.text.chars import Chars
+from pretrain_jax.tokenizers import Tokenizer
+from pretrain_jax.tokenizers.bytes import Bytes
+from pretrain_jax.tokenizers.chars import Chars
 
 VOCAB = Bytes(0)
 

@@ -10,7 +10,7 @@ from pretrain_jax.data.cache import TokenCache, token_cache
 from pretrain_jax.data.corpus import open_corpus
 from pretrain_jax.data.pipeline import Member, Stream
 from pretrain_jax.ragged import Parts, Ragged
-from pretrain_jax.text import Tokenizer
+from pretrain_jax.tokenizers import Tokenizer
 
 FIELDS = ("tokens", "targets", "weights")
 

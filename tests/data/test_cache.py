@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from data_toys import ByteTokenizer, write_lines
 
-from pretrain_jax.data import atomic
 from pretrain_jax.data import corpus as corpus_module
 from pretrain_jax.data.cache import token_cache
 from pretrain_jax.data.corpus import open_corpus
 from pretrain_jax.errors import ConfigError, DataError
+from pretrain_jax.files import atomic
 
 TEXTS = [f"document {i} " + "words and more\n" * (i % 7) for i in range(150)]
 
@@ -191,7 +191,7 @@ def test_documents_in_many_pieces_are_whole(tmp_path, monkeypatch):
 
 
 def test_gpt2_ids_do_not_depend_on_where_pieces_are_cut(tmp_path):
-    byte_bpe = pytest.importorskip("pretrain_jax.text.byte_bpe")
+    byte_bpe = pytest.importorskip("pretrain_jax.tokenizers.byte_bpe")
     text = "".join(sorted_source())
     byte_bpe.train([text], tmp_path, vocab_size=800)
     tokenizer = byte_bpe.load(tmp_path)

@@ -9,13 +9,13 @@ import pytest
 from data_toys import ByteTokenizer, cache_of, write_lines
 from sequences import taken
 
+from pretrain_jax.data import annotations
 from pretrain_jax.data import corpus as corpus_module
-from pretrain_jax.data import marks
 from pretrain_jax.data.arrange import Chunks, Texts
 from pretrain_jax.data.cache import token_cache
 from pretrain_jax.data.corpus import open_corpus
 from pretrain_jax.errors import ConfigError, DataError
-from pretrain_jax.text import byte_bpe
+from pretrain_jax.tokenizers import byte_bpe
 
 SPANS = {"spans_key": "spans"}
 TARGET = {"target_key": "answer"}
@@ -102,7 +102,7 @@ def test_ids_of_bpe_do_not_depend_on_marks_wherever_they_stand(tmp_path, monkeyp
     texts = ["".join(d) for d in open_corpus(source, **SPANS).documents("train")]
     by_text = {record["text"]: record["spans"] for record in records}
     for i, travelling in enumerate(texts):
-        text = marks.strip(travelling)
+        text = annotations.strip(travelling)
         if limit > 1000:
             np.testing.assert_array_equal(cache[i], tokenizer.encode(text))
         found = cache.marks[cache.offsets[i] : cache.offsets[i + 1]]
@@ -239,7 +239,17 @@ def test_chunks_carry_the_marks_of_their_tokens(ends):
 
 
 def test_the_grammar_of_switches():
-    travelling = marks.mark_spans("Anna met Bob", [(0, 4), (9, 12)])
-    assert list(marks.runs(travelling)) == [(0, ""), (1, "Anna"), (0, " met"), (2, " Bob"), (0, "")]
-    assert marks.strip(travelling) == "Anna met Bob"
-    assert [marks.last(text, 2) for text in ("plain", "a\ufdd1b", "\ufdd1a\ufdd0")] == [2, 1, 0]
+    travelling = annotations.mark_spans("Anna met Bob", [(0, 4), (9, 12)])
+    assert list(annotations.runs(travelling)) == [
+        (0, ""),
+        (1, "Anna"),
+        (0, " met"),
+        (2, " Bob"),
+        (0, ""),
+    ]
+    assert annotations.strip(travelling) == "Anna met Bob"
+    assert [annotations.last(text, 2) for text in ("plain", "a\ufdd1b", "\ufdd1a\ufdd0")] == [
+        2,
+        1,
+        0,
+    ]

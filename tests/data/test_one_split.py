@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from pretrain_jax import code_version, registry
-from pretrain_jax.data import marks
-from pretrain_jax.train.options import DataOptions
-from pretrain_jax.train.sources import open_sources
+from pretrain_jax.composition.corpora import open_sources
+from pretrain_jax.composition.spec import DataOptions
+from pretrain_jax.data import annotations
 
 OBJECTIVES = registry.names("objectives")
 KEYS = {"target_key": "target", "spans_key": "spans"}
@@ -55,7 +55,7 @@ def opened(members, split="auto"):
 
 def seen(corpus, half):
     """The words of a half; one that a cut parts is no word of either."""
-    text = " ".join(marks.strip("".join(document)) for document in corpus.documents(half))
+    text = " ".join(annotations.strip("".join(document)) for document in corpus.documents(half))
     return set(re.findall("<[0-9]+:[0-9]+>", text))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from data_toys import cache_of
 
-from pretrain_jax.data.yardsticks import count, score
+from pretrain_jax.data.baselines import count, score
 from pretrain_jax.errors import DataError
 
 A, B, C, BEGIN, END = range(5)

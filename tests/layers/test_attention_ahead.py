@@ -39,7 +39,7 @@ where, kernel, name, *changes = sys.argv[1:]
 topology.set_up(where)
 from pretrain_jax import config
 from pretrain_jax.train import ahead, compiled
-from pretrain_jax.train.compose import Design, fix_schedule
+from pretrain_jax.composition.build import Design, fix_schedule
 changes = [tuple(word.split("=", 1)) for word in changes]
 devices, _ = ahead.devices(where, 1)
 design = Design(fix_schedule(config.read(f"configs/{name}.py", changes)), tuple(devices))

@@ -8,8 +8,8 @@ import pytest
 from pretrain_jax.layers import attention_gpu, attention_plain
 from pretrain_jax.layers.axes import placing
 from pretrain_jax.layers.masks import CrossMask, Mask
-from pretrain_jax.parallel import mesh as meshes
-from pretrain_jax.parallel import rules
+from pretrain_jax.sharding import mesh as meshes
+from pretrain_jax.sharding import rules
 
 on_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="needs simulated devices")
 on_gpu = pytest.mark.skipif(jax.default_backend() != "gpu", reason="needs a GPU")

@@ -13,7 +13,7 @@ from pretrain_jax import losses
 from pretrain_jax.layers.embeddings import Readout
 from pretrain_jax.layers.heads import PooledClassifier, SpanBoundary
 from pretrain_jax.layers.initializers import Normal
-from pretrain_jax.parallel import rules
+from pretrain_jax.sharding import rules
 
 D, V = 6, 11
 BATCH = {

@@ -17,7 +17,7 @@ from pretrain_jax.layers.initializers import Normal
 from pretrain_jax.layers.makers import maker
 from pretrain_jax.layers.norms import LayerNorm
 from pretrain_jax.layers.stacks import Execution
-from pretrain_jax.train.step import copies
+from pretrain_jax.step import copies
 
 every_model = pytest.mark.parametrize("name", tiny.NAMES)
 RESIDUAL = 0.02 / math.sqrt(2 * tiny.SIZES["layers"])

@@ -16,7 +16,7 @@ from pretrain_jax.data import pack
 from pretrain_jax.layers.embeddings import Readout
 from pretrain_jax.layers.stacks import Output
 from pretrain_jax.objectives import Objective
-from pretrain_jax.text import Tokenizer
+from pretrain_jax.tokenizers import Tokenizer
 
 WIDTH = 8
 

@@ -23,8 +23,8 @@ from pretrain_jax.objectives import (
     span_corruption,
 )
 from pretrain_jax.ragged import Ragged
-from pretrain_jax.text import Tokenizer
-from pretrain_jax.text.bytes import Bytes
+from pretrain_jax.tokenizers import Tokenizer
+from pretrain_jax.tokenizers.bytes import Bytes
 
 VOCAB = Bytes(100)
 FALLBACK = 3

@@ -18,7 +18,7 @@ from sequences import apart, together
 from pretrain_jax import registry
 from pretrain_jax.batch import FIELDS, Kind
 from pretrain_jax.corruption import plain
-from pretrain_jax.data import pack, yardsticks
+from pretrain_jax.data import baselines, pack
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "iid_denoising spans": {"targets": "spans"},
@@ -240,8 +240,8 @@ def test_yardsticks_score_the_tokens_of_the_objective(name):
     counts = np.bincount(np.concatenate([toys.text(62, seed) for seed in range(4)]))
     heard = np.zeros(VOCAB.size)
     heard[: len(counts)] = counts
-    counts = yardsticks.Counts(heard, np.array([2 * VOCAB.size + 7]), np.ones(1))
-    scores = yardsticks.score(how.yardsticks, counts=counts, batches=[host], special=VOCAB.special)
+    counts = baselines.Counts(heard, np.array([2 * VOCAB.size + 7]), np.ones(1))
+    scores = baselines.score(how.yardsticks, counts=counts, batches=[host], special=VOCAB.special)
     assert len(scores) == len(how.yardsticks)
     assert all(np.isfinite(score) and score > 0 for score in scores.values())
 

@@ -6,7 +6,7 @@ import pytest
 
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.objectives import span_corruption, text_to_text
-from pretrain_jax.text.bytes import Bytes
+from pretrain_jax.tokenizers.bytes import Bytes
 
 VOCAB = Bytes(0)
 PREFIX = "translate English to German: "

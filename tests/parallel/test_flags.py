@@ -9,7 +9,7 @@ import jax
 import pytest
 from jaxlib import xla_client
 
-from pretrain_jax.parallel import flags
+from pretrain_jax.xla import flags
 
 NEEDS = {"tpu": "libtpu", "gpu": "jax_plugins"}
 TOPOLOGIES = {"tpu": "v5e:2x2", "gpu": "h100:1"}

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from pretrain_jax.parallel import hlo
+from pretrain_jax.planning import hlo
 
 TURNS, SIZE = 5, 256
 

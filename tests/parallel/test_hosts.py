@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import tiny_job
 
+from pretrain_jax.cluster import hosts
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.parallel import hosts
 
 LIMIT = 240
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pretrain_jax.parallel import program_cache
+from pretrain_jax.xla import program_cache
 
 SECOND_START = """
 import logging, sys

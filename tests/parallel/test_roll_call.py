@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from pretrain_jax.cluster import roll_call
 from pretrain_jax.errors import ConfigError, HostMissing
-from pretrain_jax.parallel import roll_call
 
 
 def free_port():

@@ -9,8 +9,8 @@ from jax.sharding import PartitionSpec as P
 from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.layers.stacks import Execution
-from pretrain_jax.parallel import mesh as meshes
-from pretrain_jax.parallel import rules
+from pretrain_jax.sharding import mesh as meshes
+from pretrain_jax.sharding import rules
 
 SIZES = {
     "vocab_size": 200,
@@ -58,7 +58,7 @@ def test_axes_become_mesh_axes(axes, expected):
 
 
 def test_an_axis_without_a_rule_is_refused():
-    with pytest.raises(ConfigError, match=r"needs a rule in parallel/rules.py; 'experts' of .*"):
+    with pytest.raises(ConfigError, match=r"needs a rule in sharding/rules.py; 'experts' of .*"):
         rules.spec(("experts", "width"))
 
 

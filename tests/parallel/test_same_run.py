@@ -10,10 +10,10 @@ import jax
 import numpy as np
 import pytest
 
-from pretrain_jax import config
+from pretrain_jax.composition import config
+from pretrain_jax.composition.build import Design
 from pretrain_jax.layers.axes import constrain, placing
-from pretrain_jax.parallel import mesh, rules
-from pretrain_jax.train.compose import Design
+from pretrain_jax.sharding import mesh, rules
 
 CONFIG = Path(__file__).with_name("tiny_config.py")
 ALONE = (1, 1, 1, 1, 1)

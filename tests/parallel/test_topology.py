@@ -9,8 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from pretrain_jax.devices import gpus, topology
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.parallel import gpus, mesh, topology
+from pretrain_jax.sharding import mesh
 
 needs_libtpu = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed: the extra tpu"

@@ -12,7 +12,7 @@ from text_samples import CORPUS
 from pretrain_jax.data import corpus as corpus_module
 from pretrain_jax.data.cache import token_cache
 from pretrain_jax.data.corpus import open_corpus
-from pretrain_jax.text import byte_bpe, sentencepiece
+from pretrain_jax.tokenizers import byte_bpe, sentencepiece
 
 LOSSLESS = ["byte_bpe", "bytes", "chars", "sentencepiece"]
 WORDS = " ".join(CORPUS.split())

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from pretrain_jax.composition.special_tokens import check_needs
 from pretrain_jax.errors import ConfigError, DataError
-from pretrain_jax.text import Tokenizer, byte_bpe, wordpiece
-from pretrain_jax.train.needs import check_needs
+from pretrain_jax.tokenizers import Tokenizer, byte_bpe, wordpiece
 
 NEEDS = ("pad", "bos", "eos", "mask", "cls", "sep")
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pretrain_jax.errors import ConfigError, DataError, InputMissing
-from pretrain_jax.text import byte_bpe, obtain
+from pretrain_jax.tokenizers import byte_bpe, obtain
 
 TEXT = "the cat sat on the mat and the dog sat on the cat\n" * 20
 

@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
+from pretrain_jax.composition.special_tokens import check_needs
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.text import byte_bpe, sentencepiece, wordpiece
-from pretrain_jax.train.needs import check_needs
+from pretrain_jax.tokenizers import byte_bpe, sentencepiece, wordpiece
 
 MODELS = ["test_model", "seqio_test", "albert_30k", "t5_test_fixture", "bpe_test_fixture"]
 

@@ -7,7 +7,7 @@ import pytest
 import tokenizers
 from text_samples import CORPUS, NASTY
 
-from pretrain_jax.text import digest, wordpiece
+from pretrain_jax.tokenizers import digest, wordpiece
 
 LINES = {
     "thai": "ที่นี่เป็นประเทศไทยและผู้คนพูดภาษาไทยกันทุกวัน",

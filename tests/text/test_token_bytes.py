@@ -5,7 +5,7 @@ import pytest
 from text_samples import CORPUS, LANGUAGES, NASTY
 
 from pretrain_jax import registry
-from pretrain_jax.text import chars, sentencepiece, wordpiece
+from pretrain_jax.tokenizers import chars, sentencepiece, wordpiece
 
 NAMES = registry.names("text")
 LOSSLESS = ["byte_bpe", "bytes", "chars", "sentencepiece"]

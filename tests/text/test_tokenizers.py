@@ -16,7 +16,7 @@ from text_samples import CORPUS, NASTY
 
 from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError, DataError, InputMissing
-from pretrain_jax.text import byte_bpe, bytes, chars, sentencepiece, wordpiece
+from pretrain_jax.tokenizers import byte_bpe, bytes, chars, sentencepiece, wordpiece
 
 NAMES = registry.names("text")
 LOSSLESS = ["byte_bpe", "bytes", "chars", "sentencepiece"]

@@ -8,11 +8,11 @@ import sentencepiece as sentencepiece_library
 import tiny_job
 from text_samples import CORPUS
 
-from pretrain_jax import config
+from pretrain_jax.composition import config
 from pretrain_jax.data.cache import token_cache
 from pretrain_jax.data.corpus import open_corpus
-from pretrain_jax.text import chars, sentencepiece, wordpiece
-from pretrain_jax.train import preflight
+from pretrain_jax.planning import preflight
+from pretrain_jax.tokenizers import chars, sentencepiece, wordpiece
 
 TEXT = "the cat ☃ sat\non a mat ☃☃ é"
 """The snow men and the é are not in the vocabularies below: 3 x 3 + 2 bytes."""

@@ -10,10 +10,13 @@ import jax
 import pytest
 import tiny_job
 
-from pretrain_jax import config, main
+from pretrain_jax import main
+from pretrain_jax.composition import build, config
+from pretrain_jax.devices import chips, gpus
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.parallel import chips, gpus
-from pretrain_jax.train import ahead, compiled, compose, flops, search, sizes
+from pretrain_jax.estimates import flops, sizes
+from pretrain_jax.planning import aot, search
+from pretrain_jax.training import compile
 
 needs_libtpu = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed: the extra tpu"
@@ -27,16 +30,14 @@ def job(tmp_path_factory):
 
 def design(job, **changes):
     overrides = [(key, str(value)) for key, value in changes.items()]
-    return compose.Design(
-        compose.fix_schedule(config.read(str(job), overrides)), tuple(jax.devices())
-    )
+    return build.Design(build.fix_schedule(config.read(str(job), overrides)), tuple(jax.devices()))
 
 
 def test_a_report_on_the_devices_that_are_here(job):
     """Eight devices split the batch: each sends 2 x 7/8 of the gradients, and those of the tied
     embedding's two uses apart."""
     of = design(job)
-    found = ahead.report(of)
+    found = aot.report(of)
     assert found["devices"] == 8 and found["mesh"]["data"] == 8
     assert found["parameters"] == sum(sizes.parameters(of).values())
     assert found["tokens_per_step"] == 8 * 16
@@ -50,7 +51,7 @@ def test_a_report_on_the_devices_that_are_here(job):
 
 def test_flops_count_recomputation(job):
     plain, again = (
-        ahead.report(design(job, **{"model.remat": remat}))["flops_per_device"]
+        aot.report(design(job, **{"model.remat": remat}))["flops_per_device"]
         for remat in ("none", "full")
     )
     # Of 8 products' worth (2 forward, 4 backward, for layers and read-out) the layers' 2 again.
@@ -61,7 +62,7 @@ def test_flops_are_those_of_the_batch_however_many_microbatches_it_has(job):
     """The pass that sums the weights of all microbatches multiplies nothing that is kept."""
     batch = {"train.batch_size": 32}
     one, four = (
-        flops.executed(compiled.trace(found, found.largest_phase))
+        flops.executed(compile.trace(found, found.largest_phase))
         for found in (design(job, **batch, **{"train.accumulate": count}) for count in (1, 4))
     )
     assert one == pytest.approx(four, rel=0.01)
@@ -69,7 +70,7 @@ def test_flops_are_those_of_the_batch_however_many_microbatches_it_has(job):
 
 def test_split_parameters_take_less_memory_and_more_network(job):
     whole, split = (
-        ahead.report(design(job, **{"mesh.data": 8 // ways, "mesh.fsdp": ways})) for ways in (1, 8)
+        aot.report(design(job, **{"mesh.data": 8 // ways, "mesh.fsdp": ways})) for ways in (1, 8)
     )
     assert split["parameter_bytes_per_device"] < whole["parameter_bytes_per_device"] / 4
     assert split["collective_bytes_per_device"] > whole["collective_bytes_per_device"]
@@ -77,13 +78,13 @@ def test_split_parameters_take_less_memory_and_more_network(job):
 
 def test_a_mesh_that_does_not_fit_is_refused_before_compiling(job):
     with pytest.raises(ConfigError, match=r"mesh\.fsdp"):
-        ahead.report(design(job, **{"mesh.data": 1, "mesh.fsdp": 3}))
+        aot.report(design(job, **{"mesh.data": 1, "mesh.fsdp": 3}))
 
 
 def test_the_roofline_is_the_slowest_of_three():
     chip = chips.Chip(flops=100.0, memory=1, memory_rate=10.0, link_rate=1.0)
     names = ("flops_per_device", "memory_bytes_per_device", "collective_bytes_per_device")
-    found = ahead.roofline(chip, dict(zip(names, (200.0, 50.0, 4.0), strict=True)), model=150.0)
+    found = aot.roofline(chip, dict(zip(names, (200.0, 50.0, 4.0), strict=True)), model=150.0)
     assert found["seconds"] == {"products": 2.0, "memory": 5.0, "network": 2.0}
     assert found["estimated_mfu"] == pytest.approx(150 / 100 / 5)
 
@@ -181,21 +182,21 @@ def test_the_search_begins_with_what_costs_least(job, changes, expected):
 
 def test_the_search_tries_until_it_fits(job, monkeypatch):
     """A device with room for less than the config as it is takes."""
-    settings = compose.fix_schedule(config.read(str(job)))
-    takes = ahead.report_of(settings, jax.devices())["peak_bytes_per_device"]
+    settings = build.fix_schedule(config.read(str(job)))
+    takes = aot.report_of(settings, jax.devices())["peak_bytes_per_device"]
     small = chips.Chip(1e12, int(takes * 0.9), 1e12, 1e12)
     monkeypatch.setattr(chips, "chip", lambda kind: small)
     found = search.search(settings, jax.devices())
     assert found["fits"] is True and found["peak_bytes_per_device"] <= small.memory
     assert found["tried"][0]["changes"] == {} and found["changes"] == found["tried"][-1]["changes"]
     assert all(one["peak_bytes"] > small.memory for one in found["tried"][:-1])
-    told = "\n".join(ahead.table(found, ""))
+    told = "\n".join(aot.table(found, ""))
     assert "tried the config as it is" in told and "fits" in told
 
 
 def test_the_search_needs_a_known_memory(job):
     with pytest.raises(ConfigError, match="memory is known"):
-        search.search(compose.fix_schedule(config.read(str(job))), jax.devices())
+        search.search(build.fix_schedule(config.read(str(job))), jax.devices())
 
 
 def test_the_search_gives_more_microbatches_to_phases_too(job):

@@ -11,23 +11,16 @@ import pytest
 import tiny_job
 from etils import epath
 
-from pretrain_jax import code_version, config, main
+from pretrain_jax import code_version, main
+from pretrain_jax.composition import config, init_from
+from pretrain_jax.composition.build import Design, fix_schedule
+from pretrain_jax.composition.feed import Feed
 from pretrain_jax.errors import ConfigError, InputMissing, UserError, WorkdirMismatch
-from pretrain_jax.text import chars
-from pretrain_jax.train import (
-    begin,
-    curve,
-    inherit,
-    look,
-    loop,
-    origin,
-    preflight,
-    restore,
-    score,
-    workdir,
-)
-from pretrain_jax.train.compose import Design, fix_schedule
-from pretrain_jax.train.feed import Feed
+from pretrain_jax.inference import restore
+from pretrain_jax.planning import preflight, preview
+from pretrain_jax.tokenizers import chars
+from pretrain_jax.training import eval_mode, initial_state, loop, schedule_preview, setup
+from pretrain_jax.workdir import claim
 
 DONE = 6
 LINEAR = [("optimizer.schedule", "linear"), ("optimizer.decay_steps", "0")]
@@ -83,7 +76,7 @@ def content(folder):
 def scored(job, folder, capsys, *overrides):
     """What --mode=eval prints."""
     capsys.readouterr()
-    score.evaluate(settings(job, *overrides), str(folder))
+    eval_mode.evaluate(settings(job, *overrides), str(folder))
     return json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
@@ -120,7 +113,7 @@ def plan(steps, **given):
     ],
 )
 def test_updates_behind_the_end_of_a_schedule_are_counted(given, steps, done, updates, rate):
-    found = curve.tail(plan(steps, **given), done)
+    found = schedule_preview.tail(plan(steps, **given), done)
     assert found.updates == updates
     assert found.wasted == (rate == 0 and updates > 0)
     assert bool(found.said) == bool(updates)
@@ -154,7 +147,7 @@ def test_decay_steps_may_be_moved_by_name_and_both_curves_are_shown(job, copy, c
 @pytest.mark.parametrize("decay", [20, 40, 400])
 def test_wsd_has_no_past_that_a_later_end_would_bend(decay):
     early, late = (plan(100, schedule="wsd", decay_steps=d) for d in (20, decay))
-    one, other = (begin.curve.schedule_of(c.optimizer) for c in (early, late))
+    one, other = (setup.schedule_preview.schedule_of(c.optimizer) for c in (early, late))
     assert [float(one(n)) for n in range(18)] == [float(other(n)) for n in range(18)]
 
 
@@ -163,7 +156,7 @@ def test_wsd_has_no_past_that_a_later_end_would_bend(decay):
 
 def test_a_finished_run_says_what_is_next_and_does_nothing(job, copy, caplog, monkeypatch):
     before = content(copy)
-    for module, slow in ((begin, "open_texts"), (begin, "open_feed"), (origin, "start")):
+    for module, slow in ((setup, "open_texts"), (setup, "open_feed"), (initial_state, "start")):
         monkeypatch.setattr(module, slow, None)
     assert main.main(line(job, copy)) == 0
     said = "\n".join(record.message for record in caplog.records)
@@ -224,7 +217,7 @@ def test_eval_scores_all_of_another_text_and_writes_nothing(job, done, other, ca
 def test_eval_of_another_model_or_tokenizer_is_refused(job, done, other, key, value):
     changed = settings(job, ("data.source", other), ("model.vocab_size", "64"), (key, value))
     with pytest.raises(WorkdirMismatch, match=key):
-        score.evaluate(changed, str(done))
+        eval_mode.evaluate(changed, str(done))
 
 
 def test_training_on_text_without_a_held_out_half_is_refused(job, tmp_path):
@@ -338,7 +331,7 @@ def test_init_tokens_shared_carries_rows_over_by_spelling(job, done, other, tmp_
     assert not (rows[z] == before).all(axis=1).any() and rows[z].any()
     assert np.array_equal(rows[new.tokenizer.eos], before[old.tokenizer.eos])
     assert rows[299].any() and not rows[300:].any()
-    ids = inherit.spelled_alike(old.tokenizer, new.tokenizer)
+    ids = init_from.spelled_alike(old.tokenizer, new.tokenizer)
     kept = np.count_nonzero(ids >= 0)
     assert 10 < kept < new.tokenizer.size
     assert f"{kept} of {new.tokenizer.size} tokens" in caplog.text
@@ -346,9 +339,9 @@ def test_init_tokens_shared_carries_rows_over_by_spelling(job, done, other, tmp_
 
 def test_the_rows_of_a_transposed_table_and_of_a_bias_are_carried():
     old, new = np.arange(8.0).reshape(2, 4), np.full((2, 6), -1.0)
-    found = inherit.carry(jax.numpy.array(new), jax.numpy.array(old), np.array([3, -1, 0]), 1)
+    found = init_from.carry(jax.numpy.array(new), jax.numpy.array(old), np.array([3, -1, 0]), 1)
     assert found.tolist() == [[3, -1, 0, -1, -1, -1], [7, -1, 4, -1, -1, -1]]
-    bias = inherit.carry(jax.numpy.zeros(3), jax.numpy.arange(5.0), np.array([4, 2]), 0)
+    bias = init_from.carry(jax.numpy.zeros(3), jax.numpy.arange(5.0), np.array([4, 2]), 0)
     assert bias.tolist() == [4, 2, 0]
 
 
@@ -357,20 +350,20 @@ def test_a_path_of_the_old_run_is_taken_as_it_is(job, done, tmp_path):
     old = {**json.loads((done / "config.json").read_text())}
     old["tokenizer"]["path"] = str(done / "tokenizer")
     (tmp_path / "old").mkdir()
-    workdir.write_config(tmp_path / "old", old)
+    claim.write_config(tmp_path / "old", old)
     wanted = settings(job, ("init_from", str(tmp_path / "old")))
-    fixed, _ = begin.against_stored(wanted, tmp_path / "new")
+    fixed, _ = setup.against_stored(wanted, tmp_path / "new")
     assert fixed.tokenizer.path == str(done / "tokenizer")
     (tmp_path / "new").mkdir()
-    workdir.write_config(tmp_path / "new", fixed.to_dict())
+    claim.write_config(tmp_path / "new", fixed.to_dict())
     shutil.rmtree(tmp_path / "old")
-    again, begun = begin.against_stored(wanted, tmp_path / "new")
+    again, begun = setup.against_stored(wanted, tmp_path / "new")
     assert begun and again.tokenizer.path == fixed.tokenizer.path
 
 
 def test_init_tokens_without_init_from_does_nothing_and_is_refused(job, tmp_path):
     with pytest.raises(ConfigError, match="init_from"):
-        begin.against_stored(settings(job, ("init_tokens", "shared")), tmp_path)
+        setup.against_stored(settings(job, ("init_tokens", "shared")), tmp_path)
 
 
 # --- phases ---------------------------------------------------------------------------------------
@@ -386,7 +379,7 @@ def test_a_run_that_grows_is_evaluated_at_the_length_that_it_comes_to(job, tmp_p
         assert design.eval_seq_len == seq_len
         assert {batch["tokens"].shape[1] for batch in feed.eval_batches()} == {seq_len}
         assert ("rows of 16 tokens" in caplog.text) == (steps == 3)
-        page = "\n".join(look.page(feed))
+        page = "\n".join(preview.page(feed))
         assert "data.seq_len=" not in page and f"samples have rows of seq_len={seq_len}" in page
 
 

@@ -8,10 +8,10 @@ import pytest
 import tiny_job
 from etils import epath
 
-from pretrain_jax import config
-from pretrain_jax.train import preflight
-from pretrain_jax.train.compose import Design, fix_schedule
-from pretrain_jax.train.feed import Feed
+from pretrain_jax.composition import config
+from pretrain_jax.composition.build import Design, fix_schedule
+from pretrain_jax.composition.feed import Feed
+from pretrain_jax.planning import preflight
 
 BERT = (("model.name", "bert"), ("model.max_length", "64"), ("data.seq_len", "64"))
 

@@ -26,7 +26,7 @@ from pretrain_jax.errors import (
     UnwritableWorkdir,
     WorkdirMismatch,
 )
-from pretrain_jax.train.checkpoint import COMMIT_MARKER, Checkpoints
+from pretrain_jax.workdir.checkpoint import COMMIT_MARKER, Checkpoints
 
 DATA = {"seed": 0, "step": 3, "fingerprints": {"stdlib": "9f2c"}}
 CONFIG = {"train": {"steps": 10}, "optimizer": {"learning_rate": 0.1}}
@@ -339,7 +339,7 @@ def test_orbax_is_quiet_and_raises_no_warning(tmp_path):
     # A fresh process: pytest's own capture would hide what reaches standard error.
     code = (
         "import sys, jax.numpy as jnp\n"
-        "from pretrain_jax.train.checkpoint import Checkpoints\n"
+        "from pretrain_jax.workdir.checkpoint import Checkpoints\n"
         "with Checkpoints(sys.argv[1], every=1, keep=1) as checkpoints:\n"
         "    for step in (1, 2): checkpoints.save(step, {'x': jnp.ones(3)}, {}, {})\n"
         "with Checkpoints(sys.argv[1], read_only=True) as checkpoints:\n"
@@ -361,7 +361,7 @@ def test_bad_options_are_refused_before_anything_is_written(tmp_path, key, value
 SAVE_FOR_EVER = """
 import itertools, sys
 import jax, jax.numpy as jnp
-from pretrain_jax.train.checkpoint import Checkpoints
+from pretrain_jax.workdir.checkpoint import Checkpoints
 
 with Checkpoints(sys.argv[1], every=1, keep=2) as checkpoints:
     last = checkpoints.latest() or 0

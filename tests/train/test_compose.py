@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from pretrain_jax import config
+from pretrain_jax.composition import config, spec
+from pretrain_jax.composition.build import Design, fix_schedule
+from pretrain_jax.composition.spec import DataOptions, Phase, TrainOptions, phases
 from pretrain_jax.errors import ConfigError
+from pretrain_jax.estimates import flops
 from pretrain_jax.layers import attention_plain, attention_tpu
 from pretrain_jax.layers.masks import Mask
-from pretrain_jax.train import flops, options
-from pretrain_jax.train.compose import Design, fix_schedule
-from pretrain_jax.train.options import DataOptions, Phase, TrainOptions, phases
 
 NANO = str(Path(__file__).parents[2] / "configs/gpt2_nano.py")
 
@@ -142,7 +142,7 @@ def test_deterministic_reaches_the_compiler_where_it_matters():
     ],
 )
 def test_layers_are_unrolled_where_a_loop_would_copy_what_is_kept(platform, layers, asked, unroll):
-    assert options.execution(platform, layers, **asked)["unroll"] == unroll
+    assert spec.execution(platform, layers, **asked)["unroll"] == unroll
 
 
 @pytest.mark.parametrize(
@@ -158,13 +158,13 @@ def test_layers_are_unrolled_where_a_loop_would_copy_what_is_kept(platform, laye
     ],
 )
 def test_attention_takes_the_form_of_the_platform_unless_told(platform, asked, form):
-    assert options.attention_form(platform, attention_form=asked) == form
+    assert spec.attention_form(platform, attention_form=asked) == form
 
 
 @pytest.mark.parametrize(("platform", "asked"), [("cpu", "gpu"), ("gpu", "tpu"), ("tpu", "flash")])
 def test_a_form_of_another_platform_is_refused(platform, asked):
     with pytest.raises(ConfigError, match=rf"model\.attention_form must be one of .*'{asked}'"):
-        options.attention_form(platform, attention_form=asked)
+        spec.attention_form(platform, attention_form=asked)
 
 
 def test_the_form_reaches_the_model_and_a_simulated_gpu_has_none():

@@ -10,11 +10,11 @@ import pytest
 import tiny_job
 from etils import epath
 
-from pretrain_jax import config
+from pretrain_jax.composition import config
+from pretrain_jax.composition.build import Design, fix_schedule
+from pretrain_jax.composition.feed import Feed
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.text import wordpiece
-from pretrain_jax.train.compose import Design, fix_schedule
-from pretrain_jax.train.feed import Feed
+from pretrain_jax.tokenizers import wordpiece
 
 MARKS = [chr(code) for code in range(33, 127) if chr(code) not in '"\\']
 

@@ -12,11 +12,11 @@ import pytest
 import tiny_job
 from etils import epath
 
-from pretrain_jax import config
-from pretrain_jax.train import evaluation
-from pretrain_jax.train.compose import Design, fix_schedule
-from pretrain_jax.train.feed import Feed
-from pretrain_jax.train.step import eval_step
+from pretrain_jax.composition import config
+from pretrain_jax.composition.build import Design, fix_schedule
+from pretrain_jax.composition.feed import Feed
+from pretrain_jax.evaluation import heldout
+from pretrain_jax.step import eval_step
 
 SENTENCES = (
     "ein schöner Fluß fließt",
@@ -88,7 +88,7 @@ def test_loss_and_bits_are_over_exactly_the_known_text(job, objective):
     design, feed = opened(job, ("data.seq_len", "32"), *changes)
     params = design.init_state().params
     function = jax.jit(partial(eval_step, program=design.program))
-    found = evaluation.numbers(design, feed, params, function, jnp.asarray(feed.tokenizer.unscored))
+    found = heldout.numbers(design, feed, params, function, jnp.asarray(feed.tokenizer.unscored))
     total, tokens, size, unknown = 0.0, 0, 0, 0
     for batch in feed.eval_batches():
         output = design.apply(params, batch, jax.random.key(0), False)
@@ -103,4 +103,4 @@ def test_loss_and_bits_are_over_exactly_the_known_text(job, objective):
     assert found["valid/loss"] == pytest.approx(total / tokens, rel=1e-5)
     assert found["valid/bits_per_byte"] == pytest.approx(total / math.log(2) / size, rel=1e-5)
     assert found["valid/unknown"] == pytest.approx(unknown / (unknown + tokens))
-    assert "unknown" in evaluation.summary(0, found)
+    assert "unknown" in heldout.summary(0, found)

@@ -7,7 +7,7 @@ import event_files
 import pytest
 
 from pretrain_jax.errors import UnwritableWorkdir
-from pretrain_jax.train.events import Events
+from pretrain_jax.reporting.tensorboard import Events
 
 
 def test_an_independent_reader_finds_what_was_written(tmp_path):

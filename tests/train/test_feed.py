@@ -10,12 +10,13 @@ import pytest
 import tiny_job
 from etils import epath
 
-from pretrain_jax import config, registry
+from pretrain_jax import registry
 from pretrain_jax.batch import is_text
+from pretrain_jax.composition import config
+from pretrain_jax.composition.build import Design, fix_schedule
+from pretrain_jax.composition.corpora import open_sources
+from pretrain_jax.composition.feed import Feed
 from pretrain_jax.errors import ConfigError, DataError, WorkdirMismatch
-from pretrain_jax.train.compose import Design, fix_schedule
-from pretrain_jax.train.feed import Feed
-from pretrain_jax.train.sources import open_sources
 
 MANY = string.ascii_letters
 

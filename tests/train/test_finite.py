@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import pytest
 import tiny_job
 
-from pretrain_jax import config
+from pretrain_jax.composition import config
 from pretrain_jax.errors import NonFinite
-from pretrain_jax.train import finite, loop
-from pretrain_jax.train.checkpoint import Checkpoints
+from pretrain_jax.training import finite, loop
+from pretrain_jax.workdir.checkpoint import Checkpoints
 
 
 @pytest.mark.parametrize("bad", [jnp.nan, jnp.inf, -jnp.inf])

@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from pretrain_jax import config
-from pretrain_jax.parallel import chips
-from pretrain_jax.train import flops, step
-from pretrain_jax.train.compose import Design, fix_schedule
-from pretrain_jax.train.loop import Loop
-from pretrain_jax.train.throughput import Throughput
+from pretrain_jax import step
+from pretrain_jax.composition import config
+from pretrain_jax.composition.build import Design, fix_schedule
+from pretrain_jax.devices import chips
+from pretrain_jax.estimates import flops
+from pretrain_jax.training.loop import Loop
+from pretrain_jax.training.throughput import Throughput
 
 
 def of_config(name):

@@ -10,12 +10,13 @@ import pytest
 import tiny_job
 from etils import epath
 
+from pretrain_jax.cluster.hosts import ALONE
 from pretrain_jax.data.cache import token_cache
 from pretrain_jax.data.corpus import open_corpus
 from pretrain_jax.errors import UnwritableWorkdir
-from pretrain_jax.parallel.hosts import ALONE
-from pretrain_jax.text.bytes import Bytes
-from pretrain_jax.train import begin, leftovers, workdir
+from pretrain_jax.tokenizers.bytes import Bytes
+from pretrain_jax.training import setup
+from pretrain_jax.workdir import claim, leftovers
 
 LEARNS_FOR_EVER = """
 import sys, time
@@ -27,7 +28,7 @@ TOKENIZES_FOR_EVER = """
 import sys, time
 from pretrain_jax.data.cache import token_cache
 from pretrain_jax.data.corpus import open_corpus
-from pretrain_jax.text.bytes import Bytes
+from pretrain_jax.tokenizers.bytes import Bytes
 Bytes.encode = lambda self, text: time.sleep(300)
 token_cache(open_corpus(sys.argv[1]), "train", Bytes(0), sys.argv[2])
 """
@@ -65,7 +66,7 @@ def test_a_killed_learner_leaves_nothing_after_the_next_start(tmp_path, started)
     options = [f"--config={job}", f"--workdir={run}", LARGER, "--config.tokenizer.name=byte_bpe"]
     end(started(LEARNS_FOR_EVER, ".tokenizer.*", run, *options))
     assert list(run.glob(".tokenizer.*"))
-    with begin.claimed(str(run), ALONE):
+    with setup.claimed(str(run), ALONE):
         assert not list(run.glob(".*"))
 
 
@@ -74,10 +75,10 @@ def test_a_preflight_that_learns_keeps_its_draft(tmp_path, started):
     run.mkdir()
     options = [f"--config={job}", f"--workdir={run}", LARGER, "--config.tokenizer.name=byte_bpe"]
     process = started(LEARNS_FOR_EVER, ".tokenizer.*", run, *options, "--mode=preflight")
-    with begin.claimed(str(run), ALONE):
+    with setup.claimed(str(run), ALONE):
         assert list(run.glob(".tokenizer.*"))
     end(process)
-    with begin.claimed(str(run), ALONE):
+    with setup.claimed(str(run), ALONE):
         assert not list(run.glob(".tokenizer.*"))
 
 
@@ -123,5 +124,5 @@ def test_a_probe_that_cannot_be_written_is_not_left(tmp_path, monkeypatch):
 
     monkeypatch.setattr(type(epath.Path(tmp_path)), "write_text", full)
     with pytest.raises(UnwritableWorkdir):
-        workdir.probe(epath.Path(tmp_path))
+        claim.probe(epath.Path(tmp_path))
     assert not list(tmp_path.iterdir())

@@ -5,9 +5,10 @@ import pytest
 import tiny_job
 from ml_collections import ConfigDict
 
-from pretrain_jax import config, registry
+from pretrain_jax import registry
+from pretrain_jax.composition import config
+from pretrain_jax.composition.build import Design
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.train.compose import Design
 
 DECODERS = {"gpt", "gpt1", "llama", "gopher", "lamda", "t5_lm"}
 WITH_PREFIX = {"gpt", "gpt1", "llama", "t5_lm"}

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from pretrain_jax.errors import UnwritableWorkdir
-from pretrain_jax.train import picture
-from pretrain_jax.train.metrics import Progress, Writer
-from pretrain_jax.train.throughput import Throughput
+from pretrain_jax.reporting import plot
+from pretrain_jax.reporting.writer import Progress, Writer
+from pretrain_jax.training.throughput import Throughput
 
 
 def lines(workdir):
@@ -156,7 +156,7 @@ def test_an_error_of_the_picture_never_hides_the_one_that_ends_the_run(tmp_path)
 
 
 def test_a_picture_that_cannot_be_drawn_is_said_and_ends_nothing(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(picture, "png", lambda curves: 1 / 0)
+    monkeypatch.setattr(plot, "png", lambda curves: 1 / 0)
     with Writer(tmp_path, 0) as writer:
         writer.write(1, {"train/loss": 1.0})
         writer.draw()
@@ -204,7 +204,7 @@ def test_a_sample_whose_line_is_missing_is_written_again(tmp_path):
 def test_no_tensorflow_no_jax_and_no_pyplot(tmp_path):
     code = (
         "import sys\n"
-        "from pretrain_jax.train.metrics import Writer\n"
+        "from pretrain_jax.reporting.writer import Writer\n"
         "with Writer(sys.argv[1], 0) as writer: writer.write(1, {'train/loss': 1.0})\n"
         "print({'tensorflow', 'torch', 'jax', 'matplotlib.pyplot'} & sys.modules.keys())\n"
     )

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import tiny_job
 
-from pretrain_jax import config, describe, main
+from pretrain_jax import describe, main
+from pretrain_jax.composition import config, presets
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.train import ahead, pods
+from pretrain_jax.planning import aot
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def job(tmp_path):
 )
 def test_devices_are_known_by_kind_and_number(devices, simulated, name):
     named = {"v5p:2x2x2": {}, "v5e:2x2": {}, "h100:2x8": {}, "v3:2x2": {}}
-    assert pods.known(named, devices, simulated) == name
+    assert presets.known(named, devices, simulated) == name
 
 
 def test_the_preset_is_over_the_file_and_under_the_command_line(job, caplog):
@@ -66,8 +67,8 @@ def test_the_preset_is_over_the_file_and_under_the_command_line(job, caplog):
 def test_a_run_that_has_begun_keeps_all_but_its_mesh():
     named = {"v5p:2x2x2": {"mesh.fsdp": 4, "train.accumulate": 2}}
     begun = {"mesh": {"fsdp": 8}, "train": {"accumulate": 1}}
-    assert pods.preset(named, "v5p:2x2x2", begun) == {"mesh.fsdp": 4, "train.accumulate": 1}
-    assert pods.preset(named, "", begun) == {"train.accumulate": 1}
+    assert presets.preset(named, "v5p:2x2x2", begun) == {"mesh.fsdp": 4, "train.accumulate": 1}
+    assert presets.preset(named, "", begun) == {"train.accumulate": 1}
 
 
 @pytest.mark.parametrize(
@@ -96,11 +97,11 @@ def test_a_key_that_is_none_is_refused(tmp_path):
 
 def test_the_commands_take_it(job, tmp_path, monkeypatch, capsys):
     """The eight simulated CPUs of these tests, called a pod's."""
-    monkeypatch.setattr(pods, "known", lambda named, devices, simulated="": "v5p:2x2x2")
+    monkeypatch.setattr(presets, "known", lambda named, devices, simulated="": "v5p:2x2x2")
     taken = []
     report = lambda settings, *_: taken.append(settings) or {}  # noqa: E731
-    monkeypatch.setattr(ahead, "report_of", report)
-    monkeypatch.setattr(ahead, "show", lambda *_: None)
+    monkeypatch.setattr(aot, "report_of", report)
+    monkeypatch.setattr(aot, "show", lambda *_: None)
     assert main.main([f"--config={job}", "--mode=compile"]) == 0
     assert (taken[0].mesh.fsdp, taken[0].train.accumulate) == (4, 2)
     run = tmp_path / "run"
@@ -108,7 +109,7 @@ def test_the_commands_take_it(job, tmp_path, monkeypatch, capsys):
     assert main.main([*line, "--config.train.steps=1"]) == 0
     stored = json.loads((run / "config.json").read_text())
     assert (stored["mesh"]["fsdp"], stored["train"]["accumulate"]) == (4, 2)
-    monkeypatch.setattr(pods, "known", lambda named, devices, simulated="": "")
+    monkeypatch.setattr(presets, "known", lambda named, devices, simulated="": "")
     assert main.main([*line, "--config.train.steps=2"]) == 0  # on other devices
     monkeypatch.undo()
     capsys.readouterr()

@@ -12,13 +12,14 @@ import tiny_job
 from etils import epath
 from sequences import together
 
-from pretrain_jax import config
+from pretrain_jax.composition import config
+from pretrain_jax.composition.build import Design, fix_schedule
+from pretrain_jax.composition.feed import Feed
 from pretrain_jax.data.pack import pack
-from pretrain_jax.parallel import chips
-from pretrain_jax.text import byte_bpe, sentencepiece, wordpiece
-from pretrain_jax.train import look, preflight, workdir
-from pretrain_jax.train.compose import Design, fix_schedule
-from pretrain_jax.train.feed import Feed
+from pretrain_jax.devices import chips
+from pretrain_jax.planning import preflight, preview
+from pretrain_jax.tokenizers import byte_bpe, sentencepiece, wordpiece
+from pretrain_jax.workdir import claim
 
 PIECES = "[PAD] [UNK] [CLS] [SEP] [MASK] the cat sat on mat run ##n ##ing ,".split()
 
@@ -41,7 +42,7 @@ def lines(tokenizer, examples, *, in_place, **budgets):
     """What the page says of one packed row of these examples; words of a line one space apart."""
     batch = pack(together(examples), np.array([len(examples)]), budgets=budgets)
     row = {name: field[0] for name, field in batch.items()}
-    return [" ".join(x.split()) for x in look.about_row(row, tokenizer, in_place)]
+    return [" ".join(x.split()) for x in preview.about_row(row, tokenizer, in_place)]
 
 
 def masked(tokenizer, read, at, targets):
@@ -157,7 +158,7 @@ def test_tokens_that_hold_their_spaces(tmp_path, name):
     for place in range(2, len(tokens), 3):
         hidden[place] = tokenizer.mask
         predicted[place] = tokens[place]
-    written = look.written(tokenizer, hidden, predicted)
+    written = preview.written(tokenizer, hidden, predicted)
     mask = tokenizer.spell(tokenizer.mask)
     assert written.count(f"{{{mask}→") == len(predicted)
     plain = written.replace(f"{{{mask}→", "").replace("}", "")
@@ -167,10 +168,10 @@ def test_tokens_that_hold_their_spaces(tmp_path, name):
 
 
 def test_long_and_strange_text_stays_on_the_page():
-    (first, *more) = look.entry("reads", "x y " * 1000)
+    (first, *more) = preview.entry("reads", "x y " * 1000)
     assert len(more) < 10 and all(len(line) <= 100 for line in (first, *more))
     assert "(3500 more characters)" in " ".join(" ".join(more).split())
-    assert look.printable("a\x1b[31m\nb") == "a\\x1b[31m\\nb"
+    assert preview.printable("a\x1b[31m\nb") == "a\\x1b[31m\\nb"
 
 
 # --- whole pages ----------------------------------------------------------------------------------
@@ -441,7 +442,7 @@ def test_a_workdir_keeps_what_it_has(job, capsys):
     page(job, capsys, *trained)
     assert [p.name for p in run.iterdir()] == ["tokenizer"]
     before = {p.name: p.read_bytes() for p in (run / "tokenizer").iterdir()}
-    workdir.write_config(run, fix_schedule(settings(job, trained)).to_dict())
+    claim.write_config(run, fix_schedule(settings(job, trained)).to_dict())
     page(job, capsys, *trained)
     code, said = refused(job, capsys, trained[0], ("model.vocab_size", "290"))
     assert code == 78 and "FIX configuration " in said

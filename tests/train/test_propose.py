@@ -6,9 +6,10 @@ import jax
 import pytest
 import tiny_job
 
-from pretrain_jax import config
+from pretrain_jax.composition import build, config
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.train import ahead, compose, propose, sizes
+from pretrain_jax.estimates import mesh_proposal, sizes
+from pretrain_jax.planning import aot
 
 
 @pytest.fixture(scope="module")
@@ -16,11 +17,11 @@ def job(tmp_path_factory):
     return tiny_job.write(tmp_path_factory.mktemp("propose"))
 
 
-def design(job, *options: str, devices: int = 8) -> compose.Design:
+def design(job, *options: str, devices: int = 8) -> build.Design:
     """Of the command line's options, "--config.mesh.data=4"."""
     words = [option.removeprefix("--config.").partition("=") for option in options]
     settings = config.read(str(job), [(key, value) for key, _, value in words])
-    return compose.Design(compose.fix_schedule(settings), tuple(jax.devices()[:devices]))
+    return build.Design(build.fix_schedule(settings), tuple(jax.devices()[:devices]))
 
 
 ILLEGAL = [
@@ -42,7 +43,7 @@ def test_the_options_of_the_message_are_legal(job, options):
     with pytest.raises(ConfigError):
         wrong.check()
     with pytest.raises(ConfigError) as raised:
-        propose.check(wrong)
+        mesh_proposal.check(wrong)
     pasted = re.findall(r"--config\.(?:mesh|train)\.\w+=\d+", str(raised.value))
     assert {word.partition("=")[0] for word in pasted} >= {"--config.mesh.data"}
     design(job, *options, *pasted).check()
@@ -60,14 +61,14 @@ def test_where_no_mesh_helps_none_is_proposed(job, options, devices):
     with pytest.raises(ConfigError) as plain:
         wrong.check()
     with pytest.raises(ConfigError) as raised:
-        propose.check(wrong)
+        mesh_proposal.check(wrong)
     assert str(raised.value) == str(plain.value)
 
 
 def test_the_nearest_keeps_what_divides(job):
-    first = next(propose.legal(design(job, "--config.train.batch_size=12")))
+    first = next(mesh_proposal.legal(design(job, "--config.train.batch_size=12")))
     assert first["mesh.tensor"] == 2 and first["mesh.data"] == 4
-    same = next(propose.legal(design(job, "--config.mesh.fsdp=4")))
+    same = next(mesh_proposal.legal(design(job, "--config.mesh.fsdp=4")))
     assert (same["mesh.data"], same["mesh.fsdp"], same["mesh.tensor"]) == (2, 4, 1)
     assert "train.accumulate" not in same
 
@@ -75,14 +76,14 @@ def test_the_nearest_keeps_what_divides(job):
 def test_what_should_fit_takes_less_by_the_estimate(job):
     whole = design(job)
     need = sizes.memory_per_device(whole)["total"]
-    found = propose.fitting(whole, 2.0 * need, 1.2 * need)  # 60 % of what it takes now
+    found = mesh_proposal.fitting(whole, 2.0 * need, 1.2 * need)  # 60 % of what it takes now
     assert found is not None
-    assert sizes.memory_per_device(propose.changed(whole, found))["total"] <= 0.6 * need
-    assert propose.fitting(whole, need, need / 1000) is None
+    assert sizes.memory_per_device(mesh_proposal.changed(whole, found))["total"] <= 0.6 * need
+    assert mesh_proposal.fitting(whole, need, need / 1000) is None
 
 
 def test_a_report_that_does_not_fit_proposes_options(job, monkeypatch):
     of = {"fits": False, "peak_bytes_per_device": 100, "usable_bytes_per_device": 80}
-    monkeypatch.setattr(ahead, "report", lambda design, full: dict(of))
-    found = ahead.report_of(design(job).config, jax.devices())
-    assert propose.written(found["proposed"]).startswith("--config.mesh.data=")
+    monkeypatch.setattr(aot, "report", lambda design, full: dict(of))
+    found = aot.report_of(design(job).config, jax.devices())
+    assert mesh_proposal.written(found["proposed"]).startswith("--config.mesh.data=")

@@ -9,9 +9,9 @@ import pytest
 import tiny_job
 from ml_collections import ConfigDict
 
-from pretrain_jax import config
+from pretrain_jax.composition import build, config, unread_keys
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.train import begin, compose, loop, readers
+from pretrain_jax.training import loop, setup
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NO_MIXTURE = {"data.mixing", "data.mixing_cap", "data.mixing_temperature"}
@@ -48,7 +48,7 @@ def keys(name: str) -> list[str]:
 @pytest.mark.parametrize("name", UNREAD)
 def test_these_keys_and_no_others_are_refused(name):
     settings = config.read(path(name))
-    assert {key for key in keys(name) if readers.unread(settings, key)} == UNREAD[name]
+    assert {key for key in keys(name) if unread_keys.unread(settings, key)} == UNREAD[name]
 
 
 REFUSED = [
@@ -197,10 +197,10 @@ def test_every_other_key_is_read_in_a_run(name, tmp_path, monkeypatch):
         ("train", "TrainOptions"),
         ("eval", "EvalOptions"),
     ):
-        made = recorded(getattr(compose, kind), section, seen)
-        monkeypatch.setattr(compose, kind, made)
-    monkeypatch.setattr(begin, "fix_schedule", lambda config, stored=None: config)
-    fixed = Recorded.of(compose.fix_schedule(settings).to_dict(), seen)
+        made = recorded(getattr(build, kind), section, seen)
+        monkeypatch.setattr(build, kind, made)
+    monkeypatch.setattr(setup, "fix_schedule", lambda config, stored=None: config)
+    fixed = Recorded.of(build.fix_schedule(settings).to_dict(), seen)
     seen.clear()
     alone = jax.devices()[:1]
     monkeypatch.setattr(jax, "devices", lambda *_: alone)
@@ -214,7 +214,7 @@ def test_the_recorder_tells_reading_from_writing_down():
     found: Any = Recorded.of(config.read(path("gpt2_nano")).to_dict(), seen)
     seen.clear()
     found.to_dict()
-    compose.DataOptions(**found.data)
+    build.DataOptions(**found.data)
     assert seen == {"data"}
     assert found.model["width"] and found.data.seq_len
     assert seen == {"data", "data.seq_len", "model", "model.width"}

@@ -3,7 +3,7 @@
 import time
 
 import pretrain_jax
-from pretrain_jax.train.startup import Startup
+from pretrain_jax.training.startup import Startup
 
 
 def test_parts_stand_in_the_order_in_which_they_ended():

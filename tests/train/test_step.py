@@ -15,7 +15,7 @@ from pretrain_jax import losses
 from pretrain_jax.layers.embeddings import Readout
 from pretrain_jax.layers.stacks import Execution
 from pretrain_jax.models import gpt
-from pretrain_jax.train.step import Program, TrainState, eval_step, microbatches, train_step
+from pretrain_jax.step import Program, TrainState, eval_step, microbatches, train_step
 
 VOCAB, ROWS, LENGTH = 61, 8, 12
 REAL = [12, 1, 7, 3, 12, 2, 5, 9]

@@ -8,12 +8,14 @@ import tiny_job
 from etils import epath
 from test_stored import STRAY
 
-from pretrain_jax import config
+from pretrain_jax.composition import config
+from pretrain_jax.composition.build import Design
+from pretrain_jax.composition.feed import Feed
 from pretrain_jax.errors import UserError
-from pretrain_jax.train import begin, loop, metrics, workdir
-from pretrain_jax.train.checkpoint import Checkpoints
-from pretrain_jax.train.compose import Design
-from pretrain_jax.train.feed import Feed
+from pretrain_jax.reporting import writer
+from pretrain_jax.training import loop, setup
+from pretrain_jax.workdir import claim
+from pretrain_jax.workdir.checkpoint import Checkpoints
 
 MORE = {
     "stray types": b'{"step": [], "fingerprint": 1, "split": {}, "fingerprints": 7, "files": 0}',
@@ -46,13 +48,13 @@ def read_all(folder):
     """What a run that goes on reads, in its order; the tokens of the training half."""
     settings = config.read(str(folder / "tiny.py"), [("train.steps", "2")])
     path = epath.Path(folder / "run")
-    workdir.owner(path)
-    fixed, _ = begin.against_stored(settings, path)
+    claim.owner(path)
+    fixed, _ = setup.against_stored(settings, path)
     design = Design(fixed, (jax.devices()[0],))
     with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
-        begin.check_code(checkpoints, 2, fixed, accept=False)
-        feed = Feed.open(design, path, begin.fingerprints(checkpoints, 2, fixed))
-    metrics.Writer(path, 2).close()
+        setup.check_code(checkpoints, 2, fixed, accept=False)
+        feed = Feed.open(design, path, setup.fingerprints(checkpoints, 2, fixed))
+    writer.Writer(path, 2).close()
     return feed.cache(feed.sources[0], "train").tokens.copy()
 
 

@@ -11,8 +11,8 @@ import pytest
 from etils import epath
 
 from pretrain_jax.errors import DataError, UnwritableWorkdir, WorkdirInUse, WorkdirMismatch
-from pretrain_jax.train import lock, past
-from pretrain_jax.train.workdir import (
+from pretrain_jax.workdir import history, lock
+from pretrain_jax.workdir.claim import (
     claim,
     compare_configs,
     owner,
@@ -22,7 +22,7 @@ from pretrain_jax.train.workdir import (
 
 HOLD = """
 import os, sys, time
-from pretrain_jax.train.workdir import claim
+from pretrain_jax.workdir.claim import claim
 with claim(sys.argv[1]):
     if sys.argv[2] == "fork" and os.fork() == 0:
         print(os.getpid(), flush=True)
@@ -232,7 +232,7 @@ def test_the_config_is_written_sorted_and_whole_or_not_at_all(tmp_path):
 def test_what_is_no_regular_file_is_never_read(tmp_path, name):
     os.mkfifo(tmp_path / name)
     with pytest.raises(UnwritableWorkdir, match=name):
-        past.check(epath.Path(tmp_path), 0, every=10, go_back=False)
+        history.check(epath.Path(tmp_path), 0, every=10, go_back=False)
 
 
 def test_a_torn_config_is_named(tmp_path):

@@ -6,7 +6,7 @@ A module offers `find(name, keys) -> Source`.
 A source lists shards, each readable without the others. A shard yields its documents in a fixed
 order. A document streams its UTF-8 bytes, so that one file of 10 GB never sits in memory.
 
-A source may mark parts of its texts (data/marks.py): salient spans, or the targets of a pair.
+A source may mark parts of its texts (data/annotations.py): salient spans, or the targets of a pair.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from pretrain_jax import registry
-from pretrain_jax.data import marks
+from pretrain_jax.data import annotations
 from pretrain_jax.errors import ConfigError, DataError
 
 CHUNK = 1 << 18
@@ -81,9 +81,9 @@ class Keys:
         """A record's fields as a document, with its marks."""
         own = text.encode()
         if self.spans:
-            return Document.of(name, marks.mark_spans(text, spans).encode(), own)
+            return Document.of(name, annotations.mark_spans(text, spans).encode(), own)
         if self.target:
-            return Document.of(name, marks.mark_target(text, target).encode(), own)
+            return Document.of(name, annotations.mark_target(text, target).encode(), own)
         return Document.of(name, own)
 
 

@@ -8,11 +8,11 @@ nothing is normalised.
 import hashlib
 from collections.abc import Iterator
 
-from pretrain_jax import stored
-from pretrain_jax.data import globs, marks
+from pretrain_jax.data import annotations, globs
 from pretrain_jax.data.files import TextFile
 from pretrain_jax.data.sources import Document, Keys, Shard, Source, read_chunks, without_fields
 from pretrain_jax.errors import DataError
+from pretrain_jax.files import parsing
 
 TAKES_NAME = "GLOB"
 
@@ -57,7 +57,7 @@ class Lines(Shard):
     def document(self, line: bytes, name: str) -> Document:
         keys = self.keys
         try:
-            record = stored.parse(line)
+            record = parsing.parse(line)
             wrong = self.complaint(record)
             if wrong is None:
                 spans, target = record.get(keys.spans, []), record.get(keys.target, "")
@@ -85,7 +85,11 @@ class Lines(Shard):
                 return f"its fields are {', '.join(map(repr, record)) or 'none'}"
             if key and not isinstance(record[key], kind):
                 return f'its "{key}" is a {type(record[key]).__name__}'
-        wrong = marks.complaint(record[keys.spans], len(record[keys.text])) if keys.spans else None
+        wrong = (
+            annotations.complaint(record[keys.spans], len(record[keys.text]))
+            if keys.spans
+            else None
+        )
         return wrong and f'its "{keys.spans}" {wrong}'
 
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
-from pretrain_jax import paths
-from pretrain_jax.data import marks
+from pretrain_jax.data import annotations
 from pretrain_jax.data.sources import Document, Keys, Shard, Source, hash_file
 from pretrain_jax.errors import DataError, InputMissing
+from pretrain_jax.files import paths
 
 TAKES_NAME = "NAME"
 GROUP = 64  # records read at once
@@ -65,7 +65,7 @@ class Records(Shard):
                 text, target = (found.get(k, [b""])[0].decode() for k in (keys.text, keys.target))
                 flat = list(feature[keys.spans].int64_list.value) if keys.spans else []
                 spans = [flat[at : at + 2] for at in range(0, len(flat), 2)]
-                complaint = marks.complaint(spans, len(text))
+                complaint = annotations.complaint(spans, len(text))
                 if complaint is None:
                     return keys.document(name, text, spans, target)
                 wrong = f'has "{keys.spans}" that {complaint}'

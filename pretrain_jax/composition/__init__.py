@@ -1,0 +1,1 @@
+"""A config becomes values: specification, checks, model, data."""

@@ -1,0 +1,205 @@
+"""What a config may say that belongs to no builder.
+
+The sections `data`, `train` and `eval`, and the keys of `model` and `optimizer` that every
+architecture and optimizer has.
+"""
+
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+from pretrain_jax import registry
+from pretrain_jax.composition import ranges
+from pretrain_jax.errors import ConfigError, shown
+from pretrain_jax.layers.attention import FORMS
+from pretrain_jax.layers.stacks import REMAT
+from pretrain_jax.sharding import rules
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """The section `data`."""
+
+    source: str = "stdlib"
+    """"stdlib", "text:GLOB" or "tfds:NAME"."""
+    mixture: tuple = ()
+    """((source, objective, rate), ...) instead of `source`; rates are shares of rows. An objective
+    is a name, or a dict of its name and options."""
+    mixing: str = "given"
+    """"given" takes the rates of `mixture` as they are; "proportional" multiplies each by
+    min(examples, mixing_cap)^(1 / mixing_temperature) of its source (T5, section 3.5.2)."""
+    mixing_cap: int = 0
+    """Most examples that count for a source; 0 = no limit."""
+    mixing_temperature: float = 1.0
+    seq_len: int
+    """Tokens in a row of the text that is read: the memory's of an encoder-decoder, else the
+    stream's."""
+    split: str = "auto"
+    """How validation text is held out: "hash" of documents, "tail" of each, or "auto". "all", for
+    --mode=eval alone, scores all of the text."""
+    text_key: str = "text"
+    """The field of a record that holds its text."""
+    target_key: str = ""
+    """For text_to_text: the field that holds the answer to the text of `text_key`."""
+    spans_key: str = ""
+    """For salient_spans: the field with [[start, end], ...] in characters; empty: found by rule."""
+    cross_documents: bool = False
+    """Whether attention and positions run on across the documents packed into a row."""
+    cache_dir: str = ""
+    """Where token caches live on this host; empty = ~/.cache/pretrain_jax."""
+    workers: int = 0
+    """Processes that make rows; 0 = a thread."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """The section `train`."""
+
+    steps: int
+    batch_size: int
+    """Rows of an update, over all hosts and microbatches."""
+    accumulate: int = 1
+    """Microbatches that an update is computed in, one after another, to save memory."""
+    phases: tuple = ()
+    """((from_step, {"seq_len": ..., "batch_size": ..., "accumulate": ...}), ...): what changes
+    during the run. Each seq_len has epochs of its own: text can come again at another length before
+    the corpus is through once. Evaluations and samples have the seq_len of the last phase that
+    train.steps comes to."""
+    dtype: str = "auto"
+    """Of matrix products: "float32", "bfloat16", or "auto" = bfloat16 on accelerators."""
+    z_loss: float = 0.0
+    """Coefficient of (log Z)^2; 1e-4 in PaLM and T5X."""
+    deterministic: bool = False
+    """Whether a GPU must repeat bit for bit (CPU and TPU always do)."""
+    log_every: int = 10
+    """Steps between lines of metrics."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalOptions:
+    """The section `eval`."""
+
+    every: int = 1000
+    """Steps between evaluations; there is always one at the end. 0 = at the end alone."""
+    tokens: int = 65536
+    """Predicted text tokens to score."""
+    sample_tokens: int = 128
+    """Length of the continuation that a causal language model writes at each evaluation; 0 = none.
+    Other objectives write none."""
+    pseudo_tokens: int = 0
+    """For encoders: tokens that are masked one at a time for pseudo-perplexity; 0 = none."""
+
+
+CHANGING = ("seq_len", "batch_size", "accumulate")
+"""What a phase may change."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Steps first .. last - 1 of a run have rows of `seq_len` and batches of `batch_size`, computed
+    in `accumulate` microbatches."""
+
+    first: int
+    last: int
+    seq_len: int
+    batch_size: int
+    accumulate: int
+
+
+def phases(data: DataOptions, train: TrainOptions) -> list[Phase]:
+    """The phases of a run, in order: one when `train.phases` is empty.
+
+    BERT's, 90 % of a million steps at length 128, is
+    ((0, {"seq_len": 128}), (900_000, {"seq_len": 512})).
+    """
+    malformed = ConfigError(
+        "train.phases is a list of (from_step, changes) with ascending steps, and only "
+        f"{', '.join(CHANGING[:-1])} and {CHANGING[-1]} can change; received {shown(train.phases)}"
+    )
+    try:
+        entries = [(whole(first), dict(changes)) for first, changes in train.phases]
+    except (TypeError, ValueError):
+        raise malformed from None
+    if not entries or entries[0][0] != 0:
+        entries = [(0, {}), *entries]
+    found: list[Phase] = []
+    now = {"seq_len": data.seq_len, "batch_size": train.batch_size, "accumulate": train.accumulate}
+    for number, (first, changes) in enumerate(entries):
+        if (
+            set(changes) - set(CHANGING)
+            or first < 0
+            or (number and first <= entries[number - 1][0])
+        ):
+            raise malformed
+        now |= changes
+        for name, section in zip(CHANGING, ("data", "train", "train"), strict=True):
+            key, named = f"{section}.{name}", f"every {name} in train.phases"
+            now[name] = ranges.check(key, registry.checked(named, now[name], int), named)
+        last = entries[number + 1][0] if number + 1 < len(entries) else train.steps
+        found.append(Phase(first, max(min(last, train.steps), first), **now))
+    return found
+
+
+def whole(number: Any) -> int:
+    """A whole number as it is; raises TypeError for anything else, truth values among it."""
+    if isinstance(number, bool):
+        raise TypeError(f"{number} is no number")
+    return operator.index(number)
+
+
+MOST_UNROLLED = 64
+"""Layers that are unrolled unasked: the 48 of gpt2_xl compile in 2 to 4 minutes on two cores."""
+
+
+def execution(
+    platform: str = "", layers: int = 1, *, unroll: int = 0, remat: str = "none"
+) -> dict[str, Any]:
+    """The keys of the section `model` that belong to no architecture.
+
+    unroll: layers in one turn of the loop over layers: faster steps for longer compilation. 0 is
+        what suits the device: all of them, up to 64, on a GPU where nothing is computed again, for
+        there a loop copies all that the backward pass reads (docs/performance.md); otherwise 1.
+    remat: "none", "dots" or "full", what the backward pass computes again to save memory.
+    """
+    registry.check_name(remat, REMAT, "model.remat")
+    copied = platform == "gpu" and remat == "none" and layers <= MOST_UNROLLED
+    return {"unroll": unroll or (layers if copied else 1), "remat": remat}
+
+
+def attention_form(platform: str = "", *, attention_form: str = "auto") -> str:
+    """One of layers.attention.FORMS.
+
+    attention_form: "auto" is the one for the platform, where there is one; "plain" and "cpu" run
+    on all; "gpu" (cuDNN) and "tpu" (Pallas) on their own.
+    """
+    legal = ["auto", "plain", "cpu", *({platform} & {"gpu", "tpu"})]
+    registry.check_name(attention_form, legal, "model.attention_form")
+    if attention_form != "auto":
+        return attention_form
+    return platform if platform in FORMS else "plain"
+
+
+def clipping(*, clip_norm: float = 1.0) -> float:
+    """The global norm that gradients are clipped to; 0 = no clipping."""
+    return clip_norm
+
+
+def check_shape(section: Any, longest: int) -> None:
+    """Raises ConfigError for numbers of the section `model` that are wrong for any architecture.
+
+    longest: of the rows of a run, in tokens.
+    """
+    width, heads = section.width, section.heads
+    if not section.get("head_width") and width % heads:
+        near = rules.nearest_divisors(width, heads, 2)
+        raise ConfigError(
+            f"model.width must be a multiple of model.heads; received width={width}, "
+            f"heads={heads}. The nearest numbers of heads are {near[0]} and {near[-1]}"
+        )
+    table = section.get("max_length", longest)
+    if longest > table:
+        raise ConfigError(
+            f"a sequence must fit the position table: data.seq_len (and every seq_len in "
+            f"train.phases) is at most model.max_length; received {longest} and {table}. "
+            f"Set model.max_length={longest} or data.seq_len={table}"
+        )

@@ -1,0 +1,1 @@
+"""Chips, and devices that are not here."""

@@ -1,0 +1,1 @@
+"""FLOPs, memory and meshes from shapes alone."""

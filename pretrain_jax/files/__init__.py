@@ -1,0 +1,1 @@
+"""Files of a user and of a run: paths, atomic writes, parsing."""

@@ -1,0 +1,59 @@
+"""A trained model from its workdir, without its data: for commands that use what was trained."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from ml_collections import ConfigDict
+
+from pretrain_jax import tokenizers
+from pretrain_jax.composition import init_from
+from pretrain_jax.composition.build import Design
+from pretrain_jax.composition.sections import SECTIONS, completed
+from pretrain_jax.errors import InputMissing
+from pretrain_jax.files.parsing import having
+from pretrain_jax.training import setup
+from pretrain_jax.workdir import claim
+from pretrain_jax.workdir.checkpoint import Checkpoints
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Parameters on one device, with the tokenizer they were trained on."""
+
+    design: Design
+    tokenizer: tokenizers.Tokenizer
+    params: Any
+
+    def encode(self, prompt: str) -> np.ndarray:
+        """int32 [n]: the beginning of a document, then the prompt."""
+        begin = [] if self.tokenizer.bos is None else [self.tokenizer.bos]
+        return np.concatenate([np.array(begin, np.int32), self.tokenizer.encode(prompt)])
+
+
+def trained(directory: epath.PathLike) -> Trained:
+    """What a workdir's last checkpoint holds. Raises InputMissing where there is none."""
+    path = epath.Path(directory)
+    design = design_of(path)
+    with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
+        step = checkpoints.latest()
+        if step is None:
+            raise InputMissing(f"--workdir must hold a checkpoint; {path}/checkpoints has none yet")
+        setup.check_code(checkpoints, step, design.config, accept=True)
+        wanted = {"params": design.abstract_state.params}
+        params = checkpoints.restore(step, wanted, partial=True)["params"]
+    return Trained(design, init_from.trained_tokenizer(design.config, path), params)
+
+
+def design_of(directory: epath.PathLike) -> Design:
+    """The design of the run in a workdir, on one device."""
+    stored = claim.read_config(directory)
+    if stored is None:
+        raise InputMissing(f"--workdir must be one that a run has begun in; {directory} has no run")
+    having(dict.fromkeys(SECTIONS, dict), stored, f"{directory}/config.json", setup.RESTORE)
+    config = ConfigDict(completed(stored))
+    with config.unlocked():
+        config.mesh = ConfigDict({"data": 1, "fsdp": 1, "tensor": 1})
+    return Design(config, (jax.devices()[0],))

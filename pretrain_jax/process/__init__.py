@@ -1,0 +1,1 @@
+"""This process: how it ends, its streams, memory and children."""

@@ -1,0 +1,1 @@
+"""What a run shows: metrics, event files, plots, tables."""

@@ -1,0 +1,126 @@
+"""Scalars for TensorBoard, written at once: a write that fails raises in the caller.
+
+An event file is a sequence of TFRecords, each of them
+
+    uint64 length, uint32 masked crc32c of it, payload, uint32 masked crc32c of the payload
+
+(little-endian), where a payload is one protocol buffer `Event` of tensorflow/core/util/event.proto:
+
+    double wall_time = 1; int64 step = 2; string file_version = 3; Summary summary = 5;
+    SessionLog session_log = 7         SessionLog: status = 1, where START is 1
+    Summary: repeated Value value = 1  Value: string tag = 1; float simple_value = 2
+"""
+
+import os
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+from etils import epath
+
+from pretrain_jax.workdir import claim
+
+LARGEST = 3.4028234663852886e38
+"""Of float32, which is what TensorBoard keeps."""
+
+
+class Tracker(Protocol):
+    """Where numbers go beside metrics.jsonl. What it cannot write it raises, and never waits."""
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Finite numbers after `step` updates. Raises UnwritableWorkdir."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Events:
+    """One event file in `folder`, which goes on after `restored_step`.
+
+    TensorBoard then forgets what older files say of later steps, and of all where restored_step
+    is 0. Nothing stays open between two calls.
+
+    >>> events = Events("runs/xl/tensorboard", restored_step=0)
+    >>> events.scalars(100, {"train/loss": 4.25})
+    """
+
+    def __init__(self, folder: epath.PathLike, restored_step: int):
+        now = int(time.time())
+        # TensorBoard reads files in the order of their names. The step tells starts within one
+        # second apart, and so does the process.
+        name = f"{now:010d}.{restored_step:012d}.{socket.gethostname()}.{os.getpid()}"
+        self._path = epath.Path(folder) / f"events.out.tfevents.{name}"
+        start = _field(7, b"\x08\x01")
+        forget = restored_step + 1 if restored_step else 0
+        with claim.writing(self._path.parent):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._append(_event(0, _field(3, b"brain.Event:2")) + _event(forget, start))
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Appends the values of a step; those beyond float32 are left out."""
+        fitting = {tag: value for tag, value in values.items() if abs(value) <= LARGEST}
+        if fitting:
+            summary = b"".join(_field(1, _scalar(*each)) for each in fitting.items())
+            self._append(_event(step, _field(5, summary)))
+
+    def close(self) -> None: ...
+
+    def _append(self, records: bytes) -> None:
+        with claim.writing(self._path), self._path.open("ab") as file:
+            file.write(records)
+
+
+def _event(step: int, what: bytes) -> bytes:
+    """A record with an Event of now."""
+    payload = b"\x09" + struct.pack("<d", time.time()) + b"\x10" + _varint(step) + what
+    length = struct.pack("<Q", len(payload))
+    return length + _masked(length) + payload + _masked(payload)
+
+
+def _scalar(tag: str, value: float) -> bytes:
+    return _field(1, tag.encode()) + b"\x15" + struct.pack("<f", value)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A field of bytes, text or a message: its key, its length, itself."""
+    return bytes([number << 3 | 2]) + _varint(len(content)) + content
+
+
+def _varint(number: int) -> bytes:
+    """Seven bits a byte, the lowest first; all bytes but the last have their highest bit set.
+
+    >>> _varint(300).hex()
+    'ac02'
+    """
+    low, rest = number & 0x7F, number >> 7
+    return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])
+
+
+def _masked(content: bytes) -> bytes:
+    """TFRecord's checksum: crc32c, turned right by 15 bits, plus a constant."""
+    crc = crc32c(content)
+    turned = (crc >> 15 | crc << 17) + 0xA282EAD8
+    return struct.pack("<I", turned & 0xFFFFFFFF)
+
+
+def crc32c(content: bytes) -> int:
+    """Castagnoli's checksum (RFC 3720, B.4).
+
+    >>> hex(crc32c(b"123456789"))
+    '0xe3069283'
+    """
+    crc = 0xFFFFFFFF
+    for byte in content:
+        crc = crc >> 8 ^ _TABLE[(crc ^ byte) & 0xFF]
+    return crc ^ 0xFFFFFFFF
+
+
+def _of_byte(crc: int) -> int:
+    for _ in range(8):
+        crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc
+
+
+_TABLE = [_of_byte(byte) for byte in range(256)]

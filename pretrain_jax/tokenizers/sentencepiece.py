@@ -1,0 +1,244 @@
+"""SentencePiece: a .model file, unigram or BPE, as T5, ALBERT and LLaMA use it.
+
+A word starts at a piece that begins with "▁" (U+2581), which stands for a space, or with a line
+end or a tab. Control pieces (<s>, [MASK], <extra_id_0> ...) never come out of `encode`, whatever a
+document spells.
+"""
+
+import base64
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import sentencepiece
+from etils import epath
+from google.protobuf.message import DecodeError
+from sentencepiece import sentencepiece_model_pb2
+
+from pretrain_jax.errors import ConfigError, DataError
+from pretrain_jax.process import child
+from pretrain_jax.tokenizers import Tokenizer, digest, read, sentinel_ids, table, take, well_formed
+
+FILE = "sentencepiece.model"
+KINDS = ("unigram", "bpe")
+WHITESPACE = ("\u2581", "\t", "\r", "<0x09>", "<0x0A>", "<0x0B>", "<0x0C>", "<0x0D>")
+TRAIN_CHARACTERS = 10_000_000
+"""Training reads this much of the corpus: it runs on one thread, so that it always repeats."""
+LONGEST_LINE = 4000
+"""Characters; longer lines are cut for training (the library would leave them out)."""
+RUN_CHARACTERS = 250_000
+"""Training reads this much of runs of LONGEST_LINE ASCII characters without a space (DNA, base64):
+a unigram model's time grows faster than their length, and no language has such words."""
+
+ModelProto = sentencepiece_model_pb2.ModelProto  # pyright: ignore[reportAttributeAccessIssue]
+Piece = ModelProto.SentencePiece
+
+
+class SentencePiece(Tokenizer):
+    """Ids of the model, then as many more as its own sentinels are fewer than `sentinels`.
+
+    T5's spiece.model has 32000 pieces; with 100 sentinels <extra_id_0> is 32099, <extra_id_99>
+    32000, as in T5.
+    """
+
+    def __init__(self, model: Any, sentinels: int):
+        spellings = [piece.piece for piece in model.pieces]
+        own = _own_sentinels(spellings)
+        _make_control(model, own)
+        serialized = model.SerializeToString(deterministic=True)
+        self._processor = sentencepiece.SentencePieceProcessor(model_proto=serialized)
+        self._collapses = model.normalizer_spec.remove_extra_whitespaces
+        self.lead_bytes = int(model.normalizer_spec.add_dummy_prefix)
+        model.normalizer_spec.add_dummy_prefix = False
+        self._within = sentencepiece.SentencePieceProcessor(model_proto=model.SerializeToString())
+        appended = max(sentinels - len(own), 0)
+        self.size = len(spellings) + appended
+        self.sentinels = own + sentinel_ids(self.size, appended)
+        control = {
+            piece.piece: i for i, piece in enumerate(model.pieces) if piece.type == Piece.CONTROL
+        }
+        self.pad, self.unk, self.bos, self.eos = (
+            None if i < 0 else i
+            for i in (
+                self._processor.pad_id(),
+                self._processor.unk_id(),
+                self._processor.bos_id(),
+                self._processor.eos_id(),
+            )
+        )
+        self.mask, self.cls, self.sep = (
+            control.get(f"[{name}]", control.get(f"<{name.lower()}>"))
+            for name in ("MASK", "CLS", "SEP")
+        )
+        numbers = range(len(self.sentinels) - 1, len(own) - 1, -1)
+        self._spellings = spellings + [f"<extra_id_{i}>" for i in numbers]
+        self._no_text = {*control.values(), *self.sentinels}
+        self._word_starts = table(
+            i in self._no_text or spelling.startswith(WHITESPACE)
+            for i, spelling in enumerate(self._spellings)
+        )
+        sizes = [_size(piece) for piece in model.pieces] + [0] * appended
+        self._token_bytes = table(sizes, np.int32)
+        self.fingerprint = digest("sentencepiece", serialized.hex(), appended)
+
+    def encode(self, text: str) -> np.ndarray:
+        return self._processor.encode(well_formed(text), return_type="numpy")
+
+    def encode_on(self, text: str, before: str) -> np.ndarray:
+        """Models put a space in front of a text, which has no place inside of one.
+
+        Where white space is collapsed, it stands for what was there and is left out at both ends.
+        """
+        spaced = self._collapses and (before.isspace() or text[:1].isspace())
+        if not before or spaced:
+            return self.encode(text)
+        return self._within.encode(well_formed(text), return_type="numpy")
+
+    def unknown_bytes(self, text: str) -> int:
+        found = 0
+        for line in well_formed(text).split("\n"):  # pieces of a long text are many objects
+            pieces = self._processor.encode(line, return_type="proto").pieces
+            found += sum(len(p.surface.encode()) for p in pieces if p.id == self.unk)
+        return found
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        ids = np.asarray(ids, np.int64)
+        return self._processor.decode(ids[~self.special[ids]].tolist())
+
+    def spell(self, token: int) -> str:
+        return self._spellings[token]
+
+    @cached_property
+    def special(self) -> np.ndarray:
+        return table(i in self._no_text for i in range(self.size))
+
+    @property
+    def word_starts(self) -> np.ndarray:
+        return self._word_starts
+
+    @property
+    def token_bytes(self) -> np.ndarray:
+        return self._token_bytes
+
+    def remedy(self, name: str) -> str:
+        if name in ("mask", "cls", "sep"):
+            return f"the control piece [{name.upper()}]"
+        return f"the piece that SentencePiece's trainer makes with --{name}_id"
+
+
+def load(path: epath.PathLike, *, sentinels: int = 0) -> SentencePiece:
+    """Reads a .model; `sentinels` are its own <extra_id_0>, <extra_id_1> ..., then new ids.
+
+    What else `train` takes, a model knows.
+    """
+    content = read(path, FILE)
+    model = ModelProto()
+    try:
+        model.ParseFromString(content)
+        if not (model.pieces and model.HasField("trainer_spec")):
+            raise ValueError("it is cut short")
+        return SentencePiece(model, sentinels)
+    except (DecodeError, RuntimeError, ValueError) as error:
+        raise DataError(f"{path} must be a SentencePiece model; {error}") from error
+
+
+def train(
+    texts: Iterable[str],
+    directory: epath.PathLike,
+    *,
+    vocab_size: int,
+    kind: str = "unigram",
+    character_coverage: float = 0.9995,
+    lossless: bool = True,
+    sentinels: int = 0,
+) -> None:
+    """Learns a unigram or BPE model; the same texts give the same file, in any process.
+
+    character_coverage: share of the corpus' characters that get a piece of their own.
+    lossless: a text comes back from `decode`: no normalization, white space kept, a character
+        without a piece written as bytes (LLaMA's way); only "▁" itself comes back as a space.
+        Otherwise T5's way: NFKC, runs of white space as one space, other characters as <unk>.
+
+    Ids: <pad> 0, </s> 1, <unk> 2 as in T5, <s> 3, [MASK] 4, [CLS] 5, [SEP] 6, then the pieces.
+    """
+    if kind not in KINDS:
+        raise ConfigError(f"tokenizer.kind must be one of {', '.join(KINDS)}; received {kind!r}")
+    lines = list(_lines(take(texts, TRAIN_CHARACTERS)))
+    options = {
+        "model_type": kind,
+        "vocab_size": vocab_size - sentinels,
+        "hard_vocab_limit": False,
+        "character_coverage": character_coverage,
+        "byte_fallback": lossless,
+        "normalization_rule_name": "identity" if lossless else "nmt_nfkc",
+        "remove_extra_whitespaces": not lossless,
+        "allow_whitespace_only_pieces": lossless,
+        "max_sentence_length": 4 * LONGEST_LINE,
+        "control_symbols": ["[MASK]", "[CLS]", "[SEP]"],
+        "pad_id": 0,
+        "eos_id": 1,
+        "unk_id": 2,
+        "bos_id": 3,
+        "num_threads": 1,  # the unigram model's sums differ with the number of threads
+        "minloglevel": 2,
+    }
+    try:
+        model = child.call(learn, lines=lines, options=options)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"SentencePiece could not train {vocab_size - sentinels} pieces (model.vocab_size - "
+            f"tokenizer.sentinels) on this corpus: {error}"
+        ) from error
+    (epath.Path(directory) / FILE).write_bytes(base64.b64decode(model))
+
+
+def learn(lines: list[str], options: dict[str, Any]) -> str:
+    """The file of a model trained on these lines, in base64."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_writer=model, **options
+    )
+    return base64.b64encode(model.getvalue()).decode()
+
+
+def _lines(texts: Iterable[str]) -> Iterator[str]:
+    """Lines of the texts without the characters that would make the library skip a line."""
+    left = RUN_CHARACTERS
+    for text in texts:
+        for line in text.replace("\0", "").split("\n"):
+            for begin in range(0, len(line), LONGEST_LINE):
+                part = line[begin : begin + LONGEST_LINE]
+                if len(part) == LONGEST_LINE and part.isascii() and len(part.split()) == 1:
+                    left -= len(part)
+                    if left < 0:
+                        continue
+                yield part
+
+
+def _size(piece: Any) -> int:
+    """Bytes of the text of a piece, in which "\u2581" is a space."""
+    if piece.type == Piece.BYTE:
+        return 1
+    if piece.type in (Piece.NORMAL, Piece.USER_DEFINED):
+        return len(piece.piece.replace("\u2581", " ").encode())
+    return 0
+
+
+def _own_sentinels(spellings: Sequence[str]) -> tuple[int, ...]:
+    """Ids of <extra_id_0>, <extra_id_1> ... as far as the model has them."""
+    ids = {spelling: i for i, spelling in enumerate(spellings)}
+    own = []
+    while (i := ids.get(f"<extra_id_{len(own)}>")) is not None:
+        own.append(i)
+    return tuple(own)
+
+
+def _make_control(model: Any, sentinels: Iterable[int]) -> None:
+    """Special pieces that a model finds in documents ("user defined") become control pieces."""
+    names = {f"[{name}]" for name in ("MASK", "CLS", "SEP")} | {"<mask>", "<cls>", "<sep>"}
+    sentinels = set(sentinels)
+    for i, piece in enumerate(model.pieces):
+        if piece.type == Piece.USER_DEFINED and (i in sentinels or piece.piece in names):
+            piece.type = Piece.CONTROL

@@ -1,0 +1,1 @@
+"""Training: from the start of a run to its last step."""

@@ -1,0 +1,54 @@
+"""The training step of each phase, compiled; the first while the text is being read."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Self
+
+import jax
+
+from pretrain_jax.composition.build import Design
+from pretrain_jax.composition.spec import Phase
+from pretrain_jax.progress import progress
+
+
+class Steps:
+    """steps(phase)(state, batch) -> (state, metrics).
+
+    Compiling needs shapes alone, so it goes on beside tokenizing. Whatever it raises is raised
+    where the step is wanted.
+    """
+
+    def __init__(self, design: Design):
+        self._design = design
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="compiling")
+        self._found: dict[Phase, Future[Any]] = {}
+
+    def begin(self, phase: Phase) -> None:
+        """Begins to compile in the background; returns at once."""
+        if phase not in self._found:
+            self._found[phase] = self._thread.submit(self._compile, phase)
+
+    def __call__(self, phase: Phase) -> Any:
+        """The step of a phase, once it is compiled."""
+        self.begin(phase)
+        with progress("compiling the training step"):
+            return self._found[phase].result()
+
+    def _compile(self, phase: Phase) -> Any:
+        return trace(self._design, phase).lower().compile()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # An error elsewhere is to be told at once, not when the compiler is done.
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def trace(design: Design, phase: Phase) -> Any:
+    """The training step of a phase as jax traces it: recomputation and padding are in it."""
+    shapes = design.batch_shapes(phase.batch_size, phase.seq_len)
+    batch = {
+        name: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=design.rows.shardings[name])
+        for name, s in shapes.items()
+    }
+    return design.step_function.trace(design.abstract_state, batch, design.programs[phase])

@@ -1,0 +1,39 @@
+"""--mode=eval: the numbers of a trained model, on its own held-out text or on another text."""
+
+import json
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from etils import epath
+
+from pretrain_jax.cluster.hosts import ALONE, Hosts
+from pretrain_jax.errors import InputMissing
+from pretrain_jax.evaluation import heldout, pseudo_perplexity
+from pretrain_jax.step import eval_step
+from pretrain_jax.training import initial_state, setup
+from pretrain_jax.workdir.checkpoint import Checkpoints
+
+
+def evaluate(config: Any, directory: str, hosts: Hosts = ALONE) -> None:
+    """Evaluates the last checkpoint of a workdir and prints the line; writes nothing.
+
+    The text may be other text than the run's own (setup.to_score).
+    """
+    path = epath.Path(directory)
+    design = setup.designed(config, path, hosts, scoring=True)
+    with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
+        last = setup.last_step(checkpoints, hosts)
+        if last is None:
+            raise InputMissing(f"--mode=eval needs a checkpoint; {path}/checkpoints has none")
+        setup.check_code(checkpoints, last, design.config, accept=True)
+        sources, stored = setup.open_texts(design, checkpoints, last, hosts)
+        feed = setup.open_feed(design, sources, stored, path, hosts)
+        params = initial_state.params(design, checkpoints, last, hosts)
+    function = jax.jit(partial(eval_step, program=design.program))
+    special = jnp.asarray(feed.tokenizer.unscored)
+    values = heldout.numbers(design, feed, params, function, special)
+    values |= pseudo_perplexity.perplexity(design, feed, params, special)
+    if hosts.first:
+        print(json.dumps({"step": last, **values}))

@@ -1,0 +1,1 @@
+"""XLA's flags, memory and caches."""
