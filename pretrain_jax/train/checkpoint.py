@@ -307,10 +307,11 @@ def _handlers() -> ocp.handlers.CheckpointHandlerRegistry:
 
 
 def _step_directories(directory: epath.Path) -> list[int]:
-    if not directory.exists():
-        return []
+    with workdir.writing(directory, OSError):  # a file may lie in its place
+        if not directory.exists():
+            return []
+        names = [child.name for child in directory.iterdir()]
     # str.isdecimal also holds for digits of other scripts, which are never ours.
-    names = (child.name for child in directory.iterdir())
     return sorted(int(name) for name in names if name.isascii() and name.isdecimal())
 
 

@@ -9,7 +9,7 @@ from etils import epath
 from test_stored import STRAY
 
 from pretrain_jax import config
-from pretrain_jax.errors import UserError
+from pretrain_jax.errors import UnwritableWorkdir, UserError
 from pretrain_jax.train import begin, loop, metrics, workdir
 from pretrain_jax.train.checkpoint import Checkpoints
 from pretrain_jax.train.compose import Design
@@ -81,3 +81,16 @@ def test_stray_content_is_made_anew_or_refused_by_name(trained, tmp_path, caplog
         shutil.copytree(kept / "run", trained / "run")
     shutil.rmtree(cache)
     shutil.copytree(kept / "cache", cache)
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "config.json", "metrics.jsonl", "tokenizer"])
+def test_what_lies_in_the_place_of_an_output_ends_a_start_with_74(name, tmp_path):
+    """A file where a folder is to be, a folder where a file is to be: no traceback."""
+    job = tiny_job.write(tmp_path)
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    here = workdir / name
+    here.mkdir() if "." in name else here.write_text("not ours")
+    with pytest.raises(UnwritableWorkdir, match=name):
+        loop.train(config.read(str(job)), str(workdir))
+    assert here.exists()
