@@ -171,8 +171,8 @@ def code_of(main: Callable[[list[str]], int], usage: str | None) -> int:
     except UserError as error:
         return told(error)
     except KeyboardInterrupt as interrupt:
-        # Of a Python not started with -m (process/ending.py), before or after training; perhaps while
-        # something else was ending the run.
+        # Of a Python not started with -m (process/ending.py), before or after training; perhaps
+        # while something else was ending the run.
         before = interrupt.__context__
         os._exit(told(before if isinstance(before, UserError) else Interrupted(AGAIN)))
 

@@ -115,12 +115,12 @@ def fitted(
 ) -> Any:
     """The config, with the options that its file has for these devices where it has some."""
     from pretrain_jax.composition import config
-    from pretrain_jax.workdir import claim as workdirs
+    from pretrain_jax.workdir import run_config
 
     if not line.config:  # the workdir's own
         return settings
 
-    stored = workdirs.read_config(workdir) if line.flags["mode"] != "compile" else None
+    stored = run_config.read_config(workdir) if line.flags["mode"] != "compile" else None
     preset = config.preset(line.config, line.overrides, devices, simulated, stored)
     return config.read(line.config, line.overrides, preset) if preset else settings
 

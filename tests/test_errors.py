@@ -141,10 +141,10 @@ def test_a_workdir_that_cannot_be_written_to(end, job):
 
 
 def test_a_workdir_of_another_config(end, job):
-    from pretrain_jax.workdir import claim
+    from pretrain_jax.workdir import run_config
 
     (job.parent / "run").mkdir()
-    claim.write_config(job.parent / "run", {"seed": 3, "train": {"steps": 1, "batch_size": 4}})
+    run_config.write_config(job.parent / "run", {"seed": 3, "train": {"steps": 1, "batch_size": 4}})
     code, errors = end(*options(job))
     assert code == 78 and "train.batch_size: stored 4, now 8" in errors
 

@@ -39,7 +39,7 @@ TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
 
 
 def part(name: str) -> str:
-    """The folder or module of the package: "training/loop.py" -> "train", "losses.py" -> "losses"."""
+    """The folder or module of the package: "data/pack.py" -> "data"."""
     return name.partition("/")[0].removesuffix(".py")
 
 

@@ -31,7 +31,7 @@ from pretrain_jax.devices import topology
 from pretrain_jax.errors import ConfigError, InputMissing
 from pretrain_jax.files import paths
 from pretrain_jax.registry import REQUIRED, Option
-from pretrain_jax.workdir import claim
+from pretrain_jax.workdir import run_config
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def read(
 
 def of_workdir(directory: str, overrides: Sequence[tuple[str, str]] = ()) -> ConfigDict:
     """The same of the config.json that a run left in its workdir. Raises InputMissing, too."""
-    stored = claim.read_config(directory)
+    stored = run_config.read_config(directory)
     if stored is None:
         raise InputMissing(
             f"--workdir must be one that a run has begun in; {directory} has no config.json. "
@@ -107,8 +107,8 @@ def preset(
     simulated: str = "",
     stored: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The options that a config file has for these devices (composition/presets.py), by dotted key, without
-    those that the command line sets. The log says which.
+    """The options that a config file has for these devices (composition/presets.py), by dotted
+    key, without those that the command line sets. The log says which.
 
     simulated: the kind of GPU that the devices stand for. stored: the config of the run that has
     begun in the workdir.

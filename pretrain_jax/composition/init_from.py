@@ -26,7 +26,7 @@ from pretrain_jax.errors import ConfigError, InputMissing, WorkdirMismatch
 from pretrain_jax.files import paths
 from pretrain_jax.optim import name_of, named_leaves
 from pretrain_jax.sharding import rules
-from pretrain_jax.workdir import claim
+from pretrain_jax.workdir import run_config
 from pretrain_jax.workdir.checkpoint import Checkpoints
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def workdir_of(config: Any) -> str:
 
 def config_of(source: epath.PathLike) -> dict[str, Any]:
     """The config of the run to begin from. Raises InputMissing."""
-    found = claim.read_config(source)
+    found = run_config.read_config(source)
     if found is None:
         raise InputMissing(f"init_from must be the workdir of a run; {source} has none")
     return completed(found)
@@ -80,7 +80,7 @@ def check(config: Any) -> None:
     """Raises WorkdirMismatch unless the parameters of `init_from` mean the same in this config."""
     source, new = workdir_of(config), config.to_dict()
     old = config_of(source)
-    free = {*(key.removeprefix("model.") for key in claim.SPEED), "max_length", "vocab_size"}
+    free = {*(key.removeprefix("model.") for key in run_config.SPEED), "max_length", "vocab_size"}
     lines = unlike("model", old, new, free)
     if lines:
         raise WorkdirMismatch(

@@ -44,7 +44,7 @@ class TokenCache:
     """Memory-mapped tokens of N documents.
 
     tokens       uint16 or uint32 [T]
-    marks        uint8 [T], the mark of each token (data/annotations.py); None where nothing is marked
+    marks        uint8 [T], the mark of each token; None where nothing is marked
     marked       what is: "spans", "targets" or ""
     offsets      int64 [N+1]; document i is tokens[offsets[i] : offsets[i + 1]]
     text_bytes   UTF-8 bytes that the tokens stand for

@@ -9,13 +9,12 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from pretrain_jax import tokenizers
-from pretrain_jax.composition import init_from
+from pretrain_jax.composition import init_from, resume
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.sections import SECTIONS, completed
 from pretrain_jax.errors import InputMissing
 from pretrain_jax.files.parsing import having
-from pretrain_jax.training import setup
-from pretrain_jax.workdir import claim
+from pretrain_jax.workdir import run_config
 from pretrain_jax.workdir.checkpoint import Checkpoints
 
 
@@ -41,7 +40,7 @@ def trained(directory: epath.PathLike) -> Trained:
         step = checkpoints.latest()
         if step is None:
             raise InputMissing(f"--workdir must hold a checkpoint; {path}/checkpoints has none yet")
-        setup.check_code(checkpoints, step, design.config, accept=True)
+        resume.check_code(checkpoints, step, design.config, accept=True)
         wanted = {"params": design.abstract_state.params}
         params = checkpoints.restore(step, wanted, partial=True)["params"]
     return Trained(design, init_from.trained_tokenizer(design.config, path), params)
@@ -49,10 +48,10 @@ def trained(directory: epath.PathLike) -> Trained:
 
 def design_of(directory: epath.PathLike) -> Design:
     """The design of the run in a workdir, on one device."""
-    stored = claim.read_config(directory)
+    stored = run_config.read_config(directory)
     if stored is None:
         raise InputMissing(f"--workdir must be one that a run has begun in; {directory} has no run")
-    having(dict.fromkeys(SECTIONS, dict), stored, f"{directory}/config.json", setup.RESTORE)
+    having(dict.fromkeys(SECTIONS, dict), stored, f"{directory}/config.json", resume.RESTORE)
     config = ConfigDict(completed(stored))
     with config.unlocked():
         config.mesh = ConfigDict({"data": 1, "fsdp": 1, "tensor": 1})

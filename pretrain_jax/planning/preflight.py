@@ -16,6 +16,7 @@ from typing import Any
 import jax
 from etils import epath
 
+from pretrain_jax.composition import resume
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.data.unknown import Unknown
@@ -24,8 +25,8 @@ from pretrain_jax.errors import ConfigError, DataError, UnwritableWorkdir, UserE
 from pretrain_jax.estimates import mesh_proposal, sizes
 from pretrain_jax.planning import preview
 from pretrain_jax.reporting.tables import axes, gib
-from pretrain_jax.training import finished, schedule_preview, setup
-from pretrain_jax.workdir import claim
+from pretrain_jax.training import finished, schedule_preview
+from pretrain_jax.workdir import claim, run_config
 from pretrain_jax.workdir.checkpoint import Checkpoints
 
 WIDTH = 100
@@ -96,7 +97,7 @@ def show(verdict: str, name: str, said: str) -> None:
 
 def configuration(config: Any, path: epath.Path) -> tuple[Any, str]:
     """Against the one that the workdir already belongs to."""
-    fixed, begun = setup.against_stored(config, path)
+    fixed, begun = resume.against_stored(config, path)
     return fixed, f"{path} {'belongs to it' if begun else 'is new'}"
 
 
@@ -153,16 +154,16 @@ def room(design: Design, path: epath.Path) -> tuple[int, str]:
 
 def resuming(design: Design, path: epath.Path) -> tuple[dict[str, Any], str]:
     """The last checkpoint holds the arrays of this configuration."""
-    if claim.read_config(path) is None:
+    if run_config.read_config(path) is None:
         return {}, "begins at step 0"
     with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
         step = checkpoints.latest()
         if step is None:
             return {}, "begins at step 0: no checkpoint yet"
         finished.check(path, step, design.train.steps)
-        setup.check_code(checkpoints, step, design.config, accept=False)
+        resume.check_code(checkpoints, step, design.config, accept=False)
         checkpoints.compare(step, design.abstract_state)
-        found = setup.fingerprints(checkpoints, step, design.config) or {}
+        found = resume.fingerprints(checkpoints, step, design.config) or {}
         return found, f"goes on from step {step}, {design.train.steps - step} to go"
 
 
@@ -170,7 +171,7 @@ def schedule(design: Design, path: epath.Path) -> tuple[str, str]:
     """No update of the rest of the run has a learning rate of 0; where it has the last one of the
     schedule, says so."""
     done = 0
-    if claim.read_config(path) is not None:
+    if run_config.read_config(path) is not None:
         with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
             done = checkpoints.latest() or 0
     tail = schedule_preview.tail(design.config, done)

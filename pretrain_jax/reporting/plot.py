@@ -9,7 +9,7 @@ from typing import Any
 from etils import epath
 
 from pretrain_jax.errors import UnwritableWorkdir
-from pretrain_jax.workdir import claim
+from pretrain_jax.files import outputs
 
 log = logging.getLogger(__name__)
 PICTURE = "loss.png"
@@ -66,7 +66,7 @@ class Picture:
     def _draw(self, curves: Curves) -> None:
         try:
             if curves.keys() & CURVES.keys():
-                claim.replace(self._path, png(curves))
+                outputs.replace(self._path, png(curves))
         except UnwritableWorkdir as error:
             self._failed = error
         except Exception as error:

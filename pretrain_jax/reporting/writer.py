@@ -17,9 +17,10 @@ from etils import epath
 from tqdm import tqdm
 
 from pretrain_jax.errors import UnwritableWorkdir
+from pretrain_jax.files import outputs
 from pretrain_jax.reporting import plot
 from pretrain_jax.reporting.tensorboard import Events, Tracker
-from pretrain_jax.workdir import claim, history
+from pretrain_jax.workdir import history
 
 EVENTS = "tensorboard"
 Value = SupportsFloat | None
@@ -116,7 +117,7 @@ class Writer:
 
     def _append(self, name: str, text: str) -> None:
         path = self._workdir / name
-        with claim.writing(path), path.open("a") as file:
+        with outputs.writing(path), path.open("a") as file:
             file.write(text)
 
 

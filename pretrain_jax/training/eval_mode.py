@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from etils import epath
 
 from pretrain_jax.cluster.hosts import ALONE, Hosts
+from pretrain_jax.composition import resume
 from pretrain_jax.errors import InputMissing
 from pretrain_jax.evaluation import heldout, pseudo_perplexity
 from pretrain_jax.step import eval_step
@@ -19,7 +20,7 @@ from pretrain_jax.workdir.checkpoint import Checkpoints
 def evaluate(config: Any, directory: str, hosts: Hosts = ALONE) -> None:
     """Evaluates the last checkpoint of a workdir and prints the line; writes nothing.
 
-    The text may be other text than the run's own (setup.to_score).
+    The text may be other text than the run's own (resume.to_score).
     """
     path = epath.Path(directory)
     design = setup.designed(config, path, hosts, scoring=True)
@@ -27,7 +28,7 @@ def evaluate(config: Any, directory: str, hosts: Hosts = ALONE) -> None:
         last = setup.last_step(checkpoints, hosts)
         if last is None:
             raise InputMissing(f"--mode=eval needs a checkpoint; {path}/checkpoints has none")
-        setup.check_code(checkpoints, last, design.config, accept=True)
+        resume.check_code(checkpoints, last, design.config, accept=True)
         sources, stored = setup.open_texts(design, checkpoints, last, hosts)
         feed = setup.open_feed(design, sources, stored, path, hosts)
         params = initial_state.params(design, checkpoints, last, hosts)

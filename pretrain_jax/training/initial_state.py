@@ -9,12 +9,13 @@ from pretrain_jax.cluster.hosts import Hosts
 from pretrain_jax.composition import init_from
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.corpora import same_data
+from pretrain_jax.composition.resume import check_code, fingerprints
 from pretrain_jax.errors import DataError, WorkdirMismatch
 from pretrain_jax.progress import progress
 from pretrain_jax.step import TrainState
 from pretrain_jax.tokenizers import Tokenizer
 from pretrain_jax.training import finite
-from pretrain_jax.training.setup import check_code, fingerprints, last_step
+from pretrain_jax.training.setup import last_step
 from pretrain_jax.workdir.checkpoint import Checkpoints
 
 log = logging.getLogger(__name__)

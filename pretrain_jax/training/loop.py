@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from pretrain_jax import code_version
 from pretrain_jax.cluster.hosts import ALONE, Hosts
+from pretrain_jax.composition import resume
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.composition.spec import Phase
@@ -30,7 +31,7 @@ from pretrain_jax.training.finished import finished
 from pretrain_jax.training.signals import Signals, Stopped
 from pretrain_jax.training.startup import Startup
 from pretrain_jax.training.throughput import Throughput
-from pretrain_jax.workdir import claim, history
+from pretrain_jax.workdir import history, run_config
 from pretrain_jax.workdir.checkpoint import Checkpoints
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ def train(
         if finished(design, path, last, hosts):
             return
         with hosts.together("the code"):
-            setup.check_code(checkpoints, last, design.config, accept_changes)
+            resume.check_code(checkpoints, last, design.config, accept_changes)
             setup.tell_schedule(design, path, last, hosts)
             if hosts.first:
                 history.check(path, last or 0, checkpoints.every, go_back)
@@ -76,7 +77,7 @@ def train(
             feed = setup.open_feed(design, sources, stored, path, hosts)
         with hosts.together("config.json"):
             if hosts.first:
-                claim.write_config(path, design.config.to_dict())
+                run_config.write_config(path, design.config.to_dict())
         with startup.part("state"):
             step, state = initial_state.start(design, checkpoints, last, hosts, feed.tokenizer)
         writer, progress = SILENT, SILENT

@@ -30,8 +30,9 @@ from pretrain_jax.errors import (
     UnwritableWorkdir,
     WorkdirMismatch,
 )
+from pretrain_jax.files import outputs
 from pretrain_jax.files import parsing as stored_files
-from pretrain_jax.workdir import claim, history
+from pretrain_jax.workdir import history
 
 log = logging.getLogger(__name__)
 Json = dict[str, Any]
@@ -71,7 +72,7 @@ class Checkpoints:
         self.failed = False
         self._unconfirmed: int | None = None
         _quiet_orbax()
-        with contextlib.nullcontext() if read_only else claim.writing(self.directory):
+        with contextlib.nullcontext() if read_only else outputs.writing(self.directory):
             if not read_only and jax.process_index() == 0:
                 _clear_unmarked_steps(self.directory)
             self._manager = ocp.CheckpointManager(
@@ -154,7 +155,7 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            with claim.writing(self.directory):
+            with outputs.writing(self.directory):
                 self._manager.close()
 
     def __enter__(self) -> Self:
@@ -307,10 +308,11 @@ def _handlers() -> ocp.handlers.CheckpointHandlerRegistry:
 
 
 def _step_directories(directory: epath.Path) -> list[int]:
-    if not directory.exists():
-        return []
+    with outputs.writing(directory, OSError):  # a file may lie in its place
+        if not directory.exists():
+            return []
+        names = [child.name for child in directory.iterdir()]
     # str.isdecimal also holds for digits of other scripts, which are never ours.
-    names = (child.name for child in directory.iterdir())
     return sorted(int(name) for name in names if name.isascii() and name.isdecimal())
 
 

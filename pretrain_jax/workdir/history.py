@@ -13,8 +13,8 @@ from typing import Any
 from etils import epath
 
 from pretrain_jax.errors import DataError, WorkdirMismatch
-from pretrain_jax.files import parsing
-from pretrain_jax.workdir import claim
+from pretrain_jax.files import outputs, parsing
+from pretrain_jax.workdir import run_config
 
 log = logging.getLogger(__name__)
 METRICS = "metrics.jsonl"
@@ -48,14 +48,14 @@ def check(path: epath.Path, step: int, every: int, go_back: bool) -> None:
     for name in (METRICS, SAMPLES):
         if (path / name).exists():
             aside = unused(path, f"{name}.before_")
-            claim.replace(aside, (path / name).read_bytes())
+            outputs.replace(aside, (path / name).read_bytes())
             log.warning("%s; going back to step %d: the file is kept as %s", lost, step, aside)
     record(path, step)
 
 
 def record(path: epath.Path, step: int) -> None:
     """Notes that a step is committed. Raises UnwritableWorkdir."""
-    claim.replace(path / SAVED, (json.dumps({"step": step}) + "\n").encode())
+    outputs.replace(path / SAVED, (json.dumps({"step": step}) + "\n").encode())
 
 
 def lines(path: epath.Path) -> list[Line]:
@@ -73,7 +73,7 @@ def keep_lines(path: epath.Path, step: int) -> list[Line]:
     lines, texts = _parsed(text)
     if len(texts) < len(text.split("\n")) - 1:
         aside = unused(path, f"{METRICS}.before_")
-        claim.replace(aside, text.encode())
+        outputs.replace(aside, text.encode())
         log.warning("%s has lines that no run writes: as it was, it is kept as %s", METRICS, aside)
     kept = [bool(step) and line["step"] <= step for line in lines]
     whole = "".join(f"{text}\n" for text, keep in zip(texts, kept, strict=True) if keep)
@@ -82,7 +82,7 @@ def keep_lines(path: epath.Path, step: int) -> list[Line]:
         log.info(
             "%s: %d lines behind step %d are dropped; the run repeats them", METRICS, count, step
         )
-        claim.replace(path / METRICS, whole.encode())
+        outputs.replace(path / METRICS, whole.encode())
     return [line for line, keep in zip(lines, kept, strict=True) if keep]
 
 
@@ -96,7 +96,7 @@ def keep_samples(path: epath.Path, step: int, evaluated: bool) -> None:
     beyond = (found for found in HEADING.finditer(text) if int(found[1]) > last)
     first = next(beyond, None)
     if first is not None:
-        claim.replace(path / SAMPLES, text[: first.start()].encode())
+        outputs.replace(path / SAMPLES, text[: first.start()].encode())
 
 
 def unused(folder: epath.Path, beginning: str) -> epath.Path:
@@ -118,7 +118,7 @@ def _surely_saved(reached: int, every: int) -> int:
 
 def _recorded(path: epath.Path) -> int | None:
     file, fix = path / SAVED, "mend or delete it"
-    found = claim.read_json(file, fix)
+    found = outputs.read_json(file, fix)
     if found is None:
         return None
     step = parsing.having({"step": int}, found, str(file), fix)["step"]
@@ -128,14 +128,14 @@ def _recorded(path: epath.Path) -> int | None:
 
 
 def _stored_every(path: epath.Path, every: int) -> int:
-    section = (claim.read_config(path) or {}).get("checkpoint")
+    section = (run_config.read_config(path) or {}).get("checkpoint")
     stored = section.get("every") if isinstance(section, dict) else None
     return stored if _is_step(stored) and stored else every
 
 
 def _text(path: epath.Path) -> str:
     """Of a file of the run; empty where it is not there. Raises DataError."""
-    content = claim.read(path)
+    content = outputs.read(path)
     try:
         return (content or b"").decode()
     except UnicodeDecodeError as error:

@@ -12,7 +12,7 @@ import tiny_job
 from etils import epath
 
 from pretrain_jax import code_version, main
-from pretrain_jax.composition import config, init_from
+from pretrain_jax.composition import config, init_from, resume
 from pretrain_jax.composition.build import Design, fix_schedule
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.errors import ConfigError, InputMissing, UserError, WorkdirMismatch
@@ -20,7 +20,7 @@ from pretrain_jax.inference import restore
 from pretrain_jax.planning import preflight, preview
 from pretrain_jax.tokenizers import chars
 from pretrain_jax.training import eval_mode, initial_state, loop, schedule_preview, setup
-from pretrain_jax.workdir import claim
+from pretrain_jax.workdir import run_config
 
 DONE = 6
 LINEAR = [("optimizer.schedule", "linear"), ("optimizer.decay_steps", "0")]
@@ -350,20 +350,20 @@ def test_a_path_of_the_old_run_is_taken_as_it_is(job, done, tmp_path):
     old = {**json.loads((done / "config.json").read_text())}
     old["tokenizer"]["path"] = str(done / "tokenizer")
     (tmp_path / "old").mkdir()
-    claim.write_config(tmp_path / "old", old)
+    run_config.write_config(tmp_path / "old", old)
     wanted = settings(job, ("init_from", str(tmp_path / "old")))
-    fixed, _ = setup.against_stored(wanted, tmp_path / "new")
+    fixed, _ = resume.against_stored(wanted, tmp_path / "new")
     assert fixed.tokenizer.path == str(done / "tokenizer")
     (tmp_path / "new").mkdir()
-    claim.write_config(tmp_path / "new", fixed.to_dict())
+    run_config.write_config(tmp_path / "new", fixed.to_dict())
     shutil.rmtree(tmp_path / "old")
-    again, begun = setup.against_stored(wanted, tmp_path / "new")
+    again, begun = resume.against_stored(wanted, tmp_path / "new")
     assert begun and again.tokenizer.path == fixed.tokenizer.path
 
 
 def test_init_tokens_without_init_from_does_nothing_and_is_refused(job, tmp_path):
     with pytest.raises(ConfigError, match="init_from"):
-        setup.against_stored(settings(job, ("init_tokens", "shared")), tmp_path)
+        resume.against_stored(settings(job, ("init_tokens", "shared")), tmp_path)
 
 
 # --- phases ---------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from pretrain_jax.data.pack import pack
 from pretrain_jax.devices import chips
 from pretrain_jax.planning import preflight, preview
 from pretrain_jax.tokenizers import byte_bpe, sentencepiece, wordpiece
-from pretrain_jax.workdir import claim
+from pretrain_jax.workdir import run_config
 
 PIECES = "[PAD] [UNK] [CLS] [SEP] [MASK] the cat sat on mat run ##n ##ing ,".split()
 
@@ -442,7 +442,7 @@ def test_a_workdir_keeps_what_it_has(job, capsys):
     page(job, capsys, *trained)
     assert [p.name for p in run.iterdir()] == ["tokenizer"]
     before = {p.name: p.read_bytes() for p in (run / "tokenizer").iterdir()}
-    claim.write_config(run, fix_schedule(settings(job, trained)).to_dict())
+    run_config.write_config(run, fix_schedule(settings(job, trained)).to_dict())
     page(job, capsys, *trained)
     code, said = refused(job, capsys, trained[0], ("model.vocab_size", "290"))
     assert code == 78 and "FIX configuration " in said

@@ -8,12 +8,12 @@ import tiny_job
 from etils import epath
 from test_stored import STRAY
 
-from pretrain_jax.composition import config
+from pretrain_jax.composition import config, resume
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
-from pretrain_jax.errors import UserError
+from pretrain_jax.errors import UnwritableWorkdir, UserError
 from pretrain_jax.reporting import writer
-from pretrain_jax.training import loop, setup
+from pretrain_jax.training import loop
 from pretrain_jax.workdir import claim
 from pretrain_jax.workdir.checkpoint import Checkpoints
 
@@ -49,11 +49,11 @@ def read_all(folder):
     settings = config.read(str(folder / "tiny.py"), [("train.steps", "2")])
     path = epath.Path(folder / "run")
     claim.owner(path)
-    fixed, _ = setup.against_stored(settings, path)
+    fixed, _ = resume.against_stored(settings, path)
     design = Design(fixed, (jax.devices()[0],))
     with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
-        setup.check_code(checkpoints, 2, fixed, accept=False)
-        feed = Feed.open(design, path, setup.fingerprints(checkpoints, 2, fixed))
+        resume.check_code(checkpoints, 2, fixed, accept=False)
+        feed = Feed.open(design, path, resume.fingerprints(checkpoints, 2, fixed))
     writer.Writer(path, 2).close()
     return feed.cache(feed.sources[0], "train").tokens.copy()
 
@@ -83,3 +83,16 @@ def test_stray_content_is_made_anew_or_refused_by_name(trained, tmp_path, caplog
         shutil.copytree(kept / "run", trained / "run")
     shutil.rmtree(cache)
     shutil.copytree(kept / "cache", cache)
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "config.json", "metrics.jsonl", "tokenizer"])
+def test_what_lies_in_the_place_of_an_output_ends_a_start_with_74(name, tmp_path):
+    """A file where a folder is to be, a folder where a file is to be: no traceback."""
+    job = tiny_job.write(tmp_path)
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    here = workdir / name
+    here.mkdir() if "." in name else here.write_text("not ours")
+    with pytest.raises(UnwritableWorkdir, match=name):
+        loop.train(config.read(str(job)), str(workdir))
+    assert here.exists()

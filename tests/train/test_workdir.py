@@ -12,13 +12,8 @@ from etils import epath
 
 from pretrain_jax.errors import DataError, UnwritableWorkdir, WorkdirInUse, WorkdirMismatch
 from pretrain_jax.workdir import history, lock
-from pretrain_jax.workdir.claim import (
-    claim,
-    compare_configs,
-    owner,
-    read_config,
-    write_config,
-)
+from pretrain_jax.workdir.claim import claim, owner
+from pretrain_jax.workdir.run_config import compare_configs, read_config, write_config
 
 HOLD = """
 import os, sys, time

@@ -1,0 +1,75 @@
+"""config.json, the configuration that a workdir belongs to."""
+
+import fnmatch
+import json
+from typing import Any
+
+from etils import epath
+
+from pretrain_jax.differences import differing
+from pretrain_jax.errors import WorkdirMismatch
+from pretrain_jax.files import outputs
+
+FREE = (
+    "train.steps",
+    "optimizer.decay_steps",
+    "mesh.*",
+    "checkpoint.*",
+    "eval.*",
+    "data.cache_dir",
+    "data.workers",
+)
+"""Keys that may change when a run goes on."""
+
+
+SPEED = ("model.dropout", "model.unroll", "model.remat", "model.attention_form")
+"""Keys of a model that say how it is trained, not what it is."""
+
+
+SCORING = (*FREE, *SPEED, "data.*", "train.*", "optimizer.*", "seed", "init_from", "init_tokens")
+"""Keys that may be others when a model is only evaluated."""
+
+
+CONFIG = "config.json"
+
+
+def compare_configs(
+    stored: dict[str, Any], now: dict[str, Any], free: tuple[str, ...] = FREE
+) -> None:
+    """Raises WorkdirMismatch when a key outside `free` differs, naming each with both values.
+
+    Keys are dotted, `free` holds patterns of them ("mesh.*").
+
+    >>> compare_configs({"train": {"steps": 10}, "seed": 0}, {"train": {"steps": 20}, "seed": 1})
+    Traceback (most recent call last):
+    pretrain_jax.errors.WorkdirMismatch: ...
+      seed: stored 0, now 1
+    ...
+    """
+    lines = [
+        f"  {key}: stored {before}, now {after}"
+        for key, (before, after) in differing(stored, now).items()
+        if not any(fnmatch.fnmatchcase(key, pattern) for pattern in free)
+    ]
+    if lines:
+        raise WorkdirMismatch(
+            "a run goes on only with the configuration it began with, but "
+            + ("1 key differs" if len(lines) == 1 else f"{len(lines)} keys differ")
+            + ":\n"
+            + "\n".join(lines)
+            + "\nstart in another --workdir, or undo the change; free to change: "
+            + ", ".join(free)
+        )
+
+
+def write_config(workdir: epath.PathLike, config: dict[str, Any]) -> None:
+    """Writes the resolved config to config.json, sorted; whole or not at all."""
+    content = json.dumps(config, indent=2, sort_keys=True) + "\n"
+    outputs.replace(epath.Path(workdir) / CONFIG, content.encode())
+
+
+def read_config(workdir: epath.PathLike) -> dict[str, Any] | None:
+    """The config that `write_config` left, or None where no run has begun."""
+    path = epath.Path(workdir) / CONFIG
+    fix = "restore it from the part `config` of a checkpoint, or start in another --workdir"
+    return outputs.read_json(path, fix)
