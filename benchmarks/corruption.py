@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pretrain_jax import registry
-from pretrain_jax.corruption import plain
+from pretrain_jax.corruption.uniform import plain
 from pretrain_jax.ragged import Fields, Ragged
 from pretrain_jax.tokenizers.wordpiece import SPECIALS, WordPiece
 

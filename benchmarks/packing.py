@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--seq_len", type=int, default=512)
     parser.add_argument("--window", type=int, default=plan.WINDOW)
     options = parser.parse_args()
-    tokenizer = registry.load("text", options.tokenizer, "--tokenizer").load(
+    tokenizer = registry.load("tokenizers", options.tokenizer, "--tokenizer").load(
         options.path, sentinels=SENTINELS
     )
     for missing in {*NAMED} - {*tokenizer.named}:

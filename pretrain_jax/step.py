@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from pretrain_jax import optim, seeds
+from pretrain_jax import seeds
+from pretrain_jax.optim.clipping import clip_by_norm
 
 Batch = dict[str, jax.Array]
 Sums = dict[str, tuple[jax.Array, jax.Array]]
@@ -66,7 +67,7 @@ def train_step(
     means = {term: mean(*pair) for term, pair in sums.items()}
     objective = sum(c * means[term] for term, c in program.coefficients.items())
     norm = optax.tree.norm(grads)
-    clipped = optim.clip_by_norm(grads, norm, program.clip_norm)
+    clipped = clip_by_norm(grads, norm, program.clip_norm)
     updates, opt_state = program.optimizer.update(clipped, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     rate = program.schedule(state.step)

@@ -262,8 +262,8 @@ def test_every_option_of_a_section_is_read(section, option):
 
 def builders():
     """Groups of functions that share the options of one section."""
-    for name in registry.names("text"):
-        module = registry.load("text", name, "")
+    for name in registry.names("tokenizers"):
+        module = registry.load("tokenizers", name, "")
         yield f"text.{name}", (module.load, module.train)
     for folder in ("objectives", "models"):
         for name in registry.names(folder):

@@ -12,7 +12,7 @@ from pretrain_jax import command, describe
 from pretrain_jax.composition import config
 from pretrain_jax.composition.build import Design, fix_schedule
 from pretrain_jax.estimates import sizes
-from pretrain_jax.optim import named_leaves
+from pretrain_jax.optim.trees import named_leaves
 
 ROOT = Path(__file__).parents[1]
 NANO = str(ROOT / "configs/gpt2_nano.py")

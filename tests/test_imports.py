@@ -10,19 +10,25 @@ import pretrain_jax
 
 ROOT = Path(pretrain_jax.__file__).parent
 LEVELS = (
-    {"main", "describe", "generate", "evaluate", "convert"},
-    {"command", "config"},
-    {"train"},
-    {"data", "objectives", "models", "optim", "parallel"},
-    {"layers", "corruption", "text", "losses"},
-    {"batch", "code_version", "cross_entropy", "differences", "ragged", "registry", "child"}
-    | {"ending", "paths", "ranges", "room", "seeds", "stored", "streams", "synonyms", "tokenizer"},
+    {"main", "describe", "generate"},
+    {"command"},
+    {"planning"},
+    {"training"},
+    {"evaluation"},
+    {"inference", "estimates", "reporting"},
+    {"composition"},
+    {"workdir"},
+    {"step"},
+    {"data", "objectives", "models", "optim", "sharding", "cluster", "xla", "devices"},
+    {"layers", "corruption", "tokenizers", "losses"},
+    {"batch", "code_version", "cross_entropy", "differences", "ragged", "registry", "seeds"},
+    {"files", "process"},
     {"errors", "progress"},
 )
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 HOST = {
-    *("data", "text", "corruption", "batch", "ragged", "registry", "child", "errors"),
-    *("paths", "progress", "stored", "tokenizer"),
+    *("data", "tokenizers", "corruption", "batch", "ragged", "registry", "errors"),
+    *("files", "process", "progress"),
 }
 DEVICE_LIBRARIES = {"jax", "jaxlib", "flax", "optax", "orbax"}
 REFUSED_LIBRARIES = {"tensorflow", "torch", "pickle", "cloudpickle", "dill", "marshal", "shelve"}
@@ -116,7 +122,7 @@ def test_files_are_short_and_named_for_what_they_hold():
         ("def f():\n    import torch", {"torch"}),
         ("import tensorflow_datasets", {"tensorflow_datasets"}),
         ("from pretrain_jax import data, errors", {"data", "errors"}),
-        ("from pretrain_jax.step import Program", {"train"}),
+        ("from pretrain_jax.training.loop import train", {"training"}),
     ],
 )
 def test_the_reader_of_imports_sees_them_all(line, found):

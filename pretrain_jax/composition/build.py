@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from pretrain_jax import optim, registry, seeds
+from pretrain_jax import registry, seeds
 from pretrain_jax.batch import FIELDS
 from pretrain_jax.composition import compatibility, spec
 from pretrain_jax.composition.compatibility import Member
@@ -27,6 +27,7 @@ from pretrain_jax.layers.axes import placing
 from pretrain_jax.layers.stacks import Execution
 from pretrain_jax.objectives import Objective
 from pretrain_jax.optim import optimizers, schedules
+from pretrain_jax.optim.trees import like_params
 from pretrain_jax.sharding import mesh as meshes
 from pretrain_jax.sharding import rules
 from pretrain_jax.sharding.rows import Rows
@@ -358,7 +359,7 @@ class Design:
         params = rules.shardings(self.boxed_params, self.mesh)
         whole = rules.replicated(self.mesh)
         opt_shapes = jax.eval_shape(self.optimizer.init, self.param_shapes)
-        opt_state = optim.like_params(opt_shapes, self.param_shapes, params, whole)
+        opt_state = like_params(opt_shapes, self.param_shapes, params, whole)
         step: Any = whole
         return TrainState(step=step, params=params, opt_state=opt_state)
 

@@ -14,6 +14,7 @@ from pretrain_jax.composition import init_from
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.spec import DataOptions
 from pretrain_jax.composition.special_tokens import check_needs
+from pretrain_jax.composition.tokenizer import copy_from_run, load_or_train, load_trained
 from pretrain_jax.data.corpus import Corpus, open_corpus
 from pretrain_jax.data.overlap import agree
 from pretrain_jax.errors import WorkdirMismatch
@@ -63,9 +64,9 @@ def obtain_tokenizer(
     config = design.config
     inherited = stored is None and init_from.takes_tokenizer(config)
     if inherited:
-        init_from.take_tokenizer(init_from.workdir_of(config), workdir)
+        copy_from_run(init_from.workdir_of(config), workdir)
     if inherited or stored is not None:
-        tokenizer = init_from.trained_tokenizer(config, workdir)
+        tokenizer = load_trained(config, workdir)
     else:
         tokenizer = own_tokenizer(design, sources, workdir)
     if stored is not None:
@@ -86,7 +87,7 @@ def own_tokenizer(
     pairs = zip(design.members, sources, strict=True)
     opened = {(member.source, source.objective.marks): source.corpus for member, source in pairs}
     corpora = [opened[key] for key in sorted(opened)]
-    return tokenizers.obtain(
+    return load_or_train(
         config.tokenizer.name,
         config.tokenizer.path,
         texts=lambda: round_robin([corpus.texts("train") for corpus in corpora]),

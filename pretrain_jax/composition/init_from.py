@@ -8,7 +8,6 @@
 """
 
 import logging
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,10 +20,11 @@ from ml_collections import ConfigDict
 from pretrain_jax import registry, tokenizers
 from pretrain_jax.composition.build import Design, is_box
 from pretrain_jax.composition.sections import completed
+from pretrain_jax.composition.tokenizer import load_trained
 from pretrain_jax.differences import differing
 from pretrain_jax.errors import ConfigError, InputMissing, WorkdirMismatch
 from pretrain_jax.files import paths
-from pretrain_jax.optim import name_of, named_leaves
+from pretrain_jax.optim.trees import name_of, named_leaves
 from pretrain_jax.sharding import rules
 from pretrain_jax.workdir import run_config
 from pretrain_jax.workdir.checkpoint import Checkpoints
@@ -92,7 +92,7 @@ def check(config: Any) -> None:
     lines = unlike("tokenizer", old, new, {"path"})
     lines += unlike("model", old, new, new["model"].keys() - {"vocab_size"})
     if not lines and config.tokenizer.path != old["tokenizer"]["path"]:
-        one, other = tokenizer_of(source), trained_tokenizer(config, epath.Path(source))
+        one, other = tokenizer_of(source), load_trained(config, epath.Path(source))
         if one.fingerprint != other.fingerprint:
             lines = f"\n  the vocabulary in tokenizer.path={config.tokenizer.path} is another one"
     if lines:
@@ -114,49 +114,9 @@ def unlike(section: str, old: Mapping[str, Any], new: Mapping[str, Any], free: s
     )
 
 
-def take_tokenizer(source: epath.PathLike, path: epath.Path) -> None:
-    """Copies the tokenizer of a run into another workdir: all of it or nothing, and once."""
-    there, here = epath.Path(source) / "tokenizer", path / "tokenizer"
-    if not there.exists():
-        raise InputMissing(f"init_from must be a run with its tokenizer; {there} is missing")
-    files = {file.name: file.read_bytes() for file in there.iterdir()}
-    if here.exists():
-        if files == {file.name: file.read_bytes() for file in here.iterdir()}:
-            return
-        tokenizers.set_aside(here)
-    draft = path / f".tokenizer.{os.getpid()}.{os.urandom(4).hex()}"
-    draft.mkdir(parents=True)
-    try:
-        for name, content in files.items():
-            (draft / name).write_bytes(content)
-        draft.rename(here)
-    finally:
-        if draft.exists():
-            draft.rmtree()
-    log.info("tokenizer: copied from %s", there)
-
-
 def tokenizer_of(source: epath.PathLike) -> tokenizers.Tokenizer:
     """The tokenizer of the run in a workdir."""
-    return trained_tokenizer(ConfigDict(config_of(source)), epath.Path(source))
-
-
-def trained_tokenizer(config: Any, path: epath.Path) -> tokenizers.Tokenizer:
-    """The tokenizer of a run that has begun: from `tokenizer.path`, or as it lies in its workdir.
-
-    Raises InputMissing where it is not there.
-    """
-    section = config.tokenizer
-    module = registry.load("text", section.name, "tokenizer.name")
-    options = {key: section[key] for key in registry.options(module.load)}
-    where = epath.Path(paths.expanded(section.path or path / "tokenizer", "tokenizer.path"))
-    if not where.exists():
-        raise InputMissing(
-            f"a run keeps the tokenizer that it began with; {where} is missing. Put it back, or "
-            "start in another --workdir"
-        )
-    log.info("tokenizer: %s, from %s", section.name, where)
-    return module.load(where, **options)
+    return load_trained(ConfigDict(config_of(source)), epath.Path(source))
 
 
 # --- the parameters -------------------------------------------------------------------------------

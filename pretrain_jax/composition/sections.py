@@ -28,7 +28,7 @@ CHOICES = (
 
 
 def _tokenizer(chosen: Chosen) -> dict[str, Option]:
-    module = registry.load("text", chosen["name"], "tokenizer.name")
+    module = registry.load("tokenizers", chosen["name"], "tokenizer.name")
     found = registry.options(module.load, module.train)
     found.pop("vocab_size")  # model.vocab_size
     return {"name": NAME, "path": Option(str, ""), **found}
@@ -109,7 +109,7 @@ def every_key() -> list[str]:
 
 def choices(section: str) -> list[dict[str, str]]:
     """All choices of names in a section."""
-    folder = {"tokenizer": "text", "objective": "objectives", "model": "models"}.get(section)
+    folder = {"tokenizer": "tokenizers", "objective": "objectives", "model": "models"}.get(section)
     if folder is not None:
         return [{"name": name} for name in registry.names(folder)]
     pairs = [(n, s) for n in optimizers.OPTIMIZERS for s in schedules.SCHEDULES]

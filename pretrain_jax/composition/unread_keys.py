@@ -156,7 +156,9 @@ def shared(of: Objective | None) -> dict[str, Any] | None:
 def tokenizer(config: Any, name: str) -> str:
     """Options of training, where the vocabulary is there already."""
     section = config.tokenizer
-    read = {"name", "path"} | registry.options(registry.load("text", section.name, "").load).keys()
+    read = {"name", "path"} | registry.options(
+        registry.load("tokenizers", section.name, "").load
+    ).keys()
     if not section.path or name in read:
         return ""
     return "it is for training, and tokenizer.path names a vocabulary. Leave one of them out"

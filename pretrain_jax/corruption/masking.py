@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from pretrain_jax.corruption import Uniform, whole
 from pretrain_jax.corruption.noise import firsts
+from pretrain_jax.corruption.uniform import Uniform, whole
 from pretrain_jax.ragged import Parts
 
 

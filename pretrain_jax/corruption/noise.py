@@ -10,20 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from pretrain_jax.corruption import Uniform
-from pretrain_jax.ragged import Parts, Ragged
-
-LONGEST_WORD = 48
-"""Bytes; what is longer is no word but text without spaces, as Thai and Chinese are written. Thirty
-letters of German, 24 of Russian or 16 of Hindi fit."""
-STRETCH = 6
-"""Bytes of the stretches that such text is cut into: a word of English with its space has 5.9."""
+from pretrain_jax.corruption.uniform import Uniform
+from pretrain_jax.ragged import Parts
 
 
 def random_tokens(texts: Parts, counts: np.ndarray, uniform: Uniform) -> np.ndarray:
     """`counts` [E] of the tokens of each text, every choice equally likely, each its own group.
 
-    >>> from pretrain_jax.corruption import plain
+    >>> from pretrain_jax.corruption.uniform import plain
     >>> random_tokens(Parts([6]), np.array([2]), plain(np.random.default_rng(0)))
     array([0, 0, 1, 2, 0, 0], dtype=int32)
     """
@@ -39,7 +33,7 @@ def independent_tokens(
     Where that gives fewer than `fewest` [E] or more than `most` [E] tokens of a text, it has
     exactly so many: those with the lowest draws.
 
-    >>> from pretrain_jax.corruption import plain
+    >>> from pretrain_jax.corruption.uniform import plain
     >>> texts, bounds = Parts([6]), (np.array([0]), np.array([6]))
     >>> independent_tokens(texts, 0.5, *bounds, plain(np.random.default_rng(0)))
     array([0, 1, 2, 3, 0, 0], dtype=int32)
@@ -153,7 +147,7 @@ def random_spans(
 
     Raises ValueError unless a span has a token of noise, and of text where it is not all.
 
-    >>> from pretrain_jax.corruption import plain
+    >>> from pretrain_jax.corruption.uniform import plain
     >>> texts, count, spans = Parts([8]), np.array([3]), np.array([2])
     >>> random_spans(texts, count, spans, plain(np.random.default_rng(0)))
     array([0, 0, 0, 0, 1, 0, 2, 2], dtype=int32)
@@ -249,64 +243,3 @@ def choose(texts: Parts, counts: np.ndarray, uniform: Uniform) -> np.ndarray:
     order = texts.shuffled(uniform(texts.sizes))
     chosen[order[texts.place < texts.each(counts)]] = True
     return chosen
-
-
-def cut_words(
-    texts: Ragged, starts: np.ndarray, counts: np.ndarray, token_bytes: np.ndarray
-) -> np.ndarray:
-    """`starts` [T] with more of them inside of words that are too long to be taken as one.
-
-    Those are words of more tokens than `counts` [E], which never fit, and of more than LONGEST_WORD
-    bytes. They are cut into stretches of about STRETCH bytes and at most `counts` tokens. Every
-    other word stays as it is. token_bytes: int [vocabulary], bytes of each token.
-
-    One word of 5 tokens of 3 bytes, of which 3 may be noise:
-
-    >>> starts = np.array([True, False, False, False, False])
-    >>> cut_words(Ragged(np.arange(5), Parts([5])), starts, np.array([3]), np.full(5, 3))
-    array([ True, False,  True,  True,  True])
-    """
-    begins = beginnings(texts.parts, starts)
-    tokens, most = np.diff(begins), np.maximum(counts, 1)
-    token_bytes = np.maximum(token_bytes, 1)  # an unknown token has none
-    # Most words have too few tokens to be too long: only the others are measured.
-    enough = np.minimum(most, LONGEST_WORD // token_bytes.max(initial=1))
-    (some,) = (tokens > enough[texts.parts.of[begins[:-1]]]).nonzero()
-    if not len(some):
-        return starts
-    begins, within = begins[some], Parts(tokens[some])
-    places, most = within.each(begins) + within.place, most[texts.parts.of[begins]]
-    sizes = token_bytes[texts.values[places]]
-    behind = within.running(sizes)
-    long = (within.sizes > most) | (behind[within.starts + within.sizes - 1] > LONGEST_WORD)
-    if not long.any():
-        return starts
-    stretch = (behind - sizes) // STRETCH
-    edges = (np.diff(stretch, prepend=0) != 0) | (within.place % within.each(most) == 0)
-    cut = starts.copy()
-    cut[places] |= edges & within.each(long)
-    return cut
-
-
-def lengths_of_words(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """int [words]: the sum of `sizes` [T] over each word of one text; starts: bool [T].
-
-    >>> lengths_of_words(np.array([True, False, True]), np.array([1, 2, 4]))
-    array([3, 4])
-    """
-    _, begins = words_of(Parts([len(starts)]), starts)
-    return np.add.reduceat(sizes, begins[:-1]) if len(sizes) else sizes
-
-
-def words_of(texts: Parts, starts: np.ndarray) -> tuple[Parts, np.ndarray]:
-    """(words of each text, where each word begins, int [words + 1], with the end of all)."""
-    begins = beginnings(texts, starts)
-    return texts.counts(begins[:-1]), begins
-
-
-def beginnings(texts: Parts, starts: np.ndarray) -> np.ndarray:
-    """int [words + 1]: where each word begins, with the end of all."""
-    edge = np.ones(texts.total + 1, np.bool_)
-    edge[:-1] = starts
-    edge[texts.leading] = True
-    return edge.nonzero()[0]

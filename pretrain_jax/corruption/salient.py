@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from pretrain_jax.corruption import Uniform
+from pretrain_jax.corruption.uniform import Uniform
 from pretrain_jax.ragged import Parts, Ragged
 
 MONTH = (

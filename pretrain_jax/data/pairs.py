@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pretrain_jax.corruption import whole
+from pretrain_jax.corruption.uniform import whole
 from pretrain_jax.data.cache import TokenCache
 from pretrain_jax.errors import DataError
 from pretrain_jax.ragged import Fields, Parts, Ragged, stretches

@@ -5,9 +5,9 @@ from typing import Any
 
 import jax
 
-from pretrain_jax import optim
 from pretrain_jax.composition.build import Design, is_box
 from pretrain_jax.devices import chips
+from pretrain_jax.optim.trees import named_leaves
 from pretrain_jax.process import capacity
 from pretrain_jax.sharding import rules
 
@@ -18,7 +18,7 @@ def parameters(design: Design) -> dict[str, int]:
     Rows that pad the vocabulary for the hardware do not count: "embedding/tokens" of gpt2_small is
     50257 x 768 = 38,597,376, though 50304 rows are stored.
     """
-    leaves = optim.named_leaves(design.plain_params, is_box)
+    leaves = named_leaves(design.plain_params, is_box)
     return {name: math.prod(box.value.shape) for name, box in leaves}
 
 

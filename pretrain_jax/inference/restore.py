@@ -9,7 +9,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from pretrain_jax import tokenizers
-from pretrain_jax.composition import init_from, resume
+from pretrain_jax.composition import resume, tokenizer
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.sections import SECTIONS, completed
 from pretrain_jax.errors import InputMissing
@@ -43,7 +43,7 @@ def trained(directory: epath.PathLike) -> Trained:
         resume.check_code(checkpoints, step, design.config, accept=True)
         wanted = {"params": design.abstract_state.params}
         params = checkpoints.restore(step, wanted, partial=True)["params"]
-    return Trained(design, init_from.trained_tokenizer(design.config, path), params)
+    return Trained(design, tokenizer.load_trained(design.config, path), params)
 
 
 def design_of(directory: epath.PathLike) -> Design:

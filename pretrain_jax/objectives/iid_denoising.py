@@ -28,8 +28,9 @@ from typing import Any
 import numpy as np
 
 from pretrain_jax import registry
-from pretrain_jax.corruption import Uniform, masking, noise, render
+from pretrain_jax.corruption import masking, noise, render
 from pretrain_jax.corruption.forms import Form, check_rate, form
+from pretrain_jax.corruption.uniform import Uniform
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.objectives import Objective
 from pretrain_jax.objectives.masked_lm import text_ids

@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from pretrain_jax import registry
-from pretrain_jax.corruption import Uniform, masking, noise
+from pretrain_jax.corruption import masking, noise, words
 from pretrain_jax.corruption.render import ones
+from pretrain_jax.corruption.uniform import Uniform
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.objectives import Objective
 from pretrain_jax.ragged import Fields, Parts, Ragged, around
@@ -122,7 +123,7 @@ class Masking:
         sizes = texts.parts.sizes
         counts = np.minimum(self.count(sizes + specials), sizes)
         if self.by_words:
-            starts = noise.cut_words(texts, starts, counts, vocab.token_bytes)
+            starts = words.cut_words(texts, starts, counts, vocab.token_bytes)
         drawn = self.draw(texts.parts, counts, uniform, starts=starts)
         hidden = masking.mask_tokens(
             texts.values,
@@ -145,14 +146,14 @@ class Masking:
         first = examples.cache.offsets[:-1]
         starts = vocab.word_starts[tokens]
         starts[first[first < len(tokens)]] = True
-        words = noise.lengths_of_words(starts, vocab.token_bytes[tokens])
-        share = words[words > noise.LONGEST_WORD].sum() / max(words.sum(), 1)
+        words = words.lengths_of_words(starts, vocab.token_bytes[tokens])
+        share = words[words > words.LONGEST_WORD].sum() / max(words.sum(), 1)
         if share <= WITHOUT_SPACES:
             return ""
         return (
-            f"{share:.0%} of the text stands in words of more than {noise.LONGEST_WORD} bytes (a "
+            f"{share:.0%} of the text stands in words of more than {words.LONGEST_WORD} bytes (a "
             f"word begins with a space; here it has {words.mean():.0f} bytes on average): text "
-            f"without spaces, of which noise by words takes stretches of {noise.STRETCH} bytes"
+            f"without spaces, of which noise by words takes stretches of {words.STRETCH} bytes"
         )
 
 
@@ -174,7 +175,7 @@ def build(
 
     noise   "tokens", "words" (whole words, as many as fit) or "spans" (SpanBERT's, of which each is
             replaced as a whole). Text without spaces has no words: stretches of it take their place
-            (noise.cut_words).
+            (words.cut_words).
     copies  10 is BERT's static masking: an epoch has the noise of the tenth one before it
     """
     how = chosen(rate, noise, replaced, random, copies)

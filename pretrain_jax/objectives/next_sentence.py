@@ -25,8 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from pretrain_jax import losses
-from pretrain_jax.corruption import Uniform
 from pretrain_jax.corruption.render import ones
+from pretrain_jax.corruption.uniform import Uniform
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.layers.heads import PooledClassifier
 from pretrain_jax.layers.initializers import TruncatedNormal

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from pretrain_jax import registry
-from pretrain_jax.corruption import Uniform, whole
 from pretrain_jax.corruption.forms import Form, check_mode, check_rate, form, mode_tokens
+from pretrain_jax.corruption.uniform import Uniform, whole
 from pretrain_jax.objectives import Objective
 from pretrain_jax.ragged import Fields, around
 

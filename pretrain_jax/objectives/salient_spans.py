@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from pretrain_jax.corruption import Uniform, salient, whole
+from pretrain_jax.corruption import salient
 from pretrain_jax.corruption.forms import Form, check_rate, form
+from pretrain_jax.corruption.uniform import Uniform, whole
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.objectives import Objective
 from pretrain_jax.objectives.span_corruption import denoised, span_metrics

@@ -28,7 +28,8 @@ import jax
 import numpy as np
 
 from pretrain_jax import losses
-from pretrain_jax.corruption import Uniform, noise
+from pretrain_jax.corruption import noise
+from pretrain_jax.corruption.uniform import Uniform
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.layers.heads import SpanBoundary
 from pretrain_jax.layers.initializers import Normal
@@ -52,7 +53,7 @@ def build(
     """The objective of SpanBERT.
 
     p                   of the geometric distribution of span lengths
-    longest             words in a span; of text without spaces, stretches (noise.cut_words)
+    longest             words in a span; of text without spaces, stretches (words.cut_words)
     boundary_positions  tokens of a span that its boundary predicts
     """
     if not 0 < p < 1 or longest < 1 or boundary_positions < 1:

@@ -27,8 +27,9 @@ import numpy as np
 
 from pretrain_jax import losses, registry
 from pretrain_jax.batch import is_text
-from pretrain_jax.corruption import Uniform, noise, render
+from pretrain_jax.corruption import noise, render
 from pretrain_jax.corruption.forms import Form, check_mode, check_rate, form, mode_tokens
+from pretrain_jax.corruption.uniform import Uniform
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.objectives import Objective
 from pretrain_jax.ragged import Fields, Ragged, around

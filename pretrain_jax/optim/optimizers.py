@@ -19,7 +19,9 @@ import optax
 from jax.sharding import PartitionSpec
 
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.optim import Tree, name_of, named_leaves, orthogonal, per_layer
+from pretrain_jax.optim import orthogonal
+from pretrain_jax.optim.per_layer import per_layer
+from pretrain_jax.optim.trees import Tree, name_of, named_leaves
 from pretrain_jax.registry import pick
 
 Axes = tuple[Any, ...]

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import optax
 from optax.contrib import MuonState, scale_by_muon
 
-from pretrain_jax.optim import Tree
+from pretrain_jax.optim.trees import Tree
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 STEPS = 5

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sequences import one
 
-from pretrain_jax.corruption import plain
 from pretrain_jax.corruption.masking import mask_tokens
 from pretrain_jax.corruption.noise import random_tokens
+from pretrain_jax.corruption.uniform import plain
 
 MASK = 7
 TEXT = np.arange(100, 30_100, dtype=np.int32)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from sequences import groups_of, one
 
-from pretrain_jax.corruption import noise, plain
+from pretrain_jax.corruption import noise, words
+from pretrain_jax.corruption.uniform import plain
 from pretrain_jax.ragged import Parts, Ragged
 
 
@@ -22,8 +23,8 @@ def whole_words(starts, count, rng):
 
 
 def cut_words(texts, starts, counts, sizes):
-    """noise.cut_words of texts in which every token is another, of `sizes` [T] bytes."""
-    return noise.cut_words(Ragged(np.arange(len(starts)), texts), starts, counts, sizes)
+    """words.cut_words of texts in which every token is another, of `sizes` [T] bytes."""
+    return words.cut_words(Ragged(np.arange(len(starts)), texts), starts, counts, sizes)
 
 
 def geometric_spans(starts, count, rng):
@@ -167,7 +168,7 @@ def test_words_that_never_fit_are_cut_and_others_are_not():
 
 
 def test_words_of_too_many_bytes_are_cut_into_stretches():
-    longest, stretch = noise.LONGEST_WORD, noise.STRETCH
+    longest, stretch = words.LONGEST_WORD, words.STRETCH
     assert cut([1] + [0] * (longest - 1), 99, [1] * longest) == [1] + [0] * (longest - 1)
     found = np.flatnonzero(cut([1] + [0] * longest, 99, [1] * (longest + 1)))
     assert found.tolist() == list(range(0, longest + 1, stretch))

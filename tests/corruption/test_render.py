@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sequences import one
 
-from pretrain_jax.corruption import noise, plain, render
+from pretrain_jax.corruption import noise, render
+from pretrain_jax.corruption.uniform import plain
 from pretrain_jax.ragged import Fields, Parts, Ragged
 
 SENTINELS = tuple(range(999, 799, -1))

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pretrain_jax.corruption import plain, salient
+from pretrain_jax.corruption import salient
+from pretrain_jax.corruption.uniform import plain
 from pretrain_jax.ragged import Parts, Ragged
 from pretrain_jax.tokenizers import Tokenizer
 from pretrain_jax.tokenizers.bytes import Bytes

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from sequences import one
 
-from pretrain_jax.corruption import noise, plain, render
+from pretrain_jax.corruption import noise, render
+from pretrain_jax.corruption.uniform import plain
 from pretrain_jax.objectives import span_corruption
 from pretrain_jax.ragged import Ragged
 

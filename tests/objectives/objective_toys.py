@@ -11,7 +11,7 @@ import numpy as np
 from sequences import apart, together
 
 from pretrain_jax import registry
-from pretrain_jax.corruption import plain
+from pretrain_jax.corruption.uniform import plain
 from pretrain_jax.data import pack
 from pretrain_jax.layers.embeddings import Readout
 from pretrain_jax.layers.stacks import Output

@@ -11,8 +11,8 @@ import objective_toys as toys
 import pytest
 from sequences import apart, together
 
-from pretrain_jax.corruption import plain
 from pretrain_jax.corruption.forms import FORMS, form
+from pretrain_jax.corruption.uniform import plain
 from pretrain_jax.data import pack
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.layers.embeddings import Readout

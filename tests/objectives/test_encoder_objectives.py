@@ -13,7 +13,7 @@ from objective_toys import VOCAB
 from sequences import apart
 
 from pretrain_jax import losses
-from pretrain_jax.corruption import plain
+from pretrain_jax.corruption.uniform import plain
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.layers.stacks import Output
 from pretrain_jax.objectives import masked_lm, next_sentence, replaced_token, span_boundary

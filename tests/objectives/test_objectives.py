@@ -17,7 +17,7 @@ from sequences import apart, together
 
 from pretrain_jax import registry
 from pretrain_jax.batch import FIELDS, Kind
-from pretrain_jax.corruption import plain
+from pretrain_jax.corruption.uniform import plain
 from pretrain_jax.data import baselines, pack
 
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 
 from pretrain_jax import registry
-from pretrain_jax.corruption import plain
+from pretrain_jax.corruption.uniform import plain
 from pretrain_jax.objectives import masked_lm
 from pretrain_jax.ragged import Ragged
 
 
-@pytest.fixture(scope="module", params=registry.names("text"))
+@pytest.fixture(scope="module", params=registry.names("tokenizers"))
 def tokenizer(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
-    module = registry.load("text", request.param, "tokenizer.name")
+    module = registry.load("tokenizers", request.param, "tokenizer.name")
     texts = [languages.text(language, 2000) for language in languages.WORDS]
     module.train(texts, folder, vocab_size=1200)
     return module.load(folder)

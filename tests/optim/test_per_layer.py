@@ -11,8 +11,10 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.optim import clip_by_norm, like_params, orthogonal
+from pretrain_jax.optim import orthogonal
+from pretrain_jax.optim.clipping import clip_by_norm
 from pretrain_jax.optim.optimizers import OPTIMIZERS, About, build_optimizer
+from pretrain_jax.optim.trees import like_params
 
 make: Any = build_optimizer  # whose trees optax types more narrowly than tests index them
 

@@ -17,7 +17,7 @@ def vocabulary(tmp_path_factory):
     @functools.cache
     def train(name: str, **options) -> Path:
         folder = tmp_path_factory.mktemp(name)
-        module = registry.load("text", name, "tokenizer.name")
+        module = registry.load("tokenizers", name, "tokenizer.name")
         module.train([CORPUS, NASTY], folder, vocab_size=600, **options)
         return folder
 
@@ -30,7 +30,7 @@ def trained(vocabulary):
 
     @functools.cache
     def load(name: str, **options):
-        module = registry.load("text", name, "tokenizer.name")
+        module = registry.load("tokenizers", name, "tokenizer.name")
         read = registry.taken(module.load, options)
         return module.load(vocabulary(name, **options), **read)
 

@@ -96,7 +96,7 @@ name, kind, folder = sys.argv[1:]
 letters = {"dna": "ACGT", "spaces": " ", "thai": "\u0e01\u0e02\u0e04\u0e07\u0e08"}[kind]
 text = "one line " + "".join(random.Random(0).choices(letters, k=1_000_000)) + " two"
 options = {"kind": "bpe"} if name == "sentencepiece" else {}
-module = registry.load("text", name, "")
+module = registry.load("tokenizers", name, "")
 module.train([text], folder, vocab_size=2000, **options)
 """
 

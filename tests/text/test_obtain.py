@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from pretrain_jax.composition.tokenizer import load_or_train
 from pretrain_jax.errors import ConfigError, DataError, InputMissing
-from pretrain_jax.tokenizers import byte_bpe, obtain
+from pretrain_jax.tokenizers import byte_bpe
 
 TEXT = "the cat sat on the mat and the dog sat on the cat\n" * 20
 
@@ -32,7 +33,7 @@ def run(directory):
             "vocab_size": 300,
             "directory": directory,
         }
-        return obtain(name, "", **{**arguments, **changes}), bool(read)
+        return load_or_train(name, "", **{**arguments, **changes}), bool(read)
 
     return obtain_here
 
@@ -169,7 +170,7 @@ def test_more_ids_than_the_model_has(directory, run):
     with pytest.raises(
         ConfigError, match=rf"has {size} and model.vocab_size is 250; set model.vocab_size={size}"
     ):
-        obtain(
+        load_or_train(
             "byte_bpe",
             str(directory),
             texts=list,
@@ -199,7 +200,7 @@ def test_errors_of_the_corpus_pass_through(run, name):
 
 def test_missing_path(directory, run):
     with pytest.raises(InputMissing, match="'nowhere/gpt2'"):
-        obtain(
+        load_or_train(
             "byte_bpe",
             "nowhere/gpt2",
             texts=list,

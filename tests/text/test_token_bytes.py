@@ -7,7 +7,7 @@ from text_samples import CORPUS, LANGUAGES, NASTY
 from pretrain_jax import registry
 from pretrain_jax.tokenizers import chars, sentencepiece, wordpiece
 
-NAMES = registry.names("text")
+NAMES = registry.names("tokenizers")
 LOSSLESS = ["byte_bpe", "bytes", "chars", "sentencepiece"]
 TEXTS = [*LANGUAGES.values(), NASTY, CORPUS[:3000], " ", "  a", "a  ", "\n", "x", "é" * 50]
 
@@ -19,7 +19,7 @@ TEXTS = [*LANGUAGES.values(), NASTY, CORPUS[:3000], " ", "  a", "a  ", "\n", "x"
 def lossless(request, tmp_path_factory):
     """A tokenizer of text in many languages."""
     name, options = request.param
-    module = registry.load("text", name, "tokenizer.name")
+    module = registry.load("tokenizers", name, "tokenizer.name")
     texts = [*LANGUAGES.values(), NASTY]
     folder = tmp_path_factory.mktemp(name)
     module.train([*texts, CORPUS], folder, vocab_size=1500, **options)

@@ -18,7 +18,7 @@ from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError, DataError, InputMissing
 from pretrain_jax.tokenizers import byte_bpe, bytes, chars, sentencepiece, wordpiece
 
-NAMES = registry.names("text")
+NAMES = registry.names("tokenizers")
 LOSSLESS = ["byte_bpe", "bytes", "chars", "sentencepiece"]
 NAMED = ("pad", "bos", "eos", "mask", "cls", "sep")
 
@@ -80,7 +80,7 @@ def test_threads_agree(trained, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_fingerprint_tells_vocabularies_apart(vocabulary, trained, name):
-    module = registry.load("text", name, "tokenizer.name")
+    module = registry.load("tokenizers", name, "tokenizer.name")
     directory = vocabulary(name)
     tokenizer = trained(name)
     assert tokenizer.fingerprint == module.load(directory).fingerprint
@@ -94,9 +94,9 @@ import hashlib, json, pathlib, sys, tempfile
 from pretrain_jax import registry
 text = sys.stdin.buffer.read().decode()
 found = {}
-for name in registry.names("text"):
+for name in registry.names("tokenizers"):
     with tempfile.TemporaryDirectory() as folder:
-        registry.load("text", name, "").train([text], folder, vocab_size=600)
+        registry.load("tokenizers", name, "").train([text], folder, vocab_size=600)
         for file in sorted(pathlib.Path(folder).iterdir()):
             found[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
 print(json.dumps(found))
@@ -273,7 +273,7 @@ def test_sentencepiece_own_sentinels_are_no_text(tmp_path, trained):
     ids=["empty", "binary", "deep", "object", "list", "float", "repeated"],
 )
 def test_malformed_files_are_bad_data(vocabulary, tmp_path, name, content):
-    module = registry.load("text", name, "tokenizer.name")
+    module = registry.load("tokenizers", name, "tokenizer.name")
     for file in vocabulary(name).iterdir():
         for other in vocabulary(name).iterdir():
             (tmp_path / other.name).write_bytes(other.read_bytes())
@@ -284,7 +284,7 @@ def test_malformed_files_are_bad_data(vocabulary, tmp_path, name, content):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_truncated_files_are_bad_data(vocabulary, tmp_path, name):
-    module = registry.load("text", name, "tokenizer.name")
+    module = registry.load("tokenizers", name, "tokenizer.name")
     for file in vocabulary(name).iterdir():
         if file.suffix == ".txt":
             continue  # a shorter vocab.txt is a vocabulary
@@ -300,12 +300,12 @@ def test_truncated_files_are_bad_data(vocabulary, tmp_path, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_folder_without_the_file(tmp_path, name):
     with pytest.raises(InputMissing, match="must name a folder with"):
-        registry.load("text", name, "tokenizer.name").load(tmp_path)
+        registry.load("tokenizers", name, "tokenizer.name").load(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["byte_bpe", "wordpiece", "sentencepiece"])
 def test_too_few_ids_to_train(tmp_path, name):
-    module = registry.load("text", name, "tokenizer.name")
+    module = registry.load("tokenizers", name, "tokenizer.name")
     with pytest.raises(ConfigError, match=r"vocab_size must hold|could not train"):
         module.train([CORPUS], tmp_path, vocab_size=12)
     assert not list(tmp_path.iterdir())

@@ -31,7 +31,7 @@ def job(tmp_path):
     return tiny_job.write(tmp_path)
 
 
-@pytest.mark.parametrize("name", registry.names("text"))
+@pytest.mark.parametrize("name", registry.names("tokenizers"))
 def test_every_tokenizer_feeds_and_is_scored(job, name):
     vocab_size = "262" if name in ("bytes", "chars") else "300"
     feed = opened(job, ("tokenizer.name", name), ("model.vocab_size", vocab_size))

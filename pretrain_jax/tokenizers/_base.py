@@ -1,11 +1,16 @@
-"""What a tokenizer is: the interface that text/ implements, and what follows from it."""
+"""What every tokenizer is, and what their files share."""
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from etils import epath
+
+from pretrain_jax.errors import InputMissing
 
 NAMED = ("pad", "unk", "bos", "eos", "mask", "cls", "sep")
 SENTENCE_ENDS = tuple(".!?\n\u3002\uff01\uff1f")  # the last three: full-width . ! ?
@@ -105,3 +110,56 @@ def table(values: Iterable[Any], dtype: Any = np.bool_) -> np.ndarray:
     made = np.fromiter(values, dtype)
     made.flags.writeable = False
     return made
+
+
+def well_formed(text: str) -> str:
+    """`text` with lone surrogates, which have no UTF-8, as U+FFFD.
+
+    A JSON file can spell them (`"\\ud800"`), and the libraries refuse them.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def take(texts: Iterable[str], characters: int) -> Iterator[str]:
+    """The beginning of `texts`, up to that many characters in all.
+
+    >>> list(take(["abc", "def", "ghi"], 5))
+    ['abc', 'de']
+    """
+    for text in texts:
+        yield text[:characters]
+        characters -= len(text)
+        if characters <= 0:
+            return
+
+
+def read(path: epath.PathLike, filename: str) -> bytes:
+    """Bytes of the vocabulary file `path`, or of `filename` where `path` is a folder."""
+    file = epath.Path(path)
+    if file.is_dir():
+        file = file / filename
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InputMissing(
+            f"tokenizer.path must name a folder with {filename}, or that file itself; received "
+            f"{path}: {error.strerror or error}"
+        ) from error
+
+
+def sentinel_ids(size: int, count: int) -> tuple[int, ...]:
+    """T5's layout: sentinels are the last ids, the sentinel 0 the very last.
+
+    >>> sentinel_ids(103, 3)
+    (102, 101, 100)
+    """
+    return tuple(range(size - 1, size - 1 - count, -1))
+
+
+def digest(*parts: Any) -> str:
+    """A fingerprint: hex SHA-256 of parts that JSON can write."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
