@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pretrain_jax.corruption.uniform import Uniform
+from pretrain_jax.corruption.words import words_of
 from pretrain_jax.ragged import Parts
 
 

@@ -146,13 +146,13 @@ class Masking:
         first = examples.cache.offsets[:-1]
         starts = vocab.word_starts[tokens]
         starts[first[first < len(tokens)]] = True
-        words = words.lengths_of_words(starts, vocab.token_bytes[tokens])
-        share = words[words > words.LONGEST_WORD].sum() / max(words.sum(), 1)
+        lengths = words.lengths_of_words(starts, vocab.token_bytes[tokens])
+        share = lengths[lengths > words.LONGEST_WORD].sum() / max(lengths.sum(), 1)
         if share <= WITHOUT_SPACES:
             return ""
         return (
             f"{share:.0%} of the text stands in words of more than {words.LONGEST_WORD} bytes (a "
-            f"word begins with a space; here it has {words.mean():.0f} bytes on average): text "
+            f"word begins with a space; here it has {lengths.mean():.0f} bytes on average): text "
             f"without spaces, of which noise by words takes stretches of {words.STRETCH} bytes"
         )
 

@@ -55,7 +55,7 @@ DRAW = {
 EXACT = [name for name in DRAW if name != "whole_words"]
 
 
-def words(seed: int, n: int) -> np.ndarray:
+def random_words(seed: int, n: int) -> np.ndarray:
     """Random word starts, about three in four; the first token may be inside a word."""
     starts = np.random.default_rng([n, seed]).random(n) < 0.75
     starts.setflags(write=False)
@@ -77,7 +77,7 @@ def equally_likely(draws: Counter, kinds: int) -> bool:
 @pytest.mark.parametrize("n, count", [(2, 1), (3, 2), (40, 1), (40, 13), (512, 77), (568, 85)])
 def test_groups_are_numbered_in_order_of_place_and_contiguous(draw, n, count):
     for seed in range(20):
-        found = draw(words(seed, n), count, np.random.default_rng(seed))
+        found = draw(random_words(seed, n), count, np.random.default_rng(seed))
         assert found.dtype == np.int32 and found.shape == (n,)
         starts, stops = groups(found)
         expected = np.zeros(n, np.int32)
@@ -91,14 +91,14 @@ def test_groups_are_numbered_in_order_of_place_and_contiguous(draw, n, count):
 @pytest.mark.parametrize("n, count", [(2, 1), (40, 1), (40, 39), (512, 77), (568, 85)])
 def test_counts_are_exact(draw, n, count):
     for seed in range(20):
-        found = draw(words(seed, n), count, np.random.default_rng(seed))
+        found = draw(random_words(seed, n), count, np.random.default_rng(seed))
         assert np.count_nonzero(found) == count
 
 
 @pytest.mark.parametrize("draw", DRAW.values(), ids=DRAW)
 def test_noise_comes_from_the_generator_alone(draw):
     """The same generator gives the same bytes, another one others."""
-    starts = words(0, 512)
+    starts = random_words(0, 512)
     first, again, other = (draw(starts, 77, np.random.default_rng(seed)) for seed in (3, 3, 4))
     assert first.tobytes() == again.tobytes() != other.tobytes()
 
@@ -106,7 +106,7 @@ def test_noise_comes_from_the_generator_alone(draw):
 @pytest.mark.parametrize("n, count", [(0, 0), (5, 0)])
 @pytest.mark.parametrize("draw", [whole_words, geometric_spans, random_tokens])
 def test_no_noise_where_none_is_asked_for(draw, n, count):
-    assert draw(words(0, n), count, np.random.default_rng(0)).tolist() == [0] * n
+    assert draw(random_words(0, n), count, np.random.default_rng(0)).tolist() == [0] * n
 
 
 def test_random_tokens_are_groups_of_one_and_every_choice_is_equally_likely():
@@ -118,7 +118,7 @@ def test_random_tokens_are_groups_of_one_and_every_choice_is_equally_likely():
 
 @pytest.mark.parametrize("seed", range(30))
 def test_whole_words_are_never_split_and_none_that_fits_is_left(seed):
-    starts = words(seed, 200)
+    starts = random_words(seed, 200)
     found = whole_words(starts, 30, np.random.default_rng(seed))
     begins = starts.copy()
     begins[0] = True
@@ -209,7 +209,7 @@ def test_sparse_geometric_spans_keep_the_drawn_lengths():
 
 @pytest.mark.parametrize("seed", range(30))
 def test_geometric_spans_are_whole_words_but_for_the_last_and_neighbours_merge(seed):
-    starts = words(seed, 300)
+    starts = random_words(seed, 300)
     found = geometric_spans(starts, 60, np.random.default_rng(seed))
     begins = np.append(starts, True)
     begins[0] = True
@@ -230,7 +230,7 @@ def test_geometric_spans_begin_at_every_word_as_often_as_it_has_tokens():
 
 
 def test_geometric_spans_take_all_there_is():
-    found = geometric_spans(words(0, 50), 80, np.random.default_rng(0))
+    found = geometric_spans(random_words(0, 50), 80, np.random.default_rng(0))
     assert found.tolist() == [1] * 50
 
 

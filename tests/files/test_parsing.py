@@ -4,24 +4,10 @@ import io
 
 import numpy as np
 import pytest
+from stray import STRAY
 
 from pretrain_jax.errors import DataError, InputMissing
 from pretrain_jax.files import parsing
-
-STRAY = {
-    "nested": b"[" * 200_000 + b"]" * 200_000,
-    "nested objects": b'{"a":' * 200_000 + b"1" + b"}" * 200_000,
-    "cut": b'{"step": 1, "tr',
-    "empty": b"",
-    "null": b"null",
-    "number": b"5",
-    "text": b'"step"',
-    "list": b'[{"step": 1}]',
-    "latin-1": b'{"step": "\xe9"}',
-    "utf-16": '{"step": 1}'.encode("utf-16"),
-    "nul": b"\0" * 100,
-    "digits": b'{"step": ' + b"9" * 5000 + b"}",
-}
 
 
 @pytest.mark.parametrize("content", STRAY.values(), ids=STRAY)

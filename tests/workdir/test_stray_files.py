@@ -6,7 +6,7 @@ import jax
 import pytest
 import tiny_job
 from etils import epath
-from test_stored import STRAY
+from stray import STRAY
 
 from pretrain_jax.composition import config, resume
 from pretrain_jax.composition.build import Design
