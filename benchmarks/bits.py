@@ -45,7 +45,7 @@ def batches(run: Path, steps: int) -> str:
     design: Any = design_of(run)
     feed = Feed.open(design, epath.Path(run))
     total = hashlib.sha256()
-    with contextlib.closing(feed.batches(design.phases[0], 0)) as made:
+    with contextlib.closing(feed.batches(design.spec.phases[0], 0)) as made:
         for _ in range(steps):
             for name, field in sorted(next(made).items()):
                 total.update(name.encode() + np.ascontiguousarray(field).tobytes())

@@ -36,7 +36,7 @@ def ours(shape: dict):
     import numpy as np
 
     from pretrain_jax.composition import config
-    from pretrain_jax.composition.build import Design, fix_schedule
+    from pretrain_jax.composition.build import build_design, fix_schedule
     from pretrain_jax.step import train_step
 
     file = Path(__file__).parents[1] / "configs" / "shakespeare_char.py"
@@ -52,7 +52,7 @@ def ours(shape: dict):
         "train.batch_size": shape["batch"],
     }
     settings = config.read(str(file), [(key, str(value)) for key, value in changes.items()])
-    design = Design(fix_schedule(settings), tuple(jax.devices()))
+    design = build_design(fix_schedule(settings), tuple(jax.devices()))
     draw = np.random.default_rng(0)
     size = (shape["batch"], shape["length"])
     batch = {
@@ -62,13 +62,13 @@ def ours(shape: dict):
         "segments": np.ones(size, np.int32),
         "positions": np.tile(np.arange(size[1], dtype=np.int32), (size[0], 1)),
     }
-    state = design.init_state()
+    state = design.update.init_state()
     step = jax.jit(train_step, static_argnums=2, donate_argnums=0)
 
     def run(count: int) -> None:
         nonlocal state
         for _ in range(count):
-            state, metrics = step(state, batch, design.program)
+            state, metrics = step(state, batch, design.update.program)
         jax.block_until_ready((state, metrics))
 
     return run

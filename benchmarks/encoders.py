@@ -86,7 +86,7 @@ def sentiment(run: Path, data: Path, *, untrained: bool = False) -> float:
     from pretrain_jax.inference import restore
 
     trained = restore.trained(run)
-    params = trained.design.init_state().params if untrained else trained.params
+    params = trained.design.update.init_state().params if untrained else trained.params
     features, labels = {}, {}
     for half in ("train", "dev"):
         lines = (data / f"{half}.tsv").read_text().splitlines()
@@ -102,7 +102,7 @@ def sentiment(run: Path, data: Path, *, untrained: bool = False) -> float:
 
 def mean_states(trained: Any, params: Any, sentences: Sequence[str]) -> np.ndarray:
     """float32 [N, D]: the mean over each sentence of the last layer's hidden states."""
-    vocab, length = trained.tokenizer, trained.design.data.seq_len
+    vocab, length = trained.tokenizer, trained.design.spec.data.seq_len
     stack = "discriminator" if "discriminator" in params else "stack"
 
     @jax.jit
@@ -113,7 +113,7 @@ def mean_states(trained: Any, params: Any, sentences: Sequence[str]) -> np.ndarr
         indices = ("predict_at", "left_at", "right_at", "span_positions", "example_at")
         batch |= dict.fromkeys(indices, nowhere)
         batch["types"] = jnp.zeros_like(tokens)
-        _, kept = trained.design.model.apply(
+        _, kept = trained.design.model.module.apply(
             {"params": params},
             batch,
             False,

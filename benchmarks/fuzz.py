@@ -152,7 +152,7 @@ def checked(file: str, overrides: Overrides) -> str:
     try:
         with limited(SECONDS):
             settings = build.fix_schedule(config.read(file, overrides))
-            design = build.Design(settings, tuple(jax.devices()[:1]))
+            design = build.build_design(settings, tuple(jax.devices()[:1]))
             design.check()
             return "0"
     except UserError as error:

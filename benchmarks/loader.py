@@ -23,7 +23,7 @@ import jobs
 from etils import epath
 
 from pretrain_jax.composition import config
-from pretrain_jax.composition.build import Design, fix_schedule
+from pretrain_jax.composition.build import build_design, fix_schedule
 from pretrain_jax.composition.corpora import obtain_tokenizer, open_sources
 from pretrain_jax.composition.feed import Feed
 
@@ -88,12 +88,12 @@ def feeding(
 ) -> tuple[float, float]:
     """Real tokens a second, and examples a row, of one config."""
     words = [(key, str(value)) for key, value in changes.items()]
-    design = Design(fix_schedule(config.read(file, words)), tuple(jax.devices()))
+    design = build_design(fix_schedule(config.read(file, words)), tuple(jax.devices()))
     sources = open_sources(design, None)
     folder.mkdir(exist_ok=True)
     tokenizer = obtain_tokenizer(design, sources, epath.Path(tempfile.mkdtemp(dir=folder)), None)
     feed = Feed.over(design, sources, tokenizer)
-    phase = design.phases[0]
+    phase = design.spec.phases[0]
     rates, held = [], 0.0
     batches: Any = feed.batches(phase, 0)
     with contextlib.closing(batches):

@@ -86,7 +86,7 @@ def digest(run: Path) -> str:
     design = design_of(run)
     whole = hashlib.sha256()
     with Checkpoints(run / "checkpoints", read_only=True) as checkpoints:
-        state = checkpoints.restore(checkpoints.steps()[-1], design.abstract_state)
+        state = checkpoints.restore(checkpoints.steps()[-1], design.update.abstract_state)
     for leaf in jax.tree.leaves(state):
         whole.update(np.asarray(leaf).tobytes())
     return whole.hexdigest()

@@ -58,7 +58,7 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
     from etils import epath
 
     from pretrain_jax.composition import config
-    from pretrain_jax.composition.build import Design, fix_schedule
+    from pretrain_jax.composition.build import build_design, fix_schedule
     from pretrain_jax.composition.corpora import obtain_tokenizer, open_sources
     from pretrain_jax.composition.feed import Feed
     from pretrain_jax.estimates import flops
@@ -67,17 +67,17 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
 
     line = command.parse([f"--config={options.config}", *words], {})
     changes = list(line.overrides)
-    design = Design(fix_schedule(config.read(options.config, changes)), tuple(jax.devices()))
+    design = build_design(fix_schedule(config.read(options.config, changes)), tuple(jax.devices()))
     design.check()
     sources = open_sources(design, None)
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = obtain_tokenizer(design, sources, epath.Path(folder), None)
     feed = Feed.over(design, sources, tokenizer)
-    phase = design.largest_phase
+    phase = design.task.largest_phase
     begun = time.monotonic()
     step = compile.trace(design, phase).lower().compile()
     compiling = time.monotonic() - begun
-    state = design.init_state()
+    state = design.update.init_state()
     ends, tokens, work, examples, pending = [], [], [], [], None
     with contextlib.closing(feed.batches(phase, phase.first)) as batches:
         # One step more begins the clock, and another has its end read no more.
@@ -86,7 +86,7 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
                 jax.profiler.start_trace(options.profile)
             rows = next(batches)
             examples.append(int(rows["segments"].max(1).sum()))
-            state, metrics = step(state, design.rows.place(rows, phase.batch_size))
+            state, metrics = step(state, design.placement.rows.place(rows, phase.batch_size))
             if pending is not None:
                 numbers = {name: float(n) for name, n in jax.device_get(pending).items()}
                 tokens.append(numbers["tokens"])
@@ -101,13 +101,13 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
     rate = statistics.mean(tokens[options.warm + 1 :]) / median
     done = statistics.mean(work[options.warm + 1 :]) / median
     masked = rate * flops.masked_per_token(design, phase.seq_len)
-    slots = phase.batch_size * design.tokens_per_row(phase.seq_len) / median
+    slots = phase.batch_size * design.task.tokens_per_row(phase.seq_len) / median
     product = product_rate(design)
     return {
         "config": options.config,
         "changes": dict(changes),
-        "device": f"{len(design.devices)} x {design.device_kind}",
-        "attention": design.model.execution.form,
+        "device": f"{len(design.target.devices)} x {design.target.kind}",
+        "attention": design.model.module.execution.form,
         "tokens_per_second": rate,
         "slots_per_second": slots,
         "rows_per_second": phase.batch_size / median,
@@ -115,7 +115,7 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
         "step_seconds": median,
         "mfu": share(design, done),
         "mfu_causal": share(design, done - masked),
-        "of_product": done / (product * len(design.devices)),
+        "of_product": done / (product * len(design.target.devices)),
         "product_flops": product,
         "peak_bytes": peak(design, step, aot),
         "compile_seconds": compiling,
@@ -128,13 +128,13 @@ def share(design: Any, flops_per_second: float) -> float | None:
     """Of the peak of all devices."""
     from pretrain_jax.devices import chips
 
-    peak = chips.peak_flops(design.device_kind, design.dtype)
-    return None if peak is None else flops_per_second / (peak * len(design.devices))
+    peak = chips.peak_flops(design.target.kind, design.model.dtype)
+    return None if peak is None else flops_per_second / (peak * len(design.target.devices))
 
 
 def peak(design: Any, step: Any, aot: Any) -> int:
     """Bytes: what the device has counted, or what the compiler planned."""
-    counted = (design.devices[0].memory_stats() or {}).get("peak_bytes_in_use")
+    counted = (design.target.devices[0].memory_stats() or {}).get("peak_bytes_in_use")
     return counted or aot.peak_bytes(step)
 
 
@@ -143,8 +143,8 @@ def product_rate(design: Any) -> float:
     import jax
     import jax.numpy as jnp
 
-    size = PRODUCT.get(design.platform, 2048)
-    x = jnp.ones((size, size), design.dtype)
+    size = PRODUCT.get(design.target.platform, 2048)
+    x = jnp.ones((size, size), design.model.dtype)
     multiply = jax.jit(jnp.matmul)
     jax.block_until_ready(multiply(x, x))
     seconds = []

@@ -40,24 +40,25 @@ def describe(line: command.Line) -> dict[str, Any]:
     origins = config.origins(line.config, line.overrides, before, preset)
     if values["optimizer"]["decay_steps"] != before["optimizer"]["decay_steps"]:
         origins["optimizer.decay_steps"] = "train.steps"
-    design = build.Design(settings, devices)
+    design = build.build_design(settings, devices)
     design.check()
-    last = design.phases[-1]
+    last = design.spec.phases[-1]
     tokens = sum(
-        (p.last - p.first) * p.batch_size * design.tokens_per_row(p.seq_len) for p in design.phases
+        (p.last - p.first) * p.batch_size * design.task.tokens_per_row(p.seq_len)
+        for p in design.spec.phases
     )
     return {
         "parameters": sum(sizes.parameters(design).values()),
         "parameters_by_part": sizes.parts(design),
-        "flops_per_token": flops.per_token(design, design.data.seq_len),
-        "tokens_per_step": last.batch_size * design.tokens_per_row(last.seq_len),
-        "steps": design.train.steps,
+        "flops_per_token": flops.per_token(design, design.spec.data.seq_len),
+        "tokens_per_step": last.batch_size * design.task.tokens_per_row(last.seq_len),
+        "steps": design.spec.train.steps,
         "tokens": tokens,
         "flops": flops.of_run(design),
         "memory_per_device": sizes.memory_per_device(design),
-        "devices": len(design.devices),
-        "mesh": dict(design.mesh.shape),
-        "dtype": design.dtype.__name__,
+        "devices": len(design.target.devices),
+        "mesh": dict(design.placement.mesh.shape),
+        "dtype": design.model.dtype.__name__,
         "config": {key: [value_of(values, key), origin] for key, origin in origins.items()},
     }
 

@@ -34,20 +34,20 @@ def main(argv: list[str]) -> int:
     from pretrain_jax.inference import restore, sampling
 
     run = restore.trained(line.flags["workdir"])
-    objective = run.design.objective
+    objective = run.design.task.objective
     if objective.attention == "full" or "memory_tokens" in objective.fields:
         raise ConfigError(
             "generate continues a text with one stack that is causal or has a prefix; the run in "
-            f"{line.flags['workdir']} has objective.name={run.design.config.objective.name} and "
-            f"model.name={run.design.config.model.name}"
+            f"{line.flags['workdir']} has objective.name={run.design.spec.objective.name} and "
+            f"model.name={run.design.spec.model.name}"
         )
     made = sampling.continuation(
         run.params,
-        run.design.program,
+        run.design.update.program,
         run.encode(line.flags["prompt"]),
         tokens,
         ids=run.tokenizer.size,
-        window=run.design.eval_seq_len,
+        window=run.design.spec.phases.eval_seq_len,
         seed=seed,
         temperature=temperature,
         top_k=top_k,

@@ -12,7 +12,8 @@ import jax
 import pytest
 
 from pretrain_jax import registry
-from pretrain_jax.composition import build, config, presets, spec
+from pretrain_jax.composition import build, config, phases, presets, spec
+from pretrain_jax.composition.model import is_box
 from pretrain_jax.estimates import flops, sizes
 from pretrain_jax.optim import optimizers, schedules
 from pretrain_jax.sharding import mesh, rules
@@ -110,7 +111,7 @@ TOKENS = {
 def design(name: str) -> build.Design:
     """A config on one device."""
     settings = build.fix_schedule(config.read(str(CONFIGS[name])))
-    return build.Design(settings, tuple(jax.devices()[:1]))
+    return build.build_design(settings, tuple(jax.devices()[:1]))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -138,7 +139,7 @@ def test_lamda_without_its_embedding_is_the_papers_137_billion():
 @pytest.mark.parametrize("devices", [1, 3, 8, 512])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_its_mesh_takes_any_number_of_devices(name, devices):
-    found = mesh.resolve(devices, **design(name).config.mesh)
+    found = mesh.resolve(devices, **design(name).spec.mesh)
     assert found["data"] * found["fsdp"] * found["tensor"] == devices
 
 
@@ -150,9 +151,9 @@ def test_its_docstring_says_how_to_run_it(name):
 
 @pytest.mark.parametrize("name", TOKENS)
 def test_schedules_in_steps_are_the_papers_in_tokens(name):
-    section = design(name).config.optimizer
+    section = design(name).spec.optimizer
     for steps, tokens in zip(
-        (section.warmup_steps, section.decay_steps, design(name).train.steps),
+        (section.warmup_steps, section.decay_steps, design(name).spec.train.steps),
         TOKENS[name],
         strict=True,
     ):
@@ -161,7 +162,7 @@ def test_schedules_in_steps_are_the_papers_in_tokens(name):
 
 def tokens_after(name: str, steps: int) -> int:
     """Tokens of the first `steps` updates, the last phase going on for ever."""
-    phases = design(name).phases
+    phases = design(name).spec.phases
     ends = [phase.last for phase in phases[:-1]] + [steps]
     return sum(
         max(min(steps, end) - phase.first, 0) * phase.batch_size * phase.seq_len
@@ -181,11 +182,11 @@ def test_it_knows_a_pod_whose_preset_is_legal(name):
         settings: Any = config.read(path, (), presets.preset(known, pod))
         at = mesh.resolve(presets.described(pod)[1], **settings.mesh)
         ways = {axis: math.prod(at[one] for one in names) for axis, names in rules.RULES.items()}
-        for phase in spec.phases(
+        for phase in phases.phases(
             spec.DataOptions(**settings.data), spec.TrainOptions(**settings.train)
         ):
             assert phase.batch_size % (ways["batch"] * phase.accumulate) == 0, phase
-        boxes = jax.tree.leaves(design(name).boxed_params, is_leaf=build.is_box)
+        boxes = jax.tree.leaves(design(name).model.boxed_params, is_leaf=is_box)
         for box in boxes:
             for axis, size in zip(box.names, box.value.shape, strict=True):
                 assert size % ways[axis] == 0, (axis, size)
@@ -217,7 +218,10 @@ def test_tokens_after_counts_phases():
     ],
 )
 def test_flops_are_those_of_palms_formula(name, matrices, attention):
-    assert flops.per_token(design(name), design(name).data.seq_len) == 6 * matrices + 12 * attention
+    assert (
+        flops.per_token(design(name), design(name).spec.data.seq_len)
+        == 6 * matrices + 12 * attention
+    )
 
 
 def test_flops_do_not_depend_on_how_the_model_runs():
@@ -229,7 +233,10 @@ def test_flops_do_not_depend_on_how_the_model_runs():
         [("train.accumulate", "4")],
     ):
         settings = build.fix_schedule(config.read(str(CONFIGS["gpt2_nano"]), changes))
-        assert flops.per_token(build.Design(settings, design("gpt2_nano").devices), 128) == plain
+        assert (
+            flops.per_token(build.build_design(settings, design("gpt2_nano").target.devices), 128)
+            == plain
+        )
 
 
 # --- every option is read -------------------------------------------------------------------
@@ -243,7 +250,7 @@ SECTIONS = {
 
 @cache
 def attributes_read() -> set[tuple[str, str]]:
-    """(a, b) of every a.b in the package: ("train", "steps") of `self.design.train.steps`."""
+    """(a, b) of every a.b in the package: ("train", "steps") of `self.design.spec.train.steps`."""
     found = set()
     for path in (ROOT / "pretrain_jax").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

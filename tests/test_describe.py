@@ -10,7 +10,7 @@ import pytest
 
 from pretrain_jax import command, describe
 from pretrain_jax.composition import config
-from pretrain_jax.composition.build import Design, fix_schedule
+from pretrain_jax.composition.build import Design, build_design, fix_schedule
 from pretrain_jax.estimates import sizes
 from pretrain_jax.optim.trees import named_leaves
 
@@ -20,7 +20,7 @@ NANO = str(ROOT / "configs/gpt2_nano.py")
 
 def nano(*overrides: tuple[str, str], devices: int = 1) -> Design:
     settings = fix_schedule(config.read(NANO, overrides))
-    return Design(settings, tuple(jax.devices()[:devices]))
+    return build_design(settings, tuple(jax.devices()[:devices]))
 
 
 def run(*options: str) -> subprocess.CompletedProcess[str]:
@@ -67,7 +67,7 @@ def test_parts_are_the_parameters_of_the_model_without_padding():
     """A vocabulary of 1000 is stored in 1024 rows; 24 x 128 numbers are no parameters."""
     design = nano(("model.vocab_size", "1000"))
     parts = sizes.parameters(design)
-    stored = {name: leaf.size for name, leaf in named_leaves(design.param_shapes)}
+    stored = {name: leaf.size for name, leaf in named_leaves(design.model.param_shapes)}
     assert parts.keys() == stored.keys()
     assert {n: stored[n] - parts[n] for n in parts if stored[n] != parts[n]} == {
         "embedding/tokens": 24 * 128
@@ -83,7 +83,7 @@ def test_an_untied_read_out_is_not_padded_either():
 def test_memory_of_an_unsharded_adam_is_three_times_the_parameters():
     design = nano()
     memory = sizes.memory_per_device(design)
-    stored = sum(leaf.size for leaf in jax.tree.leaves(design.param_shapes))
+    stored = sum(leaf.size for leaf in jax.tree.leaves(design.model.param_shapes))
     assert memory["parameters"] == memory["gradients"] == 4 * stored
     assert memory["optimizer"] == pytest.approx(2 * 4 * stored, rel=1e-4)  # and some counts
     assert memory["total"] == sum(memory.values()) - memory["total"]
@@ -124,9 +124,13 @@ def test_memory_is_near_what_the_compiler_takes():
     from pretrain_jax.step import train_step
 
     design = nano(("model.unroll", "1"), ("train.batch_size", "4"))
-    batch = design.batch_shapes(4, 128)
+    batch = design.task.batch_shapes(4, 128)
     step = jax.jit(train_step, static_argnums=2, donate_argnums=0)
-    analysis = step.lower(design.abstract_state, batch, design.program).compile().memory_analysis()
+    analysis = (
+        step.lower(design.update.abstract_state, batch, design.update.program)
+        .compile()
+        .memory_analysis()
+    )
     assert analysis is not None
     taken = analysis.argument_size_in_bytes + analysis.temp_size_in_bytes
     assert sizes.memory_per_device(design)["total"] == pytest.approx(taken, rel=0.33)
@@ -142,5 +146,5 @@ def test_describing_allocates_no_parameters():
 def test_a_batch_with_more_chunks_of_logits_than_positions_is_described():
     """1,536 rows of 2,048 on one device: each position's logits alone fill a chunk and more."""
     settings = fix_schedule(config.read(str(ROOT / "configs/jurassic1_178b.py")))
-    memory = sizes.memory_per_device(Design(settings, tuple(jax.devices()[:1])))
+    memory = sizes.memory_per_device(build_design(settings, tuple(jax.devices()[:1])))
     assert memory["activations"] > 1e12

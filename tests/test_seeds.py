@@ -32,7 +32,7 @@ def test_the_upper_half_of_a_seed_changes_the_first_parameters(tmp_path):
 
     def first(seed: int) -> np.ndarray:
         settings = build.fix_schedule(config.read(str(job), [("seed", str(seed))]))
-        state = build.Design(settings, tuple(jax.devices()[:1])).init_state()
+        state = build.build_design(settings, tuple(jax.devices()[:1])).update.init_state()
         return np.asarray(state.params["embedding"]["tokens"])
 
     assert (first(0) == first(0)).all()

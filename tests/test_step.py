@@ -12,6 +12,7 @@ import optax
 import pytest
 
 from pretrain_jax import losses
+from pretrain_jax.composition.model import is_box
 from pretrain_jax.layers.embeddings import Readout
 from pretrain_jax.layers.stacks import Execution
 from pretrain_jax.models import gpt

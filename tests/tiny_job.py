@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from pretrain_jax.composition.build import Design, fix_schedule
+from pretrain_jax.composition.build import build_design, fix_schedule
 from pretrain_jax.workdir.checkpoint import Checkpoints
 
 CONFIG = """
@@ -68,9 +68,9 @@ def losses(workdir: Path) -> dict[int, float]:
 
 def digest(settings, workdir: Path) -> str:
     """SHA-256 over every array of the last checkpoint."""
-    design = Design(fix_schedule(settings), (jax.devices()[0],))
+    design = build_design(fix_schedule(settings), (jax.devices()[0],))
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
-        state = checkpoints.restore(checkpoints.steps()[-1], design.abstract_state)
+        state = checkpoints.restore(checkpoints.steps()[-1], design.update.abstract_state)
     whole = hashlib.sha256()
     for leaf in jax.tree.leaves(state):
         whole.update(np.asarray(leaf).tobytes())

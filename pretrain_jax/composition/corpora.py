@@ -39,11 +39,12 @@ def open_sources(design: Design, stored: Mapping[str, Any] | None) -> tuple[Sour
     without "sources" the texts may be others. Under "changed" it has what newer code computes in
     another way, where that was accepted: fingerprints that differ are then accepted too.
     """
-    opened = {(m.source, m.objective.marks) for m in design.members}
-    corpora = {key: open_marked(design.data, *key) for key in sorted(opened)}
+    opened = {(m.source, m.objective.marks) for m in design.task.members}
+    corpora = {key: open_marked(design.spec.data, *key) for key in sorted(opened)}
     agree(corpora.values())
     sources = tuple(
-        Source(corpora[m.source, m.objective.marks], m.objective, m.rate) for m in design.members
+        Source(corpora[m.source, m.objective.marks], m.objective, m.rate)
+        for m in design.task.members
     )
     if stored is not None and "sources" in stored:
         same_data("corpus", stored, "sources", [s.corpus.fingerprint for s in sources])
@@ -61,7 +62,7 @@ def obtain_tokenizer(
     Before the first checkpoint (stored is None) it is trained, or taken from `init_from`, and put
     into the workdir. From then on it is the one that lies there, whatever the corpus has become.
     """
-    config = design.config
+    config = design.spec
     inherited = stored is None and init_from.takes_tokenizer(config)
     if inherited:
         copy_from_run(init_from.workdir_of(config), workdir)
@@ -71,8 +72,8 @@ def obtain_tokenizer(
         tokenizer = own_tokenizer(design, sources, workdir)
     if stored is not None:
         same_data("tokenizer", stored, "tokenizer", tokenizer.fingerprint)
-    longest = max(design.seq_lens)
-    for source, member in zip(sources, design.members, strict=True):
+    longest = max(design.spec.seq_lens)
+    for source, member in zip(sources, design.task.members, strict=True):
         of, what = source.objective, f"objective {member.name}"
         check_needs(tokenizer, of.needs, of.sentinels(longest), what)
     return tokenizer
@@ -82,9 +83,9 @@ def own_tokenizer(
     design: Design, sources: Sequence[Source], workdir: epath.Path
 ) -> tokenizers.Tokenizer:
     """The tokenizer of `tokenizer.path`, or one that is trained on the sources."""
-    config = design.config
+    config = design.spec
     options = {k: v for k, v in config.tokenizer.items() if k not in ("name", "path")}
-    pairs = zip(design.members, sources, strict=True)
+    pairs = zip(design.task.members, sources, strict=True)
     opened = {(member.source, source.objective.marks): source.corpus for member, source in pairs}
     corpora = [opened[key] for key in sorted(opened)]
     return load_or_train(

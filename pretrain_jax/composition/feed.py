@@ -14,7 +14,7 @@ from pretrain_jax import registry, tokenizers
 from pretrain_jax.batch import is_text
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.corpora import Source, obtain_tokenizer, open_sources
-from pretrain_jax.composition.spec import Phase
+from pretrain_jax.composition.phases import Phase
 from pretrain_jax.composition.special_tokens import check_boundary
 from pretrain_jax.data import baselines, mixing, pipeline
 from pretrain_jax.data.arrange import Chunks, Joined, Texts
@@ -66,12 +66,14 @@ class Feed:
                 feed.cache(source, half)
         with progress("planning rows"):
             if "train" in feed.halves:
-                for seq_len in {phase.seq_len for phase in design.phases}:
+                for seq_len in {phase.seq_len for phase in design.spec.phases}:
                     feed.stream("train", seq_len)
-            feed.stream("valid", design.eval_seq_len)
+            feed.stream("valid", design.spec.phases.eval_seq_len)
             _ = feed.eval_rows
-        if design.eval_seq_len != design.data.seq_len:
-            log.info("evaluations and samples have rows of %d tokens", design.eval_seq_len)
+        if design.spec.phases.eval_seq_len != design.spec.data.seq_len:
+            log.info(
+                "evaluations and samples have rows of %d tokens", design.spec.phases.eval_seq_len
+            )
         for said in feed.cautions:
             log.warning("%s", said)
         return feed
@@ -80,7 +82,7 @@ class Feed:
     def halves(self) -> tuple[str, ...]:
         """The parts that the texts are split into; with data.split=all there is nothing to train
         on, and nothing that yardsticks could be counted on."""
-        return ("valid",) if self.design.data.split == "all" else ("train", "valid")
+        return ("valid",) if self.design.spec.data.split == "all" else ("train", "valid")
 
     @property
     def fingerprints(self) -> dict[str, Any]:
@@ -94,7 +96,7 @@ class Feed:
         """The tokens of "train" or "valid" of one source."""
         key = (source.corpus.fingerprint, half)
         if key not in self._caches:
-            where = self.design.data.cache_dir or None
+            where = self.design.spec.data.cache_dir or None
             self._caches[key] = token_cache(source.corpus, half, self.tokenizer, where)
         return self._caches[key]
 
@@ -104,7 +106,7 @@ class Feed:
         if key not in self._streams:
             examples = [self._examples(source, half, seq_len) for source in self.sources]
             rates = self.rates(examples) if half == self.halves[0] else self.train_rates
-            budgets = self.design.budgets(seq_len)
+            budgets = self.design.task.budgets(seq_len)
             self._streams[key] = pipeline.Stream(
                 members=[
                     pipeline.Member.planned(
@@ -118,17 +120,17 @@ class Feed:
                     )
                     for each, source, rate in zip(examples, self.sources, rates, strict=True)
                 ],
-                fields=self.design.objective.fields,
+                fields=self.design.task.objective.fields,
                 budgets=budgets,
-                cross_documents=self.design.data.cross_documents,
+                cross_documents=self.design.spec.data.cross_documents,
             )
         return self._streams[key]
 
     @cached_property
     def cautions(self) -> list[str]:
         """What the objectives say of the text that they are given."""
-        stream = self.stream(self.halves[0], self.design.eval_seq_len)
-        pairs = zip(self.sources, self.design.members, stream.members, strict=True)
+        stream = self.stream(self.halves[0], self.design.spec.phases.eval_seq_len)
+        pairs = zip(self.sources, self.design.task.members, stream.members, strict=True)
         found = [
             (what, source.objective.caution(member.examples, self.tokenizer))
             for source, what, member in pairs
@@ -137,7 +139,7 @@ class Feed:
 
     def rates(self, examples: Sequence[Any]) -> Sequence[float]:
         """Shares of rows of the members of a mixture, from the training examples of each."""
-        data = self.design.data
+        data = self.design.spec.data
         return mixing.rates(
             data.mixing,
             given=[source.rate for source in self.sources],
@@ -149,7 +151,7 @@ class Feed:
     @property
     def train_rates(self) -> Sequence[float]:
         """`rates` at the length of evaluation, which has them whatever the held-out sizes."""
-        stream = self.stream(self.halves[0], self.design.eval_seq_len)
+        stream = self.stream(self.halves[0], self.design.spec.phases.eval_seq_len)
         return [member.rate for member in stream.members]
 
     def _examples(self, source: Source, half: str, seq_len: int) -> Any:
@@ -157,7 +159,9 @@ class Feed:
         objective = source.objective
         options, name = objective.arrange(seq_len), objective.arrangement
         if name == "chunks":
-            joined = self.design.data.cross_documents and bool(options["begin"] or options["end"])
+            joined = self.design.spec.data.cross_documents and bool(
+                options["begin"] or options["end"]
+            )
             options |= self.ends(options)
             if joined:
                 name = "joined"
@@ -166,7 +170,7 @@ class Feed:
         arrangement = registry.pick(ARRANGEMENTS, name, "arrangement")
         if objective.arrangement == "pairs":
             # Held-out pairs are the same for every seed.
-            options |= {"seed": self.design.config.seed if half == "train" else pipeline.EVAL_SEED}
+            options |= {"seed": self.design.spec.seed if half == "train" else pipeline.EVAL_SEED}
             options |= {"sentence_ends": self.tokenizer.sentence_ends}
         return arrangement(self.cache(source, half), **options)
 
@@ -183,16 +187,16 @@ class Feed:
         """
         used = sum(
             (min(step, past.last) - past.first) * past.batch_size
-            for past in self.design.phases
+            for past in self.design.spec.phases
             if past.seq_len == phase.seq_len and past.first < step
         )
         return pipeline.batches(
             self.stream("train", phase.seq_len),
-            seed=self.design.config.seed,
+            seed=self.design.spec.seed,
             batch_size=phase.batch_size,
             first_row=used,
-            here=self.design.rows.here(phase.batch_size),
-            workers=self.design.data.workers,
+            here=self.design.placement.rows.here(phase.batch_size),
+            workers=self.design.spec.data.workers,
         )
 
     # --- evaluation -------------------------------------------------------------------------
@@ -200,12 +204,17 @@ class Feed:
     @property
     def eval_batch_size(self) -> int:
         """A microbatch: what is known to fit."""
-        return min(phase.batch_size // phase.accumulate for phase in self.design.phases_run)
+        return min(
+            phase.batch_size // phase.accumulate for phase in self.design.spec.phases.trained
+        )
 
     @cached_property
     def eval_rows(self) -> int:
         """Raises DataError where held-out text has nothing to predict."""
-        stream, wanted = self.stream("valid", self.design.eval_seq_len), self.design.eval.tokens
+        stream, wanted = (
+            self.stream("valid", self.design.spec.phases.eval_seq_len),
+            self.design.spec.eval.tokens,
+        )
         rows, found = pipeline.eval_rows(stream, wanted, self.tokenizer.unscored)
         if not found:
             raise DataError(
@@ -228,7 +237,7 @@ class Feed:
         here: the places of each batch that this process wants; all of them where it is None.
         """
         return pipeline.eval_batches(
-            self.stream("valid", self.design.eval_seq_len),
+            self.stream("valid", self.design.spec.phases.eval_seq_len),
             rows=self.eval_rows,
             batch_size=self.eval_batch_size,
             here=here,
@@ -247,8 +256,8 @@ class Feed:
     @cached_property
     def _scores(self) -> tuple[Scored, dict[str, float]]:
         """Both, from one pass over the rows."""
-        objective, scored = self.design.objective, Scored()
-        ends = self.ends(objective.arrange(self.design.eval_seq_len))
+        objective, scored = self.design.task.objective, Scored()
+        ends = self.ends(objective.arrange(self.design.spec.phases.eval_seq_len))
         if "train" not in self.halves:
             for _ in scored.watch(self.eval_batches(), self.tokenizer, ends.values()):
                 pass  # counted, and compared with nothing
@@ -274,7 +283,7 @@ class Feed:
     def token_shares(self) -> list[float]:
         """What each member of a mixture has of the predicted text tokens: its rate, which is of
         rows, times the tokens that its first rows hold on average."""
-        stream = self.stream("train", self.design.eval_seq_len)
+        stream = self.stream("train", self.design.spec.phases.eval_seq_len)
         if len(stream.members) == 1:
             return [1.0]
         shares = []
@@ -294,5 +303,5 @@ class Feed:
 
     def prompt(self, tokens: int = 32) -> np.ndarray:
         """int32 [up to `tokens`]: the beginning of `readable`, at most half a row."""
-        half = max(1, self.design.budgets(self.design.eval_seq_len)["L"] // 2)
+        half = max(1, self.design.task.budgets(self.design.spec.phases.eval_seq_len)["L"] // 2)
         return self.readable[: min(tokens, half)]

@@ -18,8 +18,10 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from pretrain_jax import registry, tokenizers
-from pretrain_jax.composition.build import Design, is_box
+from pretrain_jax.composition.build import Design
+from pretrain_jax.composition.model import is_box
 from pretrain_jax.composition.sections import completed
+from pretrain_jax.composition.spec import Spec
 from pretrain_jax.composition.tokenizer import load_trained
 from pretrain_jax.differences import differing
 from pretrain_jax.errors import ConfigError, InputMissing, WorkdirMismatch
@@ -76,9 +78,9 @@ def config_of(source: epath.PathLike) -> dict[str, Any]:
     return completed(found)
 
 
-def check(config: Any) -> None:
+def check(spec: Spec) -> None:
     """Raises WorkdirMismatch unless the parameters of `init_from` mean the same in this config."""
-    source, new = workdir_of(config), config.to_dict()
+    source, new = workdir_of(spec), spec.document
     old = config_of(source)
     free = {*(key.removeprefix("model.") for key in run_config.SPEED), "max_length", "vocab_size"}
     lines = unlike("model", old, new, free)
@@ -87,19 +89,19 @@ def check(config: Any) -> None:
             f"parameters mean something only in the model that they were trained in; that of "
             f"{source} differs:{lines}\nSet these keys as they were"
         )
-    if config.init_tokens == "shared":
+    if spec.init_tokens == "shared":
         return
     lines = unlike("tokenizer", old, new, {"path"})
     lines += unlike("model", old, new, new["model"].keys() - {"vocab_size"})
-    if not lines and config.tokenizer.path != old["tokenizer"]["path"]:
-        one, other = tokenizer_of(source), load_trained(config, epath.Path(source))
+    if not lines and spec.tokenizer.path != old["tokenizer"]["path"]:
+        one, other = tokenizer_of(source), load_trained(spec, epath.Path(source))
         if one.fingerprint != other.fingerprint:
-            lines = f"\n  the vocabulary in tokenizer.path={config.tokenizer.path} is another one"
+            lines = f"\n  the vocabulary in tokenizer.path={spec.tokenizer.path} is another one"
     if lines:
         raise WorkdirMismatch(
             f"the parameters of a run belong to its own tokens; those of {source} are not those of "
             f"this configuration:{lines}\nLeave tokenizer.* and model.vocab_size as they were: the "
-            "tokenizer of that run is copied. Or add --config.init_tokens=shared to carry over the "
+            "tokenizer of that run is copied. Or add --spec.init_tokens=shared to carry over the "
             "rows of tokens that are spelled alike and to learn the others"
         )
 
@@ -124,8 +126,8 @@ def tokenizer_of(source: epath.PathLike) -> tokenizers.Tokenizer:
 
 def wanted(design: Design, checkpoints: Checkpoints, step: int) -> Any:
     """What to restore of a step of the old run: {"params": shapes}, with its own rows of tokens."""
-    params = design.abstract_state.params
-    if design.config.init_tokens == "shared":
+    params = design.placement.params
+    if design.spec.init_tokens == "shared":
         params = with_old_rows(design, params, checkpoints.metadata(step))
     return {"params": params}
 
@@ -135,10 +137,10 @@ def for_tokens(design: Design, restored: Any, fresh: Any, tokenizer: tokenizers.
 
     fresh: parameters as a run begins with them; tokenizer: of this run.
     """
-    if design.config.init_tokens == "same":
+    if design.spec.init_tokens == "same":
         return restored
     axes = vocabulary_axes(design)
-    source = workdir_of(design.config)
+    source = workdir_of(design.spec)
     ids = spelled_alike(tokenizer_of(source), tokenizer)
     kept = int(np.count_nonzero(ids >= 0))
     log.info(
@@ -156,7 +158,7 @@ def for_tokens(design: Design, restored: Any, fresh: Any, tokenizer: tokenizers.
 
 def vocabulary_axes(design: Design) -> dict[str, int]:
     """By name, which axis of a parameter is the vocabulary; {"embedding/tokens": 0}."""
-    leaves = named_leaves(design.boxed_params, is_leaf=is_box)
+    leaves = named_leaves(design.model.boxed_params, is_leaf=is_box)
     return {name: box.names.index(VOCABULARY) for name, box in leaves if VOCABULARY in box.names}
 
 
@@ -175,7 +177,7 @@ def with_old_rows(design: Design, params: Any, stored: Mapping[str, Any]) -> Any
         sizes = list(leaf.shape)
         sizes[axes[name]] = there.shape[axes[name]]
         return jax.ShapeDtypeStruct(
-            tuple(sizes), leaf.dtype, sharding=rules.replicated(design.mesh)
+            tuple(sizes), leaf.dtype, sharding=rules.replicated(design.placement.mesh)
         )
 
     return jax.tree_util.tree_map_with_path(shape, params)

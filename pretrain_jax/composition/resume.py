@@ -9,6 +9,7 @@ from pretrain_jax import code_version
 from pretrain_jax.composition import init_from
 from pretrain_jax.composition.build import fix_schedule
 from pretrain_jax.composition.sections import completed
+from pretrain_jax.composition.spec import Spec
 from pretrain_jax.differences import differing
 from pretrain_jax.errors import ConfigError, InputMissing, WorkdirMismatch
 from pretrain_jax.files.parsing import having
@@ -85,12 +86,12 @@ def other_text(stored: dict[str, Any], now: dict[str, Any]) -> set[str]:
     return set(differing(old, new))
 
 
-def check_code(checkpoints: Checkpoints, step: int | None, config: Any, accept: bool) -> None:
+def check_code(checkpoints: Checkpoints, step: int | None, spec: Spec, accept: bool) -> None:
     """Compares the code that wrote a checkpoint with this one.
 
     Where a change concerns the run, logs it (accept), or raises WorkdirMismatch.
     """
-    changed = [] if step is None else changes(data_state(checkpoints, step), config)
+    changed = [] if step is None else changes(data_state(checkpoints, step), spec)
     if not changed:
         return
     listed = "".join(f"\n  {what}" for what in changed)
@@ -104,26 +105,26 @@ def check_code(checkpoints: Checkpoints, step: int | None, config: Any, accept: 
     log.warning("%sthen:%s", said, listed)
 
 
-def changes(data: dict[str, Any], config: Any) -> list[str]:
+def changes(data: dict[str, Any], spec: Spec) -> list[str]:
     """What changed for a run of this config after the part `data` of its checkpoint was written.
 
     The code that numbered only what makes rows left its number, 1 or 2, among the fingerprints.
     """
     version = data.get("code", data["fingerprints"].get("rows", 1))
-    return code_version.since(version, config.to_dict())
+    return code_version.since(version, spec.document)
 
 
-def fingerprints(checkpoints: Checkpoints, step: int | None, config: Any) -> dict[str, Any] | None:
+def fingerprints(checkpoints: Checkpoints, step: int | None, spec: Spec) -> dict[str, Any] | None:
     """Of the data that a checkpoint was trained on, as `open_sources` takes them; None before the
     first. To be called after `check_code`, which refuses or accepts what the code has changed.
     """
     if step is None:
         return None
     data = data_state(checkpoints, step)
-    found = {**data["fingerprints"], "changed": changes(data, config)}
+    found = {**data["fingerprints"], "changed": changes(data, spec)}
     before = checkpoints.read_json(step, "config")
     having({"data": dict}, before, f"the config of {checkpoints.directory / str(step)}", MOVE)
-    if other_text(completed(before), config.to_dict()):
+    if other_text(completed(before), spec.document):
         del found["sources"]
     return found
 

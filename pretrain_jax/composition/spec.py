@@ -1,16 +1,20 @@
-"""What a config may say that belongs to no builder.
+"""What a config says, as values: `Spec`, without jax.
 
-The sections `data`, `train` and `eval`, and the keys of `model` and `optimizer` that every
-architecture and optimizer has.
+The sections `data`, `train` and `eval` belong to no builder: their keys are the fields of the
+dataclasses here. The keys of `model` and `optimizer` that every architecture and optimizer has are
+the parameters of the functions at the end.
 """
 
-import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from ml_collections import FrozenConfigDict
+
 from pretrain_jax import registry
-from pretrain_jax.composition import ranges
-from pretrain_jax.errors import ConfigError, shown
+from pretrain_jax.composition.phases import Phases, phases_of
+from pretrain_jax.errors import ConfigError
 from pretrain_jax.layers.attention import FORMS
 from pretrain_jax.layers.stacks import REMAT
 from pretrain_jax.sharding import rules
@@ -90,61 +94,56 @@ class EvalOptions:
     """For encoders: tokens that are masked one at a time for pseudo-perplexity; 0 = none."""
 
 
-CHANGING = ("seq_len", "batch_size", "accumulate")
-"""What a phase may change."""
+Section = Any
+"""A section as a FrozenConfigDict: `section.key` and `section["key"]`."""
 
 
-@dataclass(frozen=True)
-class Phase:
-    """Steps first .. last - 1 of a run have rows of `seq_len` and batches of `batch_size`, computed
-    in `accumulate` microbatches."""
+@dataclass(frozen=True, eq=False)
+class Spec:
+    """A resolved config: sections with their values. Made by `spec_of`."""
 
-    first: int
-    last: int
-    seq_len: int
-    batch_size: int
-    accumulate: int
+    data: DataOptions
+    train: TrainOptions
+    eval: EvalOptions
+    tokenizer: Section
+    objective: Section
+    model: Section
+    optimizer: Section
+    mesh: Section
+    checkpoint: Section
+    seed: int
+    init_from: str
+    init_tokens: str
+    document: dict[str, Any]
+    """The same as nested dicts: the content of config.json."""
+
+    @cached_property
+    def phases(self) -> Phases:
+        """The phases of the run."""
+        return phases_of(self.data, self.train)
+
+    @property
+    def seq_lens(self) -> set[int]:
+        """Every length of rows in this run: those of its phases, and that of its evaluations."""
+        return {self.data.seq_len, *(phase.seq_len for phase in self.phases)}
 
 
-def phases(data: DataOptions, train: TrainOptions) -> list[Phase]:
-    """The phases of a run, in order: one when `train.phases` is empty.
-
-    BERT's, 90 % of a million steps at length 128, is
-    ((0, {"seq_len": 128}), (900_000, {"seq_len": 512})).
-    """
-    malformed = ConfigError(
-        "train.phases is a list of (from_step, changes) with ascending steps, and only "
-        f"{', '.join(CHANGING[:-1])} and {CHANGING[-1]} can change; received {shown(train.phases)}"
+def spec_of(config: Any) -> Spec:
+    """The values of a resolved config (composition/config.py)."""
+    sections = ("tokenizer", "objective", "model", "optimizer", "mesh", "checkpoint")
+    return Spec(
+        data=DataOptions(**config.data),
+        train=TrainOptions(**config.train),
+        eval=EvalOptions(**config.eval),
+        **{name: FrozenConfigDict(config[name]) for name in sections},
+        **{name: config[name] for name in ("seed", "init_from", "init_tokens")},
+        document=config.to_dict(),
     )
-    try:
-        entries = [(whole(first), dict(changes)) for first, changes in train.phases]
-    except (TypeError, ValueError):
-        raise malformed from None
-    if not entries or entries[0][0] != 0:
-        entries = [(0, {}), *entries]
-    found: list[Phase] = []
-    now = {"seq_len": data.seq_len, "batch_size": train.batch_size, "accumulate": train.accumulate}
-    for number, (first, changes) in enumerate(entries):
-        if (
-            set(changes) - set(CHANGING)
-            or first < 0
-            or (number and first <= entries[number - 1][0])
-        ):
-            raise malformed
-        now |= changes
-        for name, section in zip(CHANGING, ("data", "train", "train"), strict=True):
-            key, named = f"{section}.{name}", f"every {name} in train.phases"
-            now[name] = ranges.check(key, registry.checked(named, now[name], int), named)
-        last = entries[number + 1][0] if number + 1 < len(entries) else train.steps
-        found.append(Phase(first, max(min(last, train.steps), first), **now))
-    return found
 
 
-def whole(number: Any) -> int:
-    """A whole number as it is; raises TypeError for anything else, truth values among it."""
-    if isinstance(number, bool):
-        raise TypeError(f"{number} is no number")
-    return operator.index(number)
+def select_kwargs(section: Mapping[str, Any], *builders: Callable[..., Any]) -> dict[str, Any]:
+    """The values of a section that these builders take."""
+    return {key: section[key] for key in registry.options(*builders)}
 
 
 MOST_UNROLLED = 64

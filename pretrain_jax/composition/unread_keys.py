@@ -15,7 +15,8 @@ from typing import Any
 
 from pretrain_jax import registry
 from pretrain_jax.composition import compatibility
-from pretrain_jax.composition.build import Design
+from pretrain_jax.composition.spec import spec_of
+from pretrain_jax.composition.task import Task
 from pretrain_jax.data import sources
 from pretrain_jax.errors import ConfigError, UserError
 from pretrain_jax.objectives import Objective
@@ -84,7 +85,7 @@ def has_records(name: str) -> bool:
 
 def first_phase(config: Any, name: str) -> str:
     """`train.phases` sets it from step 0 on."""
-    phases = Design(config, ()).phases  # malformed ones are refused
+    phases = spec_of(config).phases  # malformed ones are refused
     first = config.train.phases[:1]
     if not first or phases[0].first != first[0][0] or name not in dict(first[0][1]):
         return ""
@@ -92,7 +93,7 @@ def first_phase(config: Any, name: str) -> str:
 
 
 def sample_tokens(config: Any, name: str) -> str:
-    if not config.eval.sample_tokens or Design(config, ()).objective.covers_text:
+    if not config.eval.sample_tokens or Task(spec_of(config)).objective.covers_text:
         return ""
     return f"objective.name={config.objective.name} writes no samples. Leave it out"
 
@@ -115,7 +116,7 @@ def objective(config: Any, name: str) -> str:
     """Where every member of a mixture has options of its own, the section says what they share."""
     if not config.data.mixture or name == "name":
         return ""
-    here = Design(config, ())
+    here = Task(spec_of(config))
     if any(member.objective is here.objective for member in here.members):
         return ""
     if shared(another(config.objective, name)) != shared(here.objective):

@@ -30,7 +30,7 @@ def per_token(design: Design, seq_len: int) -> float:
     """
     # A second row's cost: what is computed once for all rows (a table of distances) is left out.
     more = _forward(design, 2, seq_len) - _forward(design, 1, seq_len)
-    return 3 * more / design.tokens_per_row(seq_len)
+    return 3 * more / design.task.tokens_per_row(seq_len)
 
 
 @lru_cache(maxsize=8)
@@ -41,7 +41,7 @@ def per_axis(design: Design, seq_len: int) -> dict[str, float]:
     L and M slots in a row, L x "L" + M x "M" are those of the row. T5 base at 512 inputs and 114
     targets: 812 M and 651 M, where `per_token`, the mean over all slots, is 680 M.
     """
-    budgets, whole = design.budgets(seq_len), per_token(design, seq_len)
+    budgets, whole = design.task.budgets(seq_len), per_token(design, seq_len)
     if "M" not in budgets:
         return {"L": whole}
     # FLOPs of a row are m + a L + b L^2; three short streams tell m, what the memory costs alone.
@@ -49,7 +49,7 @@ def per_axis(design: Design, seq_len: int) -> dict[str, float]:
         _forward(design, 2, seq_len, n) - _forward(design, 1, seq_len, n) for n in (1, 2, 3)
     )
     memory = 3 * (3 * one - 3 * two + three)
-    stream = whole * design.tokens_per_row(seq_len) - memory
+    stream = whole * design.task.tokens_per_row(seq_len) - memory
     return {"L": stream / budgets["L"], "M": memory / budgets["M"]}
 
 
@@ -65,7 +65,7 @@ def masked_per_token(design: Design, seq_len: int) -> float:
 
     GPT-2 124M at length 1,024: half of 12 x 12 x 768 x 1024 = 57 M.
     """
-    causal = design.objective.attention == "causal" and "M" not in design.budgets(seq_len)
+    causal = design.task.objective.attention == "causal" and "M" not in design.task.budgets(seq_len)
     if not causal or seq_len == 1:
         return 0.0
     # What grows with the length of a row, and nothing else does, is attention.
@@ -77,27 +77,29 @@ def of_run(design: Design) -> float:
     return sum(
         (phase.last - phase.first)
         * phase.batch_size
-        * design.tokens_per_row(phase.seq_len)
+        * design.task.tokens_per_row(phase.seq_len)
         * per_token(design, phase.seq_len)
-        for phase in design.phases
+        for phase in design.spec.phases
     )
 
 
 def _forward(design: Design, rows: int, seq_len: int, stream: int | None = None) -> float:
     """FLOPs of the forward pass and the loss of a batch of `rows`; stream: slots of L, where they
     are not those of the design."""
-    shapes = design.batch_shapes(rows, seq_len)
+    shapes = design.task.batch_shapes(rows, seq_len)
     if stream is not None:
         shapes |= {
             name: jax.ShapeDtypeStruct((rows, stream), shapes[name].dtype)
-            for name, axis in design.fields.items()
+            for name, axis in design.task.fields.items()
             if axis == "L"
         }
 
     def forward(params, batch):
-        return design.objective.loss(design.apply_plain, params, batch, jax.random.key(0), False)
+        return design.task.objective.loss(
+            design.plain_model.apply, params, batch, jax.random.key(0), False
+        )
 
-    params = nn.meta.unbox(design.plain_params)
+    params = nn.meta.unbox(design.plain_model.boxed_params)
     return count(jax.make_jaxpr(forward)(params, shapes).jaxpr)
 
 

@@ -4,7 +4,6 @@ Meshes are found by arithmetic: nothing is compiled. `data`, `fsdp`, `tensor`, `
 `train.accumulate` are tried, those nearest to the config's own first.
 """
 
-import dataclasses
 import math
 from collections.abc import Iterator
 from functools import partial
@@ -12,8 +11,11 @@ from itertools import islice
 from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
-from pretrain_jax.composition.build import Design, is_box
+from pretrain_jax.composition.build import Design
+from pretrain_jax.composition.model import is_box
+from pretrain_jax.composition.spec import spec_of
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.estimates import sizes
 from pretrain_jax.sharding import rules
@@ -90,9 +92,9 @@ def share(at: dict[str, int]) -> int:
 
 def shape(design: Design) -> dict[str, int]:
     """The keys that may change, as they are."""
-    sizes = {f"mesh.{axis}": design.mesh.shape[axis] for axis in ("data", "fsdp")}
-    sizes |= {f"mesh.{axis}": design.mesh.shape[axis] for axis in ("sequence", "tensor")}
-    return sizes | {"train.accumulate": design.train.accumulate}
+    sizes = {f"mesh.{axis}": design.placement.mesh.shape[axis] for axis in ("data", "fsdp")}
+    sizes |= {f"mesh.{axis}": design.placement.mesh.shape[axis] for axis in ("sequence", "tensor")}
+    return sizes | {"train.accumulate": design.spec.train.accumulate}
 
 
 def legal(design: Design) -> Iterator[dict[str, Any]]:
@@ -103,12 +105,12 @@ def legal(design: Design) -> Iterator[dict[str, Any]]:
     """
     axes = {
         (axis, size)
-        for box in leaves(design.boxed_params)
+        for box in leaves(design.model.boxed_params)
         for axis, size in zip(box.names, box.value.shape, strict=True)
     }
     lengths = {
-        design.budgets(seq_len).get(axis, 0)
-        for seq_len in design.seq_lens
+        design.task.budgets(seq_len).get(axis, 0)
+        for seq_len in design.spec.seq_lens
         for axis in rules.LENGTHS
     }
     wanted = {key: value for key, value in asked(design).items() if value > 0}
@@ -129,7 +131,7 @@ def legal(design: Design) -> Iterator[dict[str, Any]]:
             )
             found.append((cost, count, tuple(mesh.values()), new))
     for _, count, _, new in sorted(found, key=lambda one: one[:3]):
-        if count == design.train.accumulate:
+        if count == design.spec.train.accumulate:
             del new["train.accumulate"]
         yield new
 
@@ -141,16 +143,16 @@ def leaves(boxed: Any) -> list[Any]:
 
 def asked(design: Design) -> dict[str, int]:
     """What the config says, -1 for what is left."""
-    mesh = {f"mesh.{axis}": size for axis, size in design.config.mesh.items()}
-    return mesh | {"train.accumulate": design.train.accumulate}
+    mesh = {f"mesh.{axis}": size for axis, size in design.spec.mesh.items()}
+    return mesh | {"train.accumulate": design.spec.train.accumulate}
 
 
 def splits(design: Design) -> Iterator[dict[str, int]]:
     """Every way to split the devices over the axes of a mesh; `dcn` is the number of slices."""
-    slices = {getattr(device, "slice_index", None) for device in design.devices}
-    dcn = len(slices) if design.devices[0].platform == "tpu" else max(design.config.mesh.dcn, 1)
-    for sequence in {*SEQUENCES, max(design.config.mesh.sequence, 1)}:
-        count, left = divmod(len(design.devices), dcn * sequence)
+    slices = {getattr(device, "slice_index", None) for device in design.target.devices}
+    dcn = len(slices) if design.target.compiled_platform == "tpu" else max(design.spec.mesh.dcn, 1)
+    for sequence in {*SEQUENCES, max(design.spec.mesh.sequence, 1)}:
+        count, left = divmod(len(design.target.devices), dcn * sequence)
         if left:
             continue
         for tensor in divisors(count):
@@ -162,12 +164,12 @@ def splits(design: Design) -> Iterator[dict[str, int]]:
 def microbatches(design: Design, rows: int) -> Iterator[int]:
     """Numbers of microbatches, the config's own times or over a power of two, under which the
     batches of all phases divide over `rows` parts."""
-    own = design.train.accumulate
-    fixed = any("accumulate" in dict(to) for _, to in design.train.phases)
+    own = design.spec.train.accumulate
+    fixed = any("accumulate" in dict(to) for _, to in design.spec.train.phases)
     for count in {own} if fixed else {own * 2**n for n in range(7)} | set(divisors(own)):
         more = count / own
         if all(phase.batch_size % (rows * int(phase.accumulate * more)) == 0
-               for phase in design.phases):  # fmt: skip
+               for phase in design.spec.phases):  # fmt: skip
             yield count
 
 
@@ -178,7 +180,8 @@ def divisors(count: int) -> list[int]:
 
 def changed(design: Design, changes: dict[str, Any]) -> Design:
     """The design of its config with some keys changed."""
-    return dataclasses.replace(design, config=with_changes(design.config, changes))
+    config = ConfigDict(design.spec.document)
+    return Design(spec_of(with_changes(config, changes)), design.target)
 
 
 def with_changes(config: Any, changes: dict[str, Any]) -> Any:

@@ -5,7 +5,8 @@ from typing import Any
 
 import jax
 
-from pretrain_jax.composition.build import Design, is_box
+from pretrain_jax.composition.build import Design
+from pretrain_jax.composition.model import is_box
 from pretrain_jax.devices import chips
 from pretrain_jax.optim.trees import named_leaves
 from pretrain_jax.process import capacity
@@ -18,7 +19,7 @@ def parameters(design: Design) -> dict[str, int]:
     Rows that pad the vocabulary for the hardware do not count: "embedding/tokens" of gpt2_small is
     50257 x 768 = 38,597,376, though 50304 rows are stored.
     """
-    leaves = named_leaves(design.plain_params, is_box)
+    leaves = named_leaves(design.plain_model.boxed_params, is_box)
     return {name: math.prod(box.value.shape) for name, box in leaves}
 
 
@@ -28,7 +29,7 @@ def parts(design: Design) -> dict[str, int]:
     ELECTRA's "discriminator" has the embeddings that it shares with the "generator".
     """
     found = parameters(design)
-    named = getattr(design.architecture, "PARTS", {})
+    named = getattr(design.model.architecture, "PARTS", {})
     sums = {
         part: sum(n for name, n in found.items() if name.startswith(tuple(f"{p}/" for p in within)))
         for part, within in named.items()
@@ -46,12 +47,12 @@ def memory_per_device(design: Design) -> dict[str, int]:
     as matrices. The compiler may save less by fusing, and needs room of its own while it computes;
     mesh.sequence counts as if it split all of it, mesh.tensor, which splits part of it, not at all.
     """
-    state = design.abstract_state
+    state = design.update.abstract_state
     params = bytes_held(state.params)
     found = {
         "parameters": params,
         "optimizer": bytes_held(state.opt_state),
-        "gradients": params * (2 if any(p.accumulate > 1 for p in design.phases) else 1),
+        "gradients": params * (2 if any(p.accumulate > 1 for p in design.spec.phases) else 1),
         "activations": _saved_bytes(design),
     }
     return {**found, "total": sum(found.values())}
@@ -60,12 +61,12 @@ def memory_per_device(design: Design) -> dict[str, int]:
 def check_room(design: Design) -> None:
     """Raises OutOfMemory where parameters, optimizer and gradients alone do not fit into the
     devices of this process: on CPUs all of them share the memory of the machine."""
-    state = design.abstract_state
+    state = design.update.abstract_state
     params = bytes_held(state.params)
     one = params + bytes_held(state.opt_state) + params
-    chip = chips.chip(design.device_kind)
+    chip = chips.chip(design.target.kind)
     memory = chip.memory if chip else None
-    own = sum(d.process_index == jax.process_index() for d in design.devices)
+    own = sum(d.process_index == jax.process_index() for d in design.target.devices)
     capacity.check(
         one * own if memory is None else one,
         "parameters, optimizer and gradients",
@@ -85,20 +86,20 @@ def bytes_held(tree: Any) -> int:
 
 def _saved_bytes(design: Design) -> int:
     """Bytes of the residuals of one device's share of the largest microbatch."""
-    largest = design.largest_phase
-    ways = rules.batch_ways(design.mesh) * largest.accumulate
-    shapes = design.batch_shapes(largest.batch_size // ways, largest.seq_len)
-    program = design.program
+    largest = design.task.largest_phase
+    ways = rules.batch_ways(design.placement.mesh) * largest.accumulate
+    shapes = design.task.batch_shapes(largest.batch_size // ways, largest.seq_len)
+    program = design.update.program
 
     def saved(params: Any, batch: Any) -> Any:
         def objective(params: Any) -> Any:
-            sums = program.loss(design.apply_unplaced, params, batch, jax.random.key(0), True)
+            sums = program.loss(design.model.apply, params, batch, jax.random.key(0), True)
             return sum(sums[term][0] for term in program.coefficients)
 
         return jax.vjp(objective, params)[1]
 
-    jaxpr = jax.make_jaxpr(saved)(design.param_shapes, shapes).jaxpr
+    jaxpr = jax.make_jaxpr(saved)(design.model.param_shapes, shapes).jaxpr
     held = {id(v) for v in jaxpr.invars}  # parameters and the batch are there anyway
     residuals = {id(v): v.aval for v in jaxpr.outvars if id(v) not in held}
     total = sum(aval.size * aval.dtype.itemsize for aval in residuals.values())
-    return total // rules.Placement(design.mesh).ways("length")
+    return total // rules.Placement(design.placement.mesh).ways("length")

@@ -17,14 +17,14 @@ def numbers(
     """Held-out loss, what else says whether the model learns, and the yardsticks beside them."""
     totals: dict[str, list[float]] = {}
     size = feed.eval_batch_size
-    for rows in feed.eval_batches(design.rows.here(size)):
-        batch = design.rows.place(rows, size)
+    for rows in feed.eval_batches(design.placement.rows.here(size)):
+        batch = design.placement.rows.place(rows, size)
         for term, pair in jax.device_get(eval_function(params, batch, special)).items():
             found = totals.setdefault(term, [0.0, 0.0])
             for place, number in enumerate(pair):
                 found[place] += float(number)
     means = {term: total / weight for term, (total, weight) in totals.items() if weight}
-    coefficients = design.program.coefficients
+    coefficients = design.update.program.coefficients
     loss = means["text"]
     scored = feed.scored
     known = {"text", "loss"} | ({"z_loss"} - coefficients.keys())
@@ -50,12 +50,12 @@ def continuation(design: Design, feed: Feed, params: Any, step: int) -> str:
     prompt = feed.prompt()
     made = sampling.continuation(
         params,
-        design.program,
+        design.update.program,
         prompt,
-        design.eval.sample_tokens,
+        design.spec.eval.sample_tokens,
         ids=feed.tokenizer.size,
-        window=design.eval_seq_len,
-        rows=rules.batch_ways(design.mesh),
+        window=design.spec.phases.eval_seq_len,
+        rows=rules.batch_ways(design.placement.mesh),
         seed=step,
     )
     return f"{feed.tokenizer.decode(prompt)}>>>{feed.tokenizer.decode(made)}"

@@ -29,12 +29,12 @@ def perplexity(
 
     Empty where it is not asked for. special: bool [V], ids that no score counts.
     """
-    if not design.eval.pseudo_tokens:
+    if not design.spec.eval.pseudo_tokens:
         return {}
-    function = jax.jit(partial(probe_step, program=design.program))
+    function = jax.jit(partial(probe_step, program=design.update.program))
     total = tokens = 0.0
     for rows in batches(design, feed):
-        batch = design.rows.place(rows, feed.eval_batch_size)
+        batch = design.placement.rows.place(rows, feed.eval_batch_size)
         nats, count = jax.device_get(function(params, batch, special))
         total, tokens = total + float(nats), tokens + float(count)
     mean = total / tokens if tokens else None
@@ -43,16 +43,16 @@ def perplexity(
 
 def batches(design: Design, feed: Feed) -> Iterator[Batch]:
     """Rows that each mask one token of a held-out example: the first tokens of the first source."""
-    if design.objective.probes is None:
+    if design.task.objective.probes is None:
         raise ValueError("only encoders are probed")
-    budgets = design.budgets(design.eval_seq_len)
-    padding = {k: a[0] for k, a in pack.blank(1, design.objective.fields, budgets).items()}
-    made = probed(feed, design.eval_seq_len, design.objective.probes, budgets)
-    rows = list(itertools.islice(made, design.eval.pseudo_tokens))
+    budgets = design.task.budgets(design.spec.phases.eval_seq_len)
+    padding = {k: a[0] for k, a in pack.blank(1, design.task.objective.fields, budgets).items()}
+    made = probed(feed, design.spec.phases.eval_seq_len, design.task.objective.probes, budgets)
+    rows = list(itertools.islice(made, design.spec.eval.pseudo_tokens))
     size = feed.eval_batch_size
     rows += [padding] * (-len(rows) % size)
     for first in range(0, len(rows), size):
-        mine = [rows[first + place] for place in design.rows.here(size)]
+        mine = [rows[first + place] for place in design.placement.rows.here(size)]
         yield {name: np.stack([row[name] for row in mine]) for name in padding}
 
 

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from pretrain_jax import tokenizers
 from pretrain_jax.composition import resume, tokenizer
-from pretrain_jax.composition.build import Design
+from pretrain_jax.composition.build import Design, build_design
 from pretrain_jax.composition.sections import SECTIONS, completed
 from pretrain_jax.errors import InputMissing
 from pretrain_jax.files.parsing import having
@@ -40,10 +40,10 @@ def trained(directory: epath.PathLike) -> Trained:
         step = checkpoints.latest()
         if step is None:
             raise InputMissing(f"--workdir must hold a checkpoint; {path}/checkpoints has none yet")
-        resume.check_code(checkpoints, step, design.config, accept=True)
-        wanted = {"params": design.abstract_state.params}
+        resume.check_code(checkpoints, step, design.spec, accept=True)
+        wanted = {"params": design.placement.params}
         params = checkpoints.restore(step, wanted, partial=True)["params"]
-    return Trained(design, tokenizer.load_trained(design.config, path), params)
+    return Trained(design, tokenizer.load_trained(design.spec, path), params)
 
 
 def design_of(directory: epath.PathLike) -> Design:
@@ -55,4 +55,4 @@ def design_of(directory: epath.PathLike) -> Design:
     config = ConfigDict(completed(stored))
     with config.unlocked():
         config.mesh = ConfigDict({"data": 1, "fsdp": 1, "tensor": 1})
-    return Design(config, (jax.devices()[0],))
+    return build_design(config, (jax.devices()[0],))

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from pretrain_jax.composition.build import Design
+from pretrain_jax.composition.build import Design, build_design
 from pretrain_jax.devices import chips, topology
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.estimates import flops, mesh_proposal, sizes
@@ -49,7 +49,7 @@ def report_of(
 ) -> dict[str, Any]:
     """The report of a config on these devices, or on the GPUs that they stand for; where it does
     not fit, with `proposed`: the nearest mesh that would by an estimate, by config key."""
-    design = Design(config, tuple(devices), simulated)
+    design = build_design(config, tuple(devices), simulated)
     mesh_proposal.check(design)
     found = report(design, full)
     if found["fits"] is False:
@@ -66,18 +66,18 @@ def report(design: Design, full: bool = False) -> dict[str, Any]:
     with the least, which takes a third of the time and gave peaks of 5 % less to 8 % more.
     """
     design.check()
-    count, chip = len(design.devices), chips.chip(design.device_kind)
+    count, chip = len(design.target.devices), chips.chip(design.target.kind)
     memory = chip.memory if chip else None
-    share = flags.MEMORY_SHARE if design.platform == "gpu" else 1.0
+    share = flags.MEMORY_SHARE if design.target.platform == "gpu" else 1.0
     usable = None if memory is None else int(memory * share)
-    state = design.abstract_state
-    phase = design.largest_phase
-    tokens = phase.batch_size * design.tokens_per_row(phase.seq_len)
+    state = design.update.abstract_state
+    phase = design.task.largest_phase
+    tokens = phase.batch_size * design.task.tokens_per_row(phase.seq_len)
     found = {
         "parameters": sum(sizes.parameters(design).values()),
         "devices": count,
-        "device_kind": design.device_kind,
-        "mesh": dict(design.mesh.shape),
+        "device_kind": design.target.kind,
+        "mesh": dict(design.placement.mesh.shape),
         "tokens_per_step": tokens,
         "hbm_bytes_per_device": memory,
         "usable_bytes_per_device": usable,
@@ -86,7 +86,7 @@ def report(design: Design, full: bool = False) -> dict[str, Any]:
     }
     begin = time.monotonic()
     traced = trace(design, phase)
-    platform = design.devices[0].platform
+    platform = design.target.compiled_platform
     try:
         compiled = compile_for(platform, traced, full)
     except jax.errors.JaxRuntimeError as error:
@@ -105,7 +105,9 @@ def report(design: Design, full: bool = False) -> dict[str, Any]:
     }
     done = work(hlo.parse(compiled.as_text(), count), flops.executed(traced) / count)
     model = flops.per_token(design, phase.seq_len) * tokens / count
-    rates = None if design.simulated else chip  # a program for a CPU says nothing of a GPU's time
+    rates = (
+        None if design.target.simulated else chip
+    )  # a program for a CPU says nothing of a GPU's time
     return (
         found
         | done

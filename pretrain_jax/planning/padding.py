@@ -57,10 +57,10 @@ def option(key: str, value: int) -> str:
 
 def answers_key(design: Design) -> str:
     """Which key is the room for answers; "" where there is none."""
-    for member in design.members:
+    for member in design.task.members:
         module = registry.load("objectives", member.name, "objective.name")
         if "targets_length" in registry.options(module.build):
-            own = member.name == design.config.objective.name and not member.options
+            own = member.name == design.spec.objective.name and not member.options
             return "objective.targets_length" if own else f"targets_length of {member}"
     return ""
 
@@ -69,7 +69,7 @@ def cut(design: Design, stream: Stream, size: int) -> str:
     """What a smaller room costs: the share of answers that are longer."""
     longer = [
         np.mean(member.examples.length[:, 1] + 1 > size)
-        for member, what in zip(stream.members, design.members, strict=True)
+        for member, what in zip(stream.members, design.task.members, strict=True)
         if what.objective.arrangement == "texts"
     ]
     return f" and cuts {max(longer):.1%} of the answers" if longer and max(longer) else ""

@@ -17,7 +17,7 @@ import jax
 from etils import epath
 
 from pretrain_jax.composition import resume
-from pretrain_jax.composition.build import Design
+from pretrain_jax.composition.build import Design, build_design
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.data.unknown import Unknown
 from pretrain_jax.devices import chips
@@ -103,8 +103,8 @@ def configuration(config: Any, path: epath.Path) -> tuple[Any, str]:
 
 def model(config: Any, devices: Sequence[Any], simulated: str) -> tuple[Design, str]:
     """Objectives and architecture fit; sizes are possible."""
-    design = Design(config, tuple(devices), simulated)
-    names = dict.fromkeys(member.name for member in design.members)
+    design = build_design(config, tuple(devices), simulated)
+    names = dict.fromkeys(member.name for member in design.task.members)
     count = sum(sizes.parameters(design).values())
     return design, f"{config.model.name}, {count:,} parameters; {', '.join(names)}"
 
@@ -112,13 +112,13 @@ def model(config: Any, devices: Sequence[Any], simulated: str) -> tuple[Design, 
 def mesh(design: Design) -> tuple[Design, str]:
     """Everything divides."""
     mesh_proposal.check(design)
-    split = axes(design.mesh.shape) or "not split"
-    return design, f"{len(design.devices)} x {design.device_kind}, {split}"
+    split = axes(design.placement.mesh.shape) or "not split"
+    return design, f"{len(design.target.devices)} x {design.target.kind}, {split}"
 
 
 def memory(design: Design) -> tuple[int, str]:
     """An estimate beside the memory of the device, where it is known."""
-    chip, need = chips.chip(design.device_kind), sizes.memory_per_device(design)["total"]
+    chip, need = chips.chip(design.target.kind), sizes.memory_per_device(design)["total"]
     if chip is None or chip.memory is None:
         return need, f"about {gib(need)} a device, of an unknown size"
     if need > chip.memory:
@@ -133,14 +133,14 @@ def memory(design: Design) -> tuple[int, str]:
 
 def room(design: Design, path: epath.Path) -> tuple[int, str]:
     """The workdir can be written to, and has space for the checkpoints that are kept and one."""
-    leaves = jax.tree.leaves(design.abstract_state)
+    leaves = jax.tree.leaves(design.update.abstract_state)
     one = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
-    wanted = one * (design.config.checkpoint.keep + 1)
+    wanted = one * (design.spec.checkpoint.keep + 1)
     there = path
     while not there.exists() and there != there.parent:
         there = there.parent
     claim.probe(there)
-    told = f"{gib(wanted)} for {design.config.checkpoint.keep} + 1 checkpoints"
+    told = f"{gib(wanted)} for {design.spec.checkpoint.keep} + 1 checkpoints"
     if "://" in os.fspath(path):
         return wanted, f"{there} can be written to; {told}, of a bucket without a known end"
     free = shutil.disk_usage(there).free
@@ -160,11 +160,11 @@ def resuming(design: Design, path: epath.Path) -> tuple[dict[str, Any], str]:
         step = checkpoints.latest()
         if step is None:
             return {}, "begins at step 0: no checkpoint yet"
-        finished.check(path, step, design.train.steps)
-        resume.check_code(checkpoints, step, design.config, accept=False)
-        checkpoints.compare(step, design.abstract_state)
-        found = resume.fingerprints(checkpoints, step, design.config) or {}
-        return found, f"goes on from step {step}, {design.train.steps - step} to go"
+        finished.check(path, step, design.spec.train.steps)
+        resume.check_code(checkpoints, step, design.spec, accept=False)
+        checkpoints.compare(step, design.update.abstract_state)
+        found = resume.fingerprints(checkpoints, step, design.spec) or {}
+        return found, f"goes on from step {step}, {design.spec.train.steps - step} to go"
 
 
 def schedule(design: Design, path: epath.Path) -> tuple[str, str]:
@@ -174,10 +174,10 @@ def schedule(design: Design, path: epath.Path) -> tuple[str, str]:
     if run_config.read_config(path) is not None:
         with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
             done = checkpoints.latest() or 0
-    tail = schedule_preview.tail(design.config, done)
+    tail = schedule_preview.tail(design.spec, done)
     if tail.wasted:
         raise ConfigError(tail.said)
-    section = design.config.optimizer
+    section = design.spec.optimizer
     plain = f"{section.schedule}, learning rate {section.learning_rate:g}"
     return plain, f"note: {tail.said}" if tail.updates else plain
 
@@ -201,14 +201,14 @@ def epochs(feed: Feed) -> tuple[Feed, str]:
     """How often the run passes over its text, and that the text is the user's own."""
     design = feed.design
     passes = [0.0] * len(feed.sources)
-    for seq_len in {phase.seq_len for phase in design.phases}:
+    for seq_len in {phase.seq_len for phase in design.spec.phases}:
         more = preview.epochs(design, feed.stream("train", seq_len), seq_len)
         passes = [sum(pair) for pair in zip(passes, more, strict=True)]
-    most, member = max(zip(passes, design.members, strict=True), key=lambda pair: pair[0])
+    most, member = max(zip(passes, design.task.members, strict=True), key=lambda pair: pair[0])
     said = f"{most:,.1f} passes over {member.source}"
     if most <= FEW_EPOCHS:
         return feed, said
-    fewer = [int(design.train.steps * passes / most) for passes in (MOST_EPOCHS, FEW_EPOCHS)]
+    fewer = [int(design.spec.train.steps * passes / most) for passes in (MOST_EPOCHS, FEW_EPOCHS)]
     if most > MOST_EPOCHS:
         stands = ", which stands in until you name your text" if member.source == "stdlib" else ""
         raise DataError(
@@ -221,7 +221,7 @@ def epochs(feed: Feed) -> tuple[Feed, str]:
 
 def tokenizer(feed: Feed) -> tuple[Feed, str]:
     """Whose it is, and how much of the text it loses; much is no fault that stops a run."""
-    section = feed.design.config.tokenizer
+    section = feed.design.spec.tokenizer
     origin = section.path or "trained on the run's own corpus"
     said = f"{section.name}, {feed.tokenizer.size:,} ids, {origin}"
     if feed.tokenizer.unk is not None:

@@ -40,9 +40,9 @@ def page(feed: Feed) -> Iterator[str]:
     """The lines of the page."""
     design, tokenizer = feed.design, feed.tokenizer
     yield from about_tokenizer(design, tokenizer)
-    lengths = list(dict.fromkeys(phase.seq_len for phase in design.phases))
-    if len(design.phases) > 1:
-        yield f"evaluations and samples have rows of seq_len={design.eval_seq_len}"
+    lengths = list(dict.fromkeys(phase.seq_len for phase in design.spec.phases))
+    if len(design.spec.phases) > 1:
+        yield f"evaluations and samples have rows of seq_len={design.spec.phases.eval_seq_len}"
     for seq_len in lengths:
         stream = feed.stream("train", seq_len)
         yield from ("", *about_members(design, stream, seq_len))
@@ -50,10 +50,10 @@ def page(feed: Feed) -> Iterator[str]:
     stream = feed.stream("train", lengths[0])
     for row in rows_to_show(stream):
         member, _ = stream.member_of(row)
-        yield from ("", f"row {row}: {design.members[member]}")
-        batch = stream.batch([row], design.config.seed)
+        yield from ("", f"row {row}: {design.task.members[member]}")
+        batch = stream.batch([row], design.spec.seed)
         one = {name: field[0] for name, field in batch.items()}
-        yield from about_row(one, tokenizer, in_place=design.objective.attention == "full")
+        yield from about_row(one, tokenizer, in_place=design.task.objective.attention == "full")
 
 
 # --- the tables -----------------------------------------------------------------------------------
@@ -61,13 +61,13 @@ def page(feed: Feed) -> Iterator[str]:
 
 def about_tokenizer(design: Design, tokenizer: Tokenizer) -> Iterator[str]:
     """Ids, special ids and sentinels, beside what the objectives need."""
-    section = design.config.tokenizer
+    section = design.spec.tokenizer
     origin = section.path or "trained on the run's own corpus"
     yield f"tokenizer  {section.name}, {tokenizer.size} ids, {origin}"
     named = [f'{name} {i} "{tokenizer.spell(i)}"' for name, i in tokenizer.named.items()]
-    needs = sorted({name for member in design.members for name in member.objective.needs})
-    longest = max(design.seq_lens)
-    taken = max(member.objective.sentinels(longest) for member in design.members)
+    needs = sorted({name for member in design.task.members for name in member.objective.needs})
+    longest = max(design.spec.seq_lens)
+    taken = max(member.objective.sentinels(longest) for member in design.task.members)
     ids = tokenizer.sentinels
     ends = [f'{i} "{tokenizer.spell(i)}"' for i in (ids if len(ids) < 3 else (ids[0], ids[-1]))]
     yield from entry("special", ", ".join(named) or "none")
@@ -78,15 +78,15 @@ def about_tokenizer(design: Design, tokenizer: Tokenizer) -> Iterator[str]:
 
 def about_members(design: Design, stream: Stream, seq_len: int) -> Iterator[str]:
     """What each member of the mixture gives at a sequence length."""
-    phases = [phase for phase in design.phases if phase.seq_len == seq_len]
+    phases = [phase for phase in design.spec.phases if phase.seq_len == seq_len]
     rows = rows_at(design, seq_len)
     steps = ", ".join(f"{phase.first + 1} to {phase.last}" for phase in phases)
-    key = "data.seq_len" if len(design.phases) == 1 else f"updates {steps}, seq_len"
+    key = "data.seq_len" if len(design.spec.phases) == 1 else f"updates {steps}, seq_len"
     yield f"data at {key}={seq_len}: {rows} rows in this run"
     yield "    share of rows   examples   rows an epoch   epochs in this run"
     total = sum(member.rate for member in stream.members)
     passes = epochs(design, stream, seq_len)
-    for member, what, times in zip(stream.members, design.members, passes, strict=True):
+    for member, what, times in zip(stream.members, design.task.members, passes, strict=True):
         yield (
             f"{member.rate / total:17.1%}{len(member.examples):11}{len(member.rows):16}"
             f"{times:21.2f}   {what}"
@@ -97,7 +97,7 @@ def rows_at(design: Design, seq_len: int) -> int:
     """Rows of this run that have so many tokens."""
     return sum(
         (phase.last - phase.first) * phase.batch_size
-        for phase in design.phases
+        for phase in design.spec.phases
         if phase.seq_len == seq_len
     )
 
@@ -111,7 +111,7 @@ def epochs(design: Design, stream: Stream, seq_len: int) -> list[float]:
 
 def about_slots(design: Design, stream: Stream, seq_len: int) -> Iterator[str]:
     """How much of a row is padding, and how much of it is predicted."""
-    batch = stream.batch(range(ROWS_COUNTED), design.config.seed)
+    batch = stream.batch(range(ROWS_COUNTED), design.spec.seed)
     yield f"    {'axis':<16}{'slots a row':>12}{'padding':>10}   in {ROWS_COUNTED} rows"
     used = {
         axis: np.count_nonzero(batch[USED[axis]], 1)
@@ -124,8 +124,8 @@ def about_slots(design: Design, stream: Stream, seq_len: int) -> Iterator[str]:
         yield f"    {axis + ' ' + AXES[axis]:<16}{size:>12}{empty:>10.2%}"
     yield from (f"    {line}" for line in padding.advice(design, stream, used))
     real = sum(np.count_nonzero(batch[USED[axis]]) for axis in ("L", "M") if USED[axis] in batch)
-    rows = next(phase.batch_size for phase in design.phases if phase.seq_len == seq_len)
-    slots = design.tokens_per_row(seq_len)
+    rows = next(phase.batch_size for phase in design.spec.phases if phase.seq_len == seq_len)
+    slots = design.task.tokens_per_row(seq_len)
     examples = np.mean(np.max([batch[USED[a]].max(1) for a in ("L", "M") if USED[a] in batch], 0))
     predicted = np.count_nonzero(batch["weights"]) / ROWS_COUNTED
     yield (

@@ -8,7 +8,7 @@ before it, and is compiled: nothing is estimated.
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pretrain_jax.composition.build import Design
+from pretrain_jax.composition.build import build_design
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.estimates.mesh_proposal import with_changes
 from pretrain_jax.layers.stacks import REMAT
@@ -30,7 +30,7 @@ def search(
     for changes in alternatives(config):
         try:
             found = aot.report(
-                Design(with_changes(config, changes), tuple(devices), simulated), full
+                build_design(with_changes(config, changes), tuple(devices), simulated), full
             )
         except ConfigError:
             if not changes:

@@ -6,7 +6,7 @@ from typing import Any, Self
 import jax
 
 from pretrain_jax.composition.build import Design
-from pretrain_jax.composition.spec import Phase
+from pretrain_jax.composition.phases import Phase
 from pretrain_jax.progress import progress
 
 
@@ -46,9 +46,11 @@ class Steps:
 
 def trace(design: Design, phase: Phase) -> Any:
     """The training step of a phase as jax traces it: recomputation and padding are in it."""
-    shapes = design.batch_shapes(phase.batch_size, phase.seq_len)
+    shapes = design.task.batch_shapes(phase.batch_size, phase.seq_len)
     batch = {
-        name: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=design.rows.shardings[name])
+        name: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=design.placement.rows.shardings[name])
         for name, s in shapes.items()
     }
-    return design.step_function.trace(design.abstract_state, batch, design.programs[phase])
+    return design.update.step.trace(
+        design.update.abstract_state, batch, design.update.programs[phase]
+    )

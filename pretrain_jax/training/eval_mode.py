@@ -28,11 +28,11 @@ def evaluate(config: Any, directory: str, hosts: Hosts = ALONE) -> None:
         last = setup.last_step(checkpoints, hosts)
         if last is None:
             raise InputMissing(f"--mode=eval needs a checkpoint; {path}/checkpoints has none")
-        resume.check_code(checkpoints, last, design.config, accept=True)
+        resume.check_code(checkpoints, last, design.spec, accept=True)
         sources, stored = setup.open_texts(design, checkpoints, last, hosts)
         feed = setup.open_feed(design, sources, stored, path, hosts)
         params = initial_state.params(design, checkpoints, last, hosts)
-    function = jax.jit(partial(eval_step, program=design.program))
+    function = jax.jit(partial(eval_step, program=design.update.program))
     special = jnp.asarray(feed.tokenizer.unscored)
     values = heldout.numbers(design, feed, params, function, special)
     values |= pseudo_perplexity.perplexity(design, feed, params, special)

@@ -20,7 +20,7 @@ def finished(design: Design, path: epath.Path, step: int | None, hosts: Hosts) -
 
     Raises ConfigError where it is beyond `train.steps`.
     """
-    steps = design.train.steps
+    steps = design.spec.train.steps
     if step is None or step < steps:
         return False
     check(path, step, steps)
@@ -52,7 +52,7 @@ def evaluated(path: epath.Path, step: int) -> str | None:
 
 def said(design: Design, path: epath.Path, loss: str) -> str:
     """What was reached, where it lies, and three things to do."""
-    steps, objective = design.train.steps, design.objective
+    steps, objective = design.spec.train.steps, design.task.objective
     continues = objective.attention != "full" and "memory_tokens" not in objective.fields
     use = (
         f'python -m pretrain_jax.generate --workdir={path} --prompt="..."'
@@ -64,7 +64,7 @@ def said(design: Design, path: epath.Path, loss: str) -> str:
         f"{path}/checkpoints/{steps}. Next:\n"
         f"  use it      {use}\n"
         f"  train on    the same command with --config.train.steps={2 * steps or 1000}; "
-        f"{schedule_preview.longer(design.config)}\n"
+        f"{schedule_preview.longer(design.spec)}\n"
         f"  start anew  --config.init_from={path} with a new --workdir: these parameters and this "
         "tokenizer, a schedule from its beginning, other text if you like"
     )

@@ -31,22 +31,22 @@ def start(
     """The state of a checkpoint, or a fresh one (from `init_from`, where it is set)."""
     if step is None:
         with progress("making the first state"):
-            state = design.init_state()
-        if design.config.init_from:
+            state = design.update.init_state()
+        if design.spec.init_from:
             state = state.replace(params=inherited(design, state.params, hosts, tokenizer))
         return 0, state
     with hosts.together("the checkpoint"):  # before any of them reads, for reading waits for all
-        checkpoints.compare(step, design.abstract_state)
+        checkpoints.compare(step, design.update.abstract_state)
     log.info("going on from step %d", step)
     with progress("reading the checkpoint"):
-        state = checkpoints.restore(step, design.abstract_state)
+        state = checkpoints.restore(step, design.update.abstract_state)
     check_finite(checkpoints, step, state)
     return step, state
 
 
 def params(design: Design, checkpoints: Checkpoints, step: int, hosts: Hosts) -> Any:
     """The parameters of a checkpoint, without the optimizer."""
-    wanted = {"params": design.abstract_state.params}
+    wanted = {"params": design.placement.params}
     with hosts.together("the checkpoint"):
         checkpoints.compare(step, wanted, partial=True)
     found = checkpoints.restore(step, wanted, partial=True)["params"]
@@ -66,7 +66,7 @@ def check_finite(checkpoints: Checkpoints, step: int, found: Any) -> None:
 
 def inherited(design: Design, fresh: Any, hosts: Hosts, tokenizer: Tokenizer) -> Any:
     """The parameters of the last checkpoint of `init_from`, for the tokens of this run."""
-    source = init_from.workdir_of(design.config)
+    source = init_from.workdir_of(design.spec)
     with Checkpoints(epath.Path(source) / "checkpoints", read_only=True) as checkpoints:
         step = last_step(checkpoints, hosts)
         with hosts.together("init_from"):
@@ -74,9 +74,9 @@ def inherited(design: Design, fresh: Any, hosts: Hosts, tokenizer: Tokenizer) ->
                 raise WorkdirMismatch(
                     f"init_from must be a workdir with a checkpoint; {source} has none"
                 )
-            check_code(checkpoints, step, design.config, accept=True)
-            stored = fingerprints(checkpoints, step, design.config)
-            if stored and design.config.init_tokens == "same":
+            check_code(checkpoints, step, design.spec, accept=True)
+            stored = fingerprints(checkpoints, step, design.spec)
+            if stored and design.spec.init_tokens == "same":
                 same_data("tokenizer", stored, "tokenizer", tokenizer.fingerprint)
             wanted = init_from.wanted(design, checkpoints, step)
             checkpoints.compare(step, wanted, partial=True)

@@ -18,7 +18,7 @@ from pretrain_jax.cluster.hosts import ALONE, Hosts
 from pretrain_jax.composition import resume
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
-from pretrain_jax.composition.spec import Phase
+from pretrain_jax.composition.phases import Phase
 from pretrain_jax.devices import chips
 from pretrain_jax.errors import Interrupted, NonFinite, UnwritableWorkdir
 from pretrain_jax.estimates import flops
@@ -65,26 +65,26 @@ def train(
         if finished(design, path, last, hosts):
             return
         with hosts.together("the code"):
-            resume.check_code(checkpoints, last, design.config, accept_changes)
+            resume.check_code(checkpoints, last, design.spec, accept_changes)
             setup.tell_schedule(design, path, last, hosts)
             if hosts.first:
                 history.check(path, last or 0, checkpoints.every, go_back)
         steps = stack.enter_context(Steps(design))
         with startup.part("data"):
             sources, stored = setup.open_texts(design, checkpoints, last, hosts)
-            for phase in design.phases_after(last or 0)[:1]:
+            for phase in design.spec.phases.after(last or 0)[:1]:
                 steps.begin(phase)
             feed = setup.open_feed(design, sources, stored, path, hosts)
         with hosts.together("config.json"):
             if hosts.first:
-                run_config.write_config(path, design.config.to_dict())
+                run_config.write_config(path, design.spec.document)
         with startup.part("state"):
             step, state = initial_state.start(design, checkpoints, last, hosts, feed.tokenizer)
         writer, progress = SILENT, SILENT
         with hosts.together("the outputs"):
             if hosts.first:
                 writer = stack.enter_context(Writer(path, step))
-                progress = stack.enter_context(Progress(design.train.steps, step))
+                progress = stack.enter_context(Progress(design.spec.train.steps, step))
         evaluated = json.loads(hosts.of_first("the evaluation", json.dumps(writer.evaluated)))
         signals.note_from_now()
         loop = Loop(design, feed, checkpoints, writer, progress, signals, steps, startup)
@@ -105,11 +105,11 @@ class Loop:
     startup: Startup
 
     def __post_init__(self):
-        self.train = self.design.train
-        self.eval_function = jax.jit(partial(eval_step, program=self.design.program))
+        self.train = self.design.spec.train
+        self.eval_function = jax.jit(partial(eval_step, program=self.design.update.program))
         self.special = jnp.asarray(self.feed.tokenizer.unscored)
         self.throughput = Throughput()
-        self.seq_len = self.design.data.seq_len
+        self.seq_len = self.design.spec.data.seq_len
         self.first = self.measured_after = 0
         self.pending: tuple[int, Any] | None = None
         self.evaluated: int | None = None
@@ -123,7 +123,7 @@ class Loop:
         self.first, self.step, self.state = step, step, state
         if evaluated and self.evaluation_due(step):
             self.evaluated = step
-        left = self.design.phases_after(step)
+        left = self.design.spec.phases.after(step)
         with self.startup.part("compiling"):
             for phase in left[:1]:
                 self.steps(phase)
@@ -148,7 +148,7 @@ class Loop:
             while self.step < phase.last and not self.signals.stop():
                 measured = self.step >= self.measured_after
                 with contextlib.nullcontext() if measured else self.throughput.aside():
-                    batch = self.design.rows.place(next(batches), phase.batch_size)
+                    batch = self.design.placement.rows.place(next(batches), phase.batch_size)
                     self.state, metrics = self.steps(phase)(self.state, batch)
                     if not measured:
                         jax.block_until_ready(metrics)
@@ -165,7 +165,7 @@ class Loop:
             self.report()
 
     def evaluation_due(self, step: int) -> bool:
-        every = self.design.eval.every
+        every = self.design.spec.eval.every
         return bool(every and step and step % every == 0)
 
     def pause(self) -> None:
@@ -210,12 +210,12 @@ class Loop:
         if arrays := finite.not_finite(self.state):
             raise NonFinite(finite.of_state(self.step, arrays))
         data = {
-            "seed": self.design.config.seed,
+            "seed": self.design.spec.seed,
             "step": self.step,
             "code": code_version.VERSION,
             "fingerprints": self.feed.fingerprints,
         }
-        config = self.design.config.to_dict()
+        config = self.design.spec.document
         self.checkpoints.save(self.step, self.state, data, config, force=True)
         self.writer.saved(self.checkpoints.confirmed)
 
@@ -240,21 +240,25 @@ class Loop:
         rate = self.throughput.read()
         mfu = self.mfu()
         line = {f"train/{name}": values[name] for name in ("loss", "grad_norm", "learning_rate")}
-        extra = set(self.design.program.coefficients) - {"loss"}
+        extra = set(self.design.update.program.coefficients) - {"loss"}
         line |= {f"train/{name}": values[name] for name in sorted(extra)}
         self.writer.write(step, {**line, "tokens_per_second": rate, "mfu": mfu})
         self.progress.update(step, loss=values["loss"], tokens_per_second=rate, mfu=mfu)
 
     def work(self, values: dict[str, float]) -> float:
         """Training FLOPs of the real tokens of a step; 0 where nobody would know their share."""
-        known = chips.peak_flops(self.design.device_kind, self.design.dtype)
+        known = chips.peak_flops(self.design.target.kind, self.design.model.dtype)
         return flops.of_step(self.design, self.seq_len, values) if known else 0.0
 
     def mfu(self) -> float | None:
         """Share of the chips' peak since the last line; None where the peak is not known."""
-        peak = chips.peak_flops(self.design.device_kind, self.design.dtype)
+        peak = chips.peak_flops(self.design.target.kind, self.design.model.dtype)
         rate = self.throughput.flops_per_second
-        return None if rate is None or peak is None else rate / (peak * len(self.design.devices))
+        return (
+            None
+            if rate is None or peak is None
+            else rate / (peak * len(self.design.target.devices))
+        )
 
     def evaluate(self) -> None:
         """Writes the line of an evaluation and a sampled continuation, draws loss.png; nothing of
@@ -281,6 +285,6 @@ class Loop:
             self.signals.check()
             values |= pseudo_perplexity.perplexity(self.design, self.feed, params, self.special)
         self.signals.check()
-        if not (self.design.eval.sample_tokens and self.design.objective.covers_text):
+        if not (self.design.spec.eval.sample_tokens and self.design.task.objective.covers_text):
             return values, ""
         return values, heldout.continuation(self.design, self.feed, params, self.step)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pretrain_jax.composition.build import schedule_of
+from pretrain_jax.composition.update import build_schedule
 from pretrain_jax.optim import schedules
 
 WAYS = (
@@ -41,7 +41,7 @@ def tail(config: Any, done: int) -> Tail:
     updates = 0 if end is None else max(steps - max(done, end), 0)
     if not updates:
         return Tail(0, 0.0, "")
-    rate = float(schedule_of(section)(steps - 1))
+    rate = float(build_schedule(section)(steps - 1))
     why = f"optimizer.schedule={section.schedule} ends at optimizer.decay_steps={end}"
     if section.learning_rate == 0:
         why = "optimizer.learning_rate is 0"
@@ -70,7 +70,7 @@ def moved(stored: Mapping[str, Any], config: Any, done: int) -> str:
     ends = [end for section in (old, new) if (end := end_of(section)) is not None]
     middles = [(done + end) // 2 for end in ends]
     points = sorted({p for p in (done + 1, *middles, *ends, last) if done < p <= last})
-    curves = [schedule_of(section) for section in (old, new)]
+    curves = [build_schedule(section) for section in (old, new)]
     rows = "".join(
         f"\n{point:10}{float(curves[0](point - 1)):12.3g}{float(curves[1](point - 1)):12.3g}"
         for point in points
@@ -87,7 +87,7 @@ def longer(config: Any) -> str:
     end = end_of(config.optimizer)
     if end is None or end > config.train.steps:
         return f"optimizer.schedule={config.optimizer.schedule} goes on as it was"
-    rate = float(schedule_of(config.optimizer)(end))
+    rate = float(build_schedule(config.optimizer)(end))
     return (
         f"the learning rate then stays at {rate:.3g}, unless you add "
         "--config.optimizer.decay_steps=N with a later end"

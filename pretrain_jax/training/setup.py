@@ -12,7 +12,7 @@ from etils import epath
 
 from pretrain_jax.cluster.hosts import A_DAY, Hosts
 from pretrain_jax.composition import init_from, resume
-from pretrain_jax.composition.build import Design
+from pretrain_jax.composition.build import Design, build_design
 from pretrain_jax.composition.corpora import Source, obtain_tokenizer, open_sources
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.errors import (
@@ -52,7 +52,7 @@ def designed(config: Any, path: epath.Path, hosts: Hosts, scoring: bool = False)
     """
     with hosts.together("the configuration"):
         fixed, _ = (resume.to_score if scoring else resume.against_stored)(config, path)
-        design = Design(fixed, tuple(jax.devices()))
+        design = build_design(fixed, tuple(jax.devices()))
         mesh_proposal.check(design)
         sizes.check_room(design)
     hosts.agree("configuration", own_choices_aside(fixed.to_dict()), ConfigError, SAME_COMMAND)
@@ -70,9 +70,9 @@ def tell_schedule(design: Design, path: epath.Path, step: int | None, hosts: Hos
     if not hosts.first:
         return
     stored = resume.stored_config(path)
-    if stored is not None and (table := schedule_preview.moved(stored, design.config, step or 0)):
+    if stored is not None and (table := schedule_preview.moved(stored, design.spec, step or 0)):
         log.info(table)
-    if behind := schedule_preview.tail(design.config, step or 0).said:
+    if behind := schedule_preview.tail(design.spec, step or 0).said:
         log.warning(behind)
 
 
@@ -86,9 +86,9 @@ def open_texts(
     the whole process while it is imported, and jax imports while it traces.
     """
     with hosts.together("the text", A_DAY):
-        if step is None and design.config.init_from:
-            init_from.check(design.config)
-        stored = resume.fingerprints(checkpoints, step, design.config)
+        if step is None and design.spec.init_from:
+            init_from.check(design.spec)
+        stored = resume.fingerprints(checkpoints, step, design.spec)
         return open_sources(design, stored), stored
 
 

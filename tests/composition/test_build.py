@@ -1,6 +1,5 @@
 """The composition root refuses what can be known to be wrong before data and compilation."""
 
-import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,8 +8,10 @@ import jax.numpy as jnp
 import pytest
 
 from pretrain_jax.composition import config, spec
-from pretrain_jax.composition.build import Design, fix_schedule
-from pretrain_jax.composition.spec import DataOptions, Phase, TrainOptions, phases
+from pretrain_jax.composition.build import Design, build_design, fix_schedule
+from pretrain_jax.composition.phases import Phase, phases_of
+from pretrain_jax.composition.spec import DataOptions, TrainOptions
+from pretrain_jax.devices.target import Target
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.estimates import flops
 from pretrain_jax.layers import attention_plain, attention_tpu
@@ -21,25 +22,25 @@ NANO = str(Path(__file__).parents[2] / "configs/gpt2_nano.py")
 
 def design(*overrides: tuple[str, str], devices=None) -> Design:
     settings = fix_schedule(config.read(NANO, overrides))
-    return Design(settings, devices or tuple(jax.devices()[:1]))
+    return build_design(settings, devices or tuple(jax.devices()[:1]))
 
 
-def phases_of(entries: tuple, steps: int = 100) -> list[Phase]:
+def phases(entries: tuple, steps: int = 100) -> list[Phase]:
     data, train = DataOptions(seq_len=512), TrainOptions(steps=steps, batch_size=8, phases=entries)
-    return phases(data, train)
+    return list(phases_of(data, train))
 
 
 def test_a_run_without_phases_is_one_phase():
-    assert phases_of(()) == [Phase(0, 100, 512, 8, 1)]
+    assert phases(()) == [Phase(0, 100, 512, 8, 1)]
 
 
 def test_phases_follow_each_other_and_keep_what_they_do_not_change():
-    found = phases_of(((10, {"seq_len": 128}), (90, {"batch_size": 4})))
+    found = phases(((10, {"seq_len": 128}), (90, {"batch_size": 4})))
     assert found == [Phase(0, 10, 512, 8, 1), Phase(10, 90, 128, 8, 1), Phase(90, 100, 128, 4, 1)]
 
 
 def test_a_shorter_run_leaves_later_phases_empty():
-    found = phases_of(((0, {"seq_len": 128}), (90, {"seq_len": 512})), steps=50)
+    found = phases(((0, {"seq_len": 128}), (90, {"seq_len": 512})), steps=50)
     assert found == [Phase(0, 50, 128, 8, 1), Phase(90, 90, 512, 8, 1)]
 
 
@@ -62,14 +63,14 @@ def test_a_shorter_run_leaves_later_phases_empty():
 )
 def test_malformed_phases_are_refused(entries):
     with pytest.raises(ConfigError, match=r"train\.phases is a list of \(from_step, changes\)"):
-        phases_of(entries)
+        phases(entries)
 
 
 @pytest.mark.parametrize("value", [0, -8, 2.5, True, "8", 2**31])
 @pytest.mark.parametrize("key", ["seq_len", "batch_size"])
 def test_a_phase_with_an_impossible_size_is_refused(key, value):
     with pytest.raises(ConfigError, match=rf"{key} in train\.phases must be"):
-        phases_of(((0, {key: value}),))
+        phases(((0, {key: value}),))
 
 
 @pytest.mark.parametrize(
@@ -114,18 +115,22 @@ def test_a_row_longer_than_the_position_table_is_refused():
 def test_products_stay_apart_on_tpus_where_something_is_dropped():
     tpu = (SimpleNamespace(platform="tpu"),)
     apart = {"xla_tpu_dot_dot_fusion": False}
-    assert design(("model.dropout", "0.1"), devices=tpu).compiler_options == apart
-    assert design(("model.dropout", "0.0"), devices=tpu).compiler_options == {}
-    assert design(("model.dropout", "0.1")).compiler_options == {}
+    assert design(("model.dropout", "0.1"), devices=tpu).update.compiler_options == apart
+    assert design(("model.dropout", "0.0"), devices=tpu).update.compiler_options == {}
+    assert design(("model.dropout", "0.1")).update.compiler_options == {}
 
 
 def test_deterministic_reaches_the_compiler_where_it_matters():
     gpu = (SimpleNamespace(platform="gpu"),)
     wanted = ("train.deterministic", "true")
-    assert design(wanted, devices=gpu).compiler_options == {"xla_gpu_deterministic_ops": True}
-    assert design(devices=gpu).compiler_options == design(wanted).compiler_options == {}
+    assert design(wanted, devices=gpu).update.compiler_options == {
+        "xla_gpu_deterministic_ops": True
+    }
+    assert (
+        design(devices=gpu).update.compiler_options == design(wanted).update.compiler_options == {}
+    )
     # XLA refuses the names of options that it does not have.
-    options = design(wanted, devices=gpu).compiler_options
+    options = design(wanted, devices=gpu).update.compiler_options
     assert jax.jit(lambda x: x + 1, compiler_options=options)(1) == 2
 
 
@@ -168,11 +173,11 @@ def test_a_form_of_another_platform_is_refused(platform, asked):
 
 
 def test_the_form_reaches_the_model_and_a_simulated_gpu_has_none():
-    assert design().model.execution.form == "cpu"
-    assert design(("model.attention_form", "plain")).model.execution.form == "plain"
-    assert design().plain_model.execution.form == "plain"
-    simulated = dataclasses.replace(design(), simulated="NVIDIA H100")
-    assert simulated.model.execution.form == "plain"
+    assert design().model.module.execution.form == "cpu"
+    assert design(("model.attention_form", "plain")).model.module.execution.form == "plain"
+    assert design().plain_model.module.execution.form == "plain"
+    simulated = Design(design().spec, Target(design().target.devices, "NVIDIA H100"))
+    assert simulated.model.module.execution.form == "plain"
 
 
 def test_flops_of_kernels_are_those_of_the_plain_form():

@@ -9,7 +9,7 @@ import tiny_job
 from etils import epath
 
 from pretrain_jax.composition import config
-from pretrain_jax.composition.build import Design, fix_schedule
+from pretrain_jax.composition.build import build_design, fix_schedule
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.planning import preflight
 
@@ -32,7 +32,7 @@ def changed(job, language, *overrides):
 
 
 def cautions(job, language, *overrides):
-    design = Design(changed(job, language, *overrides), (jax.devices()[0],))
+    design = build_design(changed(job, language, *overrides), (jax.devices()[0],))
     return Feed.open(design, epath.Path(job.parent / "run")).cautions
 
 

@@ -1,5 +1,7 @@
 """Which objective goes with which architecture: what fits builds, all else is refused by name."""
 
+from typing import Any
+
 import jax
 import pytest
 import tiny_job
@@ -7,7 +9,7 @@ from ml_collections import ConfigDict
 
 from pretrain_jax import registry
 from pretrain_jax.composition import config
-from pretrain_jax.composition.build import Design
+from pretrain_jax.composition.build import Design, build_design
 from pretrain_jax.errors import ConfigError
 
 DECODERS = {"gpt", "gpt1", "llama", "gopher", "lamda", "t5_lm"}
@@ -42,14 +44,16 @@ def path(tmp_path_factory):
     return str(tiny_job.write(tmp_path_factory.mktemp("match")))
 
 
-def design(path: str, objective: str, inputs: str, model: str) -> Design:
+def design(path: str, objective: str, inputs: str, model: str, more: Any = ()) -> Design:
     options = registry.options(registry.load("models", model, "").build)
     changes = [("objective.name", objective), ("model.name", model), ("data.seq_len", "32")]
     changes += [(f"model.{key}", value) for key, value in SIZES.items() if key in options]
     if inputs:
         changes.append(("objective.inputs", inputs))
     settings: ConfigDict = config.read(path, changes)
-    return Design(settings, tuple(jax.devices()[:1]))
+    with settings.unlocked():
+        settings.update_from_flattened_dict(dict(more))
+    return build_design(settings, tuple(jax.devices()[:1]))
 
 
 def test_the_table_knows_every_name():
@@ -92,9 +96,7 @@ def test_a_refusal_names_what_does_not_fit(path, objective, inputs, model, said)
 
 
 def test_two_segment_types_need_two_rows(path):
-    found = design(path, "next_sentence", "", "bert")
-    with found.config.unlocked():
-        found.config.model.types = 1
+    found = design(path, "next_sentence", "", "bert", {"model.types": 1})
     with pytest.raises(ConfigError, match=r"received model\.types=1"):
         _ = found.model
 
@@ -104,13 +106,11 @@ def test_members_of_a_mixture_share_one_device_half(path):
         ("stdlib", {"name": "span_corruption", "rate": 0.5}, 1.0),
         ("stdlib", {"name": "prefix_lm", "rate": 0.25}, 2.0),
     )
-    found = design(path, "span_corruption", "memory", "t5")
-    with found.config.unlocked():
-        found.config.data.mixture = mixture
-    assert [member.name for member in found.members] == ["span_corruption", "prefix_lm"]
-    assert [member.rate for member in found.members] == [1.0, 2.0]
-    parts = [member.objective.budgets(32) for member in found.members]
-    assert found.budgets(32) == {axis: max(p[axis] for p in parts) for axis in ("L", "M")}
+    found = design(path, "span_corruption", "memory", "t5", {"data.mixture": mixture})
+    assert [member.name for member in found.task.members] == ["span_corruption", "prefix_lm"]
+    assert [member.rate for member in found.task.members] == [1.0, 2.0]
+    parts = [member.objective.budgets(32) for member in found.task.members]
+    assert found.task.budgets(32) == {axis: max(p[axis] for p in parts) for axis in ("L", "M")}
 
 
 @pytest.mark.parametrize(
@@ -127,11 +127,9 @@ def test_members_of_a_mixture_share_one_device_half(path):
     ],
 )
 def test_a_wrong_mixture_is_refused(path, mixture, said):
-    found = design(path, "span_corruption", "memory", "t5")
-    with found.config.unlocked():
-        found.config.data.mixture = mixture
+    found = design(path, "span_corruption", "memory", "t5", {"data.mixture": mixture})
     with pytest.raises(ConfigError) as refused:
-        _ = found.members
+        _ = found.task.members
     assert said in str(refused.value)
 
 
@@ -150,8 +148,6 @@ def test_a_wrong_mixture_is_refused(path, mixture, said):
 )
 def test_options_that_cannot_be_followed_are_refused_before_data(path, objective, changes, said):
     inputs, model = ("memory", "t5") if objective == "span_corruption" else ("", "bert")
-    found = design(path, objective, inputs, model)
-    with found.config.unlocked():
-        found.config.update_from_flattened_dict(changes)
+    found = design(path, objective, inputs, model, changes)
     with pytest.raises(ConfigError, match=said):
         found.check()

@@ -13,7 +13,7 @@ from etils import epath
 from pretrain_jax import registry
 from pretrain_jax.batch import is_text
 from pretrain_jax.composition import config
-from pretrain_jax.composition.build import Design, fix_schedule
+from pretrain_jax.composition.build import build_design, fix_schedule
 from pretrain_jax.composition.corpora import open_sources
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.errors import ConfigError, DataError, WorkdirMismatch
@@ -23,7 +23,7 @@ MANY = string.ascii_letters
 
 def opened(job, *overrides):
     settings = fix_schedule(config.read(str(job), overrides))
-    return Feed.open(Design(settings, (jax.devices()[0],)), epath.Path(job.parent / "run"))
+    return Feed.open(build_design(settings, (jax.devices()[0],)), epath.Path(job.parent / "run"))
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def job(tmp_path):
 def test_every_tokenizer_feeds_and_is_scored(job, name):
     vocab_size = "262" if name in ("bytes", "chars") else "300"
     feed = opened(job, ("tokenizer.name", name), ("model.vocab_size", vocab_size))
-    batch = next(iter(feed.batches(feed.design.phases[0], 0)))
-    shapes = feed.design.batch_shapes(8, 16)
+    batch = next(iter(feed.batches(feed.design.spec.phases[0], 0)))
+    shapes = feed.design.task.batch_shapes(8, 16)
     assert {key: value.shape for key, value in batch.items()} == {
         key: shape.shape for key, shape in shapes.items()
     }
@@ -70,7 +70,7 @@ def test_a_mixture_shares_rows_by_its_rates(job, tmp_path):
     corpus = tmp_path / "corpus.jsonl"
     mixture = f'(("text:{corpus}", "causal_lm", 3.0), ("text:{other}", "causal_lm", 1.0))'
     feed = opened(job, ("data.mixture", mixture))
-    batches = feed.batches(feed.design.phases[0], 0)
+    batches = feed.batches(feed.design.spec.phases[0], 0)
     zebra = [
         bool(np.isin(row, np.frombuffer(b"ZQ", np.uint8)).any())
         for _ in range(10)
@@ -96,12 +96,12 @@ def test_a_wrong_mixture_is_refused(job, mixture, said):
 def test_phases_of_one_length_read_no_row_twice_and_resume_inside(job):
     phases = ("train.phases", '((3, {"batch_size": 16}),)')
     feed = opened(job, phases)
-    first, second = feed.design.phases
+    first, second = feed.design.spec.phases
     small = [next(b) for b in [iter(feed.batches(first, 0))] for _ in range(3)]
     large = [next(b) for b in [iter(feed.batches(second, 3))] for _ in range(2)]
     resumed = next(iter(feed.batches(second, 4)))
     whole = opened(job, ("train.batch_size", "56"))
-    expected = next(iter(whole.batches(whole.design.phases[0], 0)))
+    expected = next(iter(whole.batches(whole.design.spec.phases[0], 0)))
     for name, field in expected.items():
         rows = np.concatenate([batch[name] for batch in (*small, *large)])
         np.testing.assert_array_equal(rows, field)

@@ -9,9 +9,9 @@ import pytest
 import tiny_job
 from ml_collections import ConfigDict
 
-from pretrain_jax.composition import build, config, unread_keys
+from pretrain_jax.composition import build, config, resume, spec, unread_keys
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.training import loop, setup
+from pretrain_jax.training import loop
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NO_MIXTURE = {"data.mixing", "data.mixing_cap", "data.mixing_temperature"}
@@ -168,8 +168,8 @@ class Recorded(ConfigDict):
         return made
 
 
-FILLED = ("data.", "train.", "eval.")
-"""Sections that become options at once: what is asked of those counts."""
+FILLED = ("", "data.", "train.", "eval.")
+"""Sections that become values at once (spec.py): reads of those values count."""
 
 
 def recorded(kind: type, section: str, seen: set[str]) -> type:
@@ -178,7 +178,7 @@ def recorded(kind: type, section: str, seen: set[str]) -> type:
 
     def ask(self: Any, name: str) -> Any:
         if name in fields:
-            seen.add(f"{section}.{name}")
+            seen.add(f"{section}{name}")
         return object.__getattribute__(self, name)
 
     return type(kind.__name__, (kind,), {"__getattribute__": ask})
@@ -193,13 +193,14 @@ def test_every_other_key_is_read_in_a_run(name, tmp_path, monkeypatch):
     settings: Any = config.read(file, [*SMALL, *mine])
     seen: set[str] = set()
     for section, kind in (
-        ("data", "DataOptions"),
-        ("train", "TrainOptions"),
-        ("eval", "EvalOptions"),
+        ("", "Spec"),
+        ("data.", "DataOptions"),
+        ("train.", "TrainOptions"),
+        ("eval.", "EvalOptions"),
     ):
-        made = recorded(getattr(build, kind), section, seen)
-        monkeypatch.setattr(build, kind, made)
-    monkeypatch.setattr(setup, "fix_schedule", lambda config, stored=None: config)
+        monkeypatch.setattr(spec, kind, recorded(getattr(spec, kind), section, seen))
+    monkeypatch.setattr(spec, "FrozenConfigDict", lambda section: section)
+    monkeypatch.setattr(resume, "fix_schedule", lambda config, stored=None: config)
     fixed = Recorded.of(build.fix_schedule(settings).to_dict(), seen)
     seen.clear()
     alone = jax.devices()[:1]
@@ -214,7 +215,7 @@ def test_the_recorder_tells_reading_from_writing_down():
     found: Any = Recorded.of(config.read(path("gpt2_nano")).to_dict(), seen)
     seen.clear()
     found.to_dict()
-    build.DataOptions(**found.data)
+    spec.DataOptions(**found.data)
     assert seen == {"data"}
     assert found.model["width"] and found.data.seq_len
     assert seen == {"data", "data.seq_len", "model", "model.width"}

@@ -9,7 +9,7 @@ import pytest
 
 from pretrain_jax import step
 from pretrain_jax.composition import config
-from pretrain_jax.composition.build import Design, fix_schedule
+from pretrain_jax.composition.build import build_design, fix_schedule
 from pretrain_jax.devices import chips
 from pretrain_jax.estimates import flops
 from pretrain_jax.training.loop import Loop
@@ -18,7 +18,7 @@ from pretrain_jax.training.throughput import Throughput
 
 def of_config(name):
     settings = fix_schedule(config.read(f"configs/{name}.py", []))
-    return Design(settings, (jax.devices()[0],))
+    return build_design(settings, (jax.devices()[0],))
 
 
 def test_t5_base_by_hand():
@@ -34,10 +34,10 @@ def test_t5_base_by_hand():
 @pytest.mark.parametrize("name", ["t5_nano", "ul2_nano", "t5_1_1_base", "gpt2_nano", "bert_nano"])
 def test_both_together_are_those_of_a_row(name):
     design = of_config(name)
-    seq_len = design.data.seq_len
-    budgets, each = design.budgets(seq_len), flops.per_axis(design, seq_len)
+    seq_len = design.spec.data.seq_len
+    budgets, each = design.task.budgets(seq_len), flops.per_axis(design, seq_len)
     total = sum(each[axis] * budgets[axis] for axis in each)
-    whole = flops.per_token(design, seq_len) * design.tokens_per_row(seq_len)
+    whole = flops.per_token(design, seq_len) * design.task.tokens_per_row(seq_len)
     assert total == pytest.approx(whole, rel=1e-12)
     assert ("M" in each) == ("M" in budgets) and min(each.values()) > 0
 
@@ -67,7 +67,7 @@ def test_mfu_counts_each_side_for_itself(monkeypatch, filled, share):
     """UL2's rows fill the memory to 0.91 and the stream to 0.43, and a stream's token costs half as
     much again: tokens times the mean of a slot would be 7 % too many."""
     design = of_config("ul2_nano")
-    budgets, peak = design.budgets(128), 1e9
+    budgets, peak = design.task.budgets(128), 1e9
     memory, stream = filled[0] * budgets["M"], filled[1] * budgets["L"]
     values = {"tokens": memory + stream, "memory_tokens": memory}
     run: Any = SimpleNamespace(design=design, seq_len=128)

@@ -17,11 +17,14 @@ def job(tmp_path_factory):
     return tiny_job.write(tmp_path_factory.mktemp("propose"))
 
 
-def design(job, *options: str, devices: int = 8) -> build.Design:
-    """Of the command line's options, "--config.mesh.data=4"."""
+def settings(job, *options: str):
+    """The config with options of a command line, "--config.mesh.data=4"."""
     words = [option.removeprefix("--config.").partition("=") for option in options]
-    settings = config.read(str(job), [(key, value) for key, _, value in words])
-    return build.Design(build.fix_schedule(settings), tuple(jax.devices()[:devices]))
+    return build.fix_schedule(config.read(str(job), [(key, value) for key, _, value in words]))
+
+
+def design(job, *options: str, devices: int = 8) -> build.Design:
+    return build.build_design(settings(job, *options), tuple(jax.devices()[:devices]))
 
 
 ILLEGAL = [
@@ -85,5 +88,5 @@ def test_what_should_fit_takes_less_by_the_estimate(job):
 def test_a_report_that_does_not_fit_proposes_options(job, monkeypatch):
     of = {"fits": False, "peak_bytes_per_device": 100, "usable_bytes_per_device": 80}
     monkeypatch.setattr(aot, "report", lambda design, full: dict(of))
-    found = aot.report_of(design(job).config, jax.devices())
+    found = aot.report_of(settings(job), jax.devices())
     assert mesh_proposal.written(found["proposed"]).startswith("--config.mesh.data=")

@@ -13,7 +13,7 @@ import tiny_job
 from etils import epath
 
 from pretrain_jax.composition import config
-from pretrain_jax.composition.build import Design, fix_schedule
+from pretrain_jax.composition.build import build_design, fix_schedule
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.evaluation import heldout
 from pretrain_jax.step import eval_step
@@ -39,7 +39,7 @@ def job(tmp_path):
 
 def opened(job, *overrides):
     settings = fix_schedule(config.read(str(job), [("eval.tokens", "100000"), *overrides]))
-    design = Design(settings, (jax.devices()[0],))
+    design = build_design(settings, (jax.devices()[0],))
     return design, Feed.open(design, epath.Path(job.parent / "run"))
 
 
@@ -86,12 +86,12 @@ CASES = {
 def test_loss_and_bits_are_over_exactly_the_known_text(job, objective):
     changes = (("objective.name", objective), ("model.vocab_size", "400"), *CASES[objective])
     design, feed = opened(job, ("data.seq_len", "32"), *changes)
-    params = design.init_state().params
-    function = jax.jit(partial(eval_step, program=design.program))
+    params = design.update.init_state().params
+    function = jax.jit(partial(eval_step, program=design.update.program))
     found = heldout.numbers(design, feed, params, function, jnp.asarray(feed.tokenizer.unscored))
     total, tokens, size, unknown = 0.0, 0, 0, 0
     for batch in feed.eval_batches():
-        output = design.apply(params, batch, jax.random.key(0), False)
+        output = design.placement.apply(params, batch, jax.random.key(0), False)
         nll = np.asarray(nats.token_nll(output, jnp.asarray(batch["targets"]))[0])
         for place in np.argwhere(batch["weights"] > 0):
             target = batch["targets"][tuple(place)]

@@ -39,14 +39,14 @@ where, kernel, name, *changes = sys.argv[1:]
 topology.set_up(where)
 from pretrain_jax import config
 from pretrain_jax.train import ahead, compiled
-from pretrain_jax.composition.build import Design, fix_schedule
+from pretrain_jax.composition.build import Design, build_design, fix_schedule
 changes = [tuple(word.split("=", 1)) for word in changes]
 devices, _ = ahead.devices(where, 1)
-design = Design(fix_schedule(config.read(f"configs/{name}.py", changes)), tuple(devices))
+design = build_design(fix_schedule(config.read(f"configs/{name}.py", changes)), tuple(devices))
 design.check()
-step = compiled.trace(design, design.phases[0])
+step = compiled.trace(design, design.spec.phases[0])
 text = ahead.compile_for(devices[0].platform, step).as_text()
-print(design.model.execution.form, len(re.findall(kernel, text)))
+print(design.model.module.execution.form, len(re.findall(kernel, text)))
 print(" ".join(sorted(set(re.findall(r"(?:f32|bf16|pred)\\[([\\d,]+)\\]", text)))))
 """
 

@@ -30,7 +30,9 @@ def job(tmp_path_factory):
 
 def design(job, **changes):
     overrides = [(key, str(value)) for key, value in changes.items()]
-    return build.Design(build.fix_schedule(config.read(str(job), overrides)), tuple(jax.devices()))
+    return build.build_design(
+        build.fix_schedule(config.read(str(job), overrides)), tuple(jax.devices())
+    )
 
 
 def test_a_report_on_the_devices_that_are_here(job):
@@ -62,7 +64,7 @@ def test_flops_are_those_of_the_batch_however_many_microbatches_it_has(job):
     """The pass that sums the weights of all microbatches multiplies nothing that is kept."""
     batch = {"train.batch_size": 32}
     one, four = (
-        flops.executed(compile.trace(found, found.largest_phase))
+        flops.executed(compile.trace(found, found.task.largest_phase))
         for found in (design(job, **batch, **{"train.accumulate": count}) for count in (1, 4))
     )
     assert one == pytest.approx(four, rel=0.01)

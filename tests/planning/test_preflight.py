@@ -13,7 +13,7 @@ from etils import epath
 from sequences import together
 
 from pretrain_jax.composition import config
-from pretrain_jax.composition.build import Design, fix_schedule
+from pretrain_jax.composition.build import build_design, fix_schedule
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.data.pack import pack
 from pretrain_jax.devices import chips
@@ -218,8 +218,8 @@ def refused(job, capsys, *overrides, run="run", devices=ONE):
 
 def stream_of(job, *overrides):
     fixed = fix_schedule(settings(job, overrides))
-    feed = Feed.open(Design(fixed, (jax.devices()[0],)), epath.Path(job.parent / "other"))
-    return feed, feed.stream("train", feed.design.data.seq_len)
+    feed = Feed.open(build_design(fixed, (jax.devices()[0],)), epath.Path(job.parent / "other"))
+    return feed, feed.stream("train", feed.design.spec.data.seq_len)
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -233,7 +233,7 @@ def test_the_page_says_what_is_in_the_rows(job, capsys, caplog, name):
     assert 'pad 256 "<pad>", bos 257 "<bos>", eos 258 "<eos>", mask 259 "<mask>"' in said
     assert '20: 281 "<extra_id_0>" to 262 "<extra_id_19>"' in said
     feed, stream = stream_of(job, *overrides)
-    batch = stream.batch(range(64), feed.design.config.seed)
+    batch = stream.batch(range(64), feed.design.spec.seed)
     padding = 1 - sum(len(row[row > 0]) for row in batch["segments"]) / batch["segments"].size
     assert any(
         line.split()[:4] == ["L", "stream", str(stream.budgets["L"]), f"{padding:.2%}"]
@@ -242,13 +242,13 @@ def test_the_page_says_what_is_in_the_rows(job, capsys, caplog, name):
     predicted = (batch["weights"] > 0).sum() / 64
     assert f" {predicted:.1f} predictions" in said
     assert f"{len(stream.members[0].rows)} " in said
-    if feed.design.objective.attention == "full":
+    if feed.design.task.objective.attention == "full":
         assert "{<mask>→" in said
     else:
         assert "predicts" in said
-    assert ("label " in said) == ("labels" in feed.design.objective.fields)
-    assert ("left_at" in said) == ("left_at" in feed.design.objective.fields)
-    if "memory_tokens" in feed.design.objective.fields:
+    assert ("label " in said) == ("labels" in feed.design.task.objective.fields)
+    assert ("left_at" in said) == ("left_at" in feed.design.task.objective.fields)
+    if "memory_tokens" in feed.design.task.objective.fields:
         assert "<extra_id_0>" in said and "M memory" in said
 
 

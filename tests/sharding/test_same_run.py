@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pretrain_jax.composition import config
-from pretrain_jax.composition.build import Design
+from pretrain_jax.composition.build import build_design
 from pretrain_jax.layers.axes import constrain, placing
 from pretrain_jax.sharding import mesh, rules
 
@@ -32,7 +32,7 @@ def design(sizes, optimizer="adamw", **overrides):
     pairs = [(f"mesh.{axis}", size) for axis, size in axes.items()]
     pairs += [("optimizer.name", optimizer), *overrides.items()]
     count = int(np.prod(sizes))
-    return Design(config.read(str(CONFIG), pairs), tuple(jax.devices()[:count]))
+    return build_design(config.read(str(CONFIG), pairs), tuple(jax.devices()[:count]))
 
 
 def batches(how):
@@ -52,19 +52,19 @@ def batches(how):
             name: value.astype(np.float32 if name == "weights" else np.int32)
             for name, value in fields.items()
         }
-        yield how.rows.place(made, 16)
+        yield how.placement.rows.place(made, 16)
 
 
 @functools.cache
 def run(sizes, optimizer="adamw"):
     """First parameters, and losses and gradient norms of 20 steps, as numpy."""
     how = design(sizes, optimizer)
-    state = how.init_state()
+    state = how.update.init_state()
     first = jax.device_get(state.params)
     layouts = jax.tree.map(lambda x: x.sharding, state)
     # Compiled once: it refuses a state that is laid out in another way than the first.
-    compiled = how.step_function.lower(
-        how.abstract_state, next(batches(how)), how.program
+    compiled = how.update.step.lower(
+        how.update.abstract_state, next(batches(how)), how.update.program
     ).compile()
     found = []
     for batch in batches(how):
@@ -108,7 +108,7 @@ def test_parameters_and_moments_are_made_and_stay_split():
 
 
 def test_an_activation_is_placed_by_the_table_inside_placing_alone():
-    devices = design((1, 1, 2, 2, 2)).mesh
+    devices = design((1, 1, 2, 2, 2)).placement.mesh
     x = np.zeros((4, 6, 8), np.float32)
     assert constrain(x, "batch", "length", "hidden") is x  # pyright: ignore[reportArgumentType]
 
@@ -125,7 +125,8 @@ import sys
 sys.path.insert(0, {folder!r})
 import test_same_run as runs
 how = runs.design({sizes})
-how.step_function.lower(how.abstract_state, next(runs.batches(how)), how.program).compile()
+update = how.update
+update.step.lower(update.abstract_state, next(runs.batches(how)), update.program).compile()
 print("compiled")
 """
 

@@ -11,7 +11,7 @@ import tiny_job
 from etils import epath
 
 from pretrain_jax.composition import config
-from pretrain_jax.composition.build import Design, fix_schedule
+from pretrain_jax.composition.build import build_design, fix_schedule
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.tokenizers import wordpiece
@@ -33,7 +33,7 @@ def job(tmp_path):
 def opened(job, *overrides):
     crossing = [("data.cross_documents", "True"), *overrides]
     settings = fix_schedule(config.read(str(job), crossing))
-    return Feed.open(Design(settings, (jax.devices()[0],)), epath.Path(job.parent / "run"))
+    return Feed.open(build_design(settings, (jax.devices()[0],)), epath.Path(job.parent / "run"))
 
 
 def without_begin(job):

@@ -13,7 +13,7 @@ from etils import epath
 
 from pretrain_jax import code_version, main
 from pretrain_jax.composition import config, init_from, resume
-from pretrain_jax.composition.build import Design, fix_schedule
+from pretrain_jax.composition.build import build_design, fix_schedule
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.errors import ConfigError, InputMissing, UserError, WorkdirMismatch
 from pretrain_jax.inference import restore
@@ -374,9 +374,9 @@ def test_a_run_that_grows_is_evaluated_at_the_length_that_it_comes_to(job, tmp_p
     for steps, seq_len in ((2, 8), (3, 16)):
         caplog.clear()
         growing = fix_schedule(settings(job, *phases, ("train.steps", str(steps))))
-        design = Design(growing, (jax.devices()[0],))
+        design = build_design(growing, (jax.devices()[0],))
         feed = Feed.open(design, epath.Path(tmp_path))
-        assert design.eval_seq_len == seq_len
+        assert design.spec.phases.eval_seq_len == seq_len
         assert {batch["tokens"].shape[1] for batch in feed.eval_batches()} == {seq_len}
         assert ("rows of 16 tokens" in caplog.text) == (steps == 3)
         page = "\n".join(preview.page(feed))

@@ -9,7 +9,7 @@ from etils import epath
 from stray import STRAY
 
 from pretrain_jax.composition import config, resume
-from pretrain_jax.composition.build import Design
+from pretrain_jax.composition.build import build_design
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.errors import UnwritableWorkdir, UserError
 from pretrain_jax.reporting import writer
@@ -50,10 +50,10 @@ def read_all(folder):
     path = epath.Path(folder / "run")
     claim.owner(path)
     fixed, _ = resume.against_stored(settings, path)
-    design = Design(fixed, (jax.devices()[0],))
+    design = build_design(fixed, (jax.devices()[0],))
     with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
-        resume.check_code(checkpoints, 2, fixed, accept=False)
-        feed = Feed.open(design, path, resume.fingerprints(checkpoints, 2, fixed))
+        resume.check_code(checkpoints, 2, design.spec, accept=False)
+        feed = Feed.open(design, path, resume.fingerprints(checkpoints, 2, design.spec))
     writer.Writer(path, 2).close()
     return feed.cache(feed.sources[0], "train").tokens.copy()
 

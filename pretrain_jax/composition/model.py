@@ -1,0 +1,85 @@
+"""The model of a run: its module, its parameters as shapes, and `apply`."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from types import ModuleType
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from pretrain_jax import registry, seeds
+from pretrain_jax.composition import compatibility, spec
+from pretrain_jax.composition.spec import Spec, select_kwargs
+from pretrain_jax.composition.task import Task
+from pretrain_jax.devices.target import Target
+from pretrain_jax.layers.stacks import Execution
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A Linen module with pure functions over it. Allocates nothing."""
+
+    architecture: ModuleType
+    """The module of models/ that the config names."""
+    module: nn.Module
+    dtype: Any
+    """The dtype of matrix products."""
+    batch_shapes: dict[str, jax.ShapeDtypeStruct]
+    """Of a batch of one row, for `init`."""
+
+    def init(self, seed: int) -> Any:
+        """Parameters in boxes with the names of their axes; traced, or under jit."""
+        batch = {name: jnp.zeros(s.shape, s.dtype) for name, s in self.batch_shapes.items()}
+        return self.module.init(seeds.key(seed), batch, False)["params"]
+
+    def apply(
+        self, params: Any, batch: Any, rng: jax.Array, train: bool, method: str = "__call__"
+    ) -> Any:
+        """A method of the module as a pure function, on one device."""
+        variables, rngs = {"params": params}, {"dropout": rng}
+        return self.module.apply(variables, batch, train, method=method, rngs=rngs)
+
+    @cached_property
+    def boxed_params(self) -> Any:
+        """Shapes of the parameters, in boxes."""
+        return jax.eval_shape(lambda: self.init(0))
+
+    @cached_property
+    def param_shapes(self) -> Any:
+        """Shapes of the parameters."""
+        return nn.meta.unbox(self.boxed_params)
+
+
+def build_model(run: Spec, task: Task, target: Target, plain: bool = False) -> Model:
+    """The model that a config names. Raises ConfigError where it does not fit the objective.
+
+    plain: the same model without what suits one platform, and without rows that only pad the
+    vocabulary: the form in which parameters and FLOPs are counted.
+    """
+    section, platform = run.model, target.compiled_platform
+    architecture = registry.load("models", section.name, "model.name")
+    dtype = target.dtype(run.train.dtype)
+    form = spec.attention_form(**select_kwargs(section, spec.attention_form), platform=platform)
+    how: dict[str, Any] = {"form": "plain" if plain or target.simulated else form}
+    if plain:
+        how["multiple"] = 1
+    spec.check_shape(section, max(run.seq_lens))
+    compatibility.check_match(run, task.objective, architecture)
+    told = Execution(
+        attention=task.objective.attention,
+        heads=task.objective.heads,
+        dtype=dtype,
+        z_loss=run.train.z_loss,
+        one_text=run.data.cross_documents,
+        **spec.execution(platform, section.layers, **select_kwargs(section, spec.execution)),
+        **how,
+    )
+    module = architecture.build(told, **select_kwargs(section, architecture.build))
+    return Model(architecture, module, dtype, task.batch_shapes(1, run.data.seq_len))
+
+
+def is_box(x: Any) -> bool:
+    """Whether a leaf of a tree is a parameter in its box."""
+    return isinstance(x, nn.Partitioned)

@@ -1,0 +1,98 @@
+"""What a run trains on: the objective, the members of its mixture, and the shapes of batches."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import jax
+
+from pretrain_jax import registry
+from pretrain_jax.batch import FIELDS
+from pretrain_jax.composition import compatibility
+from pretrain_jax.composition.compatibility import Member
+from pretrain_jax.composition.phases import Phase
+from pretrain_jax.composition.spec import Spec, select_kwargs
+from pretrain_jax.data import mixing, pack
+from pretrain_jax.errors import ConfigError
+from pretrain_jax.objectives import Objective
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Objective, members, fields and budgets of a run."""
+
+    spec: Spec
+
+    @cached_property
+    def objective(self) -> Objective:
+        section = self.spec.objective
+        module = registry.load("objectives", section.name, "objective.name")
+        return module.build(**select_kwargs(section, module.build))
+
+    @cached_property
+    def members(self) -> list[Member]:
+        """The sources of text, each with its objective and rate."""
+        return compatibility.members(self.spec, self.objective)
+
+    @cached_property
+    def fields(self) -> dict[str, str]:
+        """The fields of a batch with their axes: those that `corrupt` writes, and the packer's."""
+        axes = pack.axes_of(self.objective.fields)
+        places = {n: axis for axis in axes.values() for n in pack.PLACES.get(axis, ())}
+        return dict(sorted((axes | places).items()))
+
+    def budgets(self, seq_len: int) -> dict[str, int]:
+        """Length of each axis of a row: room for every member of the mixture."""
+        found: dict[str, int] = {}
+        for member in self.members:
+            for axis, size in member.objective.budgets(seq_len).items():
+                found[axis] = max(found.get(axis, 0), int(size))
+        return found
+
+    def tokens_per_row(self, seq_len: int) -> int:
+        """Slots of a row that hold tokens: of the stream, and of the memory where there is one."""
+        budgets = self.budgets(seq_len)
+        return budgets["L"] + budgets.get("M", 0)
+
+    def batch_shapes(self, batch_size: int, seq_len: int) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes and dtypes of the fields of a batch, made by `corrupt` and by the packer."""
+        budgets = self.budgets(seq_len)
+        return {
+            name: jax.ShapeDtypeStruct((batch_size, budgets[axis]), FIELDS[name].dtype)
+            for name, axis in self.fields.items()
+        }
+
+    @property
+    def largest_phase(self) -> Phase:
+        """The one of `phases_run` with the most tokens in a microbatch."""
+        rows = self.tokens_per_row
+        return max(
+            self.spec.phases.trained,
+            key=lambda p: (p.batch_size // p.accumulate * rows(p.seq_len), p.batch_size),
+        )
+
+    def check(self) -> None:
+        """Raises ConfigError for options of the section `data` that no member of it can follow."""
+        for member in self.members:
+            for seq_len in self.spec.seq_lens:
+                member.objective.arrange(seq_len)
+            if self.spec.data.cross_documents and not member.objective.crosses:
+                raise ConfigError(
+                    "data.cross_documents makes a row one text, which objective "
+                    f"{member.name} cannot be given; received data.cross_documents=True"
+                )
+        # Sizes are known with the data.
+        rates, sizes = [member.rate for member in self.members], [1] * len(self.members)
+        cap, temperature = self.spec.data.mixing_cap, self.spec.data.mixing_temperature
+        mixing.rates(self.spec.data.mixing, rates, sizes, cap=cap, temperature=temperature)
+        read = {member.objective.marks for member in self.members}
+        for marks, key in (("targets", "target_key"), ("spans", "spans_key")):
+            if getattr(self.spec.data, key) and marks not in read:
+                raise ConfigError(
+                    f"data.{key} is read by objectives over marked {marks}, and none is here; "
+                    f"received data.{key}={getattr(self.spec.data, key)!r}. Leave it empty"
+                )
+        if self.spec.eval.pseudo_tokens and self.objective.probes is None:
+            raise ConfigError(
+                "eval.pseudo_tokens is for encoders, which can mask one token with all others in "
+                f"view; objective.name={self.spec.objective.name} cannot. Set it to 0"
+            )

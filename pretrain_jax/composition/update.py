@@ -1,0 +1,132 @@
+"""How the state of a run is made and updated: optimizer, schedule, and the training step."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from pretrain_jax import registry
+from pretrain_jax.composition import spec
+from pretrain_jax.composition.model import is_box
+from pretrain_jax.composition.phases import Phase
+from pretrain_jax.composition.placement import Placement, with_shardings
+from pretrain_jax.composition.spec import Spec, select_kwargs
+from pretrain_jax.composition.task import Task
+from pretrain_jax.optim import optimizers, schedules
+from pretrain_jax.optim.trees import like_params
+from pretrain_jax.sharding import rules
+from pretrain_jax.step import Program, TrainState, train_step
+from pretrain_jax.xla import flags
+
+
+def build_schedule(section: Mapping[str, Any]) -> schedules.Schedule:
+    """The schedule of a section `optimizer`."""
+    name = section["schedule"]
+    named = registry.pick(schedules.SCHEDULES, name, "optimizer.schedule")
+    return schedules.build_schedule(name, **select_kwargs(section, schedules.build_schedule, named))
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """The training step of a run and the state that it maps to the next."""
+
+    spec: Spec
+    task: Task
+    placement: Placement
+
+    @cached_property
+    def schedule(self) -> schedules.Schedule:
+        """The learning rate by step."""
+        return build_schedule(self.spec.optimizer)
+
+    @cached_property
+    def optimizer(self) -> Any:
+        section = self.spec.optimizer
+        named = registry.pick(optimizers.OPTIMIZERS, section.name, "optimizer.name")
+        axes = jax.tree.map(
+            lambda box: box.names, self.placement.model.boxed_params, is_leaf=is_box
+        )
+        return optimizers.build_optimizer(
+            section.name,
+            self.schedule,
+            axes,
+            **select_kwargs(section, optimizers.build_optimizer, named),
+        )
+
+    @cached_property
+    def program(self) -> Program:
+        coefficients = dict(self.task.objective.coefficients)
+        if self.spec.train.z_loss:
+            # What losses.weighted_sums differentiates: the two sums as one.
+            coefficients["z_loss"] = self.spec.train.z_loss * coefficients["loss"]
+        return Program(
+            apply=self.placement.apply,
+            loss=self.task.objective.loss,
+            metrics=self.task.objective.metrics,
+            coefficients=coefficients,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            clip_norm=spec.clipping(**select_kwargs(self.spec.optimizer, spec.clipping)),
+            accumulate=self.spec.train.accumulate,
+            seed=self.spec.seed,
+            dtype=self.placement.model.dtype,
+        )
+
+    @cached_property
+    def programs(self) -> dict[Phase, Program]:
+        """The program of each phase."""
+        return {
+            p: dataclasses.replace(self.program, accumulate=p.accumulate) for p in self.spec.phases
+        }
+
+    @property
+    def compiler_options(self) -> dict[str, Any]:
+        """Of the training step."""
+        platform, dropout = self.placement.target.compiled_platform, self.spec.model.get("dropout")
+        return flags.of_step(platform, bool(dropout), self.spec.train.deterministic)
+
+    @cached_property
+    def step(self) -> Any:
+        """step(state, batch, program) -> (state, metrics): `train_step`, jitted for the mesh."""
+        return jax.jit(
+            train_step,
+            static_argnums=2,
+            donate_argnums=0,
+            # What goes in comes out: otherwise the compiler may split a leaf of the optimizer's
+            # state in another way, and the second step would be compiled again.
+            out_shardings=(self.state_shardings, rules.replicated(self.placement.mesh)),
+            compiler_options=self.compiler_options,
+        )
+
+    def trace(self, phase: Phase) -> Any:
+        """The training step of a phase as jax traces it, for shapes instead of arrays."""
+        batch = self.placement.batch(phase.batch_size, phase.seq_len)
+        return self.step.trace(self.abstract_state, batch, self.programs[phase])
+
+    @cached_property
+    def state_shardings(self) -> TrainState:
+        """Where every leaf of the state lives; raises ConfigError where an axis does not divide."""
+        params, shapes = self.placement.param_shardings, self.placement.model.param_shapes
+        replicated: Any = rules.replicated(self.placement.mesh)
+        opt_shapes = jax.eval_shape(self.optimizer.init, shapes)
+        opt_state = like_params(opt_shapes, shapes, params, replicated)
+        return TrainState(step=replicated, params=params, opt_state=opt_state)
+
+    @cached_property
+    def abstract_state(self) -> TrainState:
+        """Shapes with shardings: what a checkpoint is restored onto."""
+        return with_shardings(jax.eval_shape(self._fresh_state), self.state_shardings)
+
+    def init_state(self) -> TrainState:
+        """The state before the first update, every array made on the devices that hold it."""
+        return jax.jit(self._fresh_state, out_shardings=self.state_shardings)()
+
+    def _fresh_state(self) -> TrainState:
+        params = nn.meta.unbox(self.placement.model.init(self.spec.seed))
+        opt_state = self.optimizer.init(params)
+        return TrainState(step=jnp.zeros((), jnp.int32), params=params, opt_state=opt_state)
