@@ -63,7 +63,6 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
     from pretrain_jax.composition.feed import Feed
     from pretrain_jax.estimates import flops
     from pretrain_jax.planning import aot
-    from pretrain_jax.training import compile
 
     line = command.parse([f"--config={options.config}", *words], {})
     changes = list(line.overrides)
@@ -75,7 +74,7 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
     feed = Feed.over(design, sources, tokenizer)
     phase = design.task.largest_phase
     begun = time.monotonic()
-    step = compile.trace(design, phase).lower().compile()
+    step = design.update.trace(phase).lower().compile()
     compiling = time.monotonic() - begun
     state = design.update.init_state()
     ends, tokens, work, examples, pending = [], [], [], [], None

@@ -153,7 +153,7 @@ def test_a_workdir_in_use(end, job):
     import subprocess
 
     program = (
-        "import sys\nfrom pretrain_jax.train import workdir\n"
+        "import sys\nfrom pretrain_jax.workdir import claim\n"
         f"with claim.claim({str(job.parent / 'run')!r}):\n"
         "    print('held', flush=True)\n    sys.stdin.read()\n"
     )

@@ -252,7 +252,7 @@ def assert_same_files(workdir, straight):
 def test_waiting_for_a_compiler_or_the_first_rows_is_no_measure_of_speed(
     job, tmp_path, monkeypatch
 ):
-    class SlowSteps(loop.Steps):
+    class SlowSteps(loop.CompiledSteps):
         def __call__(self, phase):
             if phase not in self._found:
                 time.sleep(2)

@@ -46,7 +46,8 @@ def test_what_is_quick_says_nothing_and_errors_pass_through(caplog):
 
 SLOW = """
 import sys, time
-from pretrain_jax import command, progress, text
+from pretrain_jax import command, progress
+from pretrain_jax.composition.tokenizer import load_or_train
 from pretrain_jax.tokenizers import byte_bpe
 progress.FIRST = progress.EVERY = 0.2
 def train(texts, directory, **options):
@@ -54,8 +55,8 @@ def train(texts, directory, **options):
     raise KeyboardInterrupt
 byte_bpe.train = train
 def main(argv):
-    text.obtain("byte_bpe", "", texts=lambda: ["a"], corpus_fingerprint="", vocab_size=300,
-                directory=sys.argv[1])
+    load_or_train("byte_bpe", "", texts=lambda: ["a"], corpus_fingerprint="", vocab_size=300,
+                  directory=sys.argv[1])
     return 0
 sys.exit(command.run(main, None))
 """

@@ -88,10 +88,6 @@ def first_params():
     return jax.tree.map(lambda x: x + 0.1 * jnp.cos(jnp.arange(x.size)).reshape(x.shape), params)
 
 
-def is_box(x):
-    return hasattr(x, "names")
-
-
 def fresh(what: Program, step=0) -> TrainState:
     params = jax.tree.map(jnp.copy, first_params())
     return TrainState(jnp.int32(step), params, what.optimizer.init(params))

@@ -1,6 +1,5 @@
 """The host half of a run: corpora, tokenizer, token caches, and the streams of rows over them."""
 
-import contextlib
 import logging
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +21,6 @@ from pretrain_jax.data.cache import TokenCache, token_cache
 from pretrain_jax.data.pairs import Pairs
 from pretrain_jax.data.scored import Scored
 from pretrain_jax.errors import DataError
-from pretrain_jax.evaluation import prompts
 from pretrain_jax.progress import progress
 
 log = logging.getLogger(__name__)
@@ -294,14 +292,3 @@ class Feed:
             found = is_text(flat, self.tokenizer.unscored).sum()
             shares.append(member.rate * max(int(found), 1) / len(rows))
         return shares
-
-    @cached_property
-    def readable(self) -> np.ndarray:
-        """int32: the held-out example that a person can judge a continuation of."""
-        with contextlib.closing(self.eval_batches()) as batches:
-            return prompts.readable(batches, self.tokenizer)
-
-    def prompt(self, tokens: int = 32) -> np.ndarray:
-        """int32 [up to `tokens`]: the beginning of `readable`, at most half a row."""
-        half = max(1, self.design.task.budgets(self.design.spec.phases.eval_seq_len)["L"] // 2)
-        return self.readable[: min(tokens, half)]

@@ -136,3 +136,11 @@ def data_state(checkpoints: Checkpoints, step: int) -> dict[str, Any]:
     having({"fingerprints": dict}, found, what, MOVE)
     having({"sources": list, "tokenizer": str}, found["fingerprints"], what, MOVE)
     return found
+
+
+def totals(checkpoints: Checkpoints, step: int | None) -> dict[str, Any]:
+    """Tokens and seconds of a run up to its checkpoint; None where it did not count them."""
+    if step is None:
+        return {"tokens": 0, "seconds": 0.0}
+    data = data_state(checkpoints, step)
+    return {name: data.get(name) for name in ("tokens", "seconds")}

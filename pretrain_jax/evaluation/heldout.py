@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import jax
+import numpy as np
 
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
@@ -45,9 +46,8 @@ def in_valid(name: str) -> str:
     return name if name.startswith("yardstick/") else f"valid/{name}"
 
 
-def continuation(design: Design, feed: Feed, params: Any, step: int) -> str:
+def continuation(design: Design, feed: Feed, params: Any, step: int, prompt: np.ndarray) -> str:
     """A held-out prompt and what the model makes of it, marked apart."""
-    prompt = feed.prompt()
     made = sampling.continuation(
         params,
         design.update.program,

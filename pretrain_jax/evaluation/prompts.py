@@ -1,11 +1,13 @@
-"""Which held-out text a sample goes on from: one that a person can judge the continuation of."""
+"""The held-out text that a sample continues: one whose continuation a person can judge."""
 
+import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
 
 import numpy as np
 
+from pretrain_jax.composition.feed import Feed
 from pretrain_jax.data.pipeline import Batch
 from pretrain_jax.tokenizers import Tokenizer
 
@@ -13,6 +15,13 @@ MOST_BATCHES = 16
 """Of evaluation, in which a prompt is looked for."""
 WORDS = 0.7
 """Share of characters that are letters or white space in a text that is mostly words."""
+
+
+def prompt(feed: Feed, tokens: int = 32) -> np.ndarray:
+    """int32 [up to `tokens`]: the beginning of a readable held-out example, at most half a row."""
+    row = feed.design.task.budgets(feed.design.spec.phases.eval_seq_len)["L"]
+    with contextlib.closing(feed.eval_batches()) as batches:
+        return readable(batches, feed.tokenizer)[: min(tokens, max(1, row // 2))]
 
 
 def readable(batches: Iterable[Batch], tokenizer: Tokenizer) -> np.ndarray:

@@ -19,7 +19,6 @@ from pretrain_jax.errors import ConfigError
 from pretrain_jax.estimates import flops, mesh_proposal, sizes
 from pretrain_jax.planning import hlo
 from pretrain_jax.reporting.tables import axes, gib, row
-from pretrain_jax.training.compile import trace
 from pretrain_jax.xla import flags
 
 ASSUMED = (
@@ -85,7 +84,7 @@ def report(design: Design, full: bool = False) -> dict[str, Any]:
         "optimizer_bytes_per_device": sizes.bytes_held(state.opt_state),
     }
     begin = time.monotonic()
-    traced = trace(design, phase)
+    traced = design.update.trace(phase)
     platform = design.target.compiled_platform
     try:
         compiled = compile_for(platform, traced, full)

@@ -3,18 +3,16 @@
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self
 
-import jax
-
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.phases import Phase
 from pretrain_jax.progress import progress
 
 
-class Steps:
+class CompiledSteps:
     """steps(phase)(state, batch) -> (state, metrics).
 
-    Compiling needs shapes alone, so it goes on beside tokenizing. Whatever it raises is raised
-    where the step is wanted.
+    Compiling needs shapes alone, so it runs while the text is tokenized. Its errors are raised
+    where the step is used.
     """
 
     def __init__(self, design: Design):
@@ -34,23 +32,11 @@ class Steps:
             return self._found[phase].result()
 
     def _compile(self, phase: Phase) -> Any:
-        return trace(self._design, phase).lower().compile()
+        return self._design.update.trace(phase).lower().compile()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # An error elsewhere is to be told at once, not when the compiler is done.
+        # Report an error elsewhere at once, not when the compiler is done.
         self._thread.shutdown(wait=False, cancel_futures=True)
-
-
-def trace(design: Design, phase: Phase) -> Any:
-    """The training step of a phase as jax traces it: recomputation and padding are in it."""
-    shapes = design.task.batch_shapes(phase.batch_size, phase.seq_len)
-    batch = {
-        name: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=design.placement.rows.shardings[name])
-        for name, s in shapes.items()
-    }
-    return design.update.step.trace(
-        design.update.abstract_state, batch, design.update.programs[phase]
-    )

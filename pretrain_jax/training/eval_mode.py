@@ -13,7 +13,7 @@ from pretrain_jax.composition import resume
 from pretrain_jax.errors import InputMissing
 from pretrain_jax.evaluation import heldout, pseudo_perplexity
 from pretrain_jax.step import eval_step
-from pretrain_jax.training import initial_state, setup
+from pretrain_jax.training import restore_or_init, setup
 from pretrain_jax.workdir.checkpoint import Checkpoints
 
 
@@ -31,7 +31,7 @@ def evaluate(config: Any, directory: str, hosts: Hosts = ALONE) -> None:
         resume.check_code(checkpoints, last, design.spec, accept=True)
         sources, stored = setup.open_texts(design, checkpoints, last, hosts)
         feed = setup.open_feed(design, sources, stored, path, hosts)
-        params = initial_state.params(design, checkpoints, last, hosts)
+        params = restore_or_init.params(design, checkpoints, last, hosts)
     function = jax.jit(partial(eval_step, program=design.update.program))
     special = jnp.asarray(feed.tokenizer.unscored)
     values = heldout.numbers(design, feed, params, function, special)

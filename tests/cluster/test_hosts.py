@@ -224,7 +224,7 @@ BARRIER = """
 import sys, time
 from pretrain_jax.errors import HostMissing
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.parallel import hosts
+from pretrain_jax.cluster import hosts
 number = int(sys.argv[2])
 group = hosts.join(sys.argv[1], 2, number, 100.0)
 try:

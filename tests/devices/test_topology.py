@@ -138,11 +138,11 @@ def test_gpus_of_several_machines_are_no_slices():
 
 
 PRINTED = """
-from pretrain_jax.parallel import topology
+from pretrain_jax.devices import topology
 topology.set_up("v5p:2x2x2")
 import jax, json
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.parallel import mesh
+from pretrain_jax.sharding import mesh
 two = mesh.build(topology.devices("v5p:2x2x2", 2)[0], dcn=2, data=1, fsdp=-1)
 try:
     topology.devices("v5p:3x5x7")

@@ -1,8 +1,5 @@
 """FLOPs of the stream and of the memory apart, and the share of a peak that follows from them."""
 
-from types import SimpleNamespace
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import pytest
@@ -10,9 +7,12 @@ import pytest
 from pretrain_jax import step
 from pretrain_jax.composition import config
 from pretrain_jax.composition.build import build_design, fix_schedule
+from pretrain_jax.composition.phases import Phase
 from pretrain_jax.devices import chips
 from pretrain_jax.estimates import flops
-from pretrain_jax.training.loop import Loop
+from pretrain_jax.reporting.writer import SILENT
+from pretrain_jax.training.reports import Reports
+from pretrain_jax.training.startup import Startup
 from pretrain_jax.training.throughput import Throughput
 
 
@@ -70,16 +70,17 @@ def test_mfu_counts_each_side_for_itself(monkeypatch, filled, share):
     budgets, peak = design.task.budgets(128), 1e9
     memory, stream = filled[0] * budgets["M"], filled[1] * budgets["L"]
     values = {"tokens": memory + stream, "memory_tokens": memory}
-    run: Any = SimpleNamespace(design=design, seq_len=128)
-    run.throughput = Throughput(clock=iter([0.0, 2.0]).__next__)
+    reports = Reports(design, SILENT, SILENT, Startup())
+    reports.begin(Phase(0, 9, 128, 8, 1), 0)
+    reports.throughput = Throughput(clock=iter([0.0, 2.0]).__next__)
     monkeypatch.setattr(chips, "peak_flops", lambda *_: peak)
-    run.throughput.count(memory + stream, Loop.work(run, values))
-    tokens_per_second = run.throughput.read() or 0.0
+    reports.throughput.count(memory + stream, reports.flops(values))
+    tokens_per_second = reports.throughput.read() or 0.0
     by_slots = tokens_per_second * flops.per_token(design, 128) / peak
-    assert Loop.mfu(run) == flops.of_step(design, 128, values) / 2 / peak
-    assert (Loop.mfu(run) or 0.0) / by_slots == pytest.approx(share, abs=0.01)
+    assert reports.mfu() == flops.of_step(design, 128, values) / 2 / peak
+    assert (reports.mfu() or 0.0) / by_slots == pytest.approx(share, abs=0.01)
     monkeypatch.setattr(chips, "peak_flops", lambda *_: None)
-    assert Loop.mfu(run) is None and Loop.work(run, values) == 0
+    assert reports.mfu() is None and reports.flops(values) == 0
 
 
 def test_flops_a_second_are_of_the_same_time_as_tokens():

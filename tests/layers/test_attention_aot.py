@@ -34,18 +34,18 @@ TARGETS = {
 """What compiles for a platform, a topology, and how its kernels are called."""
 COMPILE = """
 import re, sys
-from pretrain_jax.parallel import topology
+from pretrain_jax.devices import topology
 where, kernel, name, *changes = sys.argv[1:]
 topology.set_up(where)
-from pretrain_jax import config
-from pretrain_jax.train import ahead, compiled
+from pretrain_jax.composition import config
+from pretrain_jax.planning import aot
 from pretrain_jax.composition.build import Design, build_design, fix_schedule
 changes = [tuple(word.split("=", 1)) for word in changes]
-devices, _ = ahead.devices(where, 1)
+devices, _ = aot.devices(where, 1)
 design = build_design(fix_schedule(config.read(f"configs/{name}.py", changes)), tuple(devices))
 design.check()
-step = compiled.trace(design, design.spec.phases[0])
-text = ahead.compile_for(devices[0].platform, step).as_text()
+step = design.update.trace(design.spec.phases[0])
+text = aot.compile_for(devices[0].platform, step).as_text()
 print(design.model.module.execution.form, len(re.findall(kernel, text)))
 print(" ".join(sorted(set(re.findall(r"(?:f32|bf16|pred)\\[([\\d,]+)\\]", text)))))
 """

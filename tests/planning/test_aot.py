@@ -16,7 +16,6 @@ from pretrain_jax.devices import chips, gpus
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.estimates import flops, sizes
 from pretrain_jax.planning import aot, search
-from pretrain_jax.training import compile
 
 needs_libtpu = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed: the extra tpu"
@@ -64,7 +63,7 @@ def test_flops_are_those_of_the_batch_however_many_microbatches_it_has(job):
     """The pass that sums the weights of all microbatches multiplies nothing that is kept."""
     batch = {"train.batch_size": 32}
     one, four = (
-        flops.executed(compile.trace(found, found.task.largest_phase))
+        flops.executed(found.update.trace(found.task.largest_phase))
         for found in (design(job, **batch, **{"train.accumulate": count}) for count in (1, 4))
     )
     assert one == pytest.approx(four, rel=0.01)

@@ -16,7 +16,7 @@ from pretrain_jax.process import child
 
 LONG_CALL = """
 import subprocess
-from pretrain_jax import child
+from pretrain_jax.process import child
 child.call(subprocess.call, args={command})
 """
 

@@ -52,7 +52,7 @@ def test_a_learning_rate_beyond_float32_ends_the_run_before_it_acts(tmp_path):
 
 
 def test_a_state_that_is_not_finite_is_not_saved_though_its_loss_is(tmp_path, monkeypatch):
-    class Overflowing(loop.Steps):
+    class Overflowing(loop.CompiledSteps):
         """Moments that overflow in the third update: no loss ever shows it."""
 
         def __call__(self, phase):

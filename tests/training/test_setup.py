@@ -19,7 +19,7 @@ from pretrain_jax.errors import ConfigError, InputMissing, UserError, WorkdirMis
 from pretrain_jax.inference import restore
 from pretrain_jax.planning import preflight, preview
 from pretrain_jax.tokenizers import chars
-from pretrain_jax.training import eval_mode, initial_state, loop, schedule_preview, setup
+from pretrain_jax.training import eval_mode, loop, restore_or_init, schedule_preview, setup
 from pretrain_jax.workdir import run_config
 
 DONE = 6
@@ -147,7 +147,7 @@ def test_decay_steps_may_be_moved_by_name_and_both_curves_are_shown(job, copy, c
 @pytest.mark.parametrize("decay", [20, 40, 400])
 def test_wsd_has_no_past_that_a_later_end_would_bend(decay):
     early, late = (plan(100, schedule="wsd", decay_steps=d) for d in (20, decay))
-    one, other = (setup.schedule_preview.schedule_of(c.optimizer) for c in (early, late))
+    one, other = (setup.schedule_preview.build_schedule(c.optimizer) for c in (early, late))
     assert [float(one(n)) for n in range(18)] == [float(other(n)) for n in range(18)]
 
 
@@ -156,7 +156,7 @@ def test_wsd_has_no_past_that_a_later_end_would_bend(decay):
 
 def test_a_finished_run_says_what_is_next_and_does_nothing(job, copy, caplog, monkeypatch):
     before = content(copy)
-    for module, slow in ((setup, "open_texts"), (setup, "open_feed"), (initial_state, "start")):
+    for module, slow in ((setup, "open_texts"), (setup, "open_feed"), (restore_or_init, "start")):
         monkeypatch.setattr(module, slow, None)
     assert main.main(line(job, copy)) == 0
     said = "\n".join(record.message for record in caplog.records)

@@ -20,7 +20,8 @@ from pretrain_jax.workdir import claim, leftovers
 
 LEARNS_FOR_EVER = """
 import sys, time
-from pretrain_jax import child, main
+from pretrain_jax import main
+from pretrain_jax.process import child
 child.call = lambda function, **arguments: time.sleep(300)
 main.main(sys.argv[1:])
 """

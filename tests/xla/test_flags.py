@@ -16,7 +16,8 @@ TOPOLOGIES = {"tpu": "v5e:2x2", "gpu": "h100:1"}
 NOW, OF_OLD = "XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION"
 COMPILE = """
 import sys
-from pretrain_jax.parallel import flags, topology
+from pretrain_jax.devices import topology
+from pretrain_jax.xla import flags
 platform, name = sys.argv[1:]
 topology.set_up(name)
 import jax

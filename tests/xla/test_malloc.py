@@ -5,8 +5,8 @@ import sys
 
 PROGRAM = """
 from pathlib import Path
-from pretrain_jax.parallel import host_memory
-host_memory.keep()
+from pretrain_jax.xla import malloc
+malloc.keep()
 status = Path("/proc/self/status").read_text()
 print(status.partition("VmRSS:")[2].split()[0])
 import jax
@@ -15,8 +15,8 @@ print(float(jax.jit(lambda x: (x @ x).sum())(jax.numpy.ones((300, 300)))))
 
 THREADS = """
 import resource, threading
-from pretrain_jax.parallel import host_memory
-print(host_memory.keep())
+from pretrain_jax.xla import malloc
+print(malloc.keep())
 
 def faults_of_a_large_block():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

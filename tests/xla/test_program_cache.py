@@ -13,7 +13,7 @@ from pretrain_jax.xla import program_cache
 
 SECOND_START = """
 import logging, sys
-from pretrain_jax.parallel import program_cache
+from pretrain_jax.xla import program_cache
 program_cache.keep()
 import jax, jax.numpy as jnp
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

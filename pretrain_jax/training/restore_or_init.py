@@ -21,7 +21,7 @@ from pretrain_jax.workdir.checkpoint import Checkpoints
 log = logging.getLogger(__name__)
 
 
-def start(
+def state(
     design: Design,
     checkpoints: Checkpoints,
     step: int | None,
@@ -31,17 +31,17 @@ def start(
     """The state of a checkpoint, or a fresh one (from `init_from`, where it is set)."""
     if step is None:
         with progress("making the first state"):
-            state = design.update.init_state()
+            fresh = design.update.init_state()
         if design.spec.init_from:
-            state = state.replace(params=inherited(design, state.params, hosts, tokenizer))
-        return 0, state
+            fresh = fresh.replace(params=inherited(design, fresh.params, hosts, tokenizer))
+        return 0, fresh
     with hosts.together("the checkpoint"):  # before any of them reads, for reading waits for all
         checkpoints.compare(step, design.update.abstract_state)
-    log.info("going on from step %d", step)
+    log.info("resuming from step %d", step)
     with progress("reading the checkpoint"):
-        state = checkpoints.restore(step, design.update.abstract_state)
-    check_finite(checkpoints, step, state)
-    return step, state
+        restored = checkpoints.restore(step, design.update.abstract_state)
+    check_finite(checkpoints, step, restored)
+    return step, restored
 
 
 def params(design: Design, checkpoints: Checkpoints, step: int, hosts: Hosts) -> Any:
