@@ -266,7 +266,7 @@ def test_waiting_for_a_compiler_or_the_first_rows_is_no_measure_of_speed(
         time.sleep(2)
         yield from batches(self, phase, step)
 
-    monkeypatch.setattr(loop, "Steps", SlowSteps)
+    monkeypatch.setattr(loop, "CompiledSteps", SlowSteps)
     monkeypatch.setattr(loop.Feed, "batches", slow_batches)
     settings = config.read(str(job), [("train.steps", "10"), ("train.log_every", "10")])
     loop.train(settings, str(tmp_path / "run"))

@@ -66,7 +66,7 @@ def test_a_state_that_is_not_finite_is_not_saved_though_its_loss_is(tmp_path, mo
 
             return step
 
-    monkeypatch.setattr(loop, "Steps", Overflowing)
+    monkeypatch.setattr(loop, "CompiledSteps", Overflowing)
     every = [("checkpoint.every", "2"), ("train.steps", "4")]
     with pytest.raises(NonFinite, match="opt_state"):
         loop.train(config.read(str(tiny_job.write(tmp_path)), every), str(tmp_path / "run"))
