@@ -106,7 +106,7 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
         "config": options.config,
         "changes": dict(changes),
         "device": f"{len(design.target.devices)} x {design.target.kind}",
-        "attention": design.model.module.execution.form,
+        "attention": design.model.module.build_context.attention_backend,
         "tokens_per_second": rate,
         "slots_per_second": slots,
         "rows_per_second": phase.batch_size / median,

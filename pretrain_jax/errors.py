@@ -8,6 +8,8 @@ Traceback (most recent call last):
 pretrain_jax.errors.ConfigError: train.batch_size must be a multiple ...
 """
 
+import math
+
 
 class UserError(Exception):
     """Something the user can mend. Commands print the message alone, without a traceback."""
@@ -102,3 +104,14 @@ def shown(value: object) -> str:
 
 
 LONGEST_SHOWN = 200
+
+
+def nearest_divisors(size: int, wanted: int, count: int = 3) -> list[int]:
+    """Returns the divisors of `size` that are nearest to `wanted`, ascending, for a message.
+
+    >>> nearest_divisors(12, 5)
+    [3, 4, 6]
+    """
+    small = [n for n in range(1, math.isqrt(size) + 1) if size % n == 0]
+    legal = sorted({*small, *(size // n for n in small)})
+    return sorted(sorted(legal, key=lambda n: abs(n - wanted))[:count])

@@ -14,7 +14,7 @@ import pytest
 from pretrain_jax import losses
 from pretrain_jax.composition.model import is_box
 from pretrain_jax.layers.embeddings import Readout
-from pretrain_jax.layers.stacks import Execution
+from pretrain_jax.layers.stacks import BuildContext
 from pretrain_jax.models import gpt
 from pretrain_jax.step import Program, TrainState, eval_step, microbatches, train_step
 
@@ -38,7 +38,7 @@ def make_batch(seed=0):
 
 def model(dropout=0.0):
     return gpt.build(
-        Execution(z_loss=0.01),
+        BuildContext(z_loss=0.01),
         vocab_size=VOCAB,
         layers=2,
         width=16,

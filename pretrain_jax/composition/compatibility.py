@@ -8,6 +8,7 @@ from typing import Any
 from pretrain_jax import registry
 from pretrain_jax.composition import ranges
 from pretrain_jax.errors import ConfigError, shown
+from pretrain_jax.models._base import Architecture
 from pretrain_jax.objectives import Objective
 
 READ_BY_MODELS = {"types", "prefix", "memory_tokens", "predict_at"}
@@ -26,26 +27,23 @@ def hint(fields: Sequence[str]) -> str:
     return ". In one stack, use objective.inputs=prefix or objective.inputs=stream"
 
 
-def check_match(config: Any, objective: Objective, module: Any) -> None:
-    """Raises ConfigError unless objective and architecture fit: methods, attention, fields.
-
-    module: of models/, which config.model names.
-    """
+def check_match(config: Any, objective: Objective, architecture: Architecture) -> None:
+    """Raises ConfigError unless objective and architecture fit: methods, attention, fields."""
     misfit = (
         f"objective.name={config.objective.name} and model.name={config.model.name} do not fit: "
     )
-    methods = getattr(module, "METHODS", ("__call__",))
+    methods = architecture.methods
     if objective.methods != methods:
         kinds = {("__call__",): "one model", ("generate", "discriminate"): "ELECTRA's two"}
         wanted, found = (kinds.get(m, ", ".join(m)) for m in (objective.methods, methods))
         raise ConfigError(f"{misfit}the objective trains {wanted}, the model is {found}")
-    if objective.attention not in module.ATTENTION:
-        why = WHY_NOT.get((objective.attention, module.ATTENTION[0]), "")
+    if objective.attention not in architecture.attention:
+        why = WHY_NOT.get((objective.attention, architecture.attention[0]), "")
         raise ConfigError(
             f"{misfit}the objective needs {objective.attention} attention, "
-            f"the model has {' or '.join(module.ATTENTION)}{why}"
+            f"the model has {' or '.join(architecture.attention)}{why}"
         )
-    unread = sorted(set(objective.fields) & READ_BY_MODELS - set(module.FIELDS))
+    unread = sorted(set(objective.fields) & READ_BY_MODELS - set(architecture.fields))
     if unread:
         raise ConfigError(
             f"{misfit}the objective writes {', '.join(unread)}, which the model does not read"
@@ -56,7 +54,7 @@ def check_match(config: Any, objective: Objective, module: Any) -> None:
             f"{misfit}the objective writes segment types 0 and 1; "
             f"received model.types={config.model.types}"
         )
-    missing = sorted(set(getattr(module, "NEEDS", ())) - set(objective.fields))
+    missing = sorted(set(architecture.required_fields) - set(objective.fields))
     if missing:
         raise ConfigError(
             f"{misfit}the model reads {', '.join(missing)}, which the objective does not write"

@@ -2,27 +2,29 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from types import ModuleType
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pretrain_jax import registry, seeds
+from pretrain_jax import seeds
 from pretrain_jax.composition import compatibility, spec
 from pretrain_jax.composition.spec import Spec, select_kwargs
 from pretrain_jax.composition.task import Task
 from pretrain_jax.devices.target import Target
-from pretrain_jax.layers.stacks import Execution
+from pretrain_jax.layers.axes import box_all
+from pretrain_jax.layers.stacks import BuildContext
+from pretrain_jax.models import _base
+from pretrain_jax.models._base import Architecture
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
     """A Linen module with pure functions over it. Allocates nothing."""
 
-    architecture: ModuleType
-    """The module of models/ that the config names."""
+    architecture: Architecture
+    """The architecture that the config names."""
     module: nn.Module
     dtype: Any
     """The dtype of matrix products."""
@@ -44,7 +46,7 @@ class Model:
     @cached_property
     def boxed_params(self) -> Any:
         """Shapes of the parameters, in boxes."""
-        return jax.eval_shape(lambda: self.init(0))
+        return box_all(jax.eval_shape(lambda: self.init(0)))
 
     @cached_property
     def param_shapes(self) -> Any:
@@ -56,27 +58,28 @@ def build_model(run: Spec, task: Task, target: Target, plain: bool = False) -> M
     """The model that a config names. Raises ConfigError where it does not fit the objective.
 
     plain: the same model without what suits one platform, and without rows that only pad the
-    vocabulary: the form in which parameters and FLOPs are counted.
+    vocabulary: parameters and FLOPs are counted with it.
     """
     section, platform = run.model, target.compiled_platform
-    architecture = registry.load("models", section.name, "model.name")
+    architecture = _base.load(section.name)
     dtype = target.dtype(run.train.dtype)
-    form = spec.attention_form(**select_kwargs(section, spec.attention_form), platform=platform)
-    how: dict[str, Any] = {"form": "plain" if plain or target.simulated else form}
+    backend = spec.attention_form(**select_kwargs(section, spec.attention_form), platform=platform)
+    how: dict[str, Any] = {"attention_backend": "plain" if plain or target.simulated else backend}
     if plain:
-        how["multiple"] = 1
-    spec.check_shape(section, max(run.seq_lens))
+        how["pad_vocab_to"] = 1
+    options = select_kwargs(section, architecture.build)
+    architecture.check(options, max(run.seq_lens))
     compatibility.check_match(run, task.objective, architecture)
-    told = Execution(
+    context = BuildContext(
         attention=task.objective.attention,
         heads=task.objective.heads,
         dtype=dtype,
         z_loss=run.train.z_loss,
-        one_text=run.data.cross_documents,
-        **spec.execution(platform, section.layers, **select_kwargs(section, spec.execution)),
+        single_segment=run.data.cross_documents,
+        **spec.execution(platform, **select_kwargs(section, spec.execution)),
         **how,
     )
-    module = architecture.build(told, **select_kwargs(section, architecture.build))
+    module = architecture.build(context, **options)
     return Model(architecture, module, dtype, task.batch_shapes(1, run.data.seq_len))
 
 

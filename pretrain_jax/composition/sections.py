@@ -8,6 +8,7 @@ from typing import Any
 
 from pretrain_jax import registry
 from pretrain_jax.composition import spec
+from pretrain_jax.models import _base
 from pretrain_jax.optim import optimizers, schedules
 from pretrain_jax.registry import REQUIRED, Option
 from pretrain_jax.sharding import mesh
@@ -40,10 +41,10 @@ def _objective(chosen: Chosen) -> dict[str, Option]:
 
 
 def _model(chosen: Chosen) -> dict[str, Option]:
-    module = registry.load("models", chosen["name"], "model.name")
+    architecture = _base.load(chosen["name"])
     return {
         "name": NAME,
-        **registry.options(module.build, spec.execution, spec.attention_form),
+        **registry.options(architecture.build, spec.execution, spec.attention_form),
     }
 
 

@@ -14,10 +14,8 @@ from ml_collections import FrozenConfigDict
 
 from pretrain_jax import registry
 from pretrain_jax.composition.phases import Phases, phases_of
-from pretrain_jax.errors import ConfigError
-from pretrain_jax.layers.attention import FORMS
+from pretrain_jax.layers.attention import BACKENDS
 from pretrain_jax.layers.stacks import REMAT
-from pretrain_jax.sharding import rules
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,13 +144,7 @@ def select_kwargs(section: Mapping[str, Any], *builders: Callable[..., Any]) -> 
     return {key: section[key] for key in registry.options(*builders)}
 
 
-MOST_UNROLLED = 64
-"""Layers that are unrolled unasked: the 48 of gpt2_xl compile in 2 to 4 minutes on two cores."""
-
-
-def execution(
-    platform: str = "", layers: int = 1, *, unroll: int = 0, remat: str = "none"
-) -> dict[str, Any]:
+def execution(platform: str = "", *, unroll: int = 0, remat: str = "none") -> dict[str, Any]:
     """The keys of the section `model` that belong to no architecture.
 
     unroll: layers in one turn of the loop over layers: faster steps for longer compilation. 0 is
@@ -161,12 +153,12 @@ def execution(
     remat: "none", "dots" or "full", what the backward pass computes again to save memory.
     """
     registry.check_name(remat, REMAT, "model.remat")
-    copied = platform == "gpu" and remat == "none" and layers <= MOST_UNROLLED
-    return {"unroll": unroll or (layers if copied else 1), "remat": remat}
+    copied = platform == "gpu" and remat == "none"
+    return {"unroll": unroll or (0 if copied else 1), "remat": remat}
 
 
 def attention_form(platform: str = "", *, attention_form: str = "auto") -> str:
-    """One of layers.attention.FORMS.
+    """One of layers.attention.BACKENDS.
 
     attention_form: "auto" is the one for the platform, where there is one; "plain" and "cpu" run
     on all; "gpu" (cuDNN) and "tpu" (Pallas) on their own.
@@ -175,30 +167,9 @@ def attention_form(platform: str = "", *, attention_form: str = "auto") -> str:
     registry.check_name(attention_form, legal, "model.attention_form")
     if attention_form != "auto":
         return attention_form
-    return platform if platform in FORMS else "plain"
+    return platform if platform in BACKENDS else "plain"
 
 
 def clipping(*, clip_norm: float = 1.0) -> float:
     """The global norm that gradients are clipped to; 0 = no clipping."""
     return clip_norm
-
-
-def check_shape(section: Any, longest: int) -> None:
-    """Raises ConfigError for numbers of the section `model` that are wrong for any architecture.
-
-    longest: of the rows of a run, in tokens.
-    """
-    width, heads = section.width, section.heads
-    if not section.get("head_width") and width % heads:
-        near = rules.nearest_divisors(width, heads, 2)
-        raise ConfigError(
-            f"model.width must be a multiple of model.heads; received width={width}, "
-            f"heads={heads}. The nearest numbers of heads are {near[0]} and {near[-1]}"
-        )
-    table = section.get("max_length", longest)
-    if longest > table:
-        raise ConfigError(
-            f"a sequence must fit the position table: data.seq_len (and every seq_len in "
-            f"train.phases) is at most model.max_length; received {longest} and {table}. "
-            f"Set model.max_length={longest} or data.seq_len={table}"
-        )

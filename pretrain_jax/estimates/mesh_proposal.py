@@ -107,6 +107,7 @@ def legal(design: Design) -> Iterator[dict[str, Any]]:
         (axis, size)
         for box in leaves(design.model.boxed_params)
         for axis, size in zip(box.names, box.value.shape, strict=True)
+        if axis is not None
     }
     lengths = {
         design.task.budgets(seq_len).get(axis, 0)

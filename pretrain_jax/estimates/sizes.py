@@ -29,10 +29,9 @@ def parts(design: Design) -> dict[str, int]:
     ELECTRA's "discriminator" has the embeddings that it shares with the "generator".
     """
     found = parameters(design)
-    named = getattr(design.model.architecture, "PARTS", {})
     sums = {
         part: sum(n for name, n in found.items() if name.startswith(tuple(f"{p}/" for p in within)))
-        for part, within in named.items()
+        for part, within in design.model.architecture.parts.items()
     }
     return {**found, **sums}
 

@@ -1,1 +1,1 @@
-"""Parts of Transformers, on the device. No file here is a model: models/ chooses among these."""
+"""Layers that run on the device; models/ combines them into architectures."""

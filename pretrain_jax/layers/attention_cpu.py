@@ -1,13 +1,13 @@
-"""Attention as XLA's CPU backend runs it fastest: the same numbers, other products.
+"""CPU backend: the same numbers as the plain backend, in the order that XLA runs fastest on a CPU.
 
 Four things differ from `attention_plain.attend` (measured in docs/performance.md):
 
-- the mask is added, as 0 or -inf made once for the stack, since a select inside softmax is not
-  vectorised;
-- a causal query block never meets keys that lie after it, which saves up to half of the work;
-- the output is divided by the softmax's sum [L, K] instead of the probabilities [L, L];
-- the backward pass is written by hand, with no product whose left side is transposed in memory:
-  such batched products run at half speed.
+- the mask is a float array of 0 and -inf, made once per stack and added to the scores, because
+  XLA does not vectorise a select inside softmax;
+- a causal query block skips the keys after it, which saves up to half of the work;
+- the softmax's sum divides the output [L, K] instead of the probabilities [L, L];
+- the backward pass is written by hand and avoids batched products whose left operand is
+  transposed in memory: they run at half speed.
 """
 
 from functools import partial
@@ -19,16 +19,16 @@ import jax.numpy as jnp
 from pretrain_jax.layers.masks import CrossMask, Mask
 
 BLOCK = 128
-"""Queries in a causal block."""
+"""Queries per causal block."""
 
 
-def view(mask: Mask | CrossMask) -> jax.Array:
-    """float32 [B, 1, L, M]: 0 or -inf, to be added to the scores."""
-    return mask.added()
+def make_kernel_mask(mask: Mask | CrossMask) -> jax.Array:
+    """float32 [B, 1, L, M]: 0 or -inf, to add to the scores."""
+    return mask.additive()
 
 
-def refusal(mask: Mask | CrossMask, bias: jax.Array | None, q_BLHK: jax.Array) -> str:
-    """Nothing is refused."""
+def unsupported_reason(mask: Mask | CrossMask, bias: jax.Array | None, q_BLHK: jax.Array) -> str:
+    """Always "": this backend supports everything but dropout."""
     return ""
 
 
@@ -36,46 +36,46 @@ def attend(
     q_BLHK: jax.Array,
     k_BMHK: jax.Array,
     v_BMHK: jax.Array,
-    added_B1LM: jax.Array,
+    mask_B1LM: jax.Array,
     bias: jax.Array | None = None,
     causal: bool = False,
     scale: float = 1.0,
 ) -> jax.Array:
-    """softmax(scale q k' + added + bias) v: [B, L, H, K], computed in float32.
+    """softmax(scale q k' + mask + bias) v: [B, L, H, K], computed in float32.
 
-    `added` is a mask, a constant; `bias`, [H, L, M] or [B, H, L, M], has a gradient. `causal`
-    promises that `added` is -inf wherever a key lies after its query.
+    The mask of 0 and -inf is a constant; `bias`, [H, L, M] or [B, H, L, M], has a gradient.
+    `causal` promises that the mask is -inf for every key after its query.
     """
     q, k, v = (x.astype(jnp.float32) for x in (q_BLHK, k_BMHK, v_BMHK))
-    out: Any = _attend(q * scale, k, v, added_B1LM, bias, causal)
+    out: Any = _attend(q * scale, k, v, mask_B1LM, bias, causal)
     return out.astype(v_BMHK.dtype)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(5,))
-def _attend(q, k, v, added, bias, causal):
-    return _forward(q, k, v, added, bias, causal)[0]
+def _attend(q, k, v, mask, bias, causal):
+    return _forward(q, k, v, mask, bias, causal)[0]
 
 
-def _forward(q, k, v, added, bias, causal):
+def _forward(q, k, v, mask, bias, causal):
     q_BHLK, k_BHLK, v_BHLK = rows(q), rows(k), rows(v)
     weights, inverses, outs = [], [], []
-    for start, stop, seen in blocks(q.shape[1], k.shape[1], causal):
-        scores = jnp.einsum("bhlk,bhmk->bhlm", q_BHLK[:, :, start:stop], k_BHLK[:, :, :seen])
-        scores = scores + added[:, :, start:stop, :seen]
+    for start, stop, visible in blocks(q.shape[1], k.shape[1], causal):
+        scores = jnp.einsum("bhlk,bhmk->bhlm", q_BHLK[:, :, start:stop], k_BHLK[:, :, :visible])
+        scores = scores + mask[:, :, start:stop, :visible]
         if bias is not None:
-            scores = scores + bias[..., start:stop, :seen]
+            scores = scores + bias[..., start:stop, :visible]
         weight = jnp.exp(scores - scores.max(-1, keepdims=True))  # exactly 0 where masked
         inverse = 1 / weight.sum(-1, keepdims=True)
-        out = jnp.einsum("bhlm,bhmk->bhlk", weight, v_BHLK[:, :, :seen]) * inverse
+        out = jnp.einsum("bhlm,bhmk->bhlk", weight, v_BHLK[:, :, :visible]) * inverse
         for parts, part in ((weights, weight), (inverses, inverse), (outs, out)):
             parts.append(part)
-    out = jnp.swapaxes(joined(outs, 2), 1, 2)
-    return out, (q, k, v, bias, weights, joined(inverses, 2), out)
+    out = jnp.swapaxes(concatenate(outs, 2), 1, 2)
+    return out, (q, k, v, bias, weights, concatenate(inverses, 2), out)
 
 
 def _backward(causal, saved, d_out):
     q, k, v, bias, weights, inverse, out = saved
-    # Without this the compiler shares transposes with the forward pass and keeps them alive.
+    # Without this, the compiler shares transposes with the forward pass and keeps them alive.
     q, k, v, out, d_out = jax.lax.optimization_barrier((q, k, v, out, d_out))
     keys = k.shape[1]
     k_BHLK, v_BHLK, q_BHKL = rows(k), rows(v), columns(q)
@@ -83,29 +83,30 @@ def _backward(causal, saved, d_out):
     d_rows = rows(d_out) * inverse
     d_columns = columns(d_out) * jnp.swapaxes(inverse, 2, 3)
     d_q, d_k, d_v, d_bias = [], 0.0, 0.0, []
-    for place, weight in zip(blocks(q.shape[1], keys, causal), weights, strict=True):
-        start, stop, seen = place
-        d_scores = jnp.einsum("bhlk,bhmk->bhlm", d_rows[:, :, start:stop], v_BHLK[:, :, :seen])
+    for (start, stop, visible), weight in zip(
+        blocks(q.shape[1], keys, causal), weights, strict=True
+    ):
+        d_scores = jnp.einsum("bhlk,bhmk->bhlm", d_rows[:, :, start:stop], v_BHLK[:, :, :visible])
         d_scores = weight * (d_scores - delta[:, :, start:stop])
-        d_q.append(jnp.einsum("bhlm,bhmk->bhlk", d_scores, k_BHLK[:, :, :seen]))
-        unseen = ((0, 0), (0, 0), (0, 0), (0, keys - seen))
+        d_q.append(jnp.einsum("bhlm,bhmk->bhlk", d_scores, k_BHLK[:, :, :visible]))
+        padding = ((0, 0), (0, 0), (0, 0), (0, keys - visible))
         if bias is not None:
             part = d_scores if bias.ndim == 4 else d_scores.sum(0)
-            d_bias.append(jnp.pad(part, unseen[-bias.ndim :]))
+            d_bias.append(jnp.pad(part, padding[-bias.ndim :]))
         part = jnp.einsum("bhkl,bhlm->bhkm", q_BHKL[..., start:stop], d_scores)
-        d_k = d_k + jnp.pad(part, unseen)
+        d_k = d_k + jnp.pad(part, padding)
         part = jnp.einsum("bhkl,bhlm->bhkm", d_columns[..., start:stop], weight)
-        d_v = d_v + jnp.pad(part, unseen)
+        d_v = d_v + jnp.pad(part, padding)
     back = lambda x_BHKL: jnp.transpose(x_BHKL, (0, 3, 1, 2))  # noqa: E731
-    d_bias = joined(d_bias, -2) if d_bias else None
-    return jnp.swapaxes(joined(d_q, 2), 1, 2), back(d_k), back(d_v), None, d_bias
+    d_bias = concatenate(d_bias, -2) if d_bias else None
+    return jnp.swapaxes(concatenate(d_q, 2), 1, 2), back(d_k), back(d_v), None, d_bias
 
 
 _attend.defvjp(_forward, _backward)
 
 
 def blocks(length: int, keys: int, causal: bool) -> list[tuple[int, int, int]]:
-    """(start, stop, seen): queries start .. stop - 1 look at the first `seen` keys.
+    """Returns (start, stop, visible): queries start .. stop - 1 attend to the first `visible` keys.
 
     >>> blocks(300, 300, True)
     [(0, 128, 128), (128, 256, 256), (256, 300, 300)]
@@ -126,6 +127,6 @@ def columns(x_BLHK: jax.Array) -> jax.Array:
     return jnp.transpose(x_BLHK, (0, 2, 3, 1))
 
 
-def joined(parts: list[Any], axis: int) -> jax.Array:
-    """The parts one after the other; one part as it is."""
+def concatenate(parts: list[Any], axis: int) -> jax.Array:
+    """Concatenates the parts; a single part is returned as it is."""
     return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis)

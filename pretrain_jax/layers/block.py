@@ -1,4 +1,4 @@
-"""One block for all architectures: a list of sub-layers, each inside the same residual wrapper.
+"""The Transformer block: a list of sub-layers, each inside the same residual wrapper.
 
 PreNorm    x ----------------------+--->      PostNorm   x ------------+--- norm --->
             \\- norm - sublayer - dropout        \\- sublayer - dropout -/
@@ -43,10 +43,10 @@ class PostNorm:
 class Block(nn.Module):
     """x [B, L, D] -> [B, L, D] through named sub-layers, in order.
 
-    A decoder's are (("attention", ...), ("feed_forward", ...)); one that reads a memory has
-    ("cross_attention", ...) between them, which is passed over where the context has no memory, so
-    that the same block can be the encoder's. The wrapper creates the modules in this block's
-    scope: parameters stand at attention/, attention_norm/, feed_forward/, ...
+    A decoder has (("attention", ...), ("feed_forward", ...)); a decoder with a memory also has
+    ("cross_attention", ...) between them. Cross attention is skipped when the context has no
+    memory, so an encoder can share the block. The wrapper creates the modules in this block's
+    scope: parameter paths begin with attention/, attention_norm/, feed_forward/, ...
     """
 
     sublayers: tuple[tuple[str, Maker], ...]
@@ -59,4 +59,4 @@ class Block(nn.Module):
                 continue
             x = self.residual(x, name, sublayer, context)
             x = constrain(x, "batch", "length", "hidden")
-        return x, None  # the shape of a step of a scan: carry, no output
+        return x, None  # (carry, output), as nn.scan expects

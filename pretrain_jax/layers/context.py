@@ -1,4 +1,4 @@
-"""What every layer of a stack shares: computed once for the stack, passed to all its layers."""
+"""Arrays that all layers of a stack share: computed once per stack, passed to every layer."""
 
 from typing import Any
 
@@ -9,22 +9,22 @@ from pretrain_jax.layers.masks import CrossMask, Mask
 
 
 class Context(struct.PyTreeNode):
-    """One small pytree; a sub-layer reads what it needs."""
+    """Each sub-layer reads the fields that it uses."""
 
     mask: Mask
     train: bool = struct.field(pytree_node=False)
     rotation: tuple[jax.Array, jax.Array] | None = None
-    """cos and sin, float32 [B, L, K], of rotary positions."""
+    """cos and sin, float32 [B, L, K], for rotary positions."""
     bias: jax.Array | None = None
     """float32 [H, L, L], added to the attention scores (T5's relative buckets)."""
     distances: jax.Array | None = None
     """float32 [L, D]: Transformer-XL's sinusoid of each distance 0 .. L - 1."""
-    form: str = struct.field(pytree_node=False, default="plain")
-    """In which of attention.FORMS attention is computed."""
-    view: Any = None
-    """The mask as that form wants it, made once for the stack."""
+    attention_backend: str = struct.field(pytree_node=False, default="plain")
+    """Which of attention.BACKENDS computes attention."""
+    kernel_mask: Any = None
+    """`mask` in the backend's own format, made once per stack."""
     memory: jax.Array | None = None
-    """[B, M, D], what cross attention reads; None in a stack that has nothing to read."""
+    """[B, M, D], the input of cross attention; None in a stack without one."""
     memory_mask: CrossMask | None = None
-    memory_view: Any = None
-    """That mask as the form wants it."""
+    memory_kernel_mask: Any = None
+    """`memory_mask` in the backend's own format."""

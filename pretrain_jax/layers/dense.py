@@ -8,15 +8,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pretrain_jax.layers.axes import named
+from pretrain_jax.layers.axes import with_axes
 
 
 class Dense(nn.Module):
     """x [..., *inputs] -> [..., *outputs], contracting all input axes.
 
-    `axes` names the kernel's axes, inputs first: query projections are ("width", "heads",
-    "head_width") with inputs=(768,), outputs=(12, 64); their way back is ("heads", "head_width",
-    "width") with inputs=(12, 64), outputs=(768,).
+    `axes` names the kernel's axes, inputs first. A query projection has ("width", "heads",
+    "head_width") with inputs=(768,), outputs=(12, 64); an output projection has ("heads",
+    "head_width", "width") with inputs=(12, 64), outputs=(768,).
     """
 
     inputs: tuple[int, ...]
@@ -30,7 +30,7 @@ class Dense(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         kernel = self.param(
             "kernel",
-            named(self.kernel_init, *self.axes),
+            with_axes(self.kernel_init, *self.axes),
             (*self.inputs, *self.outputs),
             jnp.float32,
         )
@@ -38,7 +38,7 @@ class Dense(nn.Module):
         if self.bias:
             names = self.axes[len(self.inputs) :]
             bias = self.param(
-                "bias", named(nn.initializers.zeros, *names), self.outputs, jnp.float32
+                "bias", with_axes(nn.initializers.zeros, *names), self.outputs, jnp.float32
             )
         return project(x, kernel, bias, len(self.inputs), self.dtype)
 
@@ -46,10 +46,10 @@ class Dense(nn.Module):
 def project(
     x: jax.Array, kernel: jax.Array, bias: jax.Array | None, inputs: int, dtype: Any
 ) -> jax.Array:
-    """x [..., *inputs] times kernel [*inputs, *outputs], as one product of two matrices.
+    """Multiplies x [..., *inputs] by kernel [*inputs, *outputs] as one product of two matrices.
 
-    The leading axes are flattened first: XLA's CPU backend multiplies [B, L, D] by [D, F] far
-    more slowly than [B x L, D] by [D, F]; elsewhere the reshapes are free.
+    It flattens the leading axes first: XLA's CPU backend multiplies [B, L, D] by [D, F] far more
+    slowly than [B x L, D] by [D, F]; on other platforms the reshapes are free.
     """
     outputs = kernel.shape[inputs:]
     rows, columns = math.prod(kernel.shape[:inputs]), math.prod(outputs)
@@ -61,9 +61,10 @@ def project(
 
 @jax.custom_vjp
 def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
-    """x [..., *F] + bias [*F], in the dtype of x; the gradient of the bias is a sum in its own.
+    """Returns x [..., *F] + bias [*F] in the dtype of x.
 
-    Derived by jax it would be a sum in bfloat16 over all places of the batch.
+    The gradient of the bias is summed in the bias's own dtype (float32); jax's automatic gradient
+    would sum over all positions of the batch in bfloat16.
     """
     return x + bias.astype(x.dtype)
 

@@ -1,4 +1,4 @@
-"""Token embeddings, and the read-out back to the vocabulary."""
+"""Token embeddings, and the read-out to the vocabulary."""
 
 from functools import partial
 from typing import Any
@@ -8,56 +8,56 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from pretrain_jax.layers.axes import constrain, named, ways
+from pretrain_jax.layers.axes import constrain, ways, with_axes
 from pretrain_jax.layers.makers import Maker
-from pretrain_jax.layers.positions import sines
+from pretrain_jax.layers.positions import sinusoids
 
 VOCABULARY_MULTIPLE = 128
-"""Rows of the vocabulary matrices are padded to this, for the hardware and for the mesh."""
+"""Vocabulary matrices have a multiple of this many rows, for the hardware and for the mesh."""
 
 
-def padded_size(vocab_size: int, multiple: int = VOCABULARY_MULTIPLE) -> int:
-    """The next multiple of 128: 50257 -> 50304."""
-    return -(-vocab_size // multiple) * multiple
+def padded_size(vocab_size: int, pad_vocab_to: int = VOCABULARY_MULTIPLE) -> int:
+    """Rounds up to a multiple of `pad_vocab_to`: padded_size(50257) is 50304."""
+    return -(-vocab_size // pad_vocab_to) * pad_vocab_to
 
 
 def padded_rows(init: Any, rows: int) -> Any:
-    """`init` for the true rows, zeros below: the padding takes no part in anything."""
+    """Returns an initializer: `init` for the first `rows` rows, zeros for the rows after them."""
 
     def initialise(key, shape, dtype=jnp.float32):
-        true = init(key, (rows, *shape[1:]), dtype)
-        return jnp.pad(true, ((0, shape[0] - rows), *((0, 0) for _ in shape[1:])))
+        values = init(key, (rows, *shape[1:]), dtype)
+        return jnp.pad(values, ((0, shape[0] - rows), *((0, 0) for _ in shape[1:])))
 
     return initialise
 
 
 class Readout(struct.PyTreeNode):
-    """How hidden states [.., D] become logits [.., V]; losses.py multiplies, chunk by chunk."""
+    """Turns hidden states [.., D] into logits [.., V]; losses.py computes them chunk by chunk."""
 
     table: jax.Array
-    """[V padded, D], of which the first `vocab_size` rows count."""
+    """[V padded, D]; only the first `vocab_size` rows are used."""
     bias: jax.Array | None
     scale: float = struct.field(pytree_node=False)
     vocab_size: int = struct.field(pytree_node=False)
     shards: int = struct.field(pytree_node=False, default=1)
-    """Into how many parts the logits are split over the mesh."""
+    """Number of shards of the logits over the mesh."""
     z_loss: float = struct.field(pytree_node=False, default=0.0)
-    """The coefficient of (log Z)^2 beside the nats: one reading gives the gradient of both."""
+    """Coefficient of (log Z)^2, added to the cross entropy: one pass computes both gradients."""
 
 
-def table(
+def vocabulary_matrix(
     module: nn.Module, name: str, init: Any, vocab_size: int, rows: int, width: int
 ) -> jax.Array:
-    """The parameter `name` [rows, width] of `module`; its first `vocab_size` rows count."""
-    filled = named(padded_rows(init, vocab_size), "vocabulary", "width")
-    return module.param(name, filled, (rows, width), jnp.float32)
+    """Returns the parameter `name` [rows, width]; only its first `vocab_size` rows are used."""
+    padded_init = with_axes(padded_rows(init, vocab_size), "vocabulary", "width")
+    return module.param(name, padded_init, (rows, width), jnp.float32)
 
 
 class Embedding(nn.Module):
     """tokens, positions, types int32 [B, L] -> [B, L, D].
 
-    The sum of a token's row (times `scale`), its position's, learned or sinusoidal, and its segment
-    type's, as far as there are such tables, then the norm and dropout.
+    The sum of the token embedding (times `scale`) and, where configured, a learned or sinusoidal
+    position embedding and a segment type embedding; then the norm and dropout.
     """
 
     vocab_size: int
@@ -66,29 +66,31 @@ class Embedding(nn.Module):
     scale: float = 1.0
     """sqrt(D) in the 2017 Transformer."""
     max_length: int = 0
-    """Learned positions; 0 = none."""
+    """Rows of the table of learned positions; 0 = no table."""
     first_position: int = 0
-    """Rows of the position table that stand before position 0 (RoBERTa: 2)."""
+    """Unused rows of the position table before position 0 (RoBERTa: 2)."""
     position_init: Any = None
     sinusoidal: bool = False
-    """Fixed sines and cosines instead of learned positions (Vaswani et al. 2017, section 3.5)."""
+    """Whether to add fixed sines and cosines (Vaswani et al. 2017, section 3.5)."""
     types: int = 0
-    """Rows of the table of segment types; batches without `types` are all of type 0."""
+    """Rows of the table of segment types; without `types` in the batch, every token has type 0."""
     norm: Maker | None = None
     dropout: float = 0.0
     dtype: Any = jnp.float32
-    multiple: int = VOCABULARY_MULTIPLE
+    pad_vocab_to: int = VOCABULARY_MULTIPLE
 
     def setup(self):
         self.drop = nn.Dropout(self.dropout)
-        rows = padded_size(self.vocab_size, self.multiple)
-        self.tokens = table(self, "tokens", self.table_init, self.vocab_size, rows, self.width)
+        rows = padded_size(self.vocab_size, self.pad_vocab_to)
+        self.tokens = vocabulary_matrix(
+            self, "tokens", self.table_init, self.vocab_size, rows, self.width
+        )
         if self.max_length:
-            init = named(self.position_init, "positions", "width")
+            init = with_axes(self.position_init, "positions", "width")
             shape = (self.first_position + self.max_length, self.width)
             self.positions = self.param("positions", init, shape, jnp.float32)
         if self.types:
-            init = named(self.table_init, "types", "width")
+            init = with_axes(self.table_init, "types", "width")
             self.segment_types = self.param("types", init, (self.types, self.width), jnp.float32)
         if self.norm is not None:
             self.embedding_norm = self.norm(name="norm")
@@ -103,39 +105,39 @@ class Embedding(nn.Module):
         x: Any = look_up(self.tokens, tokens, "vocabulary", self.dtype)
         x = x * self.scale
         if self.max_length:
-            places = positions + self.first_position
-            x = x + look_up(self.positions, places, "positions", self.dtype)
+            position_rows = positions + self.first_position
+            x = x + look_up(self.positions, position_rows, "positions", self.dtype)
         if self.sinusoidal:
-            x = x + sines(positions, self.width).astype(self.dtype)
+            x = x + sinusoids(positions, self.width).astype(self.dtype)
         if self.types:
-            kinds = jnp.zeros_like(tokens) if types is None else types
-            x = x + look_up(self.segment_types, kinds, "types", self.dtype)
+            types = jnp.zeros_like(tokens) if types is None else types
+            x = x + look_up(self.segment_types, types, "types", self.dtype)
         if self.norm is not None:
             x = self.embedding_norm(x)
         return constrain(self.drop(x, deterministic=not train), "batch", "length", "hidden")
 
     def readout(self) -> Readout:
-        """The same table, read backwards (Press and Wolf 2017)."""
+        """A read-out tied to the token embedding (Press and Wolf 2017)."""
         return Readout(self.tokens, None, 1.0, self.vocab_size, ways("batch", "vocabulary"))
 
 
-FEW_ROWS = 514
-"""Up to so many rows, the gradient of a table is a product with one-hot rows: a scatter of rows
-that are hit many times over is slow, and on GPU its order is not fixed."""
+MAX_ONE_HOT_ROWS = 514
+"""The gradient of a table of at most this many rows is a product with one-hot rows: a scatter with
+many hits per row is slow, and on GPUs its order is not deterministic."""
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def look_up(table: jax.Array, rows: jax.Array, axis: str, dtype: Any) -> jax.Array:
-    """Rows of a table whose first axis is called `axis`: [V, D], int [B, L] -> [B, L, D].
+    """Takes rows of a table whose first axis is named `axis`: [V, D], int [B, L] -> [B, L, D].
 
-    The table is brought together along its width first: the rows that come out are split by batch
-    and not by width, and without this the compiler would copy all of them everywhere.
+    It first gathers the table along its width: the result is split by batch and not by width, and
+    without this the compiler would replicate the result on every device.
 
-    Its gradient is summed up in the table's own dtype: in bfloat16 a sum of ones ends at 256, and
-    a frequent token occurs more often than that in a batch.
+    The table's gradient is summed in the table's own dtype: in bfloat16 a sum of ones stops at
+    256, and a frequent token occurs more often than that in a batch.
     """
-    whole = constrain(table.astype(dtype), axis, "hidden")
-    return constrain(jnp.take(whole, rows, axis=0), "batch", "length", "hidden")
+    full_width = constrain(table.astype(dtype), axis, "hidden")
+    return constrain(jnp.take(full_width, rows, axis=0), "batch", "length", "hidden")
 
 
 def _look_up_backward(
@@ -144,7 +146,7 @@ def _look_up_backward(
     table, rows = saved
     g_BLD = constrain(g_BLD, "batch", "length", "hidden")
     g, at = g_BLD.reshape(-1, table.shape[-1]), rows.reshape(-1)
-    if len(table) <= FEW_ROWS:
+    if len(table) <= MAX_ONE_HOT_ROWS:
         hits = jax.nn.one_hot(at, len(table), dtype=g.dtype, axis=0)
         d_table = jnp.matmul(hits, g, preferred_element_type=table.dtype)
     else:

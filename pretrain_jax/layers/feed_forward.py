@@ -1,7 +1,7 @@
 """Feed-forward sub-layers.
 
-What stands between two products keeps its inputs alone and is computed again in the backward pass
-(`jax.checkpoint`): it costs less than to read back what it made.
+Elementwise operations between two matrix products save only their inputs and are recomputed in the
+backward pass (`jax.checkpoint`): recomputing is cheaper than reading saved results from memory.
 """
 
 import math
@@ -17,14 +17,14 @@ from pretrain_jax.layers.makers import Maker, maker
 
 
 class FeedForward(nn.Module):
-    """x [B, L, D] -> activation(x up [D, F]) down [F, D]."""
+    """x [B, L, D] -> activation(x up) down, with up [D, F] and down [F, D]."""
 
     features: int
     activation: Callable[[jax.Array], jax.Array]
     dense: Maker
     dense_out: Maker
     dropout: Maker = maker(nn.Dropout, rate=0.0)
-    """Of the features between the two maps (T5)."""
+    """Applied to the features between the two maps (T5)."""
 
     @nn.compact
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
@@ -51,7 +51,7 @@ class GatedFeedForward(FeedForward):
 
 
 def exact_gelu(x: jax.Array) -> jax.Array:
-    """x Phi(x), with the error function: BERT's at release, RoBERTa's, SpanBERT's and ELECTRA's.
+    """GELU with the error function, x Phi(x): BERT at release, RoBERTa, SpanBERT, ELECTRA.
 
     exact_gelu(1) = 0.841345.
     """
@@ -64,10 +64,10 @@ CUBIC = 0.044715 * SLOPE
 
 @jax.custom_vjp
 def gelu(x: jax.Array) -> jax.Array:
-    """GELU in the tanh form of GPT-1 and GPT-2 (Hendrycks and Gimpel 2016), in float32.
+    """The tanh approximation of GELU of GPT-1 and GPT-2 (Hendrycks and Gimpel 2016), in float32.
 
-    x (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3), written as x sigmoid(2 u): one
-    exponential, no cancellation for negative x. gelu(1) = 0.841192.
+    x (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3), computed as x sigmoid(2 u), which
+    takes one exponential and has no cancellation for negative x. gelu(1) = 0.841192.
     """
     x32 = x.astype(jnp.float32)
     return (x32 * _gate(x32)).astype(x.dtype)

@@ -1,7 +1,7 @@
-"""Modules that an objective puts behind a stack, beside the token read-out.
+"""Heads that an objective adds after a stack, in addition to the token read-out.
 
-Each is called as head(hidden [B, L, D], batch, tied readout, train); what it returns stands in the
-model's Output under the head's name, and its parameters under that name too.
+Each is called as head(hidden [B, L, D], batch, tied readout, train). Its result is in the model's
+Output.heads under the head's name; its parameters are under the same name.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pretrain_jax.layers.axes import named
+from pretrain_jax.layers.axes import with_axes
 from pretrain_jax.layers.dense import Dense
 from pretrain_jax.layers.embeddings import Readout
 from pretrain_jax.layers.feed_forward import exact_gelu
@@ -19,9 +19,9 @@ from pretrain_jax.layers.stacks import Output, gather
 
 
 class PooledClassifier(nn.Module):
-    """Logits float32 [B, E, classes] of the examples of a row, read at `example_at` [B, E].
+    """Logits float32 [B, E, classes] for the examples of a row, computed at `example_at` [B, E].
 
-    BERT's: a dense map D -> D and tanh, the pooler, then a dense map D -> classes.
+    As in BERT: a dense map D -> D and tanh (the pooler), then a dense map D -> classes.
     """
 
     classes: int
@@ -43,16 +43,16 @@ class PooledClassifier(nn.Module):
 
 
 class SpanBoundary(nn.Module):
-    """Tokens of a span from the two hidden states around it: an Output, hidden [B, P, D].
+    """Predicts a span's tokens from the hidden states on its two sides: an Output, [B, P, D].
 
-    SpanBERT's (Joshi et al. 2019, section 3.2; facebookresearch/SpanBERT pair_bert.py):
-    [left, right, position in the span] -> dense, GELU, norm -> dense, GELU, norm, read out through
-    the embedding table with a bias of its own; without a z-loss. Reads `left_at`, `right_at`,
-    `span_positions` [B, P], the last of them below `positions`.
+    SpanBERT's span boundary objective (Joshi et al. 2019, section 3.2; facebookresearch/SpanBERT
+    pair_bert.py): [left, right, position in the span] -> dense, GELU, norm -> dense, GELU, norm,
+    read out through the embedding table with a separate bias and no z-loss. It reads `left_at`,
+    `right_at` and `span_positions` [B, P]; span_positions are below `positions`.
     """
 
     positions: int
-    """Rows of the table of positions in the span."""
+    """Rows of the table of positions in a span."""
     position_width: int
     kernel_init: Any
     dtype: Any = jnp.float32
@@ -63,16 +63,18 @@ class SpanBoundary(nn.Module):
     ) -> Output:
         rows, width = tied.table.shape
         shape = (self.positions, self.position_width)
-        init = named(self.kernel_init, "positions", "hidden")
+        init = with_axes(self.kernel_init, "positions", "hidden")
         table = self.param("positions", init, shape, jnp.float32)
         sides = [gather(hidden, batch[side]) for side in ("left_at", "right_at")]
-        place = jnp.take(table, batch["span_positions"], axis=0).astype(hidden.dtype)
-        x = jnp.concatenate([*sides, place], axis=-1)
+        position = jnp.take(table, batch["span_positions"], axis=0).astype(hidden.dtype)
+        x = jnp.concatenate([*sides, position], axis=-1)
         for number in (1, 2):
-            # Split along its outputs: 2 D + 200 inputs divide over few meshes.
+            # Split along its outputs: few meshes divide 2 D + 200 inputs.
             axes, name = ("hidden", "width"), f"dense_{number}"
             inputs = x.shape[-1:]
             dense = Dense(inputs, (width,), axes, self.kernel_init, True, self.dtype, name=name)
             x = LayerNorm(1e-12, name=f"norm_{number}")(exact_gelu(dense(x)))
-        bias = self.param("bias", named(nn.initializers.zeros, "vocabulary"), (rows,), jnp.float32)
+        bias = self.param(
+            "bias", with_axes(nn.initializers.zeros, "vocabulary"), (rows,), jnp.float32
+        )
         return Output(x, tied.replace(bias=bias, z_loss=0.0))

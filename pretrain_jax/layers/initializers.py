@@ -1,4 +1,4 @@
-"""Initializers compared by value, so that equal models are one compilation."""
+"""Initializers that compare by value, so that equal models share one compilation."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ class Normal:
 
 @dataclass(frozen=True)
 class TruncatedNormal:
-    """N(0, std^2) redrawn beyond two std: what is drawn has 0.88 std (TensorFlow's, as in BERT)."""
+    """N(0, std^2), redrawn beyond two std, as in TensorFlow and BERT; the result has 0.88 std."""
 
     std: float
 
@@ -29,7 +29,7 @@ class TruncatedNormal:
 
 @dataclass(frozen=True)
 class Uniform:
-    """Uniform in +-sqrt(3) std. Glorot's has std = sqrt(2 / (inputs + outputs))."""
+    """Uniform in +-sqrt(3) std. Glorot uniform has std = sqrt(2 / (inputs + outputs))."""
 
     std: float
 

@@ -1,7 +1,7 @@
-"""Makers: how one part is told which other part to build inside it.
+"""Makers: module classes with bound arguments, which one module passes to another to build.
 
-A maker is a module class with keyword arguments bound, compared by value, so that two equal
-models are one compilation (functools.partial compares by identity and would compile again).
+Makers compare by value, so that two equal models share one compilation (functools.partial
+compares by identity, which would compile again).
 """
 
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ import flax.linen as nn
 class Maker:
     """A module class and sorted keyword arguments; call it inside a compact method.
 
-    Arguments of the call win over bound ones.
+    Arguments of the call override bound ones.
     """
 
     module: type[nn.Module]
     arguments: tuple[tuple[str, Any], ...]
 
-    def __call__(self, **more: Any) -> Any:
-        return self.module(**{**dict(self.arguments), **more})
+    def __call__(self, **overrides: Any) -> Any:
+        return self.module(**{**dict(self.arguments), **overrides})
 
 
 def maker(module: type[nn.Module], **arguments: Any) -> Maker:

@@ -1,7 +1,7 @@
-"""Which positions a position may look at.
+"""Attention masks: which positions a position may attend to.
 
-A mask stays structured until attention needs it, so that a fused kernel can take the structure;
-`dense` gives the array. Two documents of three and two tokens in one causal row of five:
+A mask stays structured until attention uses it, so that a fused kernel can take the structure;
+`dense` returns the array. Two documents of three and two tokens in one causal row of five:
 
     segments = [1, 1, 1, 2, 2]      dense = 1 0 0 0 0
                                             1 1 0 0 0
@@ -20,61 +20,61 @@ from flax import struct
 class Mask(struct.PyTreeNode):
     """Self attention over one stream.
 
-    attention: "causal" (no later position), "prefix" (causal, but every position of the prefix,
-    with which a segment begins, is in view of its own segment) or "full".
+    attention: "causal" (no later position), "prefix" (causal, but all positions of a segment also
+    see the whole prefix at its beginning) or "full".
     """
 
     segments: jax.Array
-    """int32 [B, L]; positions of different segments never see one another; 0 = padding."""
+    """int32 [B, L]; positions of different segments never attend to one another; 0 = padding."""
     prefix: jax.Array | None
-    """bool [B, L], for attention = "prefix" alone."""
+    """bool [B, L], only for attention="prefix"."""
     attention: str = struct.field(pytree_node=False)
-    one_text: bool = struct.field(pytree_node=False, default=False)
-    """Every row is one segment from end to end, so that nobody need compare them."""
+    single_segment: bool = struct.field(pytree_node=False, default=False)
+    """Whether every row is one segment from end to end, so that segments need no comparison."""
 
     @property
-    def by_order(self) -> bool:
-        """Whether the order of the places alone says what is seen: "causal" says it all."""
-        return self.one_text and self.attention == "causal"
+    def is_purely_causal(self) -> bool:
+        """Whether the order of positions alone decides: causal attention over one segment."""
+        return self.single_segment and self.attention == "causal"
 
     @property
     def keys(self) -> jax.Array:
-        """int32 [B, L]: the segments of what is looked at."""
+        """int32 [B, L]: the segments of the keys."""
         return self.segments
 
-    def added(self) -> jax.Array:
-        """float32 [B, 1, L, L]: what to add to the scores, 0 where `dense` is true, else -inf.
+    def additive(self) -> jax.Array:
+        """float32 [B, 1, L, L] to add to the scores: 0 where `dense` is true, else -inf.
 
-        B is 1 where rows do not differ, as in `dense`.
+        B is 1 when all rows have the same mask, as in `dense`.
         """
         return jnp.where(self.dense(), 0.0, -jnp.inf)
 
-    def seen(self) -> jax.Array:
-        """`dense`: here every query looks at something."""
+    def visible(self) -> jax.Array:
+        """Returns `dense`: in self attention no query is empty."""
         return self.dense()
 
     def dense(self) -> jax.Array:
-        """bool [B, 1, L, L]: query i (third axis) may look at key j (fourth axis).
+        """bool [B, 1, L, L]: whether query i (third axis) may attend to key j (fourth axis).
 
-        Padding looks at padding, so that no row is empty and softmax never divides by zero.
+        Padding attends to padding, so that no query is empty and softmax never divides by zero.
         """
         length = self.segments.shape[1]
         order = jnp.arange(length)
-        seen = order[:, None] >= order[None, :]
-        if self.by_order:
-            return seen[None, None]
+        earlier = order[:, None] >= order[None, :]
+        if self.is_purely_causal:
+            return earlier[None, None]
         same = self.segments[:, :, None] == self.segments[:, None, :]
         if self.attention == "full":
             return same[:, None]
         if self.prefix is not None:
-            seen = seen[None] | self.prefix[:, None, :]
-        return (same & seen)[:, None]
+            earlier = earlier[None] | self.prefix[:, None, :]
+        return (same & earlier)[:, None]
 
 
 class CrossMask(struct.PyTreeNode):
-    """A stream's view of its memory: an example sees all of its own, and of no other.
+    """Cross attention from a stream to its memory: each example sees all of its own memory only.
 
-    Two examples, with three and one tokens of memory and two and one of stream, then padding:
+    Two examples, with three and one tokens of memory and two and one of the stream, then padding:
 
     segments = [1, 1, 2, 0], memory_segments = [1, 1, 1, 2, 0]     dense = 1 1 1 0 0
                                                                            1 1 1 0 0
@@ -85,32 +85,34 @@ class CrossMask(struct.PyTreeNode):
     segments: jax.Array
     """int32 [B, L] of the stream; 0 = padding."""
     memory_segments: jax.Array
-    """int32 [B, M], numbered alike."""
+    """int32 [B, M], with the same numbers."""
     attention: ClassVar[str] = "full"
-    by_order: ClassVar[bool] = False
+    is_purely_causal: ClassVar[bool] = False
 
     @property
     def keys(self) -> jax.Array:
-        """int32 [B, M]: the segments of what is looked at."""
+        """int32 [B, M]: the segments of the keys."""
         return self.memory_segments
 
     def dense(self) -> jax.Array:
-        """bool [B, 1, L, M]: query i of the stream may look at key j of the memory.
+        """bool [B, 1, L, M]: whether query i of the stream may attend to key j of the memory.
 
-        Padding sees nothing and is not seen, so that rows may be empty.
+        Padding attends to nothing and nothing attends to it, so queries may be empty.
         """
         query, key = self.segments[:, :, None], self.memory_segments[:, None, :]
         return ((query == key) & (key > 0))[:, None]
 
-    def blind(self) -> jax.Array:
-        """bool [B, L]: queries that may look at nothing."""
+    def empty_queries(self) -> jax.Array:
+        """bool [B, L]: queries that may attend to nothing."""
         return ~self.dense().any(axis=(1, 3))
 
-    def seen(self) -> jax.Array:
-        """bool [B, 1, L, M]: `dense`, but a blind query looks everywhere, to be forgotten later:
-        the softmax of nothing is no number."""
-        return self.dense() | self.blind()[:, None, :, None]
+    def visible(self) -> jax.Array:
+        """bool [B, 1, L, M]: `dense`, but empty queries attend everywhere.
 
-    def added(self) -> jax.Array:
-        """float32 [B, 1, L, M]: what to add to the scores, 0 where `seen` is true, else -inf."""
-        return jnp.where(self.seen(), 0.0, -jnp.inf)
+        Softmax over nothing is NaN; CrossAttention sets the output of empty queries to zero later.
+        """
+        return self.dense() | self.empty_queries()[:, None, :, None]
+
+    def additive(self) -> jax.Array:
+        """float32 [B, 1, L, M] to add to the scores: 0 where `visible` is true, else -inf."""
+        return jnp.where(self.visible(), 0.0, -jnp.inf)

@@ -1,4 +1,4 @@
-"""Normalisation over the last axis, computed in float32 and returned in the input's dtype."""
+"""Norms over the last axis, computed in float32 and returned in the input's dtype."""
 
 from functools import partial
 
@@ -6,13 +6,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pretrain_jax.layers.axes import named
+from pretrain_jax.layers.axes import with_axes
 
 
 class LayerNorm(nn.Module):
     """(x - mean) / sqrt(variance + epsilon) * scale + bias (Ba, Kiros and Hinton 2016).
 
-    The variance is the mean of squared deviations, not E[x^2] - E[x]^2, which loses digits.
+    The variance is the mean of squared deviations: E[x^2] - E[x]^2 would lose precision.
     """
 
     epsilon: float
@@ -20,10 +20,10 @@ class LayerNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        scale = self.param("scale", named(nn.initializers.ones, "width"), x.shape[-1:])
+        scale = self.param("scale", with_axes(nn.initializers.ones, "width"), x.shape[-1:])
         bias = None
         if self.bias:
-            bias = self.param("bias", named(nn.initializers.zeros, "width"), x.shape[-1:])
+            bias = self.param("bias", with_axes(nn.initializers.zeros, "width"), x.shape[-1:])
         return layer_norm(x, scale, bias, self.epsilon)
 
 
@@ -34,8 +34,8 @@ class RMSNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        scale = self.param("scale", named(nn.initializers.ones, "width"), x.shape[-1:])
-        # Otherwise a loop over layers would keep x in float32 for the backward pass.
+        scale = self.param("scale", with_axes(nn.initializers.ones, "width"), x.shape[-1:])
+        # Without this, a loop over layers would save x in float32 for the backward pass.
         return jax.checkpoint(partial(rms_norm, epsilon=self.epsilon))(x, scale)
 
 
@@ -50,7 +50,7 @@ def rms_norm(x: jax.Array, scale: jax.Array, epsilon: float) -> jax.Array:
 def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array | None, epsilon: float) -> jax.Array:
     """x [..., D], scale and bias float32 [D] -> [..., D]; see `LayerNorm`.
 
-    Its gradient is written by hand: the sums over places, for scale and bias, read x again.
+    The gradient is written by hand: the sums over positions, for scale and bias, read x again.
     """
     return _layer_norm(x, scale, bias, epsilon)[0]
 
@@ -71,12 +71,12 @@ def _layer_norm_backward(epsilon, saved, g):
     d_normal = g.astype(jnp.float32) * scale
     along = jnp.mean(d_normal * normal, axis=-1, keepdims=True)
     d_x = inverse * (d_normal - jnp.mean(d_normal, axis=-1, keepdims=True) - normal * along)
-    # Without this a GPU keeps `normal` of every place, in float32, for the sums.
+    # Without this, a GPU keeps `normal` of every position, in float32, for the sums.
     x_again, g_again = jax.lax.optimization_barrier((x, g))
     normal = (x_again.astype(jnp.float32) - mean) * inverse
-    g32, places = g_again.astype(jnp.float32), tuple(range(x.ndim - 1))
-    d_bias = None if bias is None else jnp.sum(g32, axis=places)
-    return d_x.astype(x.dtype), jnp.sum(g32 * normal, axis=places), d_bias
+    g32, leading = g_again.astype(jnp.float32), tuple(range(x.ndim - 1))
+    d_bias = None if bias is None else jnp.sum(g32, axis=leading)
+    return d_x.astype(x.dtype), jnp.sum(g32 * normal, axis=leading), d_bias
 
 
 layer_norm.defvjp(_layer_norm, _layer_norm_backward)

@@ -1,7 +1,7 @@
-"""Token read-outs: from hidden states to what losses.py multiplies with the vocabulary.
+"""Token read-outs: hidden states become the factors of the logits that losses.py computes.
 
-Each takes (hidden [..., D], the embedding's own Readout) and returns (hidden, Readout). A model
-without one reads out through its embedding table as it stands (Press and Wolf 2017).
+Each takes (hidden [..., D], the embedding's Readout) and returns (hidden, Readout). A model without
+one reads out through its embedding table, unchanged (Press and Wolf 2017).
 """
 
 from collections.abc import Callable
@@ -11,25 +11,27 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pretrain_jax.layers.axes import named
-from pretrain_jax.layers.embeddings import Readout, table
+from pretrain_jax.layers.axes import with_axes
+from pretrain_jax.layers.embeddings import Readout, vocabulary_matrix
 from pretrain_jax.layers.makers import Maker
 
 
 class Untied(nn.Module):
-    """A matrix of its own (LLaMA, T5 1.1)."""
+    """A separate output matrix (LLaMA, T5 1.1)."""
 
     table_init: Any
 
     @nn.compact
     def __call__(self, hidden: jax.Array, tied: Readout) -> tuple[jax.Array, Readout]:
         width = hidden.shape[-1]
-        own = table(self, "table", self.table_init, tied.vocab_size, len(tied.table), width)
-        return hidden, tied.replace(table=own)
+        matrix = vocabulary_matrix(
+            self, "table", self.table_init, tied.vocab_size, len(tied.table), width
+        )
+        return hidden, tied.replace(table=matrix)
 
 
 class Scaled(nn.Module):
-    """The embedding table, hidden states times `scale` (T5 1.0: D^-0.5)."""
+    """The embedding table, with hidden states multiplied by `scale` (T5 1.0: D^-0.5)."""
 
     scale: float
 
@@ -38,9 +40,9 @@ class Scaled(nn.Module):
 
 
 class Transformed(nn.Module):
-    """norm(activation(dense(hidden))), the embedding table, and a bias [V] (BERT's head).
+    """norm(activation(dense(hidden))), then the embedding table and a bias [V] (BERT's head).
 
-    The dense map leads to the width of the embedding table.
+    The dense map's output has the width of the embedding table.
     """
 
     dense: Maker
@@ -53,5 +55,7 @@ class Transformed(nn.Module):
         shape = {"inputs": hidden.shape[-1:], "outputs": (width,), "axes": ("width", "hidden")}
         y = self.activation(self.dense(name="dense", **shape)(hidden))
         y = self.norm(name="norm")(y)
-        bias = self.param("bias", named(nn.initializers.zeros, "vocabulary"), (rows,), jnp.float32)
+        bias = self.param(
+            "bias", with_axes(nn.initializers.zeros, "vocabulary"), (rows,), jnp.float32
+        )
         return y, tied.replace(bias=bias)

@@ -1,4 +1,4 @@
-"""Stacks of blocks, and the model that is one stack: the only place with scan and remat."""
+"""Stacks of blocks, and the model with one stack. Only this file uses scan and remat."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from pretrain_jax.layers.attention import FORMS
+from pretrain_jax.layers.attention import BACKENDS
 from pretrain_jax.layers.block import Block
 from pretrain_jax.layers.context import Context
 from pretrain_jax.layers.embeddings import VOCABULARY_MULTIPLE, Readout
@@ -20,65 +20,69 @@ REMAT = {
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
     "full": jax.checkpoint_policies.nothing_saveable,
 }
-"""What a block's backward pass finds saved: everything, its matrix products, or nothing."""
+"""What a block saves for its backward pass: everything, its matrix products, or nothing."""
+MAX_AUTO_UNROLL = 64
+"""Most layers that `unroll=0` unrolls: the 48 of gpt2_xl compile in 2 to 4 minutes on two cores."""
 
 
 @dataclass(frozen=True)
-class Execution:
-    """What a model is told beside its sizes: what the objective asks of it, and how it runs.
+class BuildContext:
+    """Build settings other than sizes: what the objective needs, and how the model runs.
 
-    How it runs changes neither its parameters nor, rounding apart, its numbers.
+    How a model runs changes neither its parameters nor, up to rounding, its numbers.
     """
 
     attention: str = "causal"
-    """How the predicting stream looks at itself: "causal", "prefix" or "full"."""
+    """Self-attention of the predicting stream: "causal", "prefix" or "full"."""
     heads: tuple[tuple[str, Maker], ...] = ()
-    """Modules of the objective behind the stack; see objectives.Objective."""
+    """The objective's heads, applied after the stack (layers/heads.py)."""
     dtype: Any = jnp.float32
-    """Of the matrix products; parameters, norms, softmax and loss are float32."""
+    """Of matrix products; parameters, norms, softmax and loss are float32."""
     unroll: int = 1
-    """Layers in one turn of the loop over layers."""
+    """Layers per iteration of the loop over layers; 0 = all of up to 64 layers, 1 of more."""
     remat: str = "none"
-    form: str = "plain"
-    """Of attention, one of attention.FORMS."""
-    one_text: bool = False
-    """Whether every row is one text from end to end (data.cross_documents)."""
+    """A key of REMAT."""
+    attention_backend: str = "plain"
+    """A key of attention.BACKENDS."""
+    single_segment: bool = False
+    """Whether every row is one segment from end to end (data.cross_documents)."""
     z_loss: float = 0.0
-    """The coefficient of (log Z)^2 in what is minimised."""
-    multiple: int = VOCABULARY_MULTIPLE
-    """Rows of vocabulary matrices are padded to a multiple of this."""
+    """Coefficient of (log Z)^2 in the minimised loss."""
+    pad_vocab_to: int = VOCABULARY_MULTIPLE
+    """Vocabulary matrices have a multiple of this many rows."""
 
 
 class Stack(nn.Module):
-    """`layers` equal blocks, then the final norm where there is one.
+    """`layers` equal blocks, then the final norm, if any.
 
-    Parameters are always stacked over a leading axis named "layers", whatever `unroll` is.
+    Parameters always have a leading axis named "layers", for every `unroll`.
     """
 
     layers: int
     sublayers: tuple[tuple[str, Maker], ...]
     residual: Any
     final_norm: Maker | None
-    execution: Execution
+    build_context: BuildContext
     ends: Maker = maker(nn.Dropout, rate=0.0)
-    """Dropout of what comes in and of what goes out behind the final norm (T5)."""
+    """Dropout of the stack's input and of its output after the final norm (T5)."""
 
     @nn.compact
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+        unroll = self.build_context.unroll or (self.layers if self.layers <= MAX_AUTO_UNROLL else 1)
         block = Block
-        policy = REMAT[self.execution.remat]
+        policy = REMAT[self.build_context.remat]
         if policy is not None:
-            # Inside a scan nothing can be merged across iterations, so the guard that keeps the
-            # compiler from undoing the recomputation is needed only when the loop is unrolled.
-            block = nn.remat(block, policy=policy, prevent_cse=self.execution.unroll > 1)
-        broadcast: Any = nn.broadcast  # flax's own annotation of in_axes says int
+            # A scan cannot merge computations across iterations, so only an unrolled loop needs the
+            # guard that keeps the compiler from undoing the recomputation.
+            block = nn.remat(block, policy=policy, prevent_cse=unroll > 1)
+        broadcast: Any = nn.broadcast  # flax annotates in_axes as int
         scanned = nn.scan(
             block,
             variable_axes={"params": 0},
             split_rngs={"params": True, "dropout": True},
             in_axes=broadcast,
             length=self.layers,
-            unroll=min(self.execution.unroll, self.layers),
+            unroll=min(unroll, self.layers),
             metadata_params={nn.PARTITION_NAME: "layers"},
         )
         x = self.ends(name="dropout_in", deterministic=not context.train)(x)
@@ -88,68 +92,75 @@ class Stack(nn.Module):
 
 
 class Output(struct.PyTreeNode):
-    """Hidden states and how to read them: never [B, L, V] logits."""
+    """Hidden states and their read-out; [B, L, V] logits are never stored."""
 
     hidden: jax.Array
-    """[B, L, D], or [B, P, D] where the batch says `predict_at`."""
+    """[B, L, D], or [B, P, D] when the batch has `predict_at`."""
     readout: Readout
     heads: dict[str, Any] = struct.field(default_factory=dict)
-    """What the objective's heads returned, by name."""
+    """Results of the objective's heads, by name."""
 
 
 class SingleStack(nn.Module):
     """Embedding, one stack, token read-out: a decoder or an encoder.
 
-    Reads tokens, segments, positions [B, L] of the batch, `types` where the embedding has a table
-    of them, `prefix` where attention is "prefix", and `predict_at` [B, P] where there is one.
+    Reads tokens, segments and positions [B, L] of the batch; `types` if the embedding has a table
+    of types; `prefix` if attention is "prefix"; `predict_at` [B, P] if the batch has it.
     """
 
     embedding: Maker
     positions: tuple[tuple[str, Maker], ...]
-    """Modules that put positions into the context: Rotary, RelativeBuckets, Distances."""
+    """Modules that add positions to the context: Rotary, RelativeBuckets, Distances."""
     stack: Maker
     output: Maker | None
-    """One of layers/outputs.py; None reads out through the embedding table as it stands."""
-    execution: Execution
+    """One of layers/outputs.py; None reads out through the embedding table, unchanged."""
+    build_context: BuildContext
 
     @nn.compact
     def __call__(self, batch: dict[str, jax.Array], train: bool) -> Output:
-        embedding = self.embedding(name="embedding", multiple=self.execution.multiple)
+        embedding = self.embedding(name="embedding", pad_vocab_to=self.build_context.pad_vocab_to)
         x = embedding(batch["tokens"], batch["positions"], train, batch.get("types"))
-        context = self_context(batch, self.execution, train)
+        context = self_context(batch, self.build_context, train)
         for name, position in self.positions:
             context = position(name=name)(context, batch["positions"])
-        hidden = self.stack(name="stack", execution=self.execution)(x, context)
-        return read(self, hidden, batch, embedding.readout(), train)
+        hidden = self.stack(name="stack", build_context=self.build_context)(x, context)
+        tied = embedding.readout()
+        return read_out(self.build_context, self.output, hidden, batch, tied, train)
 
 
-def self_context(batch: dict[str, jax.Array], execution: Execution, train: bool) -> Context:
-    """What the layers of the predicting stack share, before positions are put in."""
-    mask = Mask(batch["segments"], batch.get("prefix"), execution.attention, execution.one_text)
-    view = FORMS[execution.form].view(mask)
-    return Context(mask, train, form=execution.form, view=view)
+def self_context(batch: dict[str, jax.Array], build_context: BuildContext, train: bool) -> Context:
+    """Returns the context of a stack, before positions are added."""
+    prefix, backend = batch.get("prefix"), build_context.attention_backend
+    mask = Mask(batch["segments"], prefix, build_context.attention, build_context.single_segment)
+    kernel_mask = BACKENDS[backend].make_kernel_mask(mask)
+    return Context(mask, train, attention_backend=backend, kernel_mask=kernel_mask)
 
 
-def read(
-    model: Any, hidden: jax.Array, batch: dict[str, jax.Array], tied: Readout, train: bool
+def read_out(
+    build_context: BuildContext,
+    output: Maker | None,
+    hidden: jax.Array,
+    batch: dict[str, jax.Array],
+    tied: Readout,
+    train: bool,
 ) -> Output:
-    """The end of every model: the objective's heads, the predicted places, the token read-out.
+    """The last part of a model: the objective's heads, the predicted positions, the token read-out.
 
-    `model` is the module in whose compact method this is called; it has `output` and `execution`.
+    Call it in the model's compact method, so that parameters of heads and read-out are the model's.
+    output: one of layers/outputs.py, or None. tied: the embedding's own read-out.
     """
-    execution = model.execution
-    tied = tied.replace(z_loss=execution.z_loss)
+    tied = tied.replace(z_loss=build_context.z_loss)
     heads = {
-        name: head(name=name, dtype=execution.dtype)(hidden, batch, tied, train)
-        for name, head in execution.heads
+        name: head(name=name, dtype=build_context.dtype)(hidden, batch, tied, train)
+        for name, head in build_context.heads
     }
     if "predict_at" in batch:
         hidden = gather(hidden, batch["predict_at"])
-    if model.output is not None:
-        hidden, tied = model.output(name="output")(hidden, tied)
+    if output is not None:
+        hidden, tied = output(name="output")(hidden, tied)
     return Output(hidden, tied, heads)
 
 
 def gather(hidden: jax.Array, at: jax.Array) -> jax.Array:
-    """hidden [B, L, D] at places int [B, P] -> [B, P, D]."""
+    """hidden [B, L, D] at positions int [B, P] -> [B, P, D]."""
     return jnp.take_along_axis(hidden, at[..., None], axis=1)

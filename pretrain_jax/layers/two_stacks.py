@@ -1,4 +1,4 @@
-"""The model that is two stacks over one embedding: ELECTRA's generator and discriminator."""
+"""The model with two stacks over one embedding: ELECTRA's generator and discriminator."""
 
 from collections.abc import Callable
 
@@ -7,26 +7,26 @@ import jax
 import jax.numpy as jnp
 
 from pretrain_jax.layers.makers import Maker
-from pretrain_jax.layers.stacks import Execution, Output, gather, self_context
+from pretrain_jax.layers.stacks import BuildContext, Output, gather, self_context
 
 Batch = dict[str, jax.Array]
 
 
 class Tower(nn.Module):
-    """Embeddings [B, L, E] -> hidden [B, L, D]: a dense map where D is not E, then one stack."""
+    """Embeddings [B, L, E] -> hidden [B, L, D]: a dense map if D is not E, then one stack."""
 
     width: int
     dense: Maker
     stack: Maker
-    execution: Execution
+    build_context: BuildContext
 
     @nn.compact
     def __call__(self, x: jax.Array, batch: Batch, train: bool) -> jax.Array:
         if x.shape[-1] != self.width:
             shape = {"inputs": x.shape[-1:], "outputs": (self.width,), "axes": ("width", "hidden")}
             x = self.dense(name="input", **shape)(x)
-        context = self_context(batch, self.execution, train)
-        return self.stack(name="stack", execution=self.execution)(x, context)
+        context = self_context(batch, self.build_context, train)
+        return self.stack(name="stack", build_context=self.build_context)(x, context)
 
 
 class Score(nn.Module):
@@ -44,10 +44,10 @@ class Score(nn.Module):
 
 
 class GeneratorDiscriminator(nn.Module):
-    """Two encoders of the same batch fields, which share the embedding and its norm.
+    """Two encoders of the same batch fields that share the embedding and its norm.
 
-    Both read tokens, segments, positions and, where there are any, types [B, L]. What happens
-    between them is the objective's business (objectives/replaced_token.py).
+    Both read tokens, segments, positions and, if the batch has them, types [B, L]. The objective
+    makes the discriminator's input from the generator's output (objectives/replaced_token.py).
     """
 
     embedding: Maker
@@ -57,31 +57,37 @@ class GeneratorDiscriminator(nn.Module):
     output: Maker
     """The generator's token read-out, one of layers/outputs.py."""
     score: Maker
-    execution: Execution
+    build_context: BuildContext
 
     def setup(self):
-        self.embed = self.embedding(name="embedding", multiple=self.execution.multiple)
-        self.small = self.generator(name="generator", execution=self.execution)
-        self.large = self.discriminator(name="discriminator", execution=self.execution)
-        self.read = self.output(name="generator_output")
-        self.judge = self.score(name="discriminator_output")
+        self.shared_embedding = self.embedding(
+            name="embedding", pad_vocab_to=self.build_context.pad_vocab_to
+        )
+        self.generator_tower = self.generator(name="generator", build_context=self.build_context)
+        self.discriminator_tower = self.discriminator(
+            name="discriminator", build_context=self.build_context
+        )
+        self.token_output = self.output(name="generator_output")
+        self.discriminator_score = self.score(name="discriminator_output")
 
     def generate(self, batch: Batch, train: bool) -> Output:
-        """The generator's hidden states, at `predict_at` [B, P] where the batch has it."""
-        hidden = self.small(self.embedded(batch, train), batch, train)
+        """The generator's hidden states, at `predict_at` [B, P] if the batch has it."""
+        hidden = self.generator_tower(self.embed(batch, train), batch, train)
         if "predict_at" in batch:
             hidden = gather(hidden, batch["predict_at"])
-        return Output(*self.read(hidden, self.embed.readout()))
+        return Output(*self.token_output(hidden, self.shared_embedding.readout()))
 
     def discriminate(self, batch: Batch, train: bool) -> jax.Array:
-        """float32 [B, L]: log odds that a token is not the original."""
-        return self.judge(self.large(self.embedded(batch, train), batch, train))
+        """float32 [B, L]: log odds that a token was replaced."""
+        return self.discriminator_score(
+            self.discriminator_tower(self.embed(batch, train), batch, train)
+        )
 
     def __call__(self, batch: Batch, train: bool) -> Output:
-        """Both halves on one batch, the log odds as the head "discriminator": for `init`."""
-        output, odds = self.generate(batch, train), self.discriminate(batch, train)
-        return output.replace(heads={"discriminator": odds})
+        """Runs both on one batch, for `init`; the log odds are the head "discriminator"."""
+        output, log_odds = self.generate(batch, train), self.discriminate(batch, train)
+        return output.replace(heads={"discriminator": log_odds})
 
-    def embedded(self, batch: Batch, train: bool) -> jax.Array:
-        """[B, L, E]."""
-        return self.embed(batch["tokens"], batch["positions"], train, batch.get("types"))
+    def embed(self, batch: Batch, train: bool) -> jax.Array:
+        """Embeddings [B, L, E]."""
+        return self.shared_embedding(batch["tokens"], batch["positions"], train, batch.get("types"))

@@ -1,8 +1,5 @@
-"""Architectures; every module of this folder is a name for `model.name`.
+"""Architectures: `model.name` is the name of a module in this folder, without a leading "_".
 
-A module offers `build(execution, *, vocab_size, ...) -> nn.Module`: a page of choices among
-layers, with the source of each number, and
-
-    ATTENTION   the ways in which its predicting stream may look at itself
-    FIELDS      the fields of the contract that it reads, beside tokens, segments and positions
+A module lists the layers of one architecture and the source of each number; `_base.Architecture`
+says what it must define.
 """

@@ -1,15 +1,14 @@
-"""LLaMA: RMSNorm, rotary positions, SwiGLU, no biases, a read-out of its own.
+"""LLaMA: RMSNorm, rotary positions, SwiGLU, no biases, a separate read-out matrix.
 
-Source: Touvron et al. 2023, section 2.2 and table 2; meta-llama/llama at its first version.
+Source: Touvron et al. 2023, section 2.2 and table 2; the first version of meta-llama/llama.
 Parameters: 2 V D + L (4 D^2 + 3 D F + 2 D) + D: 6,738,415,616 for llama_7b. F is 2/3 x 4 D
 rounded up to a multiple of 256.
 
-The paper does not state an initialisation; N(0, 0.02) is what Hugging Face's port uses.
+The paper does not state an initialisation; N(0, 0.02) is that of Hugging Face's port.
 """
 
 import flax.linen as nn
 
-from pretrain_jax.layers.attention import SelfAttention
 from pretrain_jax.layers.block import PreNorm
 from pretrain_jax.layers.dense import Dense
 from pretrain_jax.layers.embeddings import Embedding
@@ -19,14 +18,16 @@ from pretrain_jax.layers.makers import maker
 from pretrain_jax.layers.norms import RMSNorm
 from pretrain_jax.layers.outputs import Untied
 from pretrain_jax.layers.positions import Rotary
-from pretrain_jax.layers.stacks import Execution, SingleStack, Stack
+from pretrain_jax.layers.stacks import BuildContext, SingleStack
+from pretrain_jax.models import _transformer
 
 ATTENTION = ("causal", "prefix")
 FIELDS = ("prefix", "predict_at")
+check = _transformer.check_sizes
 
 
 def build(
-    execution: Execution,
+    context: BuildContext,
     *,
     vocab_size: int,
     layers: int,
@@ -37,30 +38,19 @@ def build(
     norm_epsilon: float = 1e-6,
     init_std: float = 0.02,
 ) -> nn.Module:
-    """A LLaMA block, `layers` times. Rotary positions set no limit to the sequence length."""
-    dtype = execution.dtype
+    """`layers` LLaMA blocks. Rotary positions allow sequences of any length."""
+    dtype = context.dtype
     head_width = width // heads
     init = Normal(init_std)
-    no_drop = maker(nn.Dropout, rate=0.0)
     norm = maker(RMSNorm, epsilon=norm_epsilon)
     dense = maker(Dense, bias=False, kernel_init=init, dtype=dtype)
-    attention = maker(
-        SelfAttention,
-        heads=heads,
-        head_width=head_width,
-        scale=head_width**-0.5,
-        dense=dense,
-        dense_out=dense,
-        dropout=no_drop,
-    )
-    feed = maker(
-        GatedFeedForward, features=feed_forward, activation=nn.silu, dense=dense, dense_out=dense
-    )
-    stack = maker(
-        Stack,
-        layers=layers,
-        sublayers=(("attention", attention), ("feed_forward", feed)),
-        residual=PreNorm(norm, no_drop),
+    stack = _transformer.block_stack(
+        layers,
+        PreNorm(norm, _transformer.NO_DROPOUT),
+        attention=_transformer.attention_layer(heads, head_width, dense),
+        feed_forward=_transformer.feed_forward_layer(
+            feed_forward, nn.silu, dense, module=GatedFeedForward
+        ),
         final_norm=norm,
     )
     return SingleStack(
@@ -70,5 +60,5 @@ def build(
         positions=(("rotary", maker(Rotary, head_width=head_width, base=rope_base)),),
         stack=stack,
         output=maker(Untied, table_init=init),
-        execution=execution,
+        build_context=context,
     )

@@ -1,10 +1,10 @@
-"""RoBERTa: BERT's block, differently trained (Liu et al. 2019; facebookresearch/fairseq).
+"""RoBERTa: BERT's block, trained differently (Liu et al. 2019; facebookresearch/fairseq).
 
-What differs from BERT in the model: layer norm epsilon 1e-5, plain N(0, 0.02^2) instead of a
-truncated one, no segment types, and a position table that starts at row 2 (fairseq numbers
-positions from its padding id, 1, on), so that 512 positions are 514 rows. 124,696,665 parameters
-at base size with the read-out. Ports keep BERT's table of segment types with one row of zeros:
-`types=1` has it, and 124,697,433.
+The model differs from BERT in: layer norm epsilon 1e-5, N(0, 0.02^2) without truncation, no segment
+types, and a position table that starts at row 2 (fairseq numbers positions from its padding id 1
+plus 1), so that 512 positions take 514 rows. 124,696,665 parameters at base size with the read-out.
+Ports keep BERT's table of segment types with one row of zeros: `types=1` adds it and has
+124,697,433 parameters.
 """
 
 import flax.linen as nn
@@ -16,15 +16,16 @@ from pretrain_jax.layers.initializers import Normal
 from pretrain_jax.layers.makers import maker
 from pretrain_jax.layers.norms import LayerNorm
 from pretrain_jax.layers.outputs import Transformed
-from pretrain_jax.layers.stacks import Execution, SingleStack
-from pretrain_jax.models.bert import post_norm_stack
+from pretrain_jax.layers.stacks import BuildContext, SingleStack
+from pretrain_jax.models import _encoder, _transformer
 
 ATTENTION = ("full",)
 FIELDS = ("predict_at",)
+check = _transformer.check_sizes
 
 
 def build(
-    execution: Execution,
+    context: BuildContext,
     *,
     vocab_size: int,
     layers: int,
@@ -36,13 +37,14 @@ def build(
     types: int = 0,
     init_std: float = 0.02,
 ) -> nn.Module:
-    """A post-norm block, `layers` times, over tokens + positions.
+    """`layers` post-norm blocks over tokens + positions.
 
-    max_length: positions, without the 2 rows before them. dropout: as in BERT, everywhere.
+    max_length: positions, without the 2 rows before them. dropout: of embeddings, attention
+    probabilities and the output of each sub-layer, as in BERT.
     """
     init = Normal(init_std)
     norm = maker(LayerNorm, epsilon=1e-5)
-    dense = maker(Dense, bias=True, kernel_init=init, dtype=execution.dtype)
+    dense = maker(Dense, bias=True, kernel_init=init, dtype=context.dtype)
     embedding = maker(
         Embedding,
         vocab_size=vocab_size,
@@ -54,8 +56,8 @@ def build(
         types=types,
         norm=norm,
         dropout=dropout,
-        dtype=execution.dtype,
+        dtype=context.dtype,
     )
-    stack = post_norm_stack(layers, width, heads, feed_forward, dropout, dense, norm)
+    stack = _encoder.post_norm_stack(layers, width, heads, feed_forward, dropout, dense, norm)
     output = maker(Transformed, dense=dense, activation=exact_gelu, norm=norm)
-    return SingleStack(embedding, (), stack, output, execution)
+    return SingleStack(embedding, (), stack, output, context)

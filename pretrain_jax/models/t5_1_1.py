@@ -1,6 +1,6 @@
-"""T5 1.1: gated GELU, an output of its own, no dropout in pretraining (Shazeer 2020).
+"""T5 1.1: gated GELU, a separate output matrix, no dropout in pretraining (Shazeer 2020).
 
-All else is T5 1.0 (t5.py); sources: google-research/text-to-text-transfer-transformer
+The rest is T5 1.0 (t5.py). Sources: google-research/text-to-text-transfer-transformer
 released_checkpoints.md and google-research/t5x examples/t5/t5_1_1.
 
 Parameters: 2 V D + L (12 D I + 6 D F + 5 D) + 2 D + 64 H with I = H K: 76,961,152 for
@@ -13,14 +13,18 @@ from pretrain_jax.layers.feed_forward import GatedFeedForward, gelu
 from pretrain_jax.layers.initializers import Normal
 from pretrain_jax.layers.makers import maker
 from pretrain_jax.layers.outputs import Untied
-from pretrain_jax.layers.stacks import Execution
-from pretrain_jax.models import t5
+from pretrain_jax.layers.stacks import BuildContext
+from pretrain_jax.models import _transformer
+from pretrain_jax.models._t5 import T5Layers
 
-ATTENTION, FIELDS, NEEDS = t5.ATTENTION, t5.FIELDS, t5.NEEDS
+ATTENTION = ("causal",)
+FIELDS = ("memory_tokens", "memory_segments", "memory_positions", "predict_at")
+REQUIRED_FIELDS = ("memory_tokens",)
+check = _transformer.check_sizes
 
 
 def build(
-    execution: Execution,
+    context: BuildContext,
     *,
     vocab_size: int,
     layers: int,
@@ -33,14 +37,14 @@ def build(
 ) -> nn.Module:
     """`layers` T5 1.1 blocks in each stack; `shared` as in T5 1.0.
 
-    The output starts from N(0, 1 / D), as every kernel does.
+    The output matrix is initialised from N(0, 1 / D), as every kernel.
     """
-    parts = t5.Parts(execution.dtype, width, heads, head_width, dropout)
-    return parts.encoder_decoder(
-        execution,
-        embedding=parts.embedding(vocab_size),
+    t5 = T5Layers(context.dtype, width, heads, head_width, dropout)
+    return t5.encoder_decoder(
+        context,
+        vocab_size=vocab_size,
         layers=layers,
-        feed=parts.feed(GatedFeedForward, gelu, feed_forward),
+        feed_forward=t5.feed_forward(feed_forward, gelu, GatedFeedForward),
         output=maker(Untied, table_init=Normal(width**-0.5)),
         shared=shared,
     )

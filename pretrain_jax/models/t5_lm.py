@@ -1,28 +1,28 @@
-"""T5's block in one stack: the language model and the prefix language model that its paper
+"""T5's block in one stack: the language model and the prefix language model that T5's paper
 compares with the encoder-decoder (Raffel et al. 2020, section 3.2).
 
-As T5 1.0 (t5.py) in all else. Under prefix attention, where a position may look ahead, half of the
-position buckets go to each direction; under causal attention all go to the past.
+The rest is T5 1.0 (t5.py). Under prefix attention, where a position may attend to later ones, each
+direction has half of the position buckets; under causal attention the past has all of them.
 
-Parameters: V D + L (4 D I + 2 D F + 2 D) + D + 32 H with I = H K. The paper's have as many layers
-as one stack of its encoder-decoder: about half the parameters, at the same cost.
+Parameters: V D + L (4 D I + 2 D F + 2 D) + D + 32 H with I = H K. The paper's models have as many
+layers as one stack of its encoder-decoder: about half the parameters, at the same cost.
 """
 
 import flax.linen as nn
 
-from pretrain_jax.layers.attention import SelfAttention
-from pretrain_jax.layers.feed_forward import FeedForward
 from pretrain_jax.layers.makers import maker
 from pretrain_jax.layers.outputs import Scaled
-from pretrain_jax.layers.stacks import Execution, SingleStack
-from pretrain_jax.models import t5
+from pretrain_jax.layers.stacks import BuildContext, SingleStack
+from pretrain_jax.models import _transformer
+from pretrain_jax.models._t5 import T5Layers
 
 ATTENTION = ("causal", "prefix")
 FIELDS = ("prefix", "predict_at")
+check = _transformer.check_sizes
 
 
 def build(
-    execution: Execution,
+    context: BuildContext,
     *,
     vocab_size: int,
     layers: int,
@@ -32,16 +32,13 @@ def build(
     feed_forward: int,
     dropout: float = 0.1,
 ) -> nn.Module:
-    """A T5 block without cross attention, `layers` times."""
-    parts = t5.Parts(execution.dtype, width, heads, head_width, dropout)
-    feed = parts.feed(FeedForward, nn.relu, feed_forward)
-    causal = execution.attention == "causal"
+    """`layers` T5 blocks without cross attention."""
+    t5 = T5Layers(context.dtype, width, heads, head_width, dropout)
+    causal = context.attention == "causal"
     return SingleStack(
-        embedding=parts.embedding(vocab_size),
-        positions=(("relative_buckets", parts.buckets(causal)),),
-        stack=parts.stack(
-            layers, ("attention", parts.attention(SelfAttention)), ("feed_forward", feed)
-        ),
+        embedding=t5.embedding(vocab_size),
+        positions=(("relative_buckets", t5.buckets(causal)),),
+        stack=t5.stack(layers, t5.feed_forward(feed_forward, nn.relu)),
         output=maker(Scaled, scale=width**-0.5),
-        execution=execution,
+        build_context=context,
     )

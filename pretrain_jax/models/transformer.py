@@ -1,34 +1,48 @@
 """The Transformer of 2017, for translation (Vaswani et al. 2017, sections 3 and 5.4, table 3).
 
-Post-norm, sines and cosines for positions, ReLU, and one matrix for the source, the target and the
-output, times sqrt(D) at the input. As in the released code (tensor2tensor, transformer_base_v1):
-no biases in attention and none of the output, and first values that are uniform, with
-variance 2 / (inputs + outputs), but N(0, 1 / D) for the embedding.
+Post-norm, sinusoidal positions, ReLU, and one matrix for the source, the target and the output,
+multiplied by sqrt(D) at the input. As in the released code (tensor2tensor, transformer_base_v1),
+attention and the output have no biases; the embedding is initialised from N(0, 1 / D), every other
+matrix from a uniform distribution with variance 2 / (inputs + outputs).
 
 Parameters: V D + L (12 D^2 + 4 D F + 2 F + 12 D): 63,045,632 for transformer_base with V = 37,000.
 """
 
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
 import flax.linen as nn
 
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.layers.attention import CrossAttention, SelfAttention
+from pretrain_jax.layers.attention import CrossAttention
 from pretrain_jax.layers.block import PostNorm
 from pretrain_jax.layers.dense import Dense
 from pretrain_jax.layers.embeddings import Embedding
 from pretrain_jax.layers.encoder_decoder import EncoderDecoder
-from pretrain_jax.layers.feed_forward import FeedForward
 from pretrain_jax.layers.initializers import Normal, Uniform
 from pretrain_jax.layers.makers import Maker, maker
 from pretrain_jax.layers.norms import LayerNorm
-from pretrain_jax.layers.stacks import Execution, Stack
+from pretrain_jax.layers.stacks import BuildContext
+from pretrain_jax.models import _transformer
 
 ATTENTION = ("causal",)
 FIELDS = ("memory_tokens", "memory_segments", "memory_positions", "predict_at")
-NEEDS = ("memory_tokens",)
+REQUIRED_FIELDS = ("memory_tokens",)
+
+
+def check(options: Mapping[str, Any], longest: int) -> None:
+    """Checks sizes as in every Transformer; sinusoidal positions also need an even width."""
+    _transformer.check_sizes(options, longest)
+    if options["width"] % 2:
+        raise ConfigError(
+            f"sinusoidal positions need an even model.width; received {options['width']}. "
+            f"Set model.width={options['width'] + 1}"
+        )
 
 
 def build(
-    execution: Execution,
+    context: BuildContext,
     *,
     vocab_size: int,
     layers: int,
@@ -39,41 +53,27 @@ def build(
 ) -> nn.Module:
     """`layers` blocks in each stack.
 
-    dropout acts on each sub-layer's output and on the sum of embedding and position (section 5.4):
-    0.1, and 0.3 in the big model for English-German.
+    dropout: of each sub-layer's output and of the sum of embedding and position (section 5.4): 0.1,
+    and 0.3 in the big model for English-German.
     """
-    if width % 2:
-        raise ConfigError(f"sines and cosines want an even model.width; received {width}")
-    dtype = execution.dtype
+    dtype = context.dtype
     drop = maker(nn.Dropout, rate=dropout)
 
     def dense(outputs: int, bias: bool) -> Maker:
         init = Uniform((2 / (width + outputs)) ** 0.5)
         return maker(Dense, bias=bias, kernel_init=init, dtype=dtype)
 
-    def attention(module: type[SelfAttention]) -> Maker:
-        return maker(
-            module,
-            heads=heads,
-            head_width=width // heads,
-            scale=(width // heads) ** -0.5,
-            dense=dense(width, bias=False),
-            dense_out=dense(width, bias=False),
-            dropout=maker(nn.Dropout, rate=0.0),
-        )
-
-    def stack(*sublayers: tuple[str, Maker]) -> Maker:
-        return maker(
-            Stack,
-            layers=layers,
-            sublayers=sublayers,
-            residual=PostNorm(maker(LayerNorm, epsilon=1e-6), drop),
-            final_norm=None,
-        )
-
-    maps = dense(feed_forward, bias=True)
-    feed = maker(FeedForward, features=feed_forward, activation=nn.relu, dense=maps, dense_out=maps)
-    attend, feed = ("attention", attention(SelfAttention)), ("feed_forward", feed)
+    project, head_width = dense(width, bias=False), width // heads
+    cross = _transformer.attention_layer(heads, head_width, project, module=CrossAttention)
+    stack = partial(
+        _transformer.block_stack,
+        layers,
+        PostNorm(maker(LayerNorm, epsilon=1e-6), drop),
+        attention=_transformer.attention_layer(heads, head_width, project),
+        feed_forward=_transformer.feed_forward_layer(
+            feed_forward, nn.relu, dense(feed_forward, bias=True)
+        ),
+    )
     return EncoderDecoder(
         embedding=maker(
             Embedding,
@@ -87,8 +87,8 @@ def build(
         ),
         encoder_positions=(),
         decoder_positions=(),
-        encoder=stack(attend, feed),
-        decoder=stack(attend, ("cross_attention", attention(CrossAttention)), feed),
+        encoder=stack(),
+        decoder=stack(cross_attention=cross),
         output=None,
-        execution=execution,
+        build_context=context,
     )

@@ -12,8 +12,7 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh
 
-from pretrain_jax.errors import ConfigError
-from pretrain_jax.sharding.rules import nearest_divisors
+from pretrain_jax.errors import ConfigError, nearest_divisors
 
 AXES = ("dcn", "data", "fsdp", "sequence", "tensor")
 

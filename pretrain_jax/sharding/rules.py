@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from pretrain_jax.errors import ConfigError
+from pretrain_jax.errors import ConfigError, nearest_divisors
 
 RULES: dict[str, tuple[str, ...]] = {
     # parameters
@@ -95,13 +95,6 @@ def _check_divides(name: str, box: nn.Partitioned, mesh: Mesh) -> None:
             f"{' x '.join(f'mesh.{a}={mesh.shape[a]}' for a in used)}. The nearest sizes that "
             f"divide are {', '.join(map(str, nearest_divisors(size, split)))}"
         )
-
-
-def nearest_divisors(size: int, ways: int, count: int = 3) -> list[int]:
-    """nearest_divisors(12, 5) is [3, 4, 6]."""
-    small = [n for n in range(1, math.isqrt(size) + 1) if size % n == 0]
-    legal = sorted({*small, *(size // n for n in small)})
-    return sorted(sorted(legal, key=lambda n: abs(n - ways))[:count])
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -135,19 +135,18 @@ def test_deterministic_reaches_the_compiler_where_it_matters():
 
 
 @pytest.mark.parametrize(
-    ("platform", "layers", "asked", "unroll"),
+    ("platform", "asked", "unroll"),
     [
-        ("gpu", 48, {}, 48),
-        ("gpu", 48, {"remat": "full"}, 1),
-        ("gpu", 96, {}, 1),
-        ("gpu", 48, {"unroll": 4}, 4),
-        ("tpu", 48, {}, 1),
-        ("cpu", 4, {}, 1),
-        ("cpu", 4, {"unroll": 4}, 4),
+        ("gpu", {}, 0),  # up to 64 layers: layers/stacks.py
+        ("gpu", {"remat": "full"}, 1),
+        ("gpu", {"unroll": 4}, 4),
+        ("tpu", {}, 1),
+        ("cpu", {}, 1),
+        ("cpu", {"unroll": 4}, 4),
     ],
 )
-def test_layers_are_unrolled_where_a_loop_would_copy_what_is_kept(platform, layers, asked, unroll):
-    assert spec.execution(platform, layers, **asked)["unroll"] == unroll
+def test_layers_are_unrolled_where_a_loop_would_copy_what_is_kept(platform, asked, unroll):
+    assert spec.execution(platform, **asked)["unroll"] == unroll
 
 
 @pytest.mark.parametrize(
@@ -173,11 +172,14 @@ def test_a_form_of_another_platform_is_refused(platform, asked):
 
 
 def test_the_form_reaches_the_model_and_a_simulated_gpu_has_none():
-    assert design().model.module.execution.form == "cpu"
-    assert design(("model.attention_form", "plain")).model.module.execution.form == "plain"
-    assert design().plain_model.module.execution.form == "plain"
+    assert design().model.module.build_context.attention_backend == "cpu"
+    assert (
+        design(("model.attention_form", "plain")).model.module.build_context.attention_backend
+        == "plain"
+    )
+    assert design().plain_model.module.build_context.attention_backend == "plain"
     simulated = Design(design().spec, Target(design().target.devices, "NVIDIA H100"))
-    assert simulated.model.module.execution.form == "plain"
+    assert simulated.model.module.build_context.attention_backend == "plain"
 
 
 def test_flops_of_kernels_are_those_of_the_plain_form():
@@ -188,7 +190,7 @@ def test_flops_of_kernels_are_those_of_the_plain_form():
 
     def of(form):
         def attend(q, segments):
-            return form.attend(q, q, q, form.view(Mask(segments, None, "full")))
+            return form.attend(q, q, q, form.make_kernel_mask(Mask(segments, None, "full")))
 
         return flops.count(jax.make_jaxpr(attend)(q, segments).jaxpr)
 

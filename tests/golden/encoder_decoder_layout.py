@@ -27,7 +27,7 @@ def section(golden: Arrays, name: str) -> dict[str, np.ndarray]:
 
 
 def t5_tree(arrays: Arrays, heads: int = HEADS) -> Tree:
-    """T5ForConditionalGeneration, 1.0 (ReLU, tied) or 1.1 (gated GELU, an output of its own).
+    """T5ForConditionalGeneration, 1.0 (ReLU, tied) or 1.1 (gated GELU, a separate output matrix).
 
     `nn.Linear` stores [out, in]; kernels here are [in, out]. The first layer of each stack holds
     the table of relative positions. The vocabulary is not padded: the caller pads it.
@@ -78,7 +78,7 @@ def _feed_forward(arrays: Arrays, at: str) -> Tree:
 
 
 def _stack(arrays: Arrays, template: str) -> np.ndarray:
-    """The arrays of all layers, [N, ...]; `{}` in the template stands for the layer's number."""
+    """The arrays of all layers, [N, ...]; `{}` in the template is the layer's number."""
     layers = []
     while (name := template.format(len(layers))) in arrays:
         layers.append(arrays[name])

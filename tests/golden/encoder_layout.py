@@ -16,7 +16,7 @@ Tree = dict[str, Any]
 
 
 def bert_tree(arrays: Arrays) -> Tree:
-    """BertForPreTraining: tied output with a bias of its own, pooler and next-sentence head."""
+    """BertForPreTraining: tied output with its own bias, pooler and next-sentence head."""
     return {
         "embedding": _embedding(arrays, "bert.embeddings"),
         "stack": _stack(arrays, "bert.encoder", heads=4),
@@ -46,8 +46,8 @@ def roberta_tree(arrays: Arrays) -> Tree:
 
 
 def electra_tree(arrays: Arrays) -> Tree:
-    """ElectraForMaskedLM and ElectraForPreTraining as `generator` and `discriminator`, with one
-    module of embeddings between them, which goes by the generator's name."""
+    """ElectraForMaskedLM and ElectraForPreTraining as `generator` and `discriminator`, with a
+    shared embedding module, which has the generator's name."""
     small, large = "generator.electra", "discriminator.electra"
     read_out, judge = "generator.generator", "discriminator.discriminator_predictions"
     return {
@@ -82,7 +82,7 @@ def _embedding(arrays: Arrays, name: str) -> Tree:
 
 
 def _stack(arrays: Arrays, name: str, heads: int) -> Tree:
-    """All three architectures name a layer's arrays alike."""
+    """All three architectures use the same names for a layer's arrays."""
     layers = []
     while f"{name}.layer.{len(layers)}.output.dense.weight" in arrays:
         layers.append(_layer(arrays, f"{name}.layer.{len(layers)}", heads))

@@ -57,7 +57,7 @@ def gpt2_tree(arrays: Arrays, heads: int = HEADS) -> Tree:
 
 
 def llama_tree(arrays: Arrays, heads: int = HEADS) -> Tree:
-    """LlamaForCausalLM with as many key heads as query heads: no biases, output of its own.
+    """LlamaForCausalLM with as many key heads as query heads: no biases, a separate output matrix.
 
     `nn.Linear` stores [out, in]; kernels here are [in, out]. The head width keeps its order: the
     rotary pairs are (i, i + K / 2) on both sides.
@@ -115,7 +115,7 @@ def _gpt_layers(arrays: Arrays, heads: int) -> Tree:
 
 
 def _stack(arrays: Arrays, template: str) -> np.ndarray:
-    """The arrays of all layers, [N, ...]; `{}` in the template stands for the layer's number."""
+    """The arrays of all layers, [N, ...]; `{}` in the template is the layer's number."""
     layers = []
     while (name := template.format(len(layers))) in arrays:
         layers.append(arrays[name])

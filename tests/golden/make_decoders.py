@@ -127,8 +127,8 @@ class NoFloat32(TorchFunctionMode):
 
 
 def main() -> None:
-    """Writes the three files beside this one and prints the noise of float32 in each."""
-    torch.set_num_threads(1)  # the same bytes at every run
+    """Writes the three files next to this one and prints the noise of float32 in each."""
+    torch.set_num_threads(1)  # the same bytes in every run
     print("largest |float32 - float64| over largest |float64|; for gradients, the worst array")
     print(f"{'':8}{'loss':>8}{'logits':>10}{'hidden':>10}{'gradients':>11}")
     for name, decoder in DECODERS.items():
@@ -153,7 +153,7 @@ def main() -> None:
 
 
 def sizes(name: str) -> dict[str, float]:
-    """The numbers that a reader needs to build the same model."""
+    """The numbers needed to build the same model."""
     decoder = DECODERS[name]
     numbers = {"layers": LAYERS, "width": WIDTH, "heads": HEADS, "vocab_size": VOCAB}
     numbers |= {"feed_forward": decoder.feed_forward, "seq_len": LENGTH}
@@ -289,7 +289,7 @@ def rotate(x: np.ndarray) -> np.ndarray:
 
 
 def feed_forward(p: Tree, x: np.ndarray) -> np.ndarray:
-    """SwiGLU (Shazeer 2020) where there is a gate, else GELU's tanh form (Hendrycks 2016)."""
+    """SwiGLU (Shazeer 2020) if there is a gate, else GELU's tanh approximation (Hendrycks 2016)."""
     up = x @ p["up"]["kernel"] + p["up"].get("bias", 0)
     if "gate" in p:
         gate = x @ p["gate"]["kernel"]

@@ -55,8 +55,8 @@ class FloatsAlone(NoFloat32):
 
 
 def main() -> None:
-    """Writes the files beside this one and prints the noise of float32 in each."""
-    torch.set_num_threads(1)  # the same bytes at every run
+    """Writes the files next to this one and prints the noise of float32 in each."""
+    torch.set_num_threads(1)  # the same bytes in every run
     for seed, (name, (head_width, feed_forward, _)) in enumerate(MODELS.items(), start=11):
         rng = np.random.default_rng(seed)
         batch = {"memory_tokens": rng.integers(VOCAB, size=(2, MEMORY), dtype=np.int32)}
@@ -105,8 +105,8 @@ def model_of(name: str) -> Any:
     )
     model = transformers.T5ForConditionalGeneration(config)
     if not more["tie_word_embeddings"]:
-        # transformers 5 ties the output whatever the configuration says, and parts the two where
-        # a checkpoint holds both; what it does read from it is that 1.1 scales nothing.
+        # transformers 5 ties the output for every configuration, and separates the two when a
+        # checkpoint has both; the configuration decides only that 1.1 has no scale.
         model.lm_head = torch.nn.Linear(WIDTH, VOCAB, bias=False)
     return model
 

@@ -75,7 +75,7 @@ def roberta() -> torch.nn.Module:
 
 
 def electra() -> torch.nn.Module:
-    """Epsilon 1e-12, factorised embedding; both halves have one and the same embedding module."""
+    """Epsilon 1e-12, factorised embedding; both share one embedding module."""
     large: Any = SHARED | {"embedding_size": EMBEDDING_WIDTH}
     small = large | {
         "hidden_size": GENERATOR_WIDTH,
@@ -110,7 +110,7 @@ def run_roberta(model: Any, batch: Results) -> Results:
 
 
 def run_electra(model: Any, batch: Results) -> Results:
-    """Both halves, the second on `filled`; what lies between them is given."""
+    """Both halves, the second on `filled`; the result of the step between them is given."""
     asked = {"token_type_ids": batch["types"], "output_hidden_states": True}
     small = model["generator"](**inputs(batch), **asked)
     large = model["discriminator"](**inputs(batch, "filled"), **asked)
@@ -207,8 +207,8 @@ def draw_parameters(name: str, rng: np.random.Generator) -> Results:
 
 
 def main() -> None:
-    """Writes the three files beside this one."""
-    torch.set_num_threads(1)  # the same bytes at every run
+    """Writes the three files next to this one."""
+    torch.set_num_threads(1)  # the same bytes in every run
     for name, (_, _, seed) in ENCODERS.items():
         rng = np.random.default_rng(seed)
         batch = draw_batch(name, rng)

@@ -1,4 +1,4 @@
-"""Programs compiled for TPUs and GPUs that are not here: the kernels are in them, and no scores."""
+"""Programs compiled for absent TPUs and GPUs contain the kernels and no scores."""
 
 import importlib.util
 import math
@@ -31,7 +31,7 @@ TARGETS = {
     "tpu": ("libtpu", "v5e:2x2", "tpu_custom_call"),
     "gpu": ("jax_plugins", "h200:4", "__cudnn.fmha"),
 }
-"""What compiles for a platform, a topology, and how its kernels are called."""
+"""Per platform: the module that compiles for it, a topology, and the kernels' name."""
 COMPILE = """
 import re, sys
 from pretrain_jax.devices import topology
@@ -46,13 +46,13 @@ design = build_design(fix_schedule(config.read(f"configs/{name}.py", changes)), 
 design.check()
 step = design.update.trace(design.spec.phases[0])
 text = aot.compile_for(devices[0].platform, step).as_text()
-print(design.model.module.execution.form, len(re.findall(kernel, text)))
+print(design.model.module.build_context.attention_backend, len(re.findall(kernel, text)))
 print(" ".join(sorted(set(re.findall(r"(?:f32|bf16|pred)\\[([\\d,]+)\\]", text)))))
 """
 
 
 def compiled(platform, name, **changes):
-    """Of a step: the form of attention, calls of its kernel, and the shapes of all arrays."""
+    """A step's attention backend, number of kernel calls, and the shapes of all arrays."""
     needs, topology, kernel = TARGETS[platform]
     if importlib.util.find_spec(needs) is None:
         pytest.skip(f"needs {needs}: an extra of setup.py")
@@ -65,18 +65,18 @@ def compiled(platform, name, **changes):
     )
     assert not done.returncode, done.stderr
     how, shapes = done.stdout.splitlines()[-2:]
-    form, calls = how.split()
-    return form, int(calls), [tuple(map(int, shape.split(","))) for shape in shapes.split()]
+    backend, calls = how.split()
+    return backend, int(calls), [tuple(map(int, shape.split(","))) for shape in shapes.split()]
 
 
 @pytest.mark.parametrize("platform", TARGETS)
 @pytest.mark.parametrize("name", CASES)
-def test_the_kernels_are_there_and_the_scores_are_not(name, platform):
-    form, calls, sizes = compiled(platform, name)
-    assert form == platform
+def test_programs_have_kernels_and_no_scores(name, platform):
+    backend, calls, sizes = compiled(platform, name)
+    assert backend == platform
     assert calls >= 2 + (platform == "tpu")  # forward, and one or two for the gradients
-    # T5's bias [H, L, M], one for all rows, is there; [B, H, L, M] in no form, but on GPUs, where
-    # cuDNN takes packed rows and a bias as one sum.
+    # T5's bias [H, L, M], one for all rows, exists; [B, H, L, M] exists only on GPUs, where cuDNN
+    # takes the mask of packed rows and the bias as one sum.
     scores = ROWS * HEADS * LENGTH * LENGTH
     found = [s for s in sizes if s.count(LENGTH) >= 2 and math.prod(s) == scores]
     assert bool(found) == (platform == "gpu" and name == "t5_nano")
@@ -84,8 +84,8 @@ def test_the_kernels_are_there_and_the_scores_are_not(name, platform):
 
 @pytest.mark.parametrize("name", ["gpt2_nano", "t5_nano"])
 def test_gpus_that_share_a_row_run_the_kernel_too(name):
-    form, calls, sizes = compiled("gpu", name, **{"mesh.sequence": 2})
-    assert form == "gpu"
+    backend, calls, sizes = compiled("gpu", name, **{"mesh.sequence": 2})
+    assert backend == "gpu"
     assert calls >= 2
     # 8 rows on two groups of two devices, each with half of a row's queries.
     found = [s for s in sizes if sorted(s)[-4:] == sorted((4, HEADS, LENGTH // 2, LENGTH))]

@@ -1,4 +1,4 @@
-"""The CPU form of attention is the plain one: values, gradients, exact zeros."""
+"""The CPU backend equals the plain one: values, gradients, exact zeros."""
 
 import jax
 import jax.numpy as jnp
@@ -32,9 +32,9 @@ def segments(length):
 
 @pytest.mark.parametrize("shape", [None, "hlm", "bhlm"])
 @pytest.mark.parametrize("kind", ["causal", "prefix", "full"])
-@pytest.mark.parametrize("length", [24, 300])  # one block, and two blocks and a rest
-def test_values_and_gradients_equal_the_plain_form(kind, length, shape):
-    """With no bias, one for all rows (T5's), and one of each row (Transformer-XL's)."""
+@pytest.mark.parametrize("length", [24, 300])  # one block; two blocks and a remainder
+def test_values_and_gradients_equal_the_plain_backend(kind, length, shape):
+    """Without a bias, with one for all rows (T5), and with one per row (Transformer-XL)."""
     keys = jax.random.split(jax.random.key(0), 4)
     q, k, v = (jax.random.normal(key, (2, length, 2, 8)) for key in keys[:3])
     sizes = {"b": 2, "h": 2, "l": length, "m": length}
@@ -47,7 +47,7 @@ def test_values_and_gradients_equal_the_plain_form(kind, length, shape):
 
     def fast(q, k, v, *bias):
         bias = bias[0] if bias else None
-        return attention_cpu.attend(q, k, v, mask.added(), bias, kind == "causal", scale=0.4)
+        return attention_cpu.attend(q, k, v, mask.additive(), bias, kind == "causal", scale=0.4)
 
     same(plain, fast, q, k, v, *bias)
 
@@ -57,21 +57,21 @@ def test_a_memory_of_another_length():
     q = jax.random.normal(keys[0], (2, 9, 2, 8))
     k, v = (jax.random.normal(key, (2, 15, 2, 8)) for key in keys[1:])
     mask = CrossMask(segments(9), segments(15))
-    assert mask.blind().any()
+    assert mask.empty_queries().any()
 
     def plain(q, k, v):
         return attention_plain.attend(q, k, v, mask)
 
-    same(plain, lambda q, k, v: attention_cpu.attend(q, k, v, mask.added()), q, k, v)
+    same(plain, lambda q, k, v: attention_cpu.attend(q, k, v, mask.additive()), q, k, v)
 
 
-def test_what_is_masked_has_a_gradient_of_exactly_zero():
+def test_masked_keys_have_a_gradient_of_exactly_zero():
     keys = jax.random.split(jax.random.key(1), 3)
     q, k, v = (jax.random.normal(key, (1, 200, 1, 4)) for key in keys)
     mask = Mask(jnp.asarray([[1] * 90 + [2] * 110]), None, "causal")
 
     def of_one_query(k, v, at):
-        return attention_cpu.attend(q, k, v, mask.added(), None, True)[0, at].sum()
+        return attention_cpu.attend(q, k, v, mask.additive(), None, True)[0, at].sum()
 
     for at, first in ((40, 0), (150, 90)):
         for gradient in jax.grad(of_one_query, (0, 1))(k, v, at):

@@ -1,4 +1,4 @@
-"""The GPU form of attention: what it asks of cuDNN and refuses anywhere, its numbers on a GPU."""
+"""The GPU backend: what it passes to cuDNN and does not support, and its numbers on a GPU."""
 
 import jax
 import jax.numpy as jnp
@@ -25,24 +25,26 @@ def mask_of(kind):
     if kind == "memory":
         return CrossMask(SEGMENTS, SEGMENTS)
     if kind == "one text":
-        return Mask(jnp.ones_like(SEGMENTS), None, "causal", one_text=True)
+        return Mask(jnp.ones_like(SEGMENTS), None, "causal", single_segment=True)
     prefix = jnp.arange(LENGTH)[None] % 40 < 9 if kind == "prefix" else None
     return Mask(SEGMENTS, prefix, kind)
 
 
-def total(form, mask, dtype, *arrays):
-    """A number of what a form makes of q, k, v and perhaps a bias, in which each place counts."""
+def total(backend, mask, dtype, *arrays):
+    """A weighted sum of a backend's output for q, k, v and perhaps a bias."""
     cast = [x.astype(dtype) for x in arrays[:3]]
     causal = mask.attention == "causal"
-    y = form.attend(*cast, form.view(mask), *arrays[3:], causal=causal, scale=1 / 8)
+    y = backend.attend(
+        *cast, backend.make_kernel_mask(mask), *arrays[3:], causal=causal, scale=1 / 8
+    )
     counts = (mask.segments > 0)[..., None, None] * drawn(ROWS, LENGTH, HEADS, WIDTH, seed=3)
     return jnp.sum(y.astype(jnp.float32) * counts)
 
 
-def test_rows_of_one_text_need_no_mask():
-    mask = Mask(SEGMENTS, None, "causal", one_text=True)
-    assert attention_gpu.view(mask) is None
-    packed = attention_gpu.view(Mask(SEGMENTS, None, "causal"))
+def test_rows_of_single_segment_need_no_mask():
+    mask = Mask(SEGMENTS, None, "causal", single_segment=True)
+    assert attention_gpu.make_kernel_mask(mask) is None
+    packed = attention_gpu.make_kernel_mask(Mask(SEGMENTS, None, "causal"))
     assert packed is not None
     assert packed.shape == (ROWS, 1, LENGTH, LENGTH)
 
@@ -51,25 +53,26 @@ def test_rows_of_one_text_need_no_mask():
     ("q", "length", "said"),
     [
         (drawn(2, 8, 2, 64, dtype=jnp.float32), 8, "train.dtype is float32"),
-        (drawn(2, 8, 2, 60), 8, "not of 60"),
-        (drawn(2, 8, 2, 256), 8, "not of 256"),
-        (drawn(2, 9, 2, 64), 9, "even lengths, not 9 and 9"),
+        (drawn(2, 8, 2, 60), 8, "the width is 60"),
+        (drawn(2, 8, 2, 256), 8, "the width is 256"),
+        (drawn(2, 9, 2, 64), 9, "even lengths; they are 9 and 9"),
         (drawn(2, 8, 2, 64), 8, ""),
     ],
 )
-def test_what_it_refuses(q, length, said):
+def test_what_it_does_not_support(q, length, said):
     mask = Mask(jnp.ones((2, length), jnp.int32), None, "causal")
-    why = attention_gpu.refusal(mask, None, q)
+    why = attention_gpu.unsupported_reason(mask, None, q)
     assert said in why
     assert bool(why) == bool(said)
-    assert not attention_gpu.refusal(mask.replace(one_text=True), None, drawn(2, 9, 2, 64))
+    causal = mask.replace(single_segment=True)
+    assert not attention_gpu.unsupported_reason(causal, None, drawn(2, 9, 2, 64))
 
 
 @on_cpu
 @pytest.mark.parametrize("biased", ["", "one bias", "a bias for each row"])
 @pytest.mark.parametrize("kind", ["one text", "causal", "prefix", "full", "memory"])
-def test_devices_that_share_a_row_see_what_one_would(kind, biased, monkeypatch):
-    # All but cuDNN itself, which is on no CPU.
+def test_devices_that_share_a_row_equal_one_device(kind, biased, monkeypatch):
+    # Tests all but cuDNN itself, which does not run on a CPU.
     monkeypatch.setattr(attention_gpu, "IMPLEMENTATION", "xla")
     mask = mask_of(kind)
     arrays = [drawn(ROWS, LENGTH, HEADS, WIDTH, seed=n, dtype=jnp.float32) for n in range(3)]
@@ -95,16 +98,18 @@ def test_devices_that_share_a_row_see_what_one_would(kind, biased, monkeypatch):
 @on_cpu
 def test_each_device_has_an_even_number_of_queries():
     mesh = meshes.build(jax.devices()[:2], sequence=2)
-    mask = Mask(jnp.ones((2, 6), jnp.int32), None, "causal", one_text=True)
-    assert not attention_gpu.refusal(mask, None, drawn(2, 6, 2, 64))
+    mask = Mask(jnp.ones((2, 6), jnp.int32), None, "causal", single_segment=True)
+    assert not attention_gpu.unsupported_reason(mask, None, drawn(2, 6, 2, 64))
     with placing(rules.Placement(mesh)):
-        assert "even lengths, not 3 and 6" in attention_gpu.refusal(mask, None, drawn(2, 6, 2, 64))
+        assert "even lengths, not 3 and 6" in attention_gpu.unsupported_reason(
+            mask, None, drawn(2, 6, 2, 64)
+        )
 
 
 @on_gpu
 @pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("kind", ["one text", "causal", "prefix", "full", "memory"])
-def test_values_and_gradients_equal_the_plain_form(kind, biased):
+def test_values_and_gradients_equal_the_plain_backend(kind, biased):
     mask = mask_of(kind)
     arrays = [drawn(ROWS, LENGTH, HEADS, WIDTH, seed=n) for n in range(3)]
     arrays += [drawn(HEADS, LENGTH, LENGTH, dtype=jnp.float32)] if biased else []

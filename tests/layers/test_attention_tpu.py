@@ -1,4 +1,4 @@
-"""The TPU form of attention is the plain one, its kernels interpreted: values, gradients, masks."""
+"""The TPU backend equals the plain one, with interpreted kernels: values, gradients, masks."""
 
 import contextlib
 from functools import partial
@@ -13,13 +13,13 @@ from pretrain_jax.layers import attention_plain, attention_tpu
 from pretrain_jax.layers.masks import CrossMask, Mask
 
 HEADS, WIDTH = 2, 64
-LENGTH = 140  # one block and a rest
+LENGTH = 140  # one block and a remainder
 
 
 @pytest.fixture
 def interpreted(monkeypatch):
-    """Kernels for a TPU run on this CPU. Each in the way that it knows: splash attention takes an
-    argument, flash attention does not."""
+    """Runs TPU kernels interpreted on this CPU: splash attention has an argument for it, flash
+    attention does not."""
     splash = attention_tpu.splash
     monkeypatch.setattr(splash, "make_splash_mha", partial(splash.make_splash_mha, interpret=True))
     return lambda bias: (
@@ -40,7 +40,7 @@ def segments(length, *ends):
 
 
 def compare(interpreted, mask, keys, bias, causal):
-    """Values and gradients of both forms, where a query sees something."""
+    """Values and gradients of both backends, at queries that are not empty."""
     length = mask.segments.shape[1]
     lengths = enumerate((length, keys, keys))
     arrays = [drawn(1, places, HEADS, WIDTH, seed=seed) for seed, places in lengths]
@@ -48,15 +48,17 @@ def compare(interpreted, mask, keys, bias, causal):
     seen = (mask.segments > 0)[..., None, None]
     counts = seen * drawn(1, length, HEADS, WIDTH, seed=3)
 
-    def total(form, *arrays):
-        y = form.attend(*arrays[:3], form.view(mask), *arrays[3:], causal=causal, scale=1 / 8)
+    def total(backend, *arrays):
+        y = backend.attend(
+            *arrays[:3], backend.make_kernel_mask(mask), *arrays[3:], causal=causal, scale=1 / 8
+        )
         return jnp.sum(y * counts), jnp.where(seen, y, 0)
 
     places = tuple(range(len(arrays)))
     (_, y), gradients = jax.value_and_grad(partial(total, attention_plain), places, True)(*arrays)
     with interpreted(bias):
         (_, own), found = jax.value_and_grad(partial(total, attention_tpu), places, True)(*arrays)
-    # Each value, and not their sum, of which little is left but rounding.
+    # Compares single values: their sum is mostly rounding.
     found, expected = (own, found), (y, gradients)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
@@ -64,19 +66,19 @@ def compare(interpreted, mask, keys, bias, causal):
 
 @pytest.mark.parametrize("biased", [False, True], ids=["splash", "flash with a bias"])
 @pytest.mark.parametrize("kind", ["causal", "prefix", "full"])
-def test_values_and_gradients_equal_the_plain_form(interpreted, kind, biased):
-    # A prefix of 20 places, one of 41, padding that is none.
+def test_values_and_gradients_equal_the_plain_backend(interpreted, kind, biased):
+    # Prefixes of 20 and 41 positions, and padding without one.
     place = jnp.arange(LENGTH)[None]
     prefix = (place < 20) | (place >= 60) & (place < 101) if kind == "prefix" else None
     mask = Mask(segments(LENGTH, 60, 131), prefix, kind)
-    assert not attention_tpu.refusal(mask, None, drawn(1, LENGTH, HEADS, WIDTH))
+    assert not attention_tpu.unsupported_reason(mask, None, drawn(1, LENGTH, HEADS, WIDTH))
     bias = drawn(HEADS, LENGTH, LENGTH) if biased else None
     compare(interpreted, mask, LENGTH, bias, kind == "causal")
 
 
-def test_rows_of_one_text_need_no_segments(interpreted):
-    mask = Mask(jnp.ones((1, LENGTH), jnp.int32), None, "causal", one_text=True)
-    assert attention_tpu.view(mask) == ()
+def test_rows_of_single_segment_need_no_segments(interpreted):
+    mask = Mask(jnp.ones((1, LENGTH), jnp.int32), None, "causal", single_segment=True)
+    assert attention_tpu.make_kernel_mask(mask) == ()
     compare(interpreted, mask, LENGTH, None, True)
 
 
@@ -85,26 +87,26 @@ def test_a_memory_of_another_length(interpreted):
     compare(interpreted, mask, LENGTH, None, False)
 
 
-def test_a_query_that_sees_nothing_reads_finite_numbers(interpreted):
+def test_empty_queries_have_finite_outputs(interpreted):
     mask = CrossMask(segments(8, 4), segments(128, 0, 128))  # example 1 has no memory
     q, k = drawn(1, 8, HEADS, WIDTH), drawn(1, 128, HEADS, WIDTH)
-    assert mask.blind()[0].all()
-    assert np.isfinite(attention_tpu.attend(q, k, k, attention_tpu.view(mask))).all()
+    assert mask.empty_queries()[0].all()
+    assert np.isfinite(attention_tpu.attend(q, k, k, attention_tpu.make_kernel_mask(mask))).all()
 
 
-def test_a_prefix_model_without_a_prefix_reads_in_order(interpreted):
+def test_prefix_attention_without_a_prefix_is_causal(interpreted):
     compare(interpreted, Mask(segments(LENGTH, 60, 131), None, "prefix"), LENGTH, None, False)
 
 
-def test_what_it_refuses():
+def test_what_it_does_not_support():
     rows, q = segments(8, 8), drawn(1, 8, HEADS, WIDTH)
     causal = Mask(rows, None, "causal")
-    assert "bias of its own" in attention_tpu.refusal(causal, drawn(1, 2, 8, 8), q)
-    assert not attention_tpu.refusal(causal, drawn(2, 8, 8), q)
+    assert "own bias" in attention_tpu.unsupported_reason(causal, drawn(1, 2, 8, 8), q)
+    assert not attention_tpu.unsupported_reason(causal, drawn(2, 8, 8), q)
 
 
 def test_blocks_divide_the_padded_length():
-    assert [attention_tpu.block(n) for n in (128, 384, 512, 640, 768, 2048)] == [
+    assert [attention_tpu.block_length(n) for n in (128, 384, 512, 640, 768, 2048)] == [
         128,
         384,
         512,
@@ -112,4 +114,4 @@ def test_blocks_divide_the_padded_length():
         384,
         512,
     ]
-    assert attention_tpu.padded(jnp.ones((1, 114))).shape == (1, 128)
+    assert attention_tpu.pad_to_block(jnp.ones((1, 114))).shape == (1, 128)

@@ -1,4 +1,4 @@
-"""Cross attention computes its formula, and a block without a memory passes it over."""
+"""Cross attention computes its formula; a block without a memory skips it."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ def init(module, *inputs) -> Any:
 
 
 def test_cross_attention():
-    """Row by row, each example with its own memory, in float64; padding reads zeros."""
+    """Row by row, each example with its own memory, in float64; the output of padding is zero."""
     x, memory = draw(B, L, D), draw(B, M, D)
     module = attention(CrossAttention)()
     variables = init(module, x, context(memory))
@@ -65,7 +65,7 @@ def test_cross_attention():
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_rows_that_see_nothing_have_gradients_that_are_numbers():
+def test_empty_queries_have_finite_gradients():
     x, memory = jnp.asarray(draw(B, L, D)), jnp.asarray(draw(B, M, D))
     module = attention(CrossAttention)()
     nothing = np.zeros((B, M), int)
@@ -79,12 +79,12 @@ def test_rows_that_see_nothing_have_gradients_that_are_numbers():
     assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(gradients))
 
 
-def test_cross_attention_without_a_memory_says_what_is_missing():
-    with pytest.raises(ValueError, match=r"reads context\.memory"):
+def test_cross_attention_without_a_memory_names_what_is_missing():
+    with pytest.raises(ValueError, match=r"needs context\.memory"):
         init(attention(CrossAttention)(), draw(B, L, D), context())
 
 
-def test_queries_may_start_from_values_of_their_own():
+def test_queries_may_have_their_own_initializer():
     module = attention(SelfAttention, query_init=Normal(0.0))()
     params = init(module, draw(B, L, D), context())["params"]
     assert np.all(params["query"]["kernel"] == 0)
@@ -92,7 +92,7 @@ def test_queries_may_start_from_values_of_their_own():
 
 
 @pytest.mark.parametrize("wrapper", [PreNorm, PostNorm])
-def test_a_block_without_a_memory_is_the_block_without_cross_attention(wrapper):
+def test_a_block_without_a_memory_equals_one_without_cross_attention(wrapper):
     own, cross = attention(SelfAttention), attention(CrossAttention)
     residual = wrapper(maker(RMSNorm, epsilon=1e-6), NO_DROP)
     x, memory = draw(B, L, D), draw(B, M, D)

@@ -1,4 +1,4 @@
-"""Heads behind a stack: their parameters as published, their numbers as computed by hand."""
+"""Heads after a stack: parameters as published, numbers as computed by hand."""
 
 import math
 from typing import Any
@@ -48,7 +48,7 @@ def boxed_shapes(head, width, rows):
 
 
 def run(head, seed=0) -> Any:
-    """Random parameters (biases and gains too), hidden states [2, 7, D], what the head returns."""
+    """Random parameters (also biases and gains), hidden states [2, 7, D], the head's result."""
     hidden, readout = drawn(2, 7, D), tied()
     params = nn.meta.unbox(head.init(jax.random.key(seed), hidden, BATCH, readout, False))
     rng = np.random.default_rng(seed)
@@ -56,7 +56,7 @@ def run(head, seed=0) -> Any:
     return params["params"], np.asarray(hidden), head.apply(params, hidden, BATCH, readout, False)
 
 
-def test_the_boundary_has_no_z_loss_of_its_own():
+def test_the_boundary_has_no_z_loss():
     assert run(boundary())[2].readout.z_loss == 0 != tied().z_loss
 
 
@@ -72,7 +72,7 @@ def test_the_boundary_has_no_z_loss_of_its_own():
         (boundary(positions=20, position_width=200), 768, 28996, 1_959_676 + 1000),
     ],
 )
-def test_parameters_are_as_many_as_published(head, width, rows, count):
+def test_the_number_of_parameters_is_as_published(head, width, rows, count):
     shapes = nn.meta.unbox(boxed_shapes(head, width, rows))
     assert sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes)) == count
 
@@ -116,7 +116,7 @@ def test_pooled_classifier_by_hand():
 
 
 def test_span_boundary_by_hand():
-    """Logits from the two states outside of the span and the place inside, for every prediction."""
+    """Logits from the two states outside the span and the position inside, per prediction."""
     params, hidden, found = run(boundary())
     logits = losses.read_out(found.hidden.reshape(-1, D), found.readout).reshape(2, 4, V)
     for row, p in np.ndindex(2, 4):
@@ -133,12 +133,12 @@ def test_span_boundary_by_hand():
         np.testing.assert_allclose(logits[row, p], expected, rtol=1e-4, atol=1e-4)
 
 
-def test_span_boundary_reads_nothing_inside_of_the_span():
+def test_span_boundary_reads_nothing_inside_the_span():
     head, hidden, readout = boundary(), drawn(2, 7, D), tied()
     params = head.init(jax.random.key(0), hidden, BATCH, readout, False)
 
     def third(hidden):
-        """The third prediction of the second row, of a span of places 3 and 4."""
+        """The third prediction of the second row, for a span of positions 3 and 4."""
         return head.apply(params, hidden, BATCH, readout, False).hidden[1, 2] @ drawn(D)
 
     moved = np.any(np.asarray(jax.grad(third)(hidden)) != 0, axis=-1)
@@ -146,7 +146,7 @@ def test_span_boundary_reads_nothing_inside_of_the_span():
 
 
 @pytest.mark.parametrize("make", [pooled, boundary])
-def test_bfloat16_is_for_the_products_alone(make):
+def test_only_products_are_bfloat16(make):
     hidden, readout = drawn(2, 7, D).astype(jnp.bfloat16), tied()
     head = make(dtype=jnp.bfloat16)
     params = head.init(jax.random.key(0), hidden, BATCH, readout, False)

@@ -1,4 +1,4 @@
-"""Whole small masks."""
+"""Small masks, entry by entry."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -41,7 +41,7 @@ def test_prefix_sees_all_of_itself_and_the_rest_is_causal():
 
 
 def test_packed_causal_with_padding():
-    """Padding sees padding alone, so that no row is empty."""
+    """Padding attends only to padding, so that no query is empty."""
     expected = """
         1 0 0 0 0 0 0
         1 1 0 0 0 0 0
@@ -55,7 +55,7 @@ def test_packed_causal_with_padding():
 
 
 def test_packed_prefix_with_padding():
-    """Prefixes of two and one tokens; neither is in view of the other document."""
+    """Prefixes of two and one tokens; neither is visible to the other document."""
     expected = """
         1 1 0 0 0 0
         1 1 0 0 0 0
@@ -84,14 +84,14 @@ def test_no_row_is_empty(attention):
     assert dense(attention, [0, 0, 0]).any(axis=-1).all()
 
 
-def test_rows_of_a_batch_have_masks_of_their_own():
+def test_rows_of_a_batch_have_their_own_masks():
     mask = Mask(jnp.array([[1, 1], [1, 2]]), None, "full").dense()
     assert mask.shape == (2, 1, 2, 2)
     assert np.asarray(mask[:, 0]).tolist() == [[[1, 1], [1, 1]], [[1, 0], [0, 1]]]
 
 
 def test_a_stream_sees_the_memory_of_its_own_example():
-    """Padding sees nothing and is not seen; the third example has no memory."""
+    """Padding attends to nothing and is not visible; the third example has no memory."""
     expected = """
         1 1 0 0 0
         1 1 0 0 0

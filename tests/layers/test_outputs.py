@@ -1,4 +1,4 @@
-"""Token read-outs: what they multiply with the vocabulary, by hand on small numbers."""
+"""Token read-outs, by hand on small numbers."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def logits(hidden: jax.Array, readout: Readout) -> np.ndarray:
     return np.asarray(losses.read_out(hidden.reshape(-1, hidden.shape[-1]), readout))
 
 
-def test_transformed_is_berts_head_by_hand():
+def test_transformed_equals_berts_head():
     params = init(TRANSFORMED, HIDDEN)
     assert {name: p.shape for name, p in params["dense"].items()} == {
         "kernel": (6, WIDTH),  # to the width of the table, not of the hidden states
@@ -61,7 +61,7 @@ def test_transformed_is_berts_head_by_hand():
 
 
 def phi(x: float) -> float:
-    """The normal distribution function, by summing its density."""
+    """The normal distribution function, as a sum of its density."""
     grid = np.linspace(-10, x, 20001)
     return float(np.trapezoid(np.exp(-(grid**2) / 2), grid) / np.sqrt(2 * np.pi))
 
@@ -82,7 +82,7 @@ def test_scaled_multiplies_the_logits():
     )
 
 
-def test_untied_reads_a_table_of_its_own():
+def test_untied_has_its_own_table():
     hidden, module = HIDDEN[..., :WIDTH], Untied(Normal(1.0))
     params = init(module, hidden)
     assert params["table"].shape == (ROWS, WIDTH)
@@ -94,7 +94,7 @@ def test_untied_reads_a_table_of_its_own():
 
 
 @pytest.mark.parametrize("module", [TRANSFORMED, Scaled(0.5)])
-def test_tied_read_outs_send_the_gradient_into_the_embedding(module):
+def test_tied_read_outs_have_a_gradient_in_the_embedding(module):
     hidden = HIDDEN[..., :WIDTH]
     variables: Any = module.init(jax.random.key(0), hidden, TIED)
 

@@ -78,7 +78,7 @@ def apply(module, params, *inputs) -> Any:
 
 @pytest.mark.parametrize("offset", [0.0, 100.0], ids=["centred", "far from 0"])
 def test_layer_norm(offset):
-    """Far from zero, mean(x^2) - mean(x)^2 would lose the digits that tell the entries apart."""
+    """Far from zero, mean(x^2) - mean(x)^2 would lose the digits that differ between entries."""
     norm = LayerNorm(epsilon=1e-5)
     assert_same(
         lambda x, scale, bias: apply(norm, {"scale": scale, "bias": bias}, x),
@@ -127,7 +127,7 @@ def test_a_row_of_zeros_is_normalised_to_its_bias():
 
 
 def test_gelu():
-    """The tanh form; 0.8412 at 1 (the exact form: 0.8413)."""
+    """The tanh approximation: 0.8412 at 1 (exact GELU: 0.8413)."""
     x = np.concatenate([np.linspace(-12, 12, 97), [1.0]]).astype(np.float32)
     assert_same(gelu, tanh_gelu, [x])
     np.testing.assert_allclose(gelu(x), tanh_gelu(np.float64(x)), rtol=0, atol=1e-6)
@@ -224,7 +224,7 @@ def attention_formula(mask):
 
 @pytest.mark.parametrize("attention", ["causal", "full"])
 def test_attend(attention):
-    """Documents of 4 and 3 tokens and 2 places of padding; a row of one document."""
+    """Documents of 4 and 3 tokens and 2 positions of padding; a row with one document."""
     segments = jnp.array([[1, 1, 1, 1, 2, 2, 2, 0, 0], [1] * 9])
     mask = Mask(segments, None, attention)
     formula = attention_formula(np.asarray(mask.dense()))
@@ -254,8 +254,8 @@ def test_attend_to_scores_of_a_thousand_is_finite():
     assert np.all(np.isfinite(gradient))
 
 
-def test_what_is_masked_has_no_part_to_the_last_bit():
-    """Whatever stands in the second document, even infinity, changes nothing in the first."""
+def test_masked_keys_change_no_bit():
+    """No value in the second document, not even infinity, changes the first."""
     mask = Mask(jnp.array([[1, 1, 1, 2, 2]]), None, "causal")
     q, k, v = (jnp.asarray(draw(1, 5, 2, 4)) for _ in range(3))
     run = jax.jit(lambda q, k, v: attend(q, k, v, mask))
@@ -301,7 +301,7 @@ def test_embedding_adds_rows_and_its_gradient_sums_over_repeated_tokens():
 
 @pytest.mark.parametrize("rows", [16, 1024], ids=["few rows", "many rows"])
 def test_a_frequent_token_gets_all_of_its_gradient_in_bfloat16(rows):
-    """Four thousand ones added in bfloat16 one by one are 256."""
+    """Four thousand ones, added one by one in bfloat16, sum to 256."""
     tokens = jnp.full((4, 1000), 7)
     gradient = jax.grad(lambda t: jnp.sum(look_up(t, tokens, "vocabulary", jnp.bfloat16)))
     found = gradient(jnp.asarray(draw(rows, 4)))
@@ -311,7 +311,7 @@ def test_a_frequent_token_gets_all_of_its_gradient_in_bfloat16(rows):
 
 
 def test_a_bias_gets_all_of_its_gradient_in_bfloat16():
-    """Its places' gradients are powers of two, from 1 to 1/1024, whose sum bfloat16 cannot hold."""
+    """The gradients are powers of two from 1 to 1/1024; bfloat16 cannot represent their sum."""
     g = jnp.asarray(2.0 ** -np.arange(11)[:, None] * np.ones((11, 3)), jnp.bfloat16)
     _, back = jax.vjp(add_bias, jnp.zeros((11, 3), jnp.bfloat16), jnp.zeros(3))
     d_x, d_bias = back(g)

@@ -1,4 +1,4 @@
-"""Positions: published values, and the property that each kind stands for."""
+"""Positions: published values, and the property of each kind."""
 
 import flax.linen as nn
 import jax
@@ -75,7 +75,7 @@ def rotation(positions, width, base=10000.0):
 
 
 def scores(positions, width=8):
-    """q . k of one query and one key vector, put at all pairs of places."""
+    """q . k of one query and one key vector, at all pairs of positions."""
     rng = np.random.default_rng(0)
     q, k = (jnp.asarray(np.tile(rng.normal(size=width), (1, len(positions), 1, 1)), jnp.float32)
             for _ in range(2))  # fmt: skip
@@ -83,7 +83,7 @@ def scores(positions, width=8):
     return np.einsum("ik,jk->ij", rotate(q, cos, sin)[0, :, 0], rotate(k, cos, sin)[0, :, 0])
 
 
-def test_rotary_scores_depend_on_the_distance_alone():
+def test_rotary_scores_depend_only_on_the_distance():
     found = scores(range(12))
     for distance in range(-11, 12):
         diagonal = np.diagonal(found, distance)
@@ -92,7 +92,7 @@ def test_rotary_scores_depend_on_the_distance_alone():
     np.testing.assert_allclose(scores(range(100, 112)), found, rtol=0, atol=2e-5)
 
 
-def test_rotary_turns_pairs_of_halves():
+def test_rotary_rotates_pairs_of_halves():
     """Pair (k, k + K/2) by position / base^(2k / K): K = 4, base 100, position 3."""
     x = jnp.array([1.0, 2.0, 3.0, 4.0]).reshape(1, 1, 1, 4)
     found = rotate(x, *rotation([[3]], 4, base=100.0))[0, 0, 0]
@@ -113,7 +113,7 @@ def test_rotary_at_position_0_is_the_identity_and_keeps_lengths():
 
 
 def test_sinusoids():
-    """Width 4: the angles of position p are p and p / 100, sines first."""
+    """Width 4: position p has the angles p and p / 100; sines come first."""
     found = sinusoids(np.array([0, 1, 7]), 4)
     expected = [[np.sin(p), np.sin(p / 100), np.cos(p), np.cos(p / 100)] for p in (0, 1, 7)]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
@@ -157,7 +157,7 @@ def relative():
 
 
 def transformer_xl(p, x, segments):
-    """Dai et al. 2019, section 3.3, one pair of places at a time, in float64."""
+    """Dai et al. 2019, section 3.3, one pair of positions at a time, in float64."""
     p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), p)
     q, k, v = (
         np.einsum("ld,dhk->lhk", x, p[name]["kernel"]) + p[name]["bias"]
@@ -180,7 +180,7 @@ def transformer_xl(p, x, segments):
     return out
 
 
-def test_relative_attention_is_transformer_xls(relative):
+def test_relative_attention_equals_transformer_xls(relative):
     module, variables, x, placed = relative
     found = jax.jit(module.apply)(variables, x, placed)
     expected = transformer_xl(variables["params"], np.asarray(x[0]), [1, 1, 1, 1, 2, 2, 2])
@@ -210,7 +210,7 @@ def test_relative_attention_has_transformer_xls_gradient(relative):
         assert abs(found - slope) < 1e-4 * (abs(slope) + size) + 1e-5, part
 
 
-def test_relative_attention_without_distances_says_what_is_missing(relative):
+def test_relative_attention_without_distances_names_what_is_missing(relative):
     module, variables, x, placed = relative
     with pytest.raises(ValueError, match=r"context.distances"):
         module.apply(variables, x, placed.replace(distances=None))

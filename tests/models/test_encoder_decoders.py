@@ -19,24 +19,23 @@ from pretrain_jax import losses
 from pretrain_jax.layers.block import PreNorm
 from pretrain_jax.layers.context import Context
 from pretrain_jax.layers.embeddings import padded_size
-from pretrain_jax.layers.feed_forward import FeedForward
 from pretrain_jax.layers.makers import maker
 from pretrain_jax.layers.masks import Mask
 from pretrain_jax.layers.norms import RMSNorm
 from pretrain_jax.layers.positions import sinusoids
-from pretrain_jax.layers.stacks import Execution
-from pretrain_jax.models import t5
+from pretrain_jax.layers.stacks import BuildContext
+from pretrain_jax.models._t5 import T5Layers
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 layout: Any = SimpleNamespace(**runpy.run_path(str(GOLDEN / "encoder_decoder_layout.py")))
-EXECUTIONS = [
-    Execution(unroll=1, remat="none", form="plain"),
-    Execution(unroll=3, remat="full", form="cpu"),
-    Execution(unroll=1, remat="full", form="plain"),
+CONTEXTS = [
+    BuildContext(unroll=1, remat="none", attention_backend="plain"),
+    BuildContext(unroll=3, remat="full", attention_backend="cpu"),
+    BuildContext(unroll=1, remat="full", attention_backend="plain"),
 ]
 released = pytest.mark.parametrize("name", ["t5", "t5_1_1"])
 all_executions = pytest.mark.parametrize(
-    "execution", EXECUTIONS, ids=lambda e: f"unroll{e.unroll}-{e.remat}-{e.form}"
+    "context", CONTEXTS, ids=lambda e: f"unroll{e.unroll}-{e.remat}-{e.attention_backend}"
 )
 MEMORY, LENGTH = 40, 24
 
@@ -48,7 +47,7 @@ def golden(name):
 
 
 def ours(name, section):
-    """Hugging Face's parameters or gradients as our tree, the vocabulary padded with zeros."""
+    """Hugging Face's parameters or gradients as our tree, with the vocabulary padded with zeros."""
     tree = layout.t5_tree(layout.section(golden(name), section))
     for part, key in (("embedding", "tokens"), ("output", "table")):
         if part in tree:
@@ -58,13 +57,13 @@ def ours(name, section):
 
 
 @functools.cache
-def compiled(name, execution):
+def compiled(name, context):
     """params, batch -> (mean nll, (logits, hidden, memory)), gradients; one shape for all tests."""
     start = len("config/")
     sizes: dict[str, Any] = {
         k[start:]: v.item() for k, v in golden(name).items() if k.startswith("config/")
     }
-    model = tiny.build(name, execution, **sizes)
+    model = tiny.build(name, context, **sizes)
     is_stack = lambda module, _: module.name in ("encoder", "decoder")  # noqa: E731
 
     def loss(params, batch):
@@ -81,7 +80,7 @@ def compiled(name, execution):
 
 
 def examples_of(name, memory_lengths, lengths):
-    """(memory tokens, tokens, targets) of the golden's two rows, cut to these lengths."""
+    """(memory tokens, tokens, targets) of the two golden rows, cut to these lengths."""
     g = golden(name)
     return [
         (g["memory_tokens"][row, :m], g["tokens"][row, :n], g["targets"][row, :n])
@@ -90,7 +89,7 @@ def examples_of(name, memory_lengths, lengths):
 
 
 def batch_of(rows, examples, memory=MEMORY, length=LENGTH):
-    """A batch whose rows hold these examples; all else is padding."""
+    """A batch with these examples in its rows; the rest is padding."""
     members = [[examples[number] for number in row] for row in rows]
     batch = tiny.pack([[len(example[1]) for example in row] for row in members], length)
     beside = tiny.pack([[len(example[0]) for example in row] for row in members], memory)
@@ -117,10 +116,10 @@ def assert_close(actual, reference, tolerance, kind=""):
 
 @released
 @all_executions
-def test_states_logits_and_gradients_equal_hugging_faces(name, execution):
+def test_states_logits_and_gradients_equal_hugging_faces(name, context):
     g = golden(name)
     batch = batch_of([[0], [1]], examples_of(name, g["memory_lengths"], g["lengths"]))
-    (loss, (logits, hidden, memory)), gradients = compiled(name, execution)(
+    (loss, (logits, hidden, memory)), gradients = compiled(name, context)(
         ours(name, "parameters"), batch
     )
     text, source = np.asarray(batch["segments"]) > 0, np.asarray(batch["memory_segments"]) > 0
@@ -133,10 +132,10 @@ def test_states_logits_and_gradients_equal_hugging_faces(name, execution):
 
 @released
 @all_executions
-def test_packed_examples_are_what_they_are_alone(name, execution):
-    """Two examples that fill the memory but not the stream, and a row of padding alone."""
+def test_packed_examples_equal_single_ones(name, context):
+    """Two examples that fill the memory but not the stream, and a row that is all padding."""
     examples = examples_of(name, (23, 17), (9, 13))
-    run, params = compiled(name, execution), ours(name, "parameters")
+    run, params = compiled(name, context), ours(name, "parameters")
     (loss, together), gradients = run(params, batch_of([[0, 1], []], examples))
     (loss_apart, apart), gradients_apart = run(params, batch_of([[0], [1]], examples))
     for packed, alone, cuts in zip(together, apart, ((9, 22), (9, 22), (23, 40)), strict=True):
@@ -155,12 +154,12 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 @functools.cache
-def tiny_model(kind, execution=EXECUTIONS[0], **more):
-    return tiny.build(kind.split()[0], execution, **KINDS[kind], **{"layers": 2} | more)
+def tiny_model(kind, context=CONTEXTS[0], **more):
+    return tiny.build(kind.split()[0], context, **KINDS[kind], **{"layers": 2} | more)
 
 
 def small_batch(rows):
-    """Rows of (memory length, length); no token stands twice in a row, in either stream."""
+    """Rows of (memory length, length); no token occurs twice in a row, in either stream."""
     batch = tiny.pack([[n for _, n in row] for row in rows], SMALL_L)
     beside = tiny.pack([[m for m, _ in row] for row in rows], SMALL_M)
     batch |= {key: field for key, field in beside.items() if key.startswith("memory_")}
@@ -181,14 +180,14 @@ def shapes_of(model):
 
 
 def drawn(model):
-    """Parameters large enough for every part to matter, without compiling `init`."""
+    """Parameters large enough that every part matters, without compiling `init`."""
     return tiny.randomise(jax.tree.map(lambda leaf: np.full(leaf.shape, 0.1), shapes_of(model)))
 
 
 @functools.cache
 def dependence(kind):
     """params, batch [1, L] -> (bool [L, L], bool [L, M]): which tokens move which hidden states."""
-    model = tiny_model(kind, Execution(form="cpu"))
+    model = tiny_model(kind, BuildContext(attention_backend="cpu"))
     directions = np.random.default_rng(1).normal(size=(SMALL_L, tiny.SIZES["width"]))
     cotangents = jnp.asarray(np.eye(SMALL_L)[:, None, :, None] * directions, jnp.float32)
 
@@ -207,8 +206,8 @@ def dependence(kind):
 
 
 @every_kind
-def test_a_target_depends_on_those_before_it_and_on_all_of_its_own_memory(kind):
-    """Examples of 8 and 9 places of memory, 6 and 7 of stream, and padding in both streams."""
+def test_a_target_depends_on_earlier_targets_and_all_of_its_memory(kind):
+    """Examples with 8 and 9 tokens of memory, 6 and 7 of the stream, and padding in both."""
     depends, params = dependence(kind)
     stream, memory = depends(params, small_batch([[(8, 6), (9, 7)]]))
     expected = np.zeros((SMALL_L, SMALL_L), bool)
@@ -216,12 +215,12 @@ def test_a_target_depends_on_those_before_it_and_on_all_of_its_own_memory(kind):
         expected[start:end, start:end] = np.tri(end - start, dtype=bool)
     np.testing.assert_array_equal(stream, expected)
     expected = np.zeros((SMALL_L, SMALL_M), bool)
-    expected[0:6, 0:8] = expected[6:13, 8:17] = True  # and padding reads no memory
+    expected[0:6, 0:8] = expected[6:13, 8:17] = True  # padding attends to no memory
     np.testing.assert_array_equal(memory, expected)
 
 
 @every_kind
-def test_an_example_without_memory_reads_nothing(kind):
+def test_an_example_without_memory_attends_to_nothing(kind):
     depends, params = dependence(kind)
     stream, memory = depends(params, small_batch([[(0, 6), (20, 7)]]))
     assert np.asarray(stream)[:6, :6].tolist() == np.tri(6, dtype=bool).tolist()
@@ -235,10 +234,10 @@ def test_an_example_without_memory_reads_nothing(kind):
 
 
 @all_executions
-def test_a_shared_stack_is_two_equal_ones(execution):
-    """Same hidden states; its gradient is the sum of both, cross attention has the decoder's."""
+def test_a_shared_stack_equals_two_equal_stacks(context):
+    """Same hidden states; its gradient is the sum of both, cross attention's is the decoder's."""
     batch = small_batch([[(8, 6), (9, 7)], [(20, 16)]])
-    one, two = (tiny_model(kind, execution) for kind in ("t5 shared", "t5"))
+    one, two = (tiny_model(kind, context) for kind in ("t5 shared", "t5"))
     shared = drawn(one)
     layers = {k: v for k, v in shared["decoder"]["layers"].items() if not k.startswith("cross")}
     encoder = {"layers": layers, "final_norm": shared["decoder"]["final_norm"]}
@@ -260,7 +259,7 @@ def test_a_shared_stack_is_two_equal_ones(execution):
 
 def test_a_shared_stack_has_the_decoders_parameters():
     apart = tiny.named(shapes_of(tiny_model("t5")))
-    shared, unrolled = (init(tiny_model("t5 shared", how)) for how in EXECUTIONS[:2])
+    shared, unrolled = (init(tiny_model("t5 shared", how)) for how in CONTEXTS[:2])
     assert {k: v.shape for k, v in tiny.named(shared).items()} == {
         k: v.shape for k, v in apart.items() if not k.startswith("encoder/")
     }
@@ -271,36 +270,36 @@ def test_a_shared_stack_has_the_decoders_parameters():
 
 
 class Twice(nn.Module):
-    """One stack, passed through twice with the same input."""
+    """Applies one stack twice to the same input."""
 
     stack: Any
 
     @nn.compact
     def __call__(self, x, context):
-        stack = self.stack(name="stack", execution=Execution())
+        stack = self.stack(name="stack", build_context=BuildContext())
         return stack(x, context), stack(x, context)
 
 
 @pytest.mark.parametrize("inside", [True, False], ids=["layers", "ends"])
-def test_a_stack_used_twice_draws_its_noise_twice(inside):
-    parts = t5.Parts(jnp.float32, 32, 4, 8, 0.5)
+def test_a_stack_used_twice_draws_noise_twice(inside):
+    t5 = T5Layers(jnp.float32, 32, 4, 8, 0.5)
     none = maker(nn.Dropout, rate=0.0)
     other = {"ends": none} if inside else {"residual": PreNorm(maker(RMSNorm, epsilon=1e-6), none)}
-    stack = parts.stack(2, ("feed_forward", parts.feed(FeedForward, nn.relu, 16)))
+    stack = t5.stack(2, t5.feed_forward(16, nn.relu))
     context = Context(Mask(jnp.ones((1, 5), jnp.int32), None, "full"), True)
     keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
     module = Twice(maker(stack.module, **dict(stack.arguments) | other))
     (first, second), _ = jax.jit(module.init_with_output)(keys, jnp.ones((1, 5, 32)), context)
     assert not np.allclose(first, second)
-    # All places of a row lose the same features, in T5.
+    # In T5, dropout drops the same features at all positions of a row.
     np.testing.assert_allclose(first, jnp.broadcast_to(first[:, :1], first.shape), atol=1e-6)
 
 
-# ---- first values and sizes ----
+# ---- initial values and sizes ----
 
 
 @pytest.mark.parametrize("name", ["t5", "t5_1_1", "t5_lm", "transformer"])
-def test_first_values_are_as_documented(name):
+def test_initial_values_are_as_documented(name):
     d, k, f, v = 128, 32, 512, 1000
     head_width: dict[str, Any] = {} if name == "transformer" else {"head_width": k}
     model = tiny.build(name, width=d, feed_forward=f, vocab_size=v, **head_width)
@@ -322,12 +321,12 @@ def test_first_values_are_as_documented(name):
 
 
 def count(name: str, **sizes: Any) -> int:
-    model = tiny.module_of(name).build(Execution(multiple=1), **sizes)
+    model = tiny.architecture(name).build(BuildContext(pad_vocab_to=1), **sizes)
     return sum(leaf.size for leaf in jax.tree.leaves(shapes_of(model)))
 
 
 def test_published_sizes():
-    """t5-3b's head width is not D / H; the 1.1 models' feed-forward is gated; see also configs."""
+    """t5-3b's head width is not D / H; T5 1.1 has gated feed-forwards; see also test_configs."""
     sizes = {"vocab_size": 32128, "layers": 24, "width": 1024, "heads": 32, "head_width": 128}
     assert count("t5", feed_forward=16384, **sizes) == 2_851_598_336
     sizes = {"vocab_size": 32128, "layers": 8, "width": 512, "heads": 6, "head_width": 64}
@@ -353,10 +352,10 @@ def test_the_papers_other_shapes_have_half_the_layers_parameters(name):
 
 
 def test_a_prefix_uses_the_buckets_of_both_directions():
-    """Half of the 32 stand for later positions, which causal attention never looks at."""
+    """Half of the 32 are for later positions, to which causal attention never attends."""
     moved = {}
     for attention in ("causal", "prefix"):
-        model = tiny.build("t5_lm", Execution(attention), layers=1)
+        model = tiny.build("t5_lm", BuildContext(attention), layers=1)
         batch = tiny.pack([[tiny.LENGTH]], prefix=jnp.arange(tiny.LENGTH)[None] < 9)
         if attention == "causal":
             del batch["prefix"]
@@ -367,7 +366,7 @@ def test_a_prefix_uses_the_buckets_of_both_directions():
 
         table = jax.jit(jax.grad(total))(drawn(model))["relative_buckets"]["table"]
         moved[attention] = np.flatnonzero(np.any(np.asarray(table) != 0, axis=-1)).tolist()
-    assert moved["causal"] == list(range(16))  # distances 0 .. 15, each with a bucket of its own
+    assert moved["causal"] == list(range(16))  # distances 0 .. 15, one bucket each
     assert moved["prefix"] == [*range(10), *range(17, 25)]  # back 0 .. 15, ahead 1 .. 8
 
 
@@ -419,8 +418,8 @@ def feed_forward(p, x):
     return np.maximum(x @ up["kernel"] + up["bias"], 0) @ down["kernel"] + down["bias"]
 
 
-def test_the_transformer_of_2017_is_the_papers():
-    """Two examples in one row, each as the formulas give it alone."""
+def test_the_transformer_of_2017_equals_the_papers_formulas():
+    """Two examples in one row; each equals the formulas for it alone."""
     model = tiny_model("transformer")
     params, batch = dependence("transformer")[1], small_batch([[(8, 6), (9, 7)]])
     hidden = tiny.hidden(model)(params, batch)[0]

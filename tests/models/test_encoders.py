@@ -1,4 +1,4 @@
-"""BERT, RoBERTa and ELECTRA equal Hugging Face's: alone, padded and packed, however they run."""
+"""BERT, RoBERTa and ELECTRA equal Hugging Face's: alone, padded and packed, for all settings."""
 
 import functools
 import math
@@ -17,7 +17,7 @@ from test_parity import assert_close, padded
 
 from pretrain_jax import losses
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.layers.stacks import Execution
+from pretrain_jax.layers.stacks import BuildContext
 from pretrain_jax.models import electra
 from pretrain_jax.objectives import masked_lm, next_sentence, replaced_token
 
@@ -30,13 +30,13 @@ OBJECTIVES = {"bert": next_sentence, "roberta": masked_lm, "electra": replaced_t
 OWN = {"bert": {}, "roberta": {"types": 1}, "electra": {"embedding_width": 16}}
 SIZES = {"layers": 3, "width": 32, "heads": 4, "feed_forward": 64, "vocab_size": 61}
 LENGTH, PREDICTIONS, EXAMPLES = 24, 8, 2
-EXECUTIONS = [
-    Execution("full", unroll=1, form="plain"),
-    Execution("full", unroll=3, form="cpu", remat="full"),
+CONTEXTS = [
+    BuildContext("full", unroll=1, attention_backend="plain"),
+    BuildContext("full", unroll=3, attention_backend="cpu", remat="full"),
 ]
 all_models = pytest.mark.parametrize("name", TREES)
 all_executions = pytest.mark.parametrize(
-    "execution", EXECUTIONS, ids=lambda e: f"unroll{e.unroll}-{e.form}"
+    "context", CONTEXTS, ids=lambda e: f"unroll{e.unroll}-{e.attention_backend}"
 )
 
 
@@ -47,7 +47,7 @@ def golden(name):
 
 
 def ours(name, section):
-    """Hugging Face's parameters or gradients as our tree, the vocabulary padded with zeros."""
+    """Hugging Face's parameters or gradients as our tree, with the vocabulary padded with zeros."""
     tree = TREES[name](layout.section(golden(name), section))
     output = tree["generator_output" if name == "electra" else "output"]
     output["bias"] = padded(output["bias"][:, None])[:, 0]
@@ -55,16 +55,16 @@ def ours(name, section):
     return jax.tree.map(jnp.asarray, tree)
 
 
-def build(name, execution=EXECUTIONS[0], **changes):
+def build(name, context=CONTEXTS[0], **changes):
     sizes = {**SIZES, "max_length": LENGTH, **OWN[name], **changes}
-    return tiny.build(name, execution, **sizes)
+    return tiny.build(name, context, **sizes)
 
 
 @functools.cache
-def compiled(name, execution):
-    """params, batch -> (objective, what was computed), gradients; one shape for all tests here."""
+def compiled(name, context):
+    """params, batch -> (objective, results), gradients; one shape for all tests here."""
     objective = OBJECTIVES[name].build()
-    how = Execution(**{**vars(execution), "heads": objective.heads})
+    how = BuildContext(**{**vars(context), "heads": objective.heads})
     model = build(name, how)
 
     def apply(params, batch, rng, train, method="__call__") -> Any:
@@ -73,7 +73,7 @@ def compiled(name, execution):
     def loss(params, batch):
         output: Any = apply(params, batch, None, True, objective.methods[0])
         found = {"logits": logits(output), **output.heads}
-        if name == "electra":  # nothing is sampled here: `filled` is what the discriminator reads
+        if name == "electra":  # no sampling here: `filled` is the discriminator's input
             sums = losses.token_loss(lambda *_: output, params, batch, None, True)
             read = {**batch, "tokens": batch["filled"]}
             found["odds"] = odds = apply(params, read, None, True, "discriminate")
@@ -88,13 +88,13 @@ def compiled(name, execution):
 
 
 def logits(output):
-    """[B, P, V] of the true vocabulary."""
+    """Logits [B, P, V] without the vocabulary's padding."""
     flat = losses.read_out(output.hidden.reshape(-1, output.hidden.shape[-1]), output.readout)
     return flat.reshape(*output.hidden.shape[:2], -1)[..., : SIZES["vocab_size"]]
 
 
 def batch_of(name, rows):
-    """The golden examples `rows` say, one behind the other: [[0], [1]] or [[0, 1], []]."""
+    """A batch of the golden examples in these rows: [[0], [1]] or [[0, 1], []]."""
     source = golden(name)
     streams = [f for f in ("tokens", "types", "filled", "replaced") if f in source]
     fields: Any = {f: np.zeros((2, LENGTH), source[f].dtype) for f in streams}
@@ -121,7 +121,7 @@ def batch_of(name, rows):
 
 
 def by_example(name, found, batch):
-    """What was computed of each example, wherever it stands: {(what, example): array}."""
+    """The results of each example, in any row: {(name, example): array}."""
     taken = {}
     for example, segment in enumerate(segments_of(batch)):
         row, number = segment
@@ -144,7 +144,7 @@ def segments_of(batch):
 
 
 def reference(name):
-    """`by_example` of the golden arrays."""
+    """The golden arrays, as `by_example` returns them."""
     source, taken = golden(name), {}
     for example, n in enumerate(source["lengths"]):
         count = int(source["weights"][example].sum())
@@ -158,10 +158,10 @@ def reference(name):
 @all_models
 @all_executions
 @pytest.mark.parametrize("rows", [[[0], [1]], [[0, 1], []]], ids=["padded", "packed"])
-def test_outputs_and_gradients_equal_hugging_faces(name, execution, rows):
-    """13 and 8 tokens: in rows of their own, or both in one, with padding behind either way."""
+def test_outputs_and_gradients_equal_hugging_faces(name, context, rows):
+    """13 and 8 tokens, in two rows or in one, followed by padding."""
     batch = batch_of(name, rows)
-    (loss, found), gradients = compiled(name, execution)(ours(name, "parameters"), batch)
+    (loss, found), gradients = compiled(name, context)(ours(name, "parameters"), batch)
     assert float(loss) == pytest.approx(float(golden(name)["loss"]), rel=1e-6)
     actual, wanted = by_example(name, found, batch), reference(name)
     assert actual.keys() == wanted.keys()
@@ -177,7 +177,7 @@ def test_outputs_and_gradients_equal_hugging_faces(name, execution, rows):
 
 
 def first_layers(tree, count):
-    """The parameters of a model of the first `count` layers."""
+    """The parameters of a model with the first `count` layers."""
     return {
         key: jax.tree.map(lambda x: x[:count], value)
         if key == "layers"
@@ -189,7 +189,7 @@ def first_layers(tree, count):
 
 
 def states(model, batch) -> dict[str, jax.Array]:
-    """Hidden states of a bound model's stacks, [B, L, D] each; of one stack "hidden"."""
+    """Hidden states [B, L, D] of a bound model's stacks; a single stack is named "hidden"."""
     if hasattr(model, "small"):
         read = {**batch, "tokens": batch["filled"]}
         small = model.small(model.embedded(batch, False), batch, False)
@@ -222,7 +222,7 @@ def test_embeddings_equal_hugging_faces(name):
     model, batch = build(name), batch_of(name, [[0], [1]])
     params = ours(name, "parameters")
     place = (batch["tokens"], batch["positions"], False, batch.get("types"))
-    x = model.embedding(multiple=128).apply({"params": params["embedding"]}, *place)
+    x = model.embedding(pad_vocab_to=128).apply({"params": params["embedding"]}, *place)
     if name == "electra":
         into = params["generator"]["input"]
         x = x @ into["kernel"] + into["bias"]
@@ -231,26 +231,26 @@ def test_embeddings_equal_hugging_faces(name):
     np.testing.assert_allclose(x[real], wanted[real], rtol=1e-5, atol=1e-5)
 
 
-# --- what the architectures have and have not --------------------------------------------------
+# --- differences between the architectures -----------------------------------------------------
 
 
 def shapes(name, **changes):
-    """Shapes of a model's parameters by name, at the tiny size."""
-    model = build(name, Execution("full", multiple=1), **changes)
+    """Shapes of a tiny model's parameters, by name."""
+    model = build(name, BuildContext("full", pad_vocab_to=1), **changes)
     batch = tiny.pack([[LENGTH]], LENGTH)
     tree = jax.eval_shape(lambda: model.init(jax.random.key(0), batch, False)["params"])
     return {key: leaf.shape for key, leaf in tiny.named(nn.meta.unbox(tree)).items()}
 
 
 def test_robertas_positions_start_at_row_2():
-    _, gradients = compiled("roberta", EXECUTIONS[0])(
+    _, gradients = compiled("roberta", CONTEXTS[0])(
         ours("roberta", "parameters"), batch_of("roberta", [[0, 1], []])
     )
     moved = np.any(np.asarray(gradients["embedding"]["positions"]) != 0, axis=-1)
     np.testing.assert_array_equal(moved, [False] * 2 + [True] * 13 + [False] * 11)
 
 
-def test_roberta_has_no_segment_types_unless_told():
+def test_roberta_has_no_segment_types_by_default():
     assert "embedding/types" not in shapes("roberta", types=0)
     assert shapes("roberta", types=1)["embedding/types"] == (1, SIZES["width"])
 
@@ -265,8 +265,8 @@ def test_without_types_all_tokens_are_of_type_0():
     assert np.any(hidden(params, batch) != of_zeros)
 
 
-def test_electras_halves_share_the_embedding_and_nothing_else():
-    """What is no number in one part makes no number of what reads it."""
+def test_generator_and_discriminator_share_the_embedding_and_nothing_else():
+    """NaN in one part makes exactly the results that depend on it NaN."""
     model, batch = build("electra"), batch_of("electra", [[0], [1]])
 
     @jax.jit
@@ -289,7 +289,7 @@ def not_numbers(tree):
     return jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), tree)
 
 
-def test_electras_halves_need_no_map_at_the_tables_width():
+def test_electra_has_no_map_at_the_tables_width():
     narrow = shapes("electra")
     assert narrow["generator/input/kernel"] == (16, 8)
     assert narrow["discriminator/input/kernel"] == (16, 32)
@@ -300,7 +300,7 @@ def test_electras_halves_need_no_map_at_the_tables_width():
 
 
 def test_the_discriminator_scores_every_token_in_float32():
-    model = build("electra", Execution("full", dtype=jnp.bfloat16))
+    model = build("electra", BuildContext("full", dtype=jnp.bfloat16))
     batch = batch_of("electra", [[0], [1]])
     odds: Any = model.apply(
         {"params": ours("electra", "parameters")}, batch, False, method="discriminate"
@@ -317,14 +317,14 @@ def test_generators_have_the_published_sizes(width, fraction, sizes):
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.2601])
-def test_a_generator_that_has_no_heads_is_refused(fraction):
+def test_a_generator_without_heads_is_refused(fraction):
     with pytest.raises(ConfigError, match="generator_fraction"):
         electra.generator_sizes(768, fraction)
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta"])
-def test_first_values_are_as_documented(name):
-    """Of the truncated normal, 0.88 x 0.02 (BERT); of the plain one, 0.02 (RoBERTa)."""
+def test_initial_values_are_as_documented(name):
+    """Standard deviations: truncated normal 0.88 x 0.02 (BERT), normal 0.02 (RoBERTa)."""
     spread = 0.02 if name == "roberta" else 0.02 * 0.8796
     model = build(name, width=128, feed_forward=256, vocab_size=1000, max_length=64)
     for key, value in tiny.named(tiny.init(model)).items():
@@ -341,7 +341,7 @@ def test_first_values_are_as_documented(name):
 
 
 @pytest.mark.parametrize("name", ["bert", "electra"])
-def test_dropout_acts_in_training_alone(name):
+def test_dropout_acts_only_in_training(name):
     model = build(name, dropout=0.5)
     params, batch = ours(name, "parameters"), batch_of(name, [[0], [1]])
     method = OBJECTIVES[name].build().methods[0]

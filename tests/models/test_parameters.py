@@ -1,4 +1,4 @@
-"""The parameter tree and its first values: as documented, however the layers are run."""
+"""The parameter tree and its initial values: as documented, for all build settings."""
 
 import math
 import re
@@ -16,36 +16,38 @@ from pretrain_jax.layers.embeddings import Embedding, padded_size
 from pretrain_jax.layers.initializers import Normal
 from pretrain_jax.layers.makers import maker
 from pretrain_jax.layers.norms import LayerNorm
-from pretrain_jax.layers.stacks import Execution
+from pretrain_jax.layers.stacks import BuildContext
 from pretrain_jax.step import copies
 
 every_model = pytest.mark.parametrize("name", tiny.NAMES)
 RESIDUAL = 0.02 / math.sqrt(2 * tiny.SIZES["layers"])
-"""GPT-2's: the two projections of a layer back into the residual stream are scaled down."""
+"""GPT-2 scales down the two projections of a layer back to the residual stream."""
 OUTWARD = {"gpt": RESIDUAL, "gopher": RESIDUAL}
 POSITIONS = {"gpt": 0.01, "gpt1": 0.02}
 DOCUMENTED = ("gpt", "gpt1", "llama", "gopher", "lamda")
 
 
 @every_model
-def test_how_layers_are_run_changes_no_parameter(name):
-    how = Execution(tiny.module_of(name).ATTENTION[0], unroll=tiny.SIZES["layers"], remat="full")
+def test_unroll_and_remat_change_no_parameter(name):
+    context = BuildContext(
+        tiny.architecture(name).attention[0], unroll=tiny.SIZES["layers"], remat="full"
+    )
     plain = tiny.init_boxed(tiny.build(name))
-    other = tiny.init_boxed(tiny.build(name, how))
+    other = tiny.init_boxed(tiny.build(name, context))
     assert jax.tree.structure(plain) == jax.tree.structure(other)  # axis names are part of it
     for key, value in tiny.named(plain).items():
         np.testing.assert_array_equal(value, tiny.named(other)[key], err_msg=key)
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
-def test_first_values_are_as_documented(name):
+def test_initial_values_are_as_documented(name):
     model = tiny.build(name, width=128, feed_forward=256, vocab_size=1000)
     for key, value in tiny.named(tiny.init(model)).items():
         if key.endswith(("tokens", "output/table")):
             assert value.shape[0] == padded_size(1000) == 1024
             assert np.all(value[1000:] == 0)
             value = value[:1000]
-        expected = first_value(name, key)
+        expected = initial_value(name, key)
         if isinstance(expected, int):
             assert np.all(value == expected), key
         else:
@@ -54,9 +56,9 @@ def test_first_values_are_as_documented(name):
             assert abs(float(jnp.mean(value))) < 5 * expected / math.sqrt(value.size), key
 
 
-def first_value(name: str, key: str) -> float:
-    """An int: this number everywhere; a float: the standard deviation around 0."""
-    if key.endswith("bias"):  # content_bias and position_bias of Gopher too
+def initial_value(name: str, key: str) -> float:
+    """An int is the value of all entries; a float is their standard deviation around 0."""
+    if key.endswith("bias"):  # including content_bias and position_bias of Gopher
         return 0
     if key.endswith("norm/scale"):
         return 1
@@ -66,7 +68,7 @@ def first_value(name: str, key: str) -> float:
 
 
 @every_model
-def test_layers_start_from_different_values(name):
+def test_layers_have_different_initial_values(name):
     matrices = [
         (key, value)
         for key, value in tiny.named(tiny.init(tiny.build(name))).items()
@@ -84,20 +86,20 @@ def test_another_seed_is_another_model(name):
     assert not np.array_equal(first["embedding"]["tokens"], second["embedding"]["tokens"])
 
 
-def test_biases_can_be_left_out():
+def test_gpt_without_biases():
     names = tiny.named(tiny.init(tiny.build("gpt", bias=False)))
     assert not [name for name in names if name.endswith("bias")]
 
 
 @every_model
-def test_a_model_built_twice_is_one_compilation(name):
-    attention = tiny.module_of(name).ATTENTION[0]
+def test_a_model_built_twice_compiles_once(name):
+    attention = tiny.architecture(name).attention[0]
     traced = []
 
     @partial(jax.jit, static_argnums=0)
     def width(model, params):
         traced.append(model)
-        return params["embedding"]["tokens"].shape[1] * model.execution.unroll
+        return params["embedding"]["tokens"].shape[1] * model.build_context.unroll
 
     params = tiny.init(tiny.build(name))
     for _ in range(2):
@@ -105,11 +107,11 @@ def test_a_model_built_twice_is_one_compilation(name):
     assert len(traced) == 1
     assert tiny.build(name) == tiny.build(name)
     assert hash(tiny.build(name)) == hash(tiny.build(name))
-    width(tiny.build(name, Execution(attention, remat="full")), params)
-    assert len(traced) == 2  # so the assertions above can fail
+    width(tiny.build(name, BuildContext(attention, remat="full")), params)
+    assert len(traced) == 2  # so that the assertions above can fail
 
 
-def test_makers_are_compared_by_value():
+def test_makers_compare_by_value():
     def make(**changes: Any):
         arguments: dict[str, Any] = {"vocab_size": 8, "width": 4, "table_init": Normal(0.02)}
         return maker(Embedding, **{**arguments, **changes})
@@ -122,14 +124,14 @@ def test_makers_are_compared_by_value():
     assert maker(LayerNorm, epsilon=1e-5) != maker(LayerNorm, epsilon=1e-6)
 
 
-def test_arguments_of_the_call_win():
+def test_arguments_of_the_call_override_bound_ones():
     assert maker(LayerNorm, epsilon=1e-5, bias=True)(bias=False).bias is False
 
 
 @every_model
-def test_bfloat16_is_for_the_products_alone(name):
-    attention = tiny.module_of(name).ATTENTION[0]
-    model = tiny.build(name, Execution(attention, dtype=jnp.bfloat16))
+def test_only_products_are_bfloat16(name):
+    attention = tiny.architecture(name).attention[0]
+    model = tiny.build(name, BuildContext(attention, dtype=jnp.bfloat16))
     batch, params = tiny.pack([[tiny.LENGTH]]), tiny.init(model)
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
     half = tiny.hidden(model)(params, batch)
@@ -142,20 +144,20 @@ def test_predict_at_picks_hidden_states():
     model = tiny.build("gpt")
     batch, params = tiny.pack([[9, 4], [16]]), tiny.init(model)
     predict_at = jnp.array([[11, 0, 3], [15, 2, 2]])
-    whole = tiny.hidden(model)(params, batch)
+    hidden = tiny.hidden(model)(params, batch)
     picked = tiny.hidden(model)(params, {**batch, "predict_at": predict_at})
     for row in range(2):
-        np.testing.assert_allclose(picked[row], whole[row, predict_at[row]], atol=1e-6)
+        np.testing.assert_allclose(picked[row], hidden[row, predict_at[row]], atol=1e-6)
 
 
-def test_decoders_are_the_five_published_ones():
+def test_documented_decoders_exist():
     assert set(DOCUMENTED) <= set(registry.names("models"))
 
 
 @every_model
-def test_kernels_cast_once_for_a_step_are_those_that_a_layer_casts(name):
-    attention = tiny.module_of(name).ATTENTION[0]
-    model = tiny.build(name, Execution(attention, dtype=jnp.bfloat16))
+def test_kernels_cast_once_per_step_are_the_ones_that_layers_cast(name):
+    attention = tiny.architecture(name).attention[0]
+    model = tiny.build(name, BuildContext(attention, dtype=jnp.bfloat16))
     batch, params = tiny.pack([[tiny.LENGTH]]), tiny.randomise(tiny.init(model))
     low = copies(params, jnp.bfloat16)
     for key, leaf in tiny.named(low).items():
@@ -166,8 +168,8 @@ def test_kernels_cast_once_for_a_step_are_those_that_a_layer_casts(name):
 
 @pytest.mark.parametrize("name", ["gpt", "t5_1_1"])
 def test_gradients_of_kernels_cast_once_have_the_same_bits(name):
-    attention = tiny.module_of(name).ATTENTION[0]
-    model = tiny.build(name, Execution(attention, dtype=jnp.bfloat16))
+    attention = tiny.architecture(name).attention[0]
+    model = tiny.build(name, BuildContext(attention, dtype=jnp.bfloat16))
     batch, params = tiny.pack([[9, 7], [12]]), tiny.randomise(tiny.init(model))
 
     @jax.jit

@@ -1,4 +1,4 @@
-"""Logits and gradients equal Hugging Face's, alone and packed, however the layers are run."""
+"""Logits and gradients equal Hugging Face's, alone and packed, for all build settings."""
 
 import functools
 import runpy
@@ -15,21 +15,21 @@ import tiny
 
 from pretrain_jax import losses
 from pretrain_jax.layers.embeddings import padded_size
-from pretrain_jax.layers.stacks import Execution
+from pretrain_jax.layers.stacks import BuildContext
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 layout: Any = SimpleNamespace(**runpy.run_path(str(GOLDEN / "layout.py")))
 MODELS = {"gpt1": "gpt1", "gpt2": "gpt", "llama": "llama"}
 TREES = {"gpt1": layout.gpt1_tree, "gpt2": layout.gpt2_tree, "llama": layout.llama_tree}
-EXECUTIONS = [
-    Execution(unroll=1, remat="none", form="plain"),
-    Execution(unroll=3, remat="none", form="cpu"),
-    Execution(unroll=1, remat="full", form="cpu"),
-    Execution(unroll=3, remat="full", form="plain"),
+CONTEXTS = [
+    BuildContext(unroll=1, remat="none", attention_backend="plain"),
+    BuildContext(unroll=3, remat="none", attention_backend="cpu"),
+    BuildContext(unroll=1, remat="full", attention_backend="cpu"),
+    BuildContext(unroll=3, remat="full", attention_backend="plain"),
 ]
 all_models = pytest.mark.parametrize("name", MODELS)
 all_executions = pytest.mark.parametrize(
-    "execution", EXECUTIONS, ids=lambda e: f"unroll{e.unroll}-{e.remat}-{e.form}"
+    "context", CONTEXTS, ids=lambda e: f"unroll{e.unroll}-{e.remat}-{e.attention_backend}"
 )
 
 
@@ -40,7 +40,7 @@ def golden(name):
 
 
 def ours(name, section):
-    """Hugging Face's parameters or gradients as our tree, the vocabulary padded with zeros."""
+    """Hugging Face's parameters or gradients as our tree, with the vocabulary padded with zeros."""
     tree = TREES[name](layout.section(golden(name), section))
     stack = {key: tree[key] for key in ("layers", "final_norm") if key in tree}
     embedding = {**tree["embedding"], "tokens": padded(tree["embedding"]["tokens"])}
@@ -52,20 +52,20 @@ def padded(table):
     return np.pad(table, ((0, padded_size(len(table)) - len(table)), (0, 0)))
 
 
-def build(name, execution):
+def build(name, context):
     sizes = {key: golden(name)[f"config/{key}"].item() for key in ("layers", "width", "heads")}
     sizes |= {key: golden(name)[f"config/{key}"].item() for key in ("vocab_size", "feed_forward")}
     if name == "llama":
         sizes["rope_base"] = golden(name)["config/rope_base"].item()
     else:
         sizes["max_length"] = golden(name)["config/seq_len"].item()
-    return tiny.build(MODELS[name], execution, **sizes)
+    return tiny.build(MODELS[name], context, **sizes)
 
 
 @functools.cache
-def compiled(name, execution):
+def compiled(name, context):
     """params, batch -> (mean nll, (nll, logits)), gradients; one shape for all tests here."""
-    model = build(name, execution)
+    model = build(name, context)
 
     def loss(params, batch):
         output: Any = model.apply({"params": params}, batch, True)
@@ -78,7 +78,7 @@ def compiled(name, execution):
 
 
 def next_token_batch(rows, examples):
-    """A batch whose rows hold these token arrays; each position predicts the next of its own."""
+    """A batch with these token arrays in its rows; each position predicts its next token."""
     fields = {name: np.zeros((2, 24), np.int32) for name in ("tokens", "targets")}
     weights = np.zeros((2, 24), np.float32)
     for row, members in enumerate(rows):
@@ -112,9 +112,9 @@ def assert_close(actual, reference, tolerance, kind=""):
 
 @all_models
 @all_executions
-def test_logits_and_gradients_equal_hugging_faces(name, execution):
+def test_logits_and_gradients_equal_hugging_faces(name, context):
     batch = next_token_batch([[0], [1]], golden(name)["tokens"])
-    (loss, (_, logits)), gradients = compiled(name, execution)(ours(name, "parameters"), batch)
+    (loss, (_, logits)), gradients = compiled(name, context)(ours(name, "parameters"), batch)
     size = int(golden(name)["config/vocab_size"])
     assert_close(logits[..., :size], golden(name)["logits"], 1e-5, "logits")
     assert float(loss) == pytest.approx(float(golden(name)["loss"]), rel=1e-6)
@@ -129,8 +129,8 @@ def test_the_padded_vocabulary_has_no_probability_and_no_gradient(name):
     size = int(golden(name)["config/vocab_size"])
     assert table.shape[0] == 128
     noisy = jax.tree.map(lambda x: x.at[size:].set(3.0) if x is table else x, params)
-    (loss, (_, logits)), gradients = compiled(name, EXECUTIONS[0])(params, batch)
-    (noisy_loss, _), _ = compiled(name, EXECUTIONS[0])(noisy, batch)
+    (loss, (_, logits)), gradients = compiled(name, CONTEXTS[0])(params, batch)
+    (noisy_loss, _), _ = compiled(name, CONTEXTS[0])(noisy, batch)
     assert np.all(np.exp(logits[..., size:]) == 0)
     assert noisy_loss == loss
     assert np.all(gradients["embedding"]["tokens"][size:] == 0)
@@ -140,13 +140,13 @@ def test_the_padded_vocabulary_has_no_probability_and_no_gradient(name):
 
 @all_models
 @all_executions
-def test_packed_examples_are_what_they_are_alone(name, execution):
-    """13 and 8 tokens in one row, three places of padding, and a row of padding alone."""
+def test_packed_examples_equal_single_ones(name, context):
+    """13 and 8 tokens and 3 of padding in one row, and a row that is all padding."""
     first, second = golden(name)["tokens"]
     examples = [first[:13], second[:8]]
     together = next_token_batch([[0, 1], []], examples)
     apart = next_token_batch([[0], [1]], examples)
-    run, params = compiled(name, execution), ours(name, "parameters")
+    run, params = compiled(name, context), ours(name, "parameters")
     (loss, (nll, logits)), gradients = run(params, together)
     (loss_apart, (nll_apart, logits_apart)), gradients_apart = run(params, apart)
     size = int(golden(name)["config/vocab_size"])

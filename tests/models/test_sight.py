@@ -1,4 +1,4 @@
-"""What a position depends on, by gradient: for every architecture, exact zeros and no others."""
+"""Which tokens move a hidden state, by gradient: exact zeros for every architecture."""
 
 import functools
 from typing import Any
@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 import tiny
 
-from pretrain_jax.layers.stacks import Execution
+from pretrain_jax.layers.stacks import BuildContext
 
 L = tiny.LENGTH
-every_form = pytest.mark.parametrize("form", ["plain", "cpu"])
+every_backend = pytest.mark.parametrize("backend", ["plain", "cpu"])
 
 
 @functools.cache
-def compiled(name, form, attention="causal"):
+def compiled(name, backend, attention="causal"):
     """params, batch [1, L] -> bool [L, L]: whether hidden i moves with the embedding of token j.
 
-    All tokens of a row differ, so the gradient of a row of the table is that of one place.
+    All tokens of a row differ, so each row of the table has the gradient of one position.
     """
-    model = tiny.build(name, Execution(attention, form=form))
+    model = tiny.build(name, BuildContext(attention, attention_backend=backend))
     directions = np.random.default_rng(1).normal(size=(L, tiny.SIZES["width"]))
     cotangents = jnp.asarray(np.eye(L)[:, None, :, None] * directions, jnp.float32)
 
@@ -40,30 +40,30 @@ def compiled(name, form, attention="causal"):
     return jax.jit(depends), tiny.randomise(tiny.init(model))
 
 
-def seen(name, form, row, attention="causal", **more):
-    depends, params = compiled(name, form, attention)
+def visible(name, backend, row, attention="causal", **more):
+    depends, params = compiled(name, backend, attention)
     return np.asarray(depends(params, tiny.pack([row], **more))).astype(int)
 
 
-@every_form
+@every_backend
 @pytest.mark.parametrize("name", tiny.DECODERS)
-def test_a_position_depends_on_itself_and_the_past_alone(name, form):
-    np.testing.assert_array_equal(seen(name, form, [L]), np.tri(L, dtype=int))
+def test_a_position_depends_only_on_itself_and_the_past(name, backend):
+    np.testing.assert_array_equal(visible(name, backend, [L]), np.tri(L, dtype=int))
 
 
-@every_form
+@every_backend
 @pytest.mark.parametrize("name", tiny.DECODERS)
-def test_documents_and_padding_of_a_row_never_see_each_other(name, form):
-    """Documents of 6, 1 and 5 tokens and 4 places of padding."""
+def test_documents_and_padding_never_attend_to_each_other(name, backend):
+    """Documents of 6, 1 and 5 tokens and 4 positions of padding."""
     expected = np.zeros((L, L), int)
     for start, end in ((0, 6), (6, 7), (7, 12), (12, 16)):
         expected[start:end, start:end] = np.tri(end - start)
-    np.testing.assert_array_equal(seen(name, form, [6, 1, 5]), expected)
+    np.testing.assert_array_equal(visible(name, backend, [6, 1, 5]), expected)
 
 
-@every_form
+@every_backend
 @pytest.mark.parametrize("name", tiny.PREFIX_DECODERS)
-def test_a_prefix_is_seen_by_all_of_its_own_document(name, form):
+def test_a_prefix_is_visible_to_all_of_its_document(name, backend):
     """Documents of 6 and 7 tokens, the first 3 and 2 of them prefix."""
     prefix = np.zeros((1, L), bool)
     prefix[0, [0, 1, 2, 6, 7]] = True
@@ -71,19 +71,19 @@ def test_a_prefix_is_seen_by_all_of_its_own_document(name, form):
     for start, end, n in ((0, 6, 3), (6, 13, 2), (13, 16, 0)):
         expected[start:end, start:end] = np.tri(end - start)
         expected[start:end, start : start + n] = 1
-    np.testing.assert_array_equal(seen(name, form, [6, 7], "prefix", prefix=prefix), expected)
+    np.testing.assert_array_equal(visible(name, backend, [6, 7], "prefix", prefix=prefix), expected)
 
 
 @pytest.mark.parametrize("name", tiny.DECODERS)
 def test_padding_gets_no_gradient(name):
-    attention = tiny.module_of(name).ATTENTION[0]
-    model = tiny.build(name, Execution(attention, form="cpu"))
+    attention = tiny.architecture(name).attention[0]
+    model = tiny.build(name, BuildContext(attention, attention_backend="cpu"))
     params = tiny.randomise(tiny.init(model))
     batch = tiny.pack([[6, 5]])
     weights = (batch["segments"] > 0).astype(jnp.float32)
 
     def loss(params):
-        """With a read-out that takes no gradient, so that the table's is the tokens' own."""
+        """The read-out has no gradient, so the table's comes only from the tokens."""
         output: Any = model.apply({"params": params}, batch, False)
         fixed = output.replace(readout=jax.lax.stop_gradient(output.readout))
         nll, log_z = nats.token_nll(fixed, jnp.full((1, L), 3))

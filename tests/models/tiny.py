@@ -1,7 +1,7 @@
 """A tiny model of every architecture, and batches for them.
 
-`build` gives each builder what it asks for out of one table, so that a new architecture takes part
-in the tests of this folder as soon as its file is there.
+`build` selects the options of each builder from one table, so that the tests of this folder include
+a new architecture as soon as its file exists.
 """
 
 import functools
@@ -13,14 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from pretrain_jax import registry
-from pretrain_jax.layers.stacks import Execution
+from pretrain_jax.layers.stacks import BuildContext
+from pretrain_jax.models import _base
 
 SIZES = {
     "vocab_size": 61,
     "layers": 3,
     "width": 32,
     "heads": 4,
-    "head_width": 4,  # where a builder takes it, heads x head_width is not the width
+    "head_width": 4,  # so heads x head_width differs from the width for builders with this option
     "feed_forward": 64,
     "max_length": 16,
     "dropout": 0.0,
@@ -29,29 +30,29 @@ LENGTH = 16
 NAMES = registry.names("models")
 
 
-def module_of(name: str) -> Any:
-    return registry.load("models", name, "model.name")
+def architecture(name: str) -> _base.Architecture:
+    return _base.load(name)
 
 
+TRANSFORMERS = [name for name in NAMES if "heads" in registry.options(architecture(name).build)]
 DECODERS = [
     name
     for name in NAMES
-    if "causal" in module_of(name).ATTENTION and not getattr(module_of(name), "NEEDS", ())
+    if "causal" in architecture(name).attention and not architecture(name).required_fields
 ]
-PREFIX_DECODERS = [name for name in NAMES if "prefix" in module_of(name).ATTENTION]
+PREFIX_DECODERS = [name for name in NAMES if "prefix" in architecture(name).attention]
 
 
-def build(name: str, execution: Execution | None = None, **changes: Any) -> nn.Module:
-    module = module_of(name)
-    taken = registry.options(module.build)
-    sizes = {key: value for key, value in SIZES.items() if key in taken} | changes
-    return module.build(execution or Execution(module.ATTENTION[0]), **sizes)
+def build(name: str, context: BuildContext | None = None, **changes: Any) -> nn.Module:
+    chosen = architecture(name)
+    sizes = registry.taken(chosen.build, SIZES) | changes
+    return chosen.build(context or BuildContext(chosen.attention[0]), **sizes)
 
 
 def pack(rows: list[list[int]], length: int = LENGTH, **more: Any) -> dict[str, jax.Array]:
-    """Rows of examples with these lengths, padding behind; the tokens of a row all differ.
+    """Rows of examples with these lengths, then padding; all tokens of a row differ.
 
-    The memory, for models that read one, has the same examples.
+    The memory, for models that have one, contains the same examples.
     """
     segments = np.zeros((len(rows), length), np.int32)
     positions = np.zeros_like(segments)
@@ -70,7 +71,7 @@ def pack(rows: list[list[int]], length: int = LENGTH, **more: Any) -> dict[str, 
 
 @functools.cache
 def init_boxed(model: nn.Module, seed: int = 0) -> Any:
-    """Parameters in boxes that carry the names of their axes."""
+    """Parameters, boxed with the names of their axes."""
     batch = pack([[LENGTH]])
     return jax.jit(lambda key: model.init(key, batch, False)["params"])(jax.random.key(seed))
 
@@ -81,13 +82,13 @@ def init(model: nn.Module, seed: int = 0) -> Any:
 
 @functools.cache
 def hidden(model: nn.Module) -> Any:
-    """params, batch -> hidden states, compiled once for each model and shape."""
+    """Returns params, batch -> hidden states, compiled once per model and shape."""
     apply: Any = model.apply
     return jax.jit(lambda params, batch: apply({"params": params}, batch, False).hidden)
 
 
 def randomise(params: Any, seed: int = 0) -> Any:
-    """Parameters large enough for every part to matter, biases and gains too."""
+    """Parameters large enough that every part matters, including biases and gains."""
     leaves, structure = jax.tree.flatten(params)
     rng = np.random.default_rng(seed)
     drawn = [jnp.asarray(leaf + rng.normal(0, 0.2, leaf.shape), jnp.float32) for leaf in leaves]
