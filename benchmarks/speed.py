@@ -44,8 +44,8 @@ def main() -> None:
     parser.add_argument("--warm", type=int, default=5)
     parser.add_argument("--profile", default="", help="a folder for a trace of three steps")
     options, words = parser.parse_known_args()
-    malloc.keep()
-    flags.take_memory()
+    malloc.keep_freed_memory()
+    flags.reserve_gpu_memory()
     try:
         print(json.dumps(measure(options, words)), flush=True)
     except UserError as error:
@@ -85,7 +85,7 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
                 jax.profiler.start_trace(options.profile)
             rows = next(batches)
             examples.append(int(rows["segments"].max(1).sum()))
-            state, metrics = step(state, design.placement.rows.place(rows, phase.batch_size))
+            state, metrics = step(state, design.placement.rows.to_global(rows, phase.batch_size))
             if pending is not None:
                 numbers = {name: float(n) for name, n in jax.device_get(pending).items()}
                 tokens.append(numbers["tokens"])

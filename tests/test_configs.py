@@ -180,7 +180,7 @@ def test_it_knows_a_pod_whose_preset_is_legal(name):
     assert known
     for pod in known:
         settings: Any = config.read(path, (), presets.preset(known, pod))
-        at = mesh.resolve(presets.described(pod)[1], **settings.mesh)
+        at = mesh.resolve_sizes(presets.described(pod)[1], **settings.mesh)
         ways = {axis: math.prod(at[one] for one in names) for axis, names in rules.RULES.items()}
         for phase in phases.phases_of(
             spec.DataOptions(**settings.data), spec.TrainOptions(**settings.train)

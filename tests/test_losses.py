@@ -71,7 +71,7 @@ def test_token_nlls_gradient_is_probability_minus_one_hot():
 
 def test_the_padded_vocabulary_has_probability_0():
     readout = output(table=TABLE.at[VOCAB:].set(1e3)).readout
-    logits = losses.read_out(HIDDEN.reshape(-1, WIDTH), readout)
+    logits = losses.compute_logits(HIDDEN.reshape(-1, WIDTH), readout)
     probability = jax.nn.softmax(logits)
     assert logits.shape == (ROWS * LENGTH, PADDED)
     assert np.all(probability[:, VOCAB:] == 0)
@@ -240,7 +240,7 @@ def test_a_batch_of_more_logits_than_may_be_alive_at_a_place_still_ends():
 
 def test_hits_are_where_the_target_is_the_likeliest():
     logits = np.asarray(
-        losses.read_out(HIDDEN.reshape(-1, HIDDEN.shape[-1]), output(HIDDEN).readout)
+        losses.compute_logits(HIDDEN.reshape(-1, HIDDEN.shape[-1]), output(HIDDEN).readout)
     )
     best = logits.argmax(-1).reshape(TARGETS.shape)
     wanted = np.where(np.arange(TARGETS.size).reshape(TARGETS.shape) % 2, best, (best + 1) % 7)
@@ -253,7 +253,7 @@ def test_samples_follow_the_softmax_and_do_not_depend_on_chunks(monkeypatch):
     hidden = jnp.broadcast_to(HIDDEN[:1, :1], (50, 60, HIDDEN.shape[-1]))
     rng, wanted = jax.random.key(3), jnp.zeros((50, 60), jnp.int32)
     drawn = losses.nll_and_sample(output(hidden), wanted, rng)[2]
-    chance = jax.nn.softmax(losses.read_out(hidden[0, :1], output(hidden).readout))[0]
+    chance = jax.nn.softmax(losses.compute_logits(hidden[0, :1], output(hidden).readout))[0]
     counts = np.bincount(np.asarray(drawn).ravel(), minlength=len(chance))
     error = np.sqrt(drawn.size * np.asarray(chance * (1 - chance)))
     assert np.all(np.abs(counts - drawn.size * np.asarray(chance)) <= 4 * error + 1e-6)

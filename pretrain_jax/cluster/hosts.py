@@ -27,7 +27,7 @@ from pretrain_jax.errors import ConfigError, HostMissing, UserError
 log = logging.getLogger(__name__)
 WAIT = 300.0
 """Seconds that processes wait for one another."""
-A_DAY = 86_400.0
+ONE_DAY = 86_400.0
 ENVIRONMENTS = ("gcetpu", "gketpu", "slurm", "ompi")
 """As jax calls them. Not plain Kubernetes, where it would ask a server in every pod."""
 
@@ -40,12 +40,12 @@ class Hosts:
     """Seconds that a process waits for the others before it says who is missing."""
 
     @property
-    def first(self) -> bool:
+    def is_primary(self) -> bool:
         """Whether this is process 0, which writes what is written once."""
         return jax.process_index() == 0
 
     @contextlib.contextmanager
-    def together(self, what: str, wait: float | None = None) -> Iterator[None]:
+    def all_or_none(self, what: str, wait: float | None = None) -> Iterator[None]:
         """A block that all processes do: where it fails for one, it fails for all, with its error.
 
         wait: seconds that the slowest may take longer than the quickest.
@@ -56,7 +56,7 @@ class Hosts:
         except Exception as error:
             mine = error
         said = "" if mine is None else f"{type(mine).__name__} {mine}"
-        for number, other in enumerate(self.gather(what, said, wait)):
+        for number, other in enumerate(self.all_gather(what, said, wait)):
             if mine is not None:
                 raise mine
             if other:
@@ -64,9 +64,11 @@ class Hosts:
                 known = getattr(errors, kind, None)  # what is no UserError has its traceback there
                 raise (known or HostMissing)(f"process {number}: {message or kind}")
 
-    def agree(self, what: str, mine: Mapping[str, Any], kind: type[UserError], fix: str) -> None:
+    def require_equal(
+        self, what: str, mine: Mapping[str, Any], kind: type[UserError], fix: str
+    ) -> None:
         """Raises `kind` on every process unless all have the same nested dict, naming the keys."""
-        for number, text in enumerate(self.gather(what, json.dumps(mine, sort_keys=True))):
+        for number, text in enumerate(self.all_gather(what, json.dumps(mine, sort_keys=True))):
             if number == 0:
                 first = json.loads(text)
             elif pairs := differing(first, json.loads(text)):
@@ -78,11 +80,11 @@ class Hosts:
                     f"every process must have the same {what}, but they differ:{lines}\n{fix}"
                 )
 
-    def of_first(self, what: str, mine: str) -> str:
+    def broadcast(self, what: str, mine: str) -> str:
         """What process 0 says, on all of them."""
-        return self.gather(what, mine)[0]
+        return self.all_gather(what, mine)[0]
 
-    def gather(self, what: str, text: str, wait: float | None = None) -> list[str]:
+    def all_gather(self, what: str, text: str, wait: float | None = None) -> list[str]:
         """What each process says, by number; all of them call this."""
         if jax.process_count() == 1:
             return [text]
@@ -102,14 +104,14 @@ class Hosts:
         try:
             multihost.get_barrier_sync_fn()(key=what, timeout_ms=int(seconds * 1000))
         except jax.errors.JaxRuntimeError as error:
-            raise HostMissing(late(str(error), what, seconds)) from None
+            raise HostMissing(barrier_error(str(error), what, seconds)) from None
 
 
-ALONE = Hosts()
+SINGLE_PROCESS = Hosts()
 """One process."""
 
 
-def late(message: str, what: str, seconds: float) -> str:
+def barrier_error(message: str, what: str, seconds: float) -> str:
     """What to tell of a barrier that failed with this message of the coordination service."""
     named = re.search(r"timed out task names:\s*([\s\S]*?)\n\n", message)
     numbers = sorted({int(n) for n in re.findall(r"\d+\b(?=\s|,|$)", named[1])} if named else ())
@@ -139,21 +141,21 @@ def join(coordinator: str, processes: int, process: int, wait: float) -> Hosts:
                 "--processes and --process go with --coordinator=HOST:PORT, the address of process "
                 f"0; received --processes={processes} --process={process} without it"
             )
-        coordinator, processes, process, local = detected(wait)
+        coordinator, processes, process, local = detect_cluster(wait)
     elif not 0 <= process < processes:
         raise ConfigError(
             "--process is one of 0 .. --processes - 1; received "
             f"--processes={processes} --process={process}"
         )
     if processes > 1:
-        roll_call.call(coordinator, processes, process, wait)
+        roll_call.wait_for_all(coordinator, processes, process, wait)
         jax.distributed.initialize(
             coordinator,
             processes,
             process,
             local_device_ids=local,
             cluster_detection_method="deactivate",
-            coordinator_bind_address=listens_at(coordinator) if process == 0 else None,
+            coordinator_bind_address=bind_address(coordinator) if process == 0 else None,
             initialization_timeout=int(wait) + 1,
             shutdown_timeout_seconds=int(wait) + 1,
         )
@@ -163,21 +165,21 @@ def join(coordinator: str, processes: int, process: int, wait: float) -> Hosts:
     return Hosts(wait)
 
 
-def listens_at(coordinator: str) -> str:
+def bind_address(coordinator: str) -> str:
     """Where process 0 listens: at the address it was given, or on all interfaces, which is logged.
 
-    >>> listens_at("127.0.0.1:1234")
+    >>> bind_address("127.0.0.1:1234")
     '127.0.0.1:1234'
     """
-    host, port = roll_call.split(coordinator)
-    address = roll_call.own_address(host)
+    host, port = roll_call.parse_address(coordinator)
+    address = roll_call.local_address(host)
     if not address:
         log.info("%s is no address of this machine alone: listening on all interfaces", host)
         return f"[::]:{port}"
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def detected(wait: float) -> tuple[str, int, int, Sequence[int] | None]:
+def detect_cluster(wait: float) -> tuple[str, int, int, Sequence[int] | None]:
     """What the environment says: address, processes, process, local devices; ("", 1, 0, None)
     where it says nothing."""
     # Not public, but the one place that knows how Google's and SLURM's machines tell it.

@@ -22,7 +22,7 @@ LATER = 60.0
 """Seconds that an answer may come after process 0's own time is up."""
 
 
-def call(address: str, processes: int, process: int, wait: float) -> None:
+def wait_for_all(address: str, processes: int, process: int, wait: float) -> None:
     """Returns when processes 0 .. processes - 1 have all called; each calls with its own number.
 
     address: "HOST:PORT" of process 0. wait: seconds from this call; who has reached process 0
@@ -31,11 +31,11 @@ def call(address: str, processes: int, process: int, wait: float) -> None:
     Raises HostMissing naming those that did not come, ConfigError where two have the same number
     or another idea of how many there are.
     """
-    host, port = split(address)
+    host, port = parse_address(address)
     if process == 0:
-        said = listen(host, port, processes, wait)
+        said = serve(host, port, processes, wait)
     else:
-        said = tell(host, port, processes, process, wait)
+        said = report(host, port, processes, process, wait)
     if said:
         kind, _, message = said.partition(" ")
         raise {"missing": HostMissing, "wrong": ConfigError}[kind](
@@ -44,7 +44,7 @@ def call(address: str, processes: int, process: int, wait: float) -> None:
         )
 
 
-def split(address: str) -> tuple[str, int]:
+def parse_address(address: str) -> tuple[str, int]:
     """("10.0.0.1", 1234) of "10.0.0.1:1234"; an IPv6 address stands in brackets."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
@@ -52,12 +52,12 @@ def split(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def listen(host: str, port: int, processes: int, wait: float) -> str:
+def serve(host: str, port: int, processes: int, wait: float) -> str:
     """Process 0: hears the others out and answers them. Returns the answer, "" when all came."""
     came: set[int] = set()
     until, wrong = time.monotonic() + wait, ""
     with contextlib.ExitStack() as stack:
-        server, callers = stack.enter_context(bound(host, port)), []
+        server, callers = stack.enter_context(listening_socket(host, port)), []
         while len(came) < processes - 1 and (left := until - time.monotonic()) > 0:
             server.settimeout(left)
             try:
@@ -78,16 +78,18 @@ def listen(host: str, port: int, processes: int, wait: float) -> str:
             if wrong:  # those that are calling now are told, too
                 until = min(until, time.monotonic() + 3 * PAUSE)
             came.add(number)
-        answer = f"wrong {wrong}" if wrong else absent(sorted(set(range(1, processes)) - came))
+        answer = (
+            f"wrong {wrong}" if wrong else missing_message(sorted(set(range(1, processes)) - came))
+        )
         for caller in callers:
             with contextlib.suppress(OSError):
                 caller.sendall(f"{answer}\n".encode())
     return answer
 
 
-def bound(host: str, port: int) -> socket.socket:
-    """A listening socket at process 0's own address, or on all interfaces (`own_address`)."""
-    address = own_address(host)
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A listening socket at process 0's own address, or on all interfaces (`local_address`)."""
+    address = local_address(host)
     try:
         if address:
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -102,7 +104,7 @@ def bound(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def own_address(host: str) -> str:
+def local_address(host: str) -> str:
     """The address of this machine that a host stands for: the only one that process 0 listens at.
 
     "" where there is none, so that it listens on all interfaces: `host` is another machine's (a
@@ -125,7 +127,7 @@ def own_address(host: str) -> str:
     return ""
 
 
-def tell(host: str, port: int, processes: int, process: int, wait: float) -> str:
+def report(host: str, port: int, processes: int, process: int, wait: float) -> str:
     """Another process: calls until process 0 hears it, and returns its answer."""
     until, reason = time.monotonic() + wait, "it was not tried"
     while (left := until - time.monotonic()) > 0:
@@ -143,8 +145,8 @@ def tell(host: str, port: int, processes: int, process: int, wait: float) -> str
     return f"missing process 0 did not answer process {process} ({reason})"
 
 
-def absent(missing: list[int]) -> str:
-    """absent([2, 3]) is "missing processes 2 and 3 did not come"; "" where none is missing."""
+def missing_message(missing: list[int]) -> str:
+    """missing_message([2, 3]) is "missing processes 2 and 3 did not come"; "" where none is missing."""
     if not missing:
         return ""
     *before, last = map(str, missing)

@@ -35,9 +35,9 @@ def check_match(config: Any, objective: Objective, module: Any) -> None:
         f"objective.name={config.objective.name} and model.name={config.model.name} do not fit: "
     )
     methods = getattr(module, "METHODS", ("__call__",))
-    if objective.methods != methods:
+    if objective.model_methods != methods:
         kinds = {("__call__",): "one model", ("generate", "discriminate"): "ELECTRA's two"}
-        wanted, found = (kinds.get(m, ", ".join(m)) for m in (objective.methods, methods))
+        wanted, found = (kinds.get(m, ", ".join(m)) for m in (objective.model_methods, methods))
         raise ConfigError(f"{misfit}the objective trains {wanted}, the model is {found}")
     if objective.attention not in module.ATTENTION:
         why = WHY_NOT.get((objective.attention, module.ATTENTION[0]), "")
@@ -92,7 +92,7 @@ def device_half(objective: Objective) -> dict[str, Any]:
         "fields": sorted(objective.fields),
         "attention": objective.attention,
         "heads": objective.heads,
-        "methods": objective.methods,
+        "model_methods": objective.model_methods,
         "loss": objective.loss,
         "coefficients": dict(objective.coefficients),
     }

@@ -20,7 +20,7 @@ from pretrain_jax.composition.task import Task
 from pretrain_jax.optim import optimizers, schedules
 from pretrain_jax.optim.trees import like_params
 from pretrain_jax.sharding import rules
-from pretrain_jax.step import Program, TrainState, train_step
+from pretrain_jax.step import StepSpec, TrainState, train_step
 from pretrain_jax.xla import flags
 
 
@@ -59,12 +59,12 @@ class Update:
         )
 
     @cached_property
-    def program(self) -> Program:
+    def program(self) -> StepSpec:
         coefficients = dict(self.task.objective.coefficients)
         if self.spec.train.z_loss:
             # What losses.weighted_sums differentiates: the two sums as one.
             coefficients["z_loss"] = self.spec.train.z_loss * coefficients["loss"]
-        return Program(
+        return StepSpec(
             apply=self.placement.apply,
             loss=self.task.objective.loss,
             metrics=self.task.objective.metrics,
@@ -78,7 +78,7 @@ class Update:
         )
 
     @cached_property
-    def programs(self) -> dict[Phase, Program]:
+    def programs(self) -> dict[Phase, StepSpec]:
         """The program of each phase."""
         return {
             p: dataclasses.replace(self.program, accumulate=p.accumulate) for p in self.spec.phases
@@ -88,7 +88,7 @@ class Update:
     def compiler_options(self) -> dict[str, Any]:
         """Of the training step."""
         platform, dropout = self.placement.target.compiled_platform, self.spec.model.get("dropout")
-        return flags.of_step(platform, bool(dropout), self.spec.train.deterministic)
+        return flags.step_options(platform, bool(dropout), self.spec.train.deterministic)
 
     @cached_property
     def step(self) -> Any:

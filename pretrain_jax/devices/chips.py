@@ -48,7 +48,7 @@ CHIPS = {
 }
 
 
-def chip(device_kind: str) -> Chip | None:
+def lookup(device_kind: str) -> Chip | None:
     """The entry of a device; None for an unknown one and for a CPU."""
     kind = device_kind.lower()
     known = [name for name in CHIPS if kind.startswith(name)]
@@ -57,5 +57,5 @@ def chip(device_kind: str) -> Chip | None:
 
 def peak_flops(device_kind: str, dtype: Any) -> float | None:
     """FLOP/s of one device in bfloat16; None for an unknown chip, for a CPU, and for float32."""
-    known = chip(device_kind)
+    known = lookup(device_kind)
     return known.flops if known and dtype == jnp.bfloat16 else None

@@ -71,7 +71,7 @@ dnn_version_info {{ major: {dnn[0]} minor: {dnn[1]} }}
 """What XLA calls a target config (xla/stream_executor/device_description.proto)."""
 
 
-def installed() -> str:
+def installed_plugin() -> str:
     """ "cuda12" or "cuda13": the plugin that is here; "" for none."""
     for name, module in PLUGINS.items():
         try:
@@ -82,7 +82,7 @@ def installed() -> str:
     return ""
 
 
-def cudnn(plugin: str) -> list[str]:
+def cudnn_version(plugin: str) -> list[str]:
     """Major and minor version of the cuDNN that is here; where it came without its papers, of the
     oldest that jax 0.10 takes."""
     try:
@@ -91,7 +91,7 @@ def cudnn(plugin: str) -> list[str]:
         return ["9", "8"]
 
 
-def described(kind: str, machines: int, each: int) -> list[Any]:
+def compile_only_devices(kind: str, machines: int, each: int) -> list[Any]:
     """jax's devices: `machines` machines of `each` GPUs of a kind ("h100")."""
     from jax.experimental import topologies
 
@@ -99,12 +99,12 @@ def described(kind: str, machines: int, each: int) -> list[Any]:
         topologies.get_topology_desc(
             platform="cuda",
             topology=f"1x{machines}x{each}",
-            target_config=target(GPUS[kind], installed()),
+            target_config=target_config(GPUS[kind], installed_plugin()),
         ).devices
     )
 
 
-def target(gpu: Gpu, plugin: str) -> str:
+def target_config(gpu: Gpu, plugin: str) -> str:
     """A GPU as XLA's text wants it, with the CUDA and cuDNN of the plugin."""
     values = {name: getattr(gpu, name) for name in gpu.__dataclass_fields__}
     return TARGET.format(
@@ -112,5 +112,5 @@ def target(gpu: Gpu, plugin: str) -> str:
         block_memory=gpu.shared_memory - 1024,
         rate=int(gpu.memory_rate),
         cuda=plugin[-2:],
-        dnn=cudnn(plugin),
+        dnn=cudnn_version(plugin),
     )

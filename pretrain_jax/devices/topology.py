@@ -40,7 +40,7 @@ SIDES = (1, 2, 4, 8, 12, 16, 20, 24, 28, 32)
 log = logging.getLogger(__name__)
 
 
-def set_up(topology: str) -> None:
+def configure_environment(topology: str) -> None:
     """Keeps the default backend on the CPU, with a device for each GPU where nothing else can stand
     for it, and the compilers quiet.
 
@@ -49,8 +49,8 @@ def set_up(topology: str) -> None:
     os.environ["JAX_PLATFORMS"] = "cpu"
     # Programs for devices that are not here can be kept, but not read back.
     os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
-    kind, sides = read(topology)
-    if kind in GPUS and gpus.installed():
+    kind, sides = parse(topology)
+    if kind in GPUS and gpus.installed_plugin():
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # nor is a GPU that is here looked at
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     elif kind in GPUS:
@@ -60,13 +60,13 @@ def set_up(topology: str) -> None:
         os.environ.setdefault(name, value)
 
 
-def devices(topology: str, slices: int = 1) -> tuple[list[Any], str]:
+def compile_only_devices(topology: str, slices: int = 1) -> tuple[list[Any], str]:
     """The devices of `slices` pods, or parts of pods, called "v5e:4x4" or "v5p:8x16x16", or of
     machines with GPUs; and, where CPU devices stand for these, the kind of GPU, otherwise "".
 
     Raises ConfigError when there is no such topology, naming the nearest; when libtpu is missing.
     """
-    kind, sides = read(topology)
+    kind, sides = parse(topology)
     if slices < 1:
         raise ConfigError(f"--slices must be at least 1; received {slices}")
     if kind in GPUS:
@@ -78,12 +78,12 @@ def devices(topology: str, slices: int = 1) -> tuple[list[Any], str]:
             "compiling for a TPU needs libtpu, which is not installed; "
             "install the extra: pip install -e '.[tpu]'"
         )
-    if other := other_libtpu():
+    if other := libtpu_mismatch():
         log.warning("%s; programs may not compile, or not be read back: %s", *other)
     try:
-        return described(kind, sides, slices), ""
+        return describe_topology(kind, sides, slices), ""
     except RuntimeError as error:
-        near = ", ".join(nearest(kind, sides))
+        near = ", ".join(nearest_topologies(kind, sides))
         reason = str(error).partition("\n")[0]
         raise ConfigError(
             f"--topology must be one that exists; received {topology!r}; libtpu says: {reason}. "
@@ -93,9 +93,9 @@ def devices(topology: str, slices: int = 1) -> tuple[list[Any], str]:
 
 def gpu_devices(kind: str, machines: int, each: int) -> tuple[list[Any], str]:
     """Those that the CUDA plugin describes and compiles for; or what stands for them."""
-    if gpus.installed():
+    if gpus.installed_plugin():
         try:
-            return gpus.described(kind, machines, each), ""
+            return gpus.compile_only_devices(kind, machines, each), ""
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
             raise ConfigError(
@@ -111,7 +111,7 @@ def gpu_devices(kind: str, machines: int, each: int) -> tuple[list[Any], str]:
     return jax.devices()[: machines * each], GPUS[kind].name
 
 
-def other_libtpu() -> tuple[str, str] | None:
+def libtpu_mismatch() -> tuple[str, str] | None:
     """What to say, and what to do, where libtpu is not of the release that jax asks for."""
     asked = [Requirement(line) for line in metadata.requires("jax") or ()]
     wanted = next((one for one in asked if one.name == "libtpu"), None)
@@ -125,7 +125,7 @@ def other_libtpu() -> tuple[str, str] | None:
     return here, f"pip install 'libtpu{wanted.specifier}'"
 
 
-def read(topology: str) -> tuple[str, tuple[int, ...]]:
+def parse(topology: str) -> tuple[str, tuple[int, ...]]:
     """("v5e", (4, 4)) of "v5e:4x4". Raises ConfigError."""
     kind, _, layout = topology.partition(":")
     kind = kind.lower()
@@ -153,7 +153,7 @@ def read(topology: str) -> tuple[str, tuple[int, ...]]:
     return kind, found
 
 
-def described(kind: str, sides: tuple[int, ...], slices: int) -> list[Any]:
+def describe_topology(kind: str, sides: tuple[int, ...], slices: int) -> list[Any]:
     """libtpu's devices; RuntimeError where it knows no such topology."""
     from jax.experimental import topologies
 
@@ -164,7 +164,7 @@ def described(kind: str, sides: tuple[int, ...], slices: int) -> list[Any]:
     return list(topologies.get_topology_desc(platform="tpu", topology_name=name, **more).devices)
 
 
-def nearest(kind: str, sides: tuple[int, ...], count: int = 3) -> Iterator[str]:
+def nearest_topologies(kind: str, sides: tuple[int, ...], count: int = 3) -> Iterator[str]:
     """Topologies that exist, nearest in sides and in chips first."""
 
     def away(other: tuple[int, ...]) -> float:
@@ -174,7 +174,7 @@ def nearest(kind: str, sides: tuple[int, ...], count: int = 3) -> Iterator[str]:
     found = 0
     for other in sorted(itertools.product(SIDES, repeat=len(sides)), key=away):
         try:
-            described(kind, other, 1)
+            describe_topology(kind, other, 1)
         except RuntimeError:
             continue
         yield f"{kind}:{'x'.join(map(str, other))}"

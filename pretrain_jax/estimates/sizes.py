@@ -64,7 +64,7 @@ def check_room(design: Design) -> None:
     state = design.update.abstract_state
     params = bytes_held(state.params)
     one = params + bytes_held(state.opt_state) + params
-    chip = chips.chip(design.target.kind)
+    chip = chips.lookup(design.target.kind)
     memory = chip.memory if chip else None
     own = sum(d.process_index == jax.process_index() for d in design.target.devices)
     capacity.check(

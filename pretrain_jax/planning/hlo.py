@@ -78,7 +78,7 @@ class Collective:
 
 
 @dataclass(frozen=True)
-class Program:
+class HloModule:
     """A parsed program."""
 
     computations: Mapping[str, Mapping[str, Instruction]]
@@ -218,7 +218,7 @@ def sliced(body: Mapping[str, Instruction], number: int, whole: float) -> float:
     return total
 
 
-def parse(text: str, devices: int) -> Program:
+def parse(text: str, devices: int) -> HloModule:
     """Parses `compiled.as_text()` of a program for so many devices."""
     computations: dict[str, dict[str, Instruction]] = {}
     entry, current = "", None
@@ -230,7 +230,7 @@ def parse(text: str, devices: int) -> Program:
         elif current is not None and (found := INSTRUCTION.match(line)):
             root, name, rest = found.groups()
             current[name] = instruction(name, rest, bool(root))
-    return Program(computations, entry, devices)
+    return HloModule(computations, entry, devices)
 
 
 def instruction(name: str, text: str, root: bool) -> Instruction:

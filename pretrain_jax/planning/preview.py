@@ -65,7 +65,7 @@ def about_tokenizer(design: Design, tokenizer: Tokenizer) -> Iterator[str]:
     origin = section.path or "trained on the run's own corpus"
     yield f"tokenizer  {section.name}, {tokenizer.size} ids, {origin}"
     named = [f'{name} {i} "{tokenizer.spell(i)}"' for name, i in tokenizer.named.items()]
-    needs = sorted({name for member in design.task.members for name in member.objective.needs})
+    needs = sorted({name for member in design.task.members for name in member.objective.special_tokens})
     longest = max(design.spec.seq_lens)
     taken = max(member.objective.sentinels(longest) for member in design.task.members)
     ids = tokenizer.sentinels

@@ -34,7 +34,9 @@ def build(
     multiply to the number of devices, or when `dcn` is not the number of slices where there are
     several.
     """
-    sizes = resolve(len(devices), dcn=dcn, data=data, fsdp=fsdp, sequence=sequence, tensor=tensor)
+    sizes = resolve_sizes(
+        len(devices), dcn=dcn, data=data, fsdp=fsdp, sequence=sequence, tensor=tensor
+    )
     # GPUs have a slice_index too: their host.
     on_tpu = devices[0].platform == "tpu"
     slices = len({getattr(d, "slice_index", None) for d in devices}) if on_tpu else 1
@@ -42,11 +44,11 @@ def build(
         raise ConfigError(
             f"mesh.dcn must be the number of TPU slices, {slices}; received mesh.dcn={sizes['dcn']}"
         )
-    grid = arranged(devices, tuple(sizes[axis] for axis in AXES), slices)
+    grid = device_grid(devices, tuple(sizes[axis] for axis in AXES), slices)
     return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
-def arranged(devices: Sequence[Any], shape: tuple[int, ...], slices: int) -> np.ndarray:
+def device_grid(devices: Sequence[Any], shape: tuple[int, ...], slices: int) -> np.ndarray:
     """The devices as an array of this shape, along the physical network where there is one."""
     if devices[0].platform != "tpu":
         return np.asarray(devices).reshape(shape)
@@ -58,8 +60,8 @@ def arranged(devices: Sequence[Any], shape: tuple[int, ...], slices: int) -> np.
     )
 
 
-def resolve(devices: int, **sizes: int) -> dict[str, int]:
-    """Mesh sizes without -1. resolve(8, data=-1, fsdp=2, tensor=2) gives data=2."""
+def resolve_sizes(devices: int, **sizes: int) -> dict[str, int]:
+    """Mesh sizes without -1. resolve_sizes(8, data=-1, fsdp=2, tensor=2) gives data=2."""
     free = [axis for axis, size in sizes.items() if size == -1]
     written = " x ".join(f"mesh.{axis}={size}" for axis, size in sizes.items())
     if len(free) > 1:
@@ -71,16 +73,16 @@ def resolve(devices: int, **sizes: int) -> dict[str, int]:
         fits = "divide" if free else "multiply to"
         raise ConfigError(
             f"the mesh axes must {fits} the number of devices, {devices}; received {written}. "
-            f"{nearest(devices, sizes, bool(free))}Leave one axis at -1, or simulate devices on a "
-            f"CPU with XLA_FLAGS=--xla_force_host_platform_device_count={max(fixed, 1)}"
+            f"{suggested_sizes(devices, sizes, bool(free))}Leave one axis at -1, or simulate devices "
+            f"on a CPU with XLA_FLAGS=--xla_force_host_platform_device_count={max(fixed, 1)}"
         )
     return {**sizes, **dict.fromkeys(free, devices // fixed)}
 
 
-def nearest(devices: int, sizes: dict[str, int], free: bool) -> str:
+def suggested_sizes(devices: int, sizes: dict[str, int], free: bool) -> str:
     """What would do instead, axis by axis; free: whether another axis takes what is left.
 
-    >>> nearest(8, {"data": -1, "fsdp": 3, "tensor": 1}, True)
+    >>> suggested_sizes(8, {"data": -1, "fsdp": 3, "tensor": 1}, True)
     'The nearest that would do: mesh.fsdp=2 or 4. '
     """
     found = []

@@ -40,7 +40,7 @@ LENGTHS = ("L", "M")
 """Axes of fields (batch.py) that are places in a text."""
 
 
-def spec(
+def partition_spec(
     axes: tuple[str | None, ...], rules: Mapping[str, tuple[str, ...]] = RULES
 ) -> PartitionSpec:
     """("width", "heads") -> PartitionSpec(("fsdp", "sequence"), "tensor")."""
@@ -65,7 +65,7 @@ def spec(
     return PartitionSpec(*entries)
 
 
-def shardings(boxed: Any, mesh: Mesh) -> Any:
+def named_shardings(boxed: Any, mesh: Mesh) -> Any:
     """NamedShardings for a tree of flax Partitioned boxes (of arrays or of their shapes).
 
     Raises ConfigError for the first axis that does not divide, naming every parameter that has it
@@ -76,7 +76,7 @@ def shardings(boxed: Any, mesh: Mesh) -> Any:
     for path, box in leaves:
         _check_divides(jax.tree_util.keystr(path, simple=True, separator="/"), box, mesh)
     return jax.tree.map(
-        lambda box: NamedSharding(mesh, spec(tuple(box.names))), boxed, is_leaf=is_box
+        lambda box: NamedSharding(mesh, partition_spec(tuple(box.names))), boxed, is_leaf=is_box
     )
 
 
@@ -111,7 +111,9 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 def field_sharding(mesh: Mesh, axis: str) -> NamedSharding:
     """Of a field [B, axis] of a batch; axis: "L" and "M" are lengths, others are never split."""
-    return NamedSharding(mesh, spec(("batch", "length") if axis in LENGTHS else ("batch",)))
+    return NamedSharding(
+        mesh, partition_spec(("batch", "length") if axis in LENGTHS else ("batch",))
+    )
 
 
 def check_length(slots: int, mesh: Mesh, what: str) -> None:
@@ -154,7 +156,7 @@ class Placement:
 
     def constrain(self, x: jax.Array, axes: tuple[str, ...]) -> jax.Array:
         """`x`, split as the table says."""
-        return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, spec(axes)))
+        return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, partition_spec(axes)))
 
     def mapped(
         self, function: Callable[..., Any], inputs: Sequence[tuple[str | None, ...]], output: Any
@@ -163,8 +165,8 @@ class Placement:
         return jax.shard_map(
             function,
             mesh=self.mesh,
-            in_specs=tuple(spec(axes) for axes in inputs),
-            out_specs=spec(output),
+            in_specs=tuple(partition_spec(axes) for axes in inputs),
+            out_specs=partition_spec(output),
             check_vma=False,  # which no kernel can be checked for
         )
 

@@ -12,7 +12,7 @@ MEMORY_SHARE = 0.92
 """Of a GPU's memory that a run takes at its start; jax's own default is 0.75."""
 
 
-def of_step(platform: str, dropping: bool, deterministic: bool) -> dict[str, Any]:
+def step_options(platform: str, dropping: bool, deterministic: bool) -> dict[str, Any]:
     """Compiler options of a training step.
 
     tpu  keeps products out of products where something is dropped between them: libtpu 0.0.42
@@ -26,7 +26,7 @@ def of_step(platform: str, dropping: bool, deterministic: bool) -> dict[str, Any
     return {}
 
 
-def of_plan(platform: str, full: bool) -> dict[str, Any]:
+def plan_options(platform: str, full: bool) -> dict[str, Any]:
     """Compiler options of a program that is only looked at; `full`: with the effort of a run.
 
     tpu  the least effort that XLA takes (0 is its default): a third of the time, peaks of 5 % less
@@ -41,7 +41,7 @@ def of_plan(platform: str, full: bool) -> dict[str, Any]:
     return {}
 
 
-def take_memory() -> None:
+def reserve_gpu_memory() -> None:
     """Has jax reserve MEMORY_SHARE of every GPU, unless the user says how much, by the name of old
     or of now: jax refuses both. Call it before jax is imported."""
     if "XLA_PYTHON_CLIENT_MEM_FRACTION" not in os.environ:

@@ -24,7 +24,7 @@ SHARE = 4
 """One part in so many of the machine's memory is set aside, as addresses only, for the heap."""
 
 
-def keep() -> bool:
+def keep_freed_memory() -> bool:
     """Tells glibc to keep freed memory, in huge pages; returns whether it was told.
 
     Call it before jax is imported: threads that have allocated keep their own arenas. Does

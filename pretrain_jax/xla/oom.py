@@ -7,7 +7,7 @@ from pretrain_jax.errors import OutOfMemory
 
 
 @contextlib.contextmanager
-def in_words() -> Iterator[None]:
+def explain() -> Iterator[None]:
     """Raises OutOfMemory where XLA does not get the memory that it asks for, in compiling or after:
     "RESOURCE_EXHAUSTED: ...", or "INTERNAL: ... Out of memory allocating 4398046511104 bytes."
     """

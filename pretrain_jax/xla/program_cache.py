@@ -23,7 +23,7 @@ KEPT_DAYS = 30
 log = logging.getLogger(__name__)
 
 
-def keep(cpuinfo: Path = Path("/proc/cpuinfo")) -> Path | None:
+def enable(cpuinfo: Path = Path("/proc/cpuinfo")) -> Path | None:
     """Names the folder to jax; None where the user has named one, or it cannot be used.
 
     Call it before jax is imported, which reads the environment then. Programs older than 30 days
@@ -33,10 +33,10 @@ def keep(cpuinfo: Path = Path("/proc/cpuinfo")) -> Path | None:
         return None
     try:
         top = Path(FOLDER).expanduser()
-        folder = top / kind_of_machine(cpuinfo)
+        folder = top / machine_kind(cpuinfo)
         folder.mkdir(parents=True, exist_ok=True)
         for one in (top, folder):
-            if not private(one):
+            if not make_private(one):
                 log.warning("%s is not used: others than you can write to it", one)
                 return None
         prune(folder)
@@ -49,7 +49,7 @@ def keep(cpuinfo: Path = Path("/proc/cpuinfo")) -> Path | None:
     return folder
 
 
-def private(folder: Path) -> bool:
+def make_private(folder: Path) -> bool:
     """Makes a folder of ours one that only we can use; False where it is not ours."""
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
         return False
@@ -66,7 +66,7 @@ def prune(folder: Path) -> None:
                 file.unlink()
 
 
-def kind_of_machine(cpuinfo: Path) -> str:
+def machine_kind(cpuinfo: Path) -> str:
     """A name for processors with the same instructions: programs for a CPU know them, and a home
     folder may be shared by machines that differ."""
     flags = ""

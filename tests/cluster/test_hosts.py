@@ -215,9 +215,11 @@ def test_a_late_process_is_named_from_what_the_coordination_service_says():
     )
     long = "/job:jax_worker/replica:0/task:"
     for text in (said.format(*"0123"), said.format(*(long + n for n in "0123"))):
-        told = hosts.late(text, "the data", 5)
+        told = hosts.barrier_error(text, "the data", 5)
         assert "must come to 'the data' within 5 s; missing: 1, 3." in told
-    assert "failed: UNAVAILABLE: gone" in hosts.late("UNAVAILABLE: gone\nmore", "the data", 5)
+    assert "failed: UNAVAILABLE: gone" in hosts.barrier_error(
+        "UNAVAILABLE: gone\nmore", "the data", 5
+    )
 
 
 BARRIER = """
@@ -230,7 +232,7 @@ group = hosts.join(sys.argv[1], 2, number, 100.0)
 try:
     if number:
         time.sleep(6)
-    with group.together("the text", 3.0):
+    with group.all_or_none("the text", 3.0):
         pass
 except HostMissing as error:
     print(error)
@@ -258,10 +260,10 @@ SLURM = {
 
 
 def test_slurm_says_who_is_who(monkeypatch):
-    assert hosts.detected(5) == ("", 1, 0, None)
+    assert hosts.detect_cluster(5) == ("", 1, 0, None)
     for name, value in SLURM.items():
         monkeypatch.setenv(name, value)
-    coordinator, processes, process, local = hosts.detected(5)
+    coordinator, processes, process, local = hosts.detect_cluster(5)
     assert coordinator.startswith("node7:")
     assert (processes, process, local) == (3, 2, [0])
 

@@ -21,7 +21,7 @@ def calls(numbers, processes, wait=1.5, told=None):
 
     def one(number):
         try:
-            roll_call.call(address, (told or {}).get(number, processes), number, wait)
+            roll_call.wait_for_all(address, (told or {}).get(number, processes), number, wait)
         except (HostMissing, ConfigError) as error:
             return error
         return None
@@ -63,25 +63,25 @@ def test_a_stranger_changes_nothing():
     """It speaks to process 0 while that waits for process 1."""
     address = f"127.0.0.1:{free_port()}"
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(roll_call.call, address, 2, 0, 30.0)
+        first = pool.submit(roll_call.wait_for_all, address, 2, 0, 30.0)
         until = time.monotonic() + 20
         while True:
             try:
-                caller = socket.create_connection(roll_call.split(address), timeout=5)
+                caller = socket.create_connection(roll_call.parse_address(address), timeout=5)
                 break
             except OSError:
                 assert time.monotonic() < until
         with caller:
             caller.sendall(b"GET / HTTP/1.1\r\n\r\n")
             assert caller.recv(10) == b""  # it is hung up on
-        roll_call.call(address, 2, 1, 30.0)
+        roll_call.wait_for_all(address, 2, 1, 30.0)
         assert first.result() is None
 
 
 @pytest.mark.parametrize("address", ["", "localhost", "localhost:", "localhost:http", ":80", "a:0"])
 def test_an_address_without_a_port_is_refused(address):
     with pytest.raises(ConfigError, match="--coordinator is HOST:PORT of process 0"):
-        roll_call.call(address, 2, 1, 1.0)
+        roll_call.wait_for_all(address, 2, 1, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -94,23 +94,23 @@ def test_an_address_without_a_port_is_refused(address):
     ],
 )
 def test_the_address_that_process_0_listens_at(host, address):
-    assert roll_call.own_address(host) == address
+    assert roll_call.local_address(host) == address
 
 
 def test_a_name_that_only_this_machine_takes_for_itself_is_no_address(monkeypatch):
     answer = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answer)
-    assert roll_call.own_address("myhost") == ""
-    assert roll_call.own_address("localhost") == "127.0.0.1"
+    assert roll_call.local_address("myhost") == ""
+    assert roll_call.local_address("localhost") == "127.0.0.1"
 
 
 def test_it_listens_at_that_address_alone():
     port = free_port()
-    with roll_call.bound("127.0.0.1", port) as server:
+    with roll_call.listening_socket("127.0.0.1", port) as server:
         assert server.getsockname() == ("127.0.0.1", port)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.2", port), timeout=5)
-    with roll_call.bound("198.51.100.7", port):
+    with roll_call.listening_socket("198.51.100.7", port):
         socket.create_connection(("127.0.0.2", port), timeout=5).close()
 
 
@@ -118,4 +118,4 @@ def test_a_port_that_is_taken_is_refused():
     with socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"{port} cannot be had: .*Choose another"):
-            roll_call.call(f"127.0.0.1:{port}", 2, 0, 1.0)
+            roll_call.wait_for_all(f"127.0.0.1:{port}", 2, 0, 1.0)

@@ -28,7 +28,7 @@ needs_libtpu = pytest.mark.skipif(
     ],
 )
 def test_names(name, expected):
-    assert topology.read(name) == expected
+    assert topology.parse(name) == expected
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_names(name, expected):
 )
 def test_what_is_no_name_is_refused_without_libtpu(name, said):
     with pytest.raises(ConfigError, match=said):
-        topology.devices(name)
+        topology.compile_only_devices(name)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_libtpu_of_another_release_is_told(monkeypatch, found, said):
     monkeypatch.setattr(topology.metadata, "version", asked.__getitem__)
     wanted = ['libtpu==9.9.*; extra == "tpu"', "numpy>=2"]
     monkeypatch.setattr(topology.metadata, "requires", lambda name: wanted)
-    told = topology.other_libtpu()
+    told = topology.libtpu_mismatch()
     assert bool(told) == bool(said)
     if told:
         assert re.search(said, told[0])
@@ -70,12 +70,12 @@ def test_a_libtpu_of_another_release_is_told(monkeypatch, found, said):
 
 def test_gpus_come_without_slices():
     with pytest.raises(ConfigError, match="--slices is for TPUs; received h100:2 with --slices=2"):
-        topology.devices("h100:2", 2)
+        topology.compile_only_devices("h100:2", 2)
 
 
 def test_gpus_are_described_to_the_compiler_where_there_is_one(monkeypatch):
     asked = {}
-    monkeypatch.setattr(gpus, "installed", lambda: "cuda12")
+    monkeypatch.setattr(gpus, "installed_plugin", lambda: "cuda12")
     monkeypatch.setattr(gpus.metadata, "version", {"nvidia-cudnn-cu12": "9.28.0.42"}.__getitem__)
 
     def describe(**options):
@@ -83,7 +83,7 @@ def test_gpus_are_described_to_the_compiler_where_there_is_one(monkeypatch):
         return SimpleNamespace(devices=range(16))
 
     monkeypatch.setattr("jax.experimental.topologies.get_topology_desc", describe)
-    assert topology.devices("h200:2x8") == (list(range(16)), "")
+    assert topology.compile_only_devices("h200:2x8") == (list(range(16)), "")
     assert asked["platform"] == "cuda" and asked["topology"] == "1x2x8"
     for word in ("NVIDIA H200", "major: 9 minor: 0", "major: 9 minor: 28", "core_count: 132"):
         assert word in asked["target_config"]
@@ -94,29 +94,29 @@ def test_a_plugin_that_cannot_is_told(monkeypatch):
     def refuse(**options):
         raise RuntimeError("no such thing\nmore of it")
 
-    monkeypatch.setattr(gpus, "installed", lambda: "cuda99")  # whose cuDNN nobody has
+    monkeypatch.setattr(gpus, "installed_plugin", lambda: "cuda99")  # whose cuDNN nobody has
     monkeypatch.setattr("jax.experimental.topologies.get_topology_desc", refuse)
     with pytest.raises(ConfigError, match=r"for NVIDIA A100; it says: no such thing\. Without"):
-        topology.devices("a100:2")
+        topology.compile_only_devices("a100:2")
 
 
 def test_cpu_devices_stand_for_gpus_where_there_is_none(monkeypatch, caplog):
-    monkeypatch.setattr(gpus, "installed", lambda: "")
+    monkeypatch.setattr(gpus, "installed_plugin", lambda: "")
     with caplog.at_level("INFO"):
-        found, kind = topology.devices("h100:2")
+        found, kind = topology.compile_only_devices("h100:2")
     assert kind == "NVIDIA H100" and [device.platform for device in found] == ["cpu"] * 2
     assert "pip install -e '.[cuda12]'" in caplog.text
 
 
 def test_slices_are_at_least_one():
     with pytest.raises(ConfigError, match="--slices must be at least 1; received 0"):
-        topology.devices("v5e:4x4", 0)
+        topology.compile_only_devices("v5e:4x4", 0)
 
 
 def test_a_missing_libtpu_is_named_with_the_extra_that_has_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"libtpu, which is not installed.*\.\[tpu\]"):
-        topology.devices("v5e:4x4")
+        topology.compile_only_devices("v5e:4x4")
 
 
 def test_several_slices_need_the_axis_between_them():
@@ -139,18 +139,18 @@ def test_gpus_of_several_machines_are_no_slices():
 
 PRINTED = """
 from pretrain_jax.devices import topology
-topology.set_up("v5p:2x2x2")
+topology.configure_environment("v5p:2x2x2")
 import jax, json
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.sharding import mesh
-two = mesh.build(topology.devices("v5p:2x2x2", 2)[0], dcn=2, data=1, fsdp=-1)
+two = mesh.build(topology.compile_only_devices("v5p:2x2x2", 2)[0], dcn=2, data=1, fsdp=-1)
 try:
-    topology.devices("v5p:3x5x7")
+    topology.compile_only_devices("v5p:3x5x7")
 except ConfigError as error:
     refused = str(error)
 print(json.dumps({
     "backend": jax.default_backend(),
-    "v4": len(topology.devices("v4:2x2x4")[0]),
+    "v4": len(topology.compile_only_devices("v4:2x2x4")[0]),
     "slices": [[d.slice_index for d in part.flat] for part in two.devices],
     "refused": refused,
 }))

@@ -71,7 +71,7 @@ def compiled(name, execution):
         return model.apply({"params": params}, batch, train, method=method)
 
     def loss(params, batch):
-        output: Any = apply(params, batch, None, True, objective.methods[0])
+        output: Any = apply(params, batch, None, True, objective.model_methods[0])
         found = {"logits": logits(output), **output.heads}
         if name == "electra":  # nothing is sampled here: `filled` is what the discriminator reads
             sums = losses.token_loss(lambda *_: output, params, batch, None, True)
@@ -89,7 +89,7 @@ def compiled(name, execution):
 
 def logits(output):
     """[B, P, V] of the true vocabulary."""
-    flat = losses.read_out(output.hidden.reshape(-1, output.hidden.shape[-1]), output.readout)
+    flat = losses.compute_logits(output.hidden.reshape(-1, output.hidden.shape[-1]), output.readout)
     return flat.reshape(*output.hidden.shape[:2], -1)[..., : SIZES["vocab_size"]]
 
 

@@ -165,7 +165,6 @@ def test_in_bfloat16_as_the_references_are():
     [
         ({"scaling": "keller"}, "optimizer.scaling"),
         ({"newton_schulz": "float16"}, "optimizer.newton_schulz"),
-        ({"adam_rate": -1.0}, "optimizer.adam_rate"),
     ],
 )
 def test_mistakes_are_named(options, key):

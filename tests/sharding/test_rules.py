@@ -54,19 +54,19 @@ def boxed(name, **changes):
     ],
 )
 def test_axes_become_mesh_axes(axes, expected):
-    assert rules.spec(axes) == expected
+    assert rules.partition_spec(axes) == expected
 
 
 def test_an_axis_without_a_rule_is_refused():
     with pytest.raises(ConfigError, match=r"needs a rule in sharding/rules.py; 'experts' of .*"):
-        rules.spec(("experts", "width"))
+        rules.partition_spec(("experts", "width"))
 
 
 def test_a_mesh_axis_used_twice_is_refused():
     with pytest.raises(ConfigError, match=r"uses 'tensor' for both 'heads' and 'feed_forward'"):
-        rules.spec(("heads", "feed_forward"))
+        rules.partition_spec(("heads", "feed_forward"))
     with pytest.raises(ConfigError, match=r"uses 'fsdp' for both 'batch' and 'width'"):
-        rules.spec(("batch", "width"))
+        rules.partition_spec(("batch", "width"))
 
 
 @pytest.mark.parametrize("name", registry.names("models"))
@@ -79,7 +79,7 @@ def test_every_parameter_of_every_model_has_a_place(name):
         assert is_box(box)
         assert len(box.names) == len(box.value.shape)
         assert None not in box.names
-    placed = rules.shardings(tree, mesh(data=2, fsdp=2, tensor=2))
+    placed = rules.named_shardings(tree, mesh(data=2, fsdp=2, tensor=2))
     assert jax.tree.structure(placed) == jax.tree.structure(nn.meta.unbox(tree))
     kernels = {
         jax.tree_util.keystr(path): set(jax.tree.leaves(tuple(sharding.spec)))
@@ -96,7 +96,7 @@ def test_every_parameter_of_every_model_has_a_place(name):
 def test_heads_that_do_not_divide_name_the_nearest_sizes():
     """gpt2_xl's 25 heads: 1 and 5 divide, 2 does not."""
     with pytest.raises(ConfigError) as caught:
-        rules.shardings(boxed("gpt", width=200, heads=25), mesh(tensor=2))
+        rules.named_shardings(boxed("gpt", width=200, heads=25), mesh(tensor=2))
     message = str(caught.value)
     assert "the heads axis of" in message
     assert "has 25 entries and must divide over mesh.tensor; received mesh.tensor=2" in message
@@ -105,10 +105,10 @@ def test_heads_that_do_not_divide_name_the_nearest_sizes():
 
 def test_a_width_that_does_not_divide_names_the_nearest_sizes():
     with pytest.raises(ConfigError, match=r"width axis .* 36 entries .* mesh.fsdp=8.* 4, 6, 9"):
-        rules.shardings(boxed("gpt", width=36), mesh(fsdp=8))
+        rules.named_shardings(boxed("gpt", width=36), mesh(fsdp=8))
     over_both = r"over mesh.fsdp x mesh.sequence; received mesh.fsdp=4 x mesh.sequence=2\."
     with pytest.raises(ConfigError, match=over_both):
-        rules.shardings(boxed("gpt", width=36), mesh(fsdp=4, sequence=2))
+        rules.named_shardings(boxed("gpt", width=36), mesh(fsdp=4, sequence=2))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_width_that_does_not_divide_names_the_nearest_sizes():
     ],
 )
 def test_an_axis_of_minus_1_takes_what_is_left(sizes, expected):
-    assert tuple(meshes.resolve(8, **sizes).values()) == expected
+    assert tuple(meshes.resolve_sizes(8, **sizes).values()) == expected
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_an_axis_of_minus_1_takes_what_is_left(sizes, expected):
 )
 def test_impossible_meshes_are_refused(sizes, message):
     with pytest.raises(ConfigError, match=message):
-        meshes.resolve(8, **sizes)
+        meshes.resolve_sizes(8, **sizes)
 
 
 def test_a_batch_that_does_not_divide_names_the_nearest():

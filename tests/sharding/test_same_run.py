@@ -52,7 +52,7 @@ def batches(how):
             name: value.astype(np.float32 if name == "weights" else np.int32)
             for name, value in fields.items()
         }
-        yield how.placement.rows.place(made, 16)
+        yield how.placement.rows.to_global(made, 16)
 
 
 @functools.cache

@@ -19,13 +19,13 @@ import sys
 from pretrain_jax.devices import topology
 from pretrain_jax.xla import flags
 platform, name = sys.argv[1:]
-topology.set_up(name)
+topology.configure_environment(name)
 import jax
-sharding = jax.sharding.SingleDeviceSharding(topology.devices(name)[0][0])
+sharding = jax.sharding.SingleDeviceSharding(topology.compile_only_devices(name)[0][0])
 shape = jax.ShapeDtypeStruct((8, 8), "float32", sharding=sharding)
 traced = jax.jit(lambda x: x @ x).trace(shape)
 lowered = traced.lower(lowering_platforms=("cuda" if platform == "gpu" else platform,))
-step, plan = flags.of_step(platform, True, True), flags.of_plan(platform, False)
+step, plan = flags.step_options(platform, True, True), flags.plan_options(platform, False)
 assert step and plan
 lowered.compile(compiler_options={**step, **plan})
 try:
@@ -37,9 +37,9 @@ except Exception as error:
 
 def test_nothing_is_set_where_nothing_is_asked():
     for platform in ("cpu", "gpu", "tpu"):
-        assert flags.of_step(platform, False, False) == {}
-    assert flags.of_step("cpu", True, True) == flags.of_plan("cpu", False) == {}
-    assert flags.of_plan("tpu", True) == {}
+        assert flags.step_options(platform, False, False) == {}
+    assert flags.step_options("cpu", True, True) == flags.plan_options("cpu", False) == {}
+    assert flags.plan_options("tpu", True) == {}
 
 
 @pytest.mark.parametrize("platform", NEEDS)
@@ -56,7 +56,9 @@ def test_the_compiler_of_a_platform_knows_its_options(platform):
     assert "xla_of_no_such_name" in done.stdout
 
 
-@pytest.mark.parametrize("options", [flags.of_step("gpu", True, True), flags.of_plan("gpu", False)])
+@pytest.mark.parametrize(
+    "options", [flags.step_options("gpu", True, True), flags.plan_options("gpu", False)]
+)
 def test_names_for_gpus_are_known_to_every_xla(options):
     assert jax.jit(lambda x: x + 1, compiler_options=options)(1) == 2
 
@@ -68,7 +70,7 @@ def test_memory_is_reserved_unless_the_user_says_how_much(monkeypatch, said, sha
         monkeypatch.delenv(name)
     if said:
         monkeypatch.setenv(said, "0.5")
-    flags.take_memory()
+    flags.reserve_gpu_memory()
     # What jax makes of it: it refuses both names at once.
     options = xla_client.generate_pjrt_gpu_plugin_options()
     assert options["memory_fraction"] == share

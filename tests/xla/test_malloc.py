@@ -6,7 +6,7 @@ import sys
 PROGRAM = """
 from pathlib import Path
 from pretrain_jax.xla import malloc
-malloc.keep()
+malloc.keep_freed_memory()
 status = Path("/proc/self/status").read_text()
 print(status.partition("VmRSS:")[2].split()[0])
 import jax
@@ -16,7 +16,7 @@ print(float(jax.jit(lambda x: (x @ x).sum())(jax.numpy.ones((300, 300)))))
 THREADS = """
 import resource, threading
 from pretrain_jax.xla import malloc
-print(malloc.keep())
+print(malloc.keep_freed_memory())
 
 def faults_of_a_large_block():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

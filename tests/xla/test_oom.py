@@ -16,17 +16,17 @@ def ask_for_too_much():
 
 def test_out_of_memory_says_what_helps():
     said = r"allocating 140737488355328 bytes.*model\.remat=dots"
-    with pytest.raises(OutOfMemory, match=said), oom.in_words():
+    with pytest.raises(OutOfMemory, match=said), oom.explain():
         ask_for_too_much()
 
 
 def test_other_errors_pass():
-    with pytest.raises(jax.errors.JaxRuntimeError, match="NOT_FOUND"), oom.in_words():
+    with pytest.raises(jax.errors.JaxRuntimeError, match="NOT_FOUND"), oom.explain():
         raise jax.errors.JaxRuntimeError("NOT_FOUND: a device")
 
 
 def test_a_command_ends_with_its_code_and_no_traceback(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr("pretrain_jax.xla.malloc.keep", lambda: False)
+    monkeypatch.setattr("pretrain_jax.xla.malloc.keep_freed_memory", lambda: False)
     monkeypatch.setattr(loop, "train", lambda *_: ask_for_too_much())
     words = ["main", "--config=configs/gpt2_nano.py", f"--workdir={tmp_path}"]
     monkeypatch.setattr("sys.argv", words)

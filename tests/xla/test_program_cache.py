@@ -14,7 +14,7 @@ from pretrain_jax.xla import program_cache
 SECOND_START = """
 import logging, sys
 from pretrain_jax.xla import program_cache
-program_cache.keep()
+program_cache.enable()
 import jax, jax.numpy as jnp
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 hits = []
@@ -50,7 +50,7 @@ def test_a_second_start_finds_the_programs_of_the_first(unnamed):
 
 
 def test_the_folder_is_the_users_alone(unnamed, monkeypatch):
-    folder = program_cache.keep()
+    folder = program_cache.enable()
     assert folder is not None
     assert os.environ[program_cache.VARIABLE] == str(folder)
     for one in (folder, folder.parent):
@@ -60,7 +60,7 @@ def test_the_folder_is_the_users_alone(unnamed, monkeypatch):
 @pytest.mark.parametrize("said", ["", "/somewhere/else"])
 def test_what_the_user_says_stands(unnamed, monkeypatch, said):
     monkeypatch.setenv(program_cache.VARIABLE, said)
-    assert program_cache.keep() is None
+    assert program_cache.enable() is None
     assert os.environ[program_cache.VARIABLE] == said
     assert not (unnamed / ".cache").exists()
 
@@ -70,14 +70,14 @@ def test_a_user_without_a_home_keeps_none(unnamed, monkeypatch, caplog):
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "expanduser", unknown)
-    assert program_cache.keep() is None
+    assert program_cache.enable() is None
     assert "Could not determine home" in caplog.text
     assert program_cache.VARIABLE not in os.environ
 
 
 def test_a_folder_of_somebody_else_is_not_used(unnamed, monkeypatch, caplog):
     monkeypatch.setattr(os, "getuid", lambda: 12345)
-    assert program_cache.keep() is None
+    assert program_cache.enable() is None
     assert program_cache.VARIABLE not in os.environ
     assert "is not used" in caplog.text
 
@@ -88,18 +88,18 @@ def test_a_link_is_not_followed(unnamed, caplog):
     top = Path(program_cache.FOLDER).expanduser()
     top.parent.mkdir(parents=True)
     top.symlink_to(elsewhere)
-    assert program_cache.keep() is None
+    assert program_cache.enable() is None
     assert "is not used" in caplog.text
 
 
 def test_a_home_that_cannot_be_written_to_is_no_error(unnamed, caplog):
     (unnamed / ".cache").write_text("a file")
-    assert program_cache.keep() is None
+    assert program_cache.enable() is None
     assert "compiled programs are not kept" in caplog.text
 
 
 def test_old_programs_are_deleted(unnamed, monkeypatch):
-    folder = program_cache.keep()
+    folder = program_cache.enable()
     assert folder is not None
     old, new = folder / "old", folder / "new"
     for file in (old, new):
@@ -107,7 +107,7 @@ def test_old_programs_are_deleted(unnamed, monkeypatch):
     long_ago = time.time() - (program_cache.KEPT_DAYS + 1) * 86_400
     os.utime(old, (long_ago, long_ago))
     monkeypatch.delenv(program_cache.VARIABLE)
-    program_cache.keep()
+    program_cache.enable()
     assert not old.exists()
     assert new.exists()
 
@@ -117,6 +117,6 @@ def test_machines_with_other_instructions_have_other_folders(tmp_path):
     for flags in ("flags : sse avx", "flags : sse avx avx512", "Features : neon", ""):
         file = tmp_path / "cpuinfo"
         file.write_text(f"processor : 0\n{flags}\n")
-        names.add(program_cache.kind_of_machine(file))
+        names.add(program_cache.machine_kind(file))
     assert len(names) == 4
-    assert program_cache.kind_of_machine(tmp_path / "none") in names  # macOS says nothing
+    assert program_cache.machine_kind(tmp_path / "none") in names  # macOS says nothing

@@ -10,7 +10,7 @@ from jax.sharding import NamedSharding
 
 
 @dataclass(frozen=True)
-class Rows:
+class BatchSharding:
     """The fields of a batch on a mesh."""
 
     shardings: Mapping[str, NamedSharding]
@@ -18,7 +18,7 @@ class Rows:
 
     _here: dict[int, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
-    def here(self, batch_size: int) -> np.ndarray:
+    def local_rows(self, batch_size: int) -> np.ndarray:
         """int [b], ascending: the rows of a batch that lie on this process's devices.
 
         Two processes with two devices each, 8 rows: 0 .. 3 and 4 .. 7 when the devices split the
@@ -36,9 +36,9 @@ class Rows:
         found = {range(batch_size)[one[0]] for one in slices if one is not None}
         return np.array(sorted(row for rows in found for row in rows))
 
-    def place(self, made: Mapping[str, np.ndarray], batch_size: int) -> dict[str, jax.Array]:
+    def to_global(self, made: Mapping[str, np.ndarray], batch_size: int) -> dict[str, jax.Array]:
         """Global arrays [batch_size, ...] of this process's rows [b, ...], made as `here` says."""
-        here = self.here(batch_size)
+        here = self.local_rows(batch_size)
 
         def placed(name: str, ours: np.ndarray) -> jax.Array:
             def part(index: Any) -> np.ndarray:
