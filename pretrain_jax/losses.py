@@ -81,7 +81,7 @@ def count_chunks(output: Any) -> int:
 
 
 def split(x: jax.Array, chunks: int) -> jax.Array:
-    """[B, P, ...] -> [chunks, B, P / chunks, ...]; P is padded with zeros where it does not divide."""
+    """[B, P, ...] -> [chunks, B, P / chunks, ...]; zeros pad a P that does not divide."""
     rows, length = x.shape[:2]
     size = -(-length // chunks)
     padded = jnp.pad(x, ((0, 0), (0, chunks * size - length), *((0, 0),) * (x.ndim - 2)))

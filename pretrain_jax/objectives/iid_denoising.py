@@ -77,8 +77,8 @@ def build(
     style = registry.pick(STYLES, targets, "objective.targets")
     if replaced + random > 1:
         raise ConfigError(
-            "objective.replaced + objective.random, shares of the corrupted tokens, must be at most "
-            f"1; received {replaced} and {random}; T5's are 0.9 and 0.1"
+            "objective.replaced + objective.random, shares of the corrupted tokens, must be at "
+            f"most 1; received {replaced} and {random}; T5's are 0.9 and 0.1"
         )
     layout = pick_layout(inputs)
 

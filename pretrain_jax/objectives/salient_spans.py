@@ -80,7 +80,7 @@ def corrupt(
     spans: int,
     longest: int,
 ) -> Fields:
-    """The fields of {"tokens": int32 texts}, with "marks" (uint8, as long) where the data has them."""
+    """The fields of {"tokens": int32 texts}; data with marks adds "marks", uint8 of equal sizes."""
     texts = examples["tokens"]
     if "marks" in examples:
         candidates = [salient.marked(marks) for marks in examples["marks"].split()]

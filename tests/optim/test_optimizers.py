@@ -1,4 +1,4 @@
-"""One step of each optimizer against its formula, and what build_optimizer makes of names."""
+"""One step of each optimizer against its formula, and how build_optimizer uses names."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def draw(seed, shapes: Any = SHAPES) -> Any:
 
 
 def run(name, steps=3, params: Any = None, axes=AXES, **own) -> tuple[Any, Any]:
-    """Parameters after some updates, and the gradients they were given."""
+    """Parameters after some updates, and the gradients of these updates."""
     params = draw(0) if params is None else params
     tx = make(name, lambda count: RATE, axes, **own)
     state = tx.init(params)
@@ -172,8 +172,8 @@ def _names(tree):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_decay_shrinks_what_its_names_say(name):
-    """With gradients of 0 the decay is all that moves."""
+def test_decay_shrinks_the_parameters_that_no_decay_does_not_match(name):
+    """With zero gradients, only the decay changes parameters."""
     params = draw(0)
     zeros = jax.tree.map(jnp.zeros_like, params)
     tx = make(name, lambda count: RATE, AXES, no_decay=("^head/", *NO_DECAY), weight_decay=0.5)
