@@ -100,15 +100,15 @@ def train(options: argparse.Namespace) -> None:
     noted: list[dict[int, str]] = []
     place = BatchSharding.to_global
 
-    def note_and_place(self, made, batch_size):
-        names = sorted(made)
+    def note_and_place(self, local, batch_size):
+        names = sorted(local)
         noted.append(
             {
-                int(row): hashlib.sha256(b"".join(made[n][i].tobytes() for n in names)).hexdigest()
+                int(row): hashlib.sha256(b"".join(local[n][i].tobytes() for n in names)).hexdigest()
                 for i, row in enumerate(self.local_rows(batch_size))
             }
         )
-        return place(self, made, batch_size)
+        return place(self, local, batch_size)
 
     BatchSharding.to_global = note_and_place
     _, processes, axes = LAYOUTS[options.layout]

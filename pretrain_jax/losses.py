@@ -204,7 +204,8 @@ def token_terms(output: Any, batch: dict[str, jax.Array]) -> Sums:
     targets, weights = batch["targets"], batch["weights"]
     chunks = count_chunks(output)
     sums: Any = weighted_sums(output.hidden, output.readout, targets, weights, chunks)
-    return _loss_terms(*sums, weights)
+    loss, z_loss = sums
+    return _loss_terms(loss, z_loss, weights)
 
 
 def nll_terms(nll: jax.Array, log_z: jax.Array, weights: jax.Array) -> Sums:

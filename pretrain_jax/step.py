@@ -1,8 +1,8 @@
 """One update, and one evaluation: pure functions of state and batch.
 
-    train_step(state, batch, spec) -> (state, metrics)
+    train_step(state, batch, program) -> (state, metrics)
 
-The frozen `StepSpec`, a static argument, holds everything that is not an array: the model, the
+The frozen `Program`, a static argument, holds everything that is not an array: the model, the
 objective, the optimizer. The random numbers of update n derive from (seed, n) alone, so a run
 resumes with the same bits from its saved state and nothing else.
 """
@@ -33,7 +33,7 @@ class TrainState(struct.PyTreeNode):
 
 
 @dataclass(frozen=True, eq=False)
-class StepSpec:
+class Program:
     """The static part of a step: its functions and constants."""
 
     apply: Callable[..., Any]
@@ -54,7 +54,7 @@ class StepSpec:
 
 
 def train_step(
-    state: TrainState, batch: Batch, spec: StepSpec
+    state: TrainState, batch: Batch, program: Program
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One update on a batch of [B, ...] fields. If a number is not finite, the old state is kept.
 
@@ -62,15 +62,15 @@ def train_step(
     (the minimized value), grad_norm (before clipping), learning_rate, tokens (without padding),
     memory_tokens (those of the memory, where there is one), finite (1 or 0).
     """
-    rng = jax.random.fold_in(seeds.key(spec.seed), state.step)
-    sums, grads = gradients(state.params, batch, rng, spec)
+    rng = jax.random.fold_in(seeds.key(program.seed), state.step)
+    sums, grads = gradients(state.params, batch, rng, program)
     means = {term: mean(*pair) for term, pair in sums.items()}
-    objective = sum(c * means[term] for term, c in spec.coefficients.items())
+    objective = sum(c * means[term] for term, c in program.coefficients.items())
     norm = optax.tree.norm(grads)
-    clipped = clip_by_norm(grads, norm, spec.clip_norm)
-    updates, opt_state = spec.optimizer.update(clipped, state.opt_state, state.params)
+    clipped = clip_by_norm(grads, norm, program.clip_norm)
+    updates, opt_state = program.optimizer.update(clipped, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    rate = spec.schedule(state.step)
+    rate = program.schedule(state.step)
     finite = jnp.isfinite(objective) & jnp.isfinite(norm) & jnp.isfinite(rate)
     new = TrainState(step=state.step + 1, params=params, opt_state=opt_state)
     state_after = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
@@ -100,33 +100,36 @@ def mean(total: jax.Array, weight: jax.Array) -> jax.Array:
     return total / jnp.where(weight > 0, weight, 1.0)
 
 
-def gradients(params: Any, batch: Batch, rng: jax.Array, spec: StepSpec) -> tuple[Sums, Any]:
+def gradients(params: Any, batch: Batch, rng: jax.Array, program: Program) -> tuple[Sums, Any]:
     """Sums by term over the whole batch, and the gradient of the objective.
 
     The sums of all `accumulate` microbatches are added before anything is divided, so the result is
     that of the whole batch, however unevenly the padding falls. Each microbatch's gradients have
     the dtypes of `cast_kernels`; they are added in the dtype of the parameters.
     """
-    low = cast_kernels(params, spec.dtype)
+    low = cast_kernels(params, program.dtype)
 
     def objective(params, part, rng, totals):
-        sums = spec.loss(spec.apply, params, part, rng, True)
+        sums = program.loss(program.apply, params, part, rng, True)
         totals = {term: weight for term, (_, weight) in sums.items()} if totals is None else totals
-        value = sum(c * mean(sums[term][0], totals[term]) for term, c in spec.coefficients.items())
-        return value, {term: sums[term] for term in spec.coefficients}
+        value = sum(
+            c * mean(sums[term][0], totals[term]) for term, c in program.coefficients.items()
+        )
+        return value, {term: sums[term] for term in program.coefficients}
 
     def grad(part, rng, totals):
         grads, sums = jax.grad(objective, has_aux=True)(low, part, rng, totals)
         return sums, jax.tree.map(lambda g, p: g.astype(p.dtype), collect_stacks(grads), params)
 
-    if spec.accumulate == 1:
+    if program.accumulate == 1:
         return grad(batch, rng, None)
 
-    parts = jax.tree.map(lambda x: microbatches(x, spec.accumulate), batch)
-    numbers = jnp.arange(spec.accumulate)
+    parts = jax.tree.map(lambda x: microbatches(x, program.accumulate), batch)
+    numbers = jnp.arange(program.accumulate)
     # Weights depend on the batch alone, so the compiler drops everything else of this first pass.
     weigh = lambda part: {  # noqa: E731
-        term: weight for term, (_, weight) in spec.loss(spec.apply, low, part, rng, True).items()
+        term: weight
+        for term, (_, weight) in program.loss(program.apply, low, part, rng, True).items()
     }
     totals = jax.tree.map(lambda w: jnp.sum(w, axis=0), jax.lax.map(weigh, parts))
 
@@ -189,20 +192,20 @@ def microbatches(x: jax.Array, count: int) -> jax.Array:
 
 
 def eval_step(
-    params: Any, batch: Batch, special: jax.Array, spec: StepSpec
+    params: Any, batch: Batch, special: jax.Array, program: Program
 ) -> dict[str, tuple[jax.Array, jax.Array]]:
     """Sums of one evaluation batch: the objective's terms and its metrics, with fixed random
     numbers. special: bool [V], the ids that no metric counts."""
-    rng = seeds.key(spec.seed)
+    rng = seeds.key(program.seed)
     return {
-        **spec.loss(spec.apply, params, batch, rng, False),
-        **spec.metrics(spec.apply, params, batch, rng, special),
+        **program.loss(program.apply, params, batch, rng, False),
+        **program.metrics(program.apply, params, batch, rng, special),
     }
 
 
 def pll_step(
-    params: Any, batch: Batch, special: jax.Array, spec: StepSpec
+    params: Any, batch: Batch, special: jax.Array, program: Program
 ) -> tuple[jax.Array, jax.Array]:
     """(sum of nats, number) of the text tokens predicted in a batch of `Objective.pll_examples`."""
-    rng = seeds.key(spec.seed)
-    return spec.metrics(spec.apply, params, batch, rng, special)["text"]
+    rng = seeds.key(program.seed)
+    return program.metrics(program.apply, params, batch, rng, special)["text"]

@@ -139,7 +139,7 @@ def test_lamda_without_its_embedding_is_the_papers_137_billion():
 @pytest.mark.parametrize("devices", [1, 3, 8, 512])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_its_mesh_takes_any_number_of_devices(name, devices):
-    found = mesh.resolve(devices, **design(name).spec.mesh)
+    found = mesh.resolve_sizes(devices, **design(name).spec.mesh)
     assert found["data"] * found["fsdp"] * found["tensor"] == devices
 
 

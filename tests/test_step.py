@@ -16,7 +16,7 @@ from pretrain_jax.composition.model import is_box
 from pretrain_jax.layers.embeddings import Readout
 from pretrain_jax.layers.stacks import Execution
 from pretrain_jax.models import gpt
-from pretrain_jax.step import StepSpec, TrainState, eval_step, microbatches, train_step
+from pretrain_jax.step import Program, TrainState, eval_step, microbatches, train_step
 
 VOCAB, ROWS, LENGTH = 61, 8, 12
 REAL = [12, 1, 7, 3, 12, 2, 5, 9]
@@ -54,7 +54,7 @@ def apply(params, batch, rng, train, dropout=0.0):
     return model(dropout).apply({"params": params}, batch, train, rngs=rngs)
 
 
-def make_spec(**changes: Any) -> StepSpec:
+def program(**changes: Any) -> Program:
     schedule = lambda step: 0.1 / (step + 1)  # noqa: E731
     values: dict[str, Any] = {
         "apply": apply,
@@ -68,16 +68,16 @@ def make_spec(**changes: Any) -> StepSpec:
         "seed": 0,
         "dtype": jnp.float32,
     }
-    return StepSpec(**{**values, **changes})
+    return Program(**{**values, **changes})
 
 
 @functools.cache
-def compiled(what: StepSpec):
-    return jax.jit(functools.partial(train_step, spec=what))
+def compiled(what: Program):
+    return jax.jit(functools.partial(train_step, program=what))
 
 
-PLAIN = make_spec()
-DROPPING = make_spec(apply=functools.partial(apply, dropout=0.5))
+PLAIN = program()
+DROPPING = program(apply=functools.partial(apply, dropout=0.5))
 
 
 @functools.cache
@@ -88,7 +88,7 @@ def first_params():
     return jax.tree.map(lambda x: x + 0.1 * jnp.cos(jnp.arange(x.size)).reshape(x.shape), params)
 
 
-def fresh(what: StepSpec, step=0) -> TrainState:
+def fresh(what: Program, step=0) -> TrainState:
     params = jax.tree.map(jnp.copy, first_params())
     return TrainState(jnp.int32(step), params, what.optimizer.init(params))
 
@@ -126,7 +126,7 @@ def test_a_step_is_the_gradient_of_the_objective_through_the_optimizer():
 @pytest.mark.parametrize("accumulate", [2, 4])
 def test_microbatches_of_uneven_padding_are_the_whole_batch(accumulate):
     whole, expected = compiled(PLAIN)(fresh(PLAIN), make_batch())
-    parts, metrics = compiled(make_spec(accumulate=accumulate))(fresh(PLAIN), make_batch())
+    parts, metrics = compiled(program(accumulate=accumulate))(fresh(PLAIN), make_batch())
     for name, value in expected.items():
         assert metrics[name] == pytest.approx(float(value), rel=1e-6), name
     for part, value in zip(jax.tree.leaves(parts), jax.tree.leaves(whole), strict=True):
@@ -147,7 +147,7 @@ def test_a_microbatch_of_padding_alone_does_not_count():
     rows = jnp.arange(ROWS)[:, None] % 2
     empty = {name: jnp.where(rows == 1, 0, field) for name, field in batch.items()}
     whole, expected = compiled(PLAIN)(fresh(PLAIN), empty)
-    parts, metrics = compiled(make_spec(accumulate=2))(fresh(PLAIN), empty)
+    parts, metrics = compiled(program(accumulate=2))(fresh(PLAIN), empty)
     assert metrics["loss"] == pytest.approx(float(expected["loss"]), rel=1e-6)
     assert metrics["finite"] == 1
     for part, value in zip(jax.tree.leaves(parts), jax.tree.leaves(whole), strict=True):
@@ -169,7 +169,7 @@ def test_a_batch_without_predictions_moves_nothing_and_is_finite():
 def test_clipping_scales_the_gradient_to_the_norm():
     _, before = compiled(PLAIN)(fresh(PLAIN), make_batch())
     norm = float(before["grad_norm"])
-    after, metrics = compiled(make_spec(clip_norm=norm / 4))(fresh(PLAIN), make_batch())
+    after, metrics = compiled(program(clip_norm=norm / 4))(fresh(PLAIN), make_batch())
     assert metrics["grad_norm"] == pytest.approx(norm, rel=1e-6)  # before clipping
     moved = jax.tree.map(lambda a, b: a - b, after.params, first_params())
     assert float(optax.tree.norm(moved)) == pytest.approx(0.1 * norm / 4, rel=1e-3)
@@ -177,7 +177,7 @@ def test_clipping_scales_the_gradient_to_the_norm():
 
 def test_the_state_is_donated():
     what = PLAIN
-    step = jax.jit(functools.partial(train_step, spec=what), donate_argnums=0)
+    step = jax.jit(functools.partial(train_step, program=what), donate_argnums=0)
     state = fresh(what)
     after, _ = step(state, make_batch())
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
@@ -204,7 +204,7 @@ def steep(params, batch, rng, train):
     ids=["nan", "inf", "slope"],
 )
 def test_a_step_that_is_not_finite_keeps_the_old_state(bad):
-    what = make_spec(apply=bad)
+    what = program(apply=bad)
     batch = make_batch()
     state, metrics = compiled(what)(
         fresh(what), {**batch, "tokens": batch["tokens"].at[0, 0].set(1)}
@@ -223,7 +223,7 @@ def test_the_random_numbers_of_a_step_depend_on_seed_and_step():
     again = [step(fresh(DROPPING, at), batch) for at in (0, 0, 1)]
     assert_same_bits(again[0], again[1])
     assert again[0][1]["loss"] != again[2][1]["loss"]
-    other_seed = make_spec(apply=DROPPING.apply, seed=1)
+    other_seed = program(apply=DROPPING.apply, seed=1)
     assert compiled(other_seed)(fresh(DROPPING), batch)[1]["loss"] != again[0][1]["loss"]
 
 
@@ -251,7 +251,7 @@ def test_microbatches_draw_separate_dropout():
         noise = jax.random.normal(rng)
         return {"loss": (noise, jnp.float32(1)), "square": (noise**2, jnp.float32(1))}
 
-    what = make_spec(loss=loss, coefficients={"loss": 1.0, "square": 1.0}, accumulate=4)
+    what = program(loss=loss, coefficients={"loss": 1.0, "square": 1.0}, accumulate=4)
     _, metrics = compiled(what)(fresh(what), one)
     assert float(metrics["square"]) - float(metrics["loss"]) ** 2 > 1e-3
 
@@ -260,7 +260,7 @@ def test_evaluation_is_sums_without_dropout():
     """Text tokens are the targets that have a weight and are not special."""
     batch, params = make_batch(), first_params()
     special = jnp.zeros(VOCAB, bool).at[jnp.array([0, 7, 11])].set(True)
-    evaluate = jax.jit(functools.partial(eval_step, spec=DROPPING))
+    evaluate = jax.jit(functools.partial(eval_step, program=DROPPING))
     found = evaluate(params, batch, special)
     assert_same_bits(found, evaluate(params, batch, special))
     nll, _ = nats.token_nll(apply(params, batch, None, False), batch["targets"])
@@ -282,7 +282,7 @@ def test_a_target_of_weight_0_cannot_spoil_the_text_sum():
     def no_terms(*_):
         return {}
 
-    what = make_spec(apply=apply, loss=no_terms)
+    what = program(apply=apply, loss=no_terms)
     batch = {"targets": jnp.array([[2, 3]]), "weights": jnp.array([[1.0, 0.0]])}
     found = eval_step(table.at[1, 0].set(1e30), batch, jnp.zeros(VOCAB, bool), what)
     assert found["text"] == (pytest.approx(np.log(VOCAB), rel=1e-6), 1)

@@ -44,8 +44,8 @@ class Placement:
     @cached_property
     def rows(self) -> BatchSharding:
         """Where the fields of a batch live."""
-        fields = self.task.fields
-        return BatchSharding({n: rules.field_sharding(self.mesh, axis) for n, axis in fields.items()})
+        fields = self.task.fields.items()
+        return BatchSharding({name: rules.field_sharding(self.mesh, axis) for name, axis in fields})
 
     def batch(self, batch_size: int, seq_len: int) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes of the fields of a batch, with their shardings."""
@@ -55,7 +55,7 @@ class Placement:
         self, params: Any, batch: Any, rng: jax.Array, train: bool, method: str = "__call__"
     ) -> Any:
         """`Model.apply` with activations placed on the mesh."""
-        with placing(rules.Placement(self.mesh)):
+        with placing(rules.MeshRules(self.mesh)):
             return self.model.apply(params, batch, rng, train, method)
 
     def check(self) -> None:

@@ -20,7 +20,7 @@ from pretrain_jax.composition.task import Task
 from pretrain_jax.optim import optimizers, schedules
 from pretrain_jax.optim.trees import like_params
 from pretrain_jax.sharding import rules
-from pretrain_jax.step import StepSpec, TrainState, train_step
+from pretrain_jax.step import Program, TrainState, train_step
 from pretrain_jax.xla import flags
 
 
@@ -59,12 +59,12 @@ class Update:
         )
 
     @cached_property
-    def program(self) -> StepSpec:
+    def program(self) -> Program:
         coefficients = dict(self.task.objective.coefficients)
         if self.spec.train.z_loss:
             # What losses.weighted_sums differentiates: the two sums as one.
             coefficients["z_loss"] = self.spec.train.z_loss * coefficients["loss"]
-        return StepSpec(
+        return Program(
             apply=self.placement.apply,
             loss=self.task.objective.loss,
             metrics=self.task.objective.metrics,
@@ -78,7 +78,7 @@ class Update:
         )
 
     @cached_property
-    def programs(self) -> dict[Phase, StepSpec]:
+    def programs(self) -> dict[Phase, Program]:
         """The program of each phase."""
         return {
             p: dataclasses.replace(self.program, accumulate=p.accumulate) for p in self.spec.phases

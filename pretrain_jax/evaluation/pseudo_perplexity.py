@@ -31,7 +31,7 @@ def perplexity(
     """
     if not design.spec.eval.pseudo_tokens:
         return {}
-    function = jax.jit(partial(pll_step, spec=design.update.program))
+    function = jax.jit(partial(pll_step, program=design.update.program))
     total = tokens = 0.0
     for rows in batches(design, feed):
         batch = design.placement.rows.to_global(rows, feed.eval_batch_size)
@@ -43,11 +43,12 @@ def perplexity(
 
 def batches(design: Design, feed: Feed) -> Iterator[Batch]:
     """Rows that each mask one token of a held-out example: the first tokens of the first source."""
-    if design.task.objective.pll_examples is None:
-        raise ValueError("only encoders are probed")
+    pll_examples = design.task.objective.pll_examples
+    if pll_examples is None:
+        raise ValueError("only encoders have a pseudo-perplexity")
     budgets = design.task.budgets(design.spec.phases.eval_seq_len)
     padding = {k: a[0] for k, a in pack.blank(1, design.task.objective.fields, budgets).items()}
-    made = probed(feed, design.spec.phases.eval_seq_len, design.task.objective.pll_examples, budgets)
+    made = probed(feed, design.spec.phases.eval_seq_len, pll_examples, budgets)
     rows = list(itertools.islice(made, design.spec.eval.pseudo_tokens))
     size = feed.eval_batch_size
     rows += [padding] * (-len(rows) % size)

@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from pretrain_jax import losses, seeds
-from pretrain_jax.step import StepSpec
+from pretrain_jax.step import Program
 
 
 def continuation(
     params: Any,
-    program: StepSpec,
+    program: Program,
     prompt: np.ndarray,
     tokens: int,
     *,

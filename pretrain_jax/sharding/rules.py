@@ -122,7 +122,7 @@ def check_length(slots: int, mesh: Mesh, what: str) -> None:
 
     what: the axis, for the message.
     """
-    ways = Placement(mesh).ways("length")
+    ways = MeshRules(mesh).ways("length")
     if slots % ways:
         near = ", ".join(map(str, nearest_divisors(slots, ways)))
         raise ConfigError(
@@ -134,7 +134,7 @@ def check_length(slots: int, mesh: Mesh, what: str) -> None:
 
 def batch_ways(mesh: Mesh) -> int:
     """The number of parts into which a batch is split."""
-    return Placement(mesh).ways("batch")
+    return MeshRules(mesh).ways("batch")
 
 
 def check_batch(batch_size: int, accumulate: int, mesh: Mesh, key: str) -> None:
@@ -156,7 +156,7 @@ def check_batch(batch_size: int, accumulate: int, mesh: Mesh, key: str) -> None:
 
 
 @dataclass(frozen=True)
-class Placement:
+class MeshRules:
     """The rule table applied to a mesh, for layers.axes.placing."""
 
     mesh: Mesh

@@ -32,7 +32,7 @@ def evaluate(config: Any, directory: str, hosts: Hosts = SINGLE_PROCESS) -> None
         sources, stored = setup.open_texts(design, checkpoints, last, hosts)
         feed = setup.open_feed(design, sources, stored, path, hosts)
         params = restore_or_init.params(design, checkpoints, last, hosts)
-    function = jax.jit(partial(eval_step, spec=design.update.program))
+    function = jax.jit(partial(eval_step, program=design.update.program))
     special = jnp.asarray(feed.tokenizer.unscored)
     values = heldout.numbers(design, feed, params, function, special)
     values |= pseudo_perplexity.perplexity(design, feed, params, special)

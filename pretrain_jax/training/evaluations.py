@@ -30,7 +30,7 @@ class Evaluations:
         self.writer, self.progress = writer, progress
         self.done: int | None = None
         """The last step whose evaluation is written."""
-        self._eval_step = jax.jit(partial(eval_step, spec=design.update.program))
+        self._eval_step = jax.jit(partial(eval_step, program=design.update.program))
         self._special = jnp.asarray(feed.tokenizer.unscored)
 
     @cached_property

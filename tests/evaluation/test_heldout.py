@@ -87,7 +87,7 @@ def test_loss_and_bits_are_over_exactly_the_known_text(job, objective):
     changes = (("objective.name", objective), ("model.vocab_size", "400"), *CASES[objective])
     design, feed = opened(job, ("data.seq_len", "32"), *changes)
     params = design.update.init_state().params
-    function = jax.jit(partial(eval_step, spec=design.update.program))
+    function = jax.jit(partial(eval_step, program=design.update.program))
     found = heldout.numbers(design, feed, params, function, jnp.asarray(feed.tokenizer.unscored))
     total, tokens, size, unknown = 0.0, 0, 0, 0
     for batch in feed.eval_batches():

@@ -78,7 +78,7 @@ def compiled(name, execution):
             read = {**batch, "tokens": batch["filled"]}
             found["odds"] = odds = apply(params, read, None, True, "discriminate")
             wrong = replaced_token.cross_entropy(odds, batch["replaced"])
-            sums["discriminator"] = replaced_token.over_tokens(wrong, batch)
+            sums["discriminator"] = replaced_token.sum_over_tokens(wrong, batch)
         else:
             sums = objective.loss(apply, params, batch, None, True)
         terms = objective.coefficients.items()

@@ -114,7 +114,7 @@ def test_activations_are_constrained_inside_placing_alone():
 
     @jax.jit
     def placed(x):
-        with placing(rules.Placement(devices)):
+        with placing(rules.MeshRules(devices)):
             return constrain(x, "batch", "length", "hidden")
 
     assert placed(x).sharding.shard_shape(x.shape) == (2, 3, 8)
