@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from pretrain_jax.planning import hlo
+from pretrain_jax.planning import hlo, hlo_text
 
 TURNS, SIZE = 5, 256
 
@@ -204,4 +204,4 @@ def test_a_loop_whose_turns_nobody_knows_is_named():
     ],
 )
 def test_groups(groups, expected):
-    assert hlo.group_size(f", channel_id=1, {groups}, to_apply=%add", 8) == expected
+    assert hlo_text.group_size(f", channel_id=1, {groups}, to_apply=%add", 8) == expected
