@@ -171,8 +171,8 @@ def tpu_devices(kind: str, sides: tuple[int, ...], slices: int) -> list[Any]:
     return list(topologies.get_topology_desc(platform="tpu", topology_name=name, **options).devices)
 
 
-def nearest_topologies(kind: str, sides: tuple[int, ...], count: int = 3) -> Iterator[str]:
-    """The `count` existing topologies that are nearest in sides and in chips, nearest first."""
+def nearest_topologies(kind: str, sides: tuple[int, ...]) -> Iterator[str]:
+    """The three existing topologies that are nearest in sides and in chips, nearest first."""
 
     def distance(other: tuple[int, ...]) -> float:
         chips = abs(math.log(math.prod(other) / math.prod(sides)))
@@ -185,5 +185,5 @@ def nearest_topologies(kind: str, sides: tuple[int, ...], count: int = 3) -> Ite
             return False
 
     candidates = sorted(itertools.product(SIDES, repeat=len(sides)), key=distance)
-    for other in itertools.islice(filter(exists, candidates), count):
+    for other in itertools.islice(filter(exists, candidates), 3):
         yield f"{kind}:{'x'.join(map(str, other))}"

@@ -6,7 +6,7 @@ does not divide are errors before anything is compiled; nothing is dropped silen
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,19 +40,17 @@ LENGTHS = ("L", "M")
 """Axes of fields (batch.py) that run along a text."""
 
 
-def partition_spec(
-    axes: tuple[str | None, ...], rules: Mapping[str, tuple[str, ...]] = RULES
-) -> PartitionSpec:
+def partition_spec(axes: tuple[str | None, ...]) -> PartitionSpec:
     """("width", "heads") -> PartitionSpec(("fsdp", "sequence"), "tensor")."""
     used: dict[str, str] = {}
     entries: list[Any] = []
     for axis in axes:
-        if axis is not None and axis not in rules:
+        if axis is not None and axis not in RULES:
             raise ConfigError(
                 f"every logical axis needs a rule in sharding/rules.py; received {axes}, and "
                 f"{axis!r} has no rule"
             )
-        mesh_axes = list(rules[axis]) if axis is not None else []
+        mesh_axes = list(RULES[axis]) if axis is not None else []
         for mesh_axis in mesh_axes:
             if mesh_axis in used:
                 raise ConfigError(

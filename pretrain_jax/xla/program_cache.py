@@ -18,11 +18,12 @@ VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 MIN_COMPILE_TIME = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3"}
 """Programs that compile in fewer seconds are not cached; jax's default is 1."""
 MAX_AGE_DAYS = 30
+CPUINFO = Path("/proc/cpuinfo")
 
 log = logging.getLogger(__name__)
 
 
-def enable(cpuinfo: Path = Path("/proc/cpuinfo")) -> Path | None:
+def enable() -> Path | None:
     """Points jax to the cache folder and returns it; None where the user has set VARIABLE, or where
     the folder cannot be used.
 
@@ -33,7 +34,7 @@ def enable(cpuinfo: Path = Path("/proc/cpuinfo")) -> Path | None:
         return None
     try:
         top = Path(FOLDER).expanduser()
-        folder = top / machine_kind(cpuinfo)
+        folder = top / machine_kind(CPUINFO)
         folder.mkdir(parents=True, exist_ok=True)
         for one in (top, folder):
             if not make_private(one):
