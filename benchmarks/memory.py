@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--seq_len", type=int, default=1024)
     options = parser.parse_args()
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    topology.set_up(options.topology)
+    topology.configure_environment(options.topology)
     from pretrain_jax import losses
 
     rows = []

@@ -94,23 +94,23 @@ def train(options: argparse.Namespace) -> None:
     """One process of a run; the digests of its rows go into a file beside the workdir."""
     from pretrain_jax.cluster import hosts
     from pretrain_jax.composition import config
-    from pretrain_jax.sharding import rows
+    from pretrain_jax.sharding.batches import BatchSharding
     from pretrain_jax.training import loop
 
     noted: list[dict[int, str]] = []
-    place = rows.Rows.place
+    place = BatchSharding.to_global
 
-    def note_and_place(self, made, batch_size):
-        names = sorted(made)
+    def note_and_place(self, local, batch_size):
+        names = sorted(local)
         noted.append(
             {
-                int(row): hashlib.sha256(b"".join(made[n][i].tobytes() for n in names)).hexdigest()
-                for i, row in enumerate(self.here(batch_size))
+                int(row): hashlib.sha256(b"".join(local[n][i].tobytes() for n in names)).hexdigest()
+                for i, row in enumerate(self.local_rows(batch_size))
             }
         )
-        return place(self, made, batch_size)
+        return place(self, local, batch_size)
 
-    rows.Rows.place = note_and_place
+    BatchSharding.to_global = note_and_place
     _, processes, axes = LAYOUTS[options.layout]
     changes = {f"mesh.{axis}": str(size) for axis, size in axes.items()}
     changes |= {"train.steps": str(options.steps), "train.log_every": "1", "eval.every": "0"}

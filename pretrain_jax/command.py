@@ -158,11 +158,11 @@ def code_of(main: Callable[[list[str]], int], usage: str | None) -> int:
     if {"--help", "-h"} & set(argv):
         print(usage)
         return 0
-    malloc.keep()
-    flags.take_memory()
-    program_cache.keep()
+    malloc.keep_freed_memory()
+    flags.reserve_gpu_memory()
+    program_cache.enable()
     try:
-        with oom.in_words():
+        with oom.explain():
             code = main(argv)
             sys.stdout.flush()
             return code

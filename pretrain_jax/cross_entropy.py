@@ -1,4 +1,4 @@
-"""From logits to nats, with a gradient that is written by hand."""
+"""Cross entropy of logits, in nats, with a gradient written by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 def cross_entropy(logits: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
     """-log softmax(logits)[target] and log Z, float32 [N], of logits [N, V] and int targets [N].
 
-    Its gradient is written by hand: it uses the exponentials of the forward pass again.
+    The gradient is written by hand so that it reuses the exponentials of the forward pass.
     """
     return _cross_entropy(logits, targets)[0]
 
@@ -21,27 +21,28 @@ def _cross_entropy(logits, targets):
 
 
 def in_two_passes(logits: jax.Array, targets: jax.Array) -> tuple[jax.Array, ...]:
-    """exp(logits - top) [N, V], top and the sum of those [N, 1], the target's logit [N]."""
+    """exp(logits - top) [N, V]; top [N, 1], the largest logit; z [N, 1], the sum of the
+    exponentials; the target's logit [N]."""
     top = jnp.max(logits, axis=-1, keepdims=True)
     exponentials = jnp.exp(logits - top)
     z = jnp.sum(exponentials, axis=-1, keepdims=True)
-    return exponentials, top, z, jnp.sum(of_target(logits, targets), axis=-1)
+    return exponentials, top, z, jnp.sum(mask_to_target(logits, targets), axis=-1)
 
 
 def in_one_pass(logits: jax.Array, targets: jax.Array) -> tuple[jax.Array, ...]:
-    """The same, but that logits are read once for all three: for GPUs, where they are too many for
-    any cache. The exponentials are for whoever wants them, who will make them where he is."""
+    """The same values from a single read of the logits: for GPUs, where they fit no cache. XLA
+    fuses the exponentials into the operations that use them."""
 
     def merge(one, other):
         (top, z, target), (other_top, other_z, other_target) = one, other
-        # Of two equal tops, both -inf perhaps, neither is scaled down.
+        # Two equal tops (both may be -inf) scale nothing; their difference could be NaN.
         small = jnp.exp(-jnp.where(top == other_top, 0.0, jnp.abs(top - other_top)))
         larger = top >= other_top
         z, other_z = jnp.where(larger, z, z * small), jnp.where(larger, other_z * small, other_z)
         return jnp.maximum(top, other_top), z + other_z, target + other_target
 
-    each = (logits, jnp.ones_like(logits), of_target(logits, targets))
-    top, z, target = jax.lax.reduce(each, (-jnp.inf, 0.0, 0.0), merge, (1,))
+    operands = (logits, jnp.ones_like(logits), mask_to_target(logits, targets))
+    top, z, target = jax.lax.reduce(operands, (-jnp.inf, 0.0, 0.0), merge, (1,))
     return jnp.exp(logits - top[:, None]), top[:, None], z[:, None], target
 
 
@@ -55,15 +56,15 @@ def _cross_entropy_backward(saved, gradients):
 cross_entropy.defvjp(_cross_entropy, _cross_entropy_backward)
 
 
-def of_target(logits: jax.Array, targets: jax.Array) -> jax.Array:
-    """[N, V]: the target's logit, and 0 for all others.
+def mask_to_target(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    """[N, V]: the target's logit in its column, 0 in all others.
 
-    To be summed up, instead of a gather: the gradient is no scatter, and a vocabulary that is split
-    over a mesh needs no exchange of logits.
+    Summing this over V replaces a gather. Its gradient is not a scatter, and a vocabulary that is
+    sharded over the mesh exchanges no logits.
     """
     return jnp.where(is_target(targets, logits), logits, 0.0)
 
 
 def is_target(targets: jax.Array, logits: jax.Array) -> jax.Array:
-    """bool [N, V]: one true entry in each row."""
+    """bool [N, V]: true in the target's column, so once per row."""
     return targets[:, None] == jnp.arange(logits.shape[-1])

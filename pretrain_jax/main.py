@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
     mode = line.flags["mode"]
     check_options(line, mode)
     if line.flags["topology"]:
-        topology.set_up(line.flags["topology"])  # before jax is imported
+        topology.configure_environment(line.flags["topology"])  # before jax is imported
     settings = settings_of(line)
     workdir = line.flags["workdir"] or command.default_workdir(line)
     return (planned if mode in ("preflight", "compile") else run)(line, settings, workdir)
@@ -83,7 +83,7 @@ def run(line: command.Line, settings: Any, workdir: str) -> int:
     own = command.number(line, "process", int, FROM_0)
     wait = command.number(line, "wait", float, NOT_NEGATIVE)
     group = hosts.join(line.flags["coordinator"], count, own, wait)
-    with group.together("the options for these devices"):
+    with group.all_or_none("the options for these devices"):
         settings = fitted(line, settings, workdir, jax.devices())
     if line.flags["mode"] == "eval":
         eval_mode.evaluate(settings, workdir, group)

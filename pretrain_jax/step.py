@@ -2,9 +2,9 @@
 
     train_step(state, batch, program) -> (state, metrics)
 
-Everything that is not an array (the model, the objective, the optimizer) is one frozen `Program`,
-a static argument. The random numbers of update n derive from (seed, n) alone, so nothing but the
-state needs to be saved to go on with the same bits.
+The frozen `Program`, a static argument, holds everything that is not an array: the model, the
+objective, the optimizer. The random numbers of update n derive from (seed, n) alone, so a run
+resumes with the same bits from its saved state and nothing else.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,43 +24,43 @@ Sums = dict[str, tuple[jax.Array, jax.Array]]
 
 
 class TrainState(struct.PyTreeNode):
-    """What a checkpoint holds; donated to every step."""
+    """The content of a checkpoint; donated to every step."""
 
     step: jax.Array
-    """int32 scalar: updates done."""
+    """int32 scalar: number of updates so far."""
     params: Any
     opt_state: Any
 
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """What a step does, as opposed to what it does it to."""
+    """The static part of a step: its functions and constants."""
 
     apply: Callable[..., Any]
     """apply(params, batch, rng, train, method="__call__") -> model output."""
     loss: Callable[..., Sums]
-    """The objective's device half: sums and weights by term."""
+    """The objective's device half: (sum, weight) by term."""
     metrics: Callable[..., Sums]
-    """What an evaluation reports beside the terms; see objectives.Objective."""
+    """What an evaluation reports in addition to the terms; see objectives.Objective."""
     coefficients: Mapping[str, float]
-    """The objective minimised is the sum of coefficient x sum / weight over these terms."""
+    """The step minimizes the sum of coefficient x sum / weight over these terms."""
     optimizer: optax.GradientTransformation
     schedule: Callable[[jax.Array], jax.Array]
     clip_norm: float
     accumulate: int
     seed: int
     dtype: Any
-    """Of the model's products."""
+    """The compute dtype: that of the model's matrix products."""
 
 
 def train_step(
     state: TrainState, batch: Batch, program: Program
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """One update on a batch of [B, ...] fields. The old state is kept when a number is not finite.
+    """One update on a batch of [B, ...] fields. If a number is not finite, the old state is kept.
 
-    metrics, float32 scalars: loss (nats a predicted token), the other terms by name, objective
-    (what was minimised), grad_norm (before clipping), learning_rate, tokens (real ones, not
-    padding), memory_tokens (those of the memory, where there is one), finite (1 or 0).
+    metrics, float32 scalars: loss (nats per predicted token), the other terms by name, objective
+    (the minimized value), grad_norm (before clipping), learning_rate, tokens (without padding),
+    memory_tokens (those of the memory, where there is one), finite (1 or 0).
     """
     rng = jax.random.fold_in(seeds.key(program.seed), state.step)
     sums, grads = gradients(state.params, batch, rng, program)
@@ -79,35 +79,35 @@ def train_step(
         "objective": objective,
         "grad_norm": norm,
         "learning_rate": rate,
-        **real_tokens(batch),
+        **count_tokens(batch),
         "finite": finite.astype(jnp.float32),
     }
     return state_after, metrics
 
 
-def real_tokens(batch: Batch) -> dict[str, jax.Array]:
-    """float32: "tokens" of the stream and the memory, without padding, and where there is a memory
-    also "memory_tokens", its own."""
-    found = {"tokens": jnp.sum(batch["segments"] > 0)}
+def count_tokens(batch: Batch) -> dict[str, jax.Array]:
+    """Tokens without padding, float32: "tokens" counts the stream and the memory together,
+    "memory_tokens", where there is a memory, the memory alone."""
+    counts = {"tokens": jnp.sum(batch["segments"] > 0)}
     if "memory_segments" in batch:
-        found["memory_tokens"] = jnp.sum(batch["memory_segments"] > 0)
-        found["tokens"] += found["memory_tokens"]
-    return {name: count.astype(jnp.float32) for name, count in found.items()}
+        counts["memory_tokens"] = jnp.sum(batch["memory_segments"] > 0)
+        counts["tokens"] += counts["memory_tokens"]
+    return {name: count.astype(jnp.float32) for name, count in counts.items()}
 
 
 def mean(total: jax.Array, weight: jax.Array) -> jax.Array:
-    """total / weight; 0 where nothing was predicted at all."""
+    """total / weight; 0 where nothing is predicted."""
     return total / jnp.where(weight > 0, weight, 1.0)
 
 
 def gradients(params: Any, batch: Batch, rng: jax.Array, program: Program) -> tuple[Sums, Any]:
     """Sums by term over the whole batch, and the gradient of the objective.
 
-    With `accumulate` microbatches their sums are added before anything is divided, so that the
-    result is that of the whole batch however unevenly the padding falls. Gradients come in the
-    dtype of `copies` and are added in that of the parameters.
+    The sums of all `accumulate` microbatches are added before anything is divided, so the result is
+    that of the whole batch, however unevenly the padding falls. Each microbatch's gradients have
+    the dtypes of `cast_kernels`; they are added in the dtype of the parameters.
     """
-    low = copies(params, program.dtype)
+    low = cast_kernels(params, program.dtype)
 
     def objective(params, part, rng, totals):
         sums = program.loss(program.apply, params, part, rng, True)
@@ -119,14 +119,14 @@ def gradients(params: Any, batch: Batch, rng: jax.Array, program: Program) -> tu
 
     def grad(part, rng, totals):
         grads, sums = jax.grad(objective, has_aux=True)(low, part, rng, totals)
-        return sums, jax.tree.map(lambda g, p: g.astype(p.dtype), once(grads), params)
+        return sums, jax.tree.map(lambda g, p: g.astype(p.dtype), collect_stacks(grads), params)
 
     if program.accumulate == 1:
         return grad(batch, rng, None)
 
     parts = jax.tree.map(lambda x: microbatches(x, program.accumulate), batch)
     numbers = jnp.arange(program.accumulate)
-    # Weights depend on the batch alone; of this first pass the compiler keeps nothing else.
+    # Weights depend on the batch alone, so the compiler drops everything else of this first pass.
     weigh = lambda part: {  # noqa: E731
         term: weight
         for term, (_, weight) in program.loss(program.apply, low, part, rng, True).items()
@@ -135,8 +135,8 @@ def gradients(params: Any, batch: Batch, rng: jax.Array, program: Program) -> tu
 
     def add(carry, part_and_number):
         part, number = part_and_number
-        found = grad(part, jax.random.fold_in(rng, number), totals)
-        return jax.tree.map(jnp.add, carry, found), None
+        result = grad(part, jax.random.fold_in(rng, number), totals)
+        return jax.tree.map(jnp.add, carry, result), None
 
     zeros = jax.tree.map(
         lambda x: jnp.zeros(x.shape, x.dtype),
@@ -146,30 +146,30 @@ def gradients(params: Any, batch: Batch, rng: jax.Array, program: Program) -> tu
     return sums, grads
 
 
-def copies(params: Any, dtype: Any) -> Any:
-    """`params` with the kernels of all layers in `dtype`, cast once for a step.
+def cast_kernels(params: Any, dtype: Any) -> Any:
+    """`params` with the kernels of all layers in `dtype`, cast once per step.
 
-    A layer casts its kernels in any case; here it is done before the loops over microbatches and
-    layers, which then carry half the bytes. Tables, norms and what stands outside of the layers
-    stay as they are: some are used in float32 as well.
+    Each layer would cast its kernels anyway. Casting them before the loops over microbatches and
+    layers makes these loops carry half the bytes. Tables, norms and parameters outside the layers
+    keep their dtype, because some are also used in float32.
     """
 
     def cast(path: Any, x: jax.Array) -> jax.Array:
-        return x.astype(dtype) if of_layers(path) and path[-1].key == "kernel" else x
+        return x.astype(dtype) if in_layers(path) and path[-1].key == "kernel" else x
 
     return jax.tree_util.tree_map_with_path(cast, params)
 
 
-def once(grads: Any) -> Any:
-    """`grads`, of which on GPUs those of a stack are put together before they are used.
+def collect_stacks(grads: Any) -> Any:
+    """`grads`; on GPUs a barrier makes the compiler assemble each stack's gradients before use.
 
-    Where layers are unrolled, the compiler would do it three times over, for the parameters and
-    for each moment of the optimizer, which could not be updated in one pass. On a CPU it costs
-    more than it saves.
+    With unrolled layers it would otherwise assemble them three times, for the parameters and for
+    each moment of the optimizer, and could not update all three in one pass. On a CPU the barrier
+    costs more than it saves.
     """
 
     def hold(path: Any, g: jax.Array) -> jax.Array:
-        if not of_layers(path):
+        if not in_layers(path):
             return g
         barrier = jax.lax.optimization_barrier
         return jax.lax.platform_dependent(g, cuda=barrier, default=lambda g: g)
@@ -177,7 +177,7 @@ def once(grads: Any) -> Any:
     return jax.tree_util.tree_map_with_path(hold, grads)
 
 
-def of_layers(path: Any) -> bool:
+def in_layers(path: Any) -> bool:
     """Whether a key path of the parameters leads into a stack of layers."""
     return any(getattr(key, "key", None) == "layers" for key in path)
 
@@ -185,8 +185,8 @@ def of_layers(path: Any) -> bool:
 def microbatches(x: jax.Array, count: int) -> jax.Array:
     """[B, ...] -> [count, B / count, ...]; microbatch i takes the rows i, i + count, ...
 
-    Strided, because rows lie in contiguous blocks on the devices: every device then keeps a share
-    of every microbatch and no row travels.
+    Devices hold contiguous blocks of rows. With this stride every device keeps a share of every
+    microbatch, and no row moves between devices.
     """
     return jnp.moveaxis(x.reshape(x.shape[0] // count, count, *x.shape[1:]), 1, 0)
 
@@ -195,7 +195,7 @@ def eval_step(
     params: Any, batch: Batch, special: jax.Array, program: Program
 ) -> dict[str, tuple[jax.Array, jax.Array]]:
     """Sums of one evaluation batch: the objective's terms and its metrics, with fixed random
-    numbers. special: bool [V], ids that no score counts."""
+    numbers. special: bool [V], the ids that no metric counts."""
     rng = seeds.key(program.seed)
     return {
         **program.loss(program.apply, params, batch, rng, False),
@@ -203,9 +203,9 @@ def eval_step(
     }
 
 
-def probe_step(
+def pll_step(
     params: Any, batch: Batch, special: jax.Array, program: Program
 ) -> tuple[jax.Array, jax.Array]:
-    """Nats and number of the text tokens that a batch of probes predicts."""
+    """(sum of nats, number) of the text tokens predicted in a batch of `Objective.pll_examples`."""
     rng = seeds.key(program.seed)
     return program.metrics(program.apply, params, batch, rng, special)["text"]

@@ -10,4 +10,4 @@ from pretrain_jax.cross_entropy import cross_entropy
 
 def token_nll(output: Any, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
     """-log p of targets int32 [B, P], and log Z: float32 [B, P], each with a gradient."""
-    return losses.in_chunks(cross_entropy, output, targets)
+    return losses.map_logits(cross_entropy, output, targets)

@@ -1,4 +1,4 @@
-"""Runs that older code began: refused, accepted by an option, or only mentioned."""
+"""Runs that older code started: refused, accepted by an option, or only logged."""
 
 import json
 
@@ -19,7 +19,7 @@ def job(tmp_path_factory):
 
 @pytest.fixture
 def older(job, tmp_path):
-    """A run of 3 steps whose checkpoint says that it was written by version 1."""
+    """A run of 3 steps whose checkpoint records version 1."""
     workdir = tmp_path / "run"
     loop.train(config.read(str(job), [("train.steps", "3")]), str(workdir))
     data = workdir / "checkpoints" / "3" / "data" / "metadata"
@@ -29,7 +29,7 @@ def older(job, tmp_path):
     return workdir
 
 
-def test_older_code_is_refused_by_name_and_accepted_by_an_option(job, older):
+def test_older_code_is_refused_with_its_changes_and_accepted_by_an_option(job, older):
     longer = config.read(str(job), [("train.steps", "5")])
     with pytest.raises(WorkdirMismatch, match=r"(?s)rows hold other.*--accept_changes"):
         loop.train(longer, str(older))
@@ -38,7 +38,9 @@ def test_older_code_is_refused_by_name_and_accepted_by_an_option(job, older):
     loop.train(config.read(str(job), [("train.steps", "6")]), str(older))  # accepted for good
 
 
-def test_evaluation_and_init_from_accept_older_code_with_a_line(job, older, tmp_path, caplog):
+def test_evaluation_and_init_from_accept_older_code_and_log_its_changes(
+    job, older, tmp_path, caplog
+):
     main.main([f"--config={job}", f"--workdir={older}", "--mode=eval", "--config.train.steps=3"])
     assert "rows hold other" in caplog.text
     caplog.clear()
@@ -47,29 +49,29 @@ def test_evaluation_and_init_from_accept_older_code_with_a_line(job, older, tmp_
     assert "rows hold other" in caplog.text
 
 
-def test_changes_have_versions_that_exist_and_concern_some_run_only():
+def test_changes_have_existing_versions_and_do_not_affect_every_run():
     assert all(1 < change.version <= code_version.VERSION for change in code_version.CHANGES)
     assert code_version.since(code_version.VERSION, {}) == []
 
 
-def concerned(objective, **data):
-    """What changed since version 2 for a run of this objective."""
+def changes(objective, **data):
+    """The changes since version 2 that affect a run of this objective."""
     settings = {"objective": objective, "data": data, "model": {}, "optimizer": {}, "tokenizer": {}}
     return code_version.since(2, settings)
 
 
 @pytest.mark.parametrize("objective", [{"noise": "words"}, {"noise": "spans"}, {}])
-def test_noise_by_words_concerns_those_who_draw_it(objective):
+def test_the_change_of_noise_by_words_affects_runs_that_draw_it(objective):
     main = {"name": "masked_lm", "noise": "tokens", **objective}
-    found = bool(objective)
-    assert any("by words" in what for what in concerned(main)) == found
+    affected = bool(objective)
+    assert any("by words" in what for what in changes(main)) == affected
     mixture = (("a", "masked_lm", 1.0), ("b", {"name": "masked_lm", "noise": "tokens"}, 1.0))
-    assert any("by words" in what for what in concerned(main, mixture=mixture)) == found
-    assert not any("by words" in w for w in concerned(main, mixture=mixture[1:]))
-    assert any("by words" in what for what in concerned({"name": "span_boundary"}))
+    assert any("by words" in what for what in changes(main, mixture=mixture)) == affected
+    assert not any("by words" in w for w in changes(main, mixture=mixture[1:]))
+    assert any("by words" in what for what in changes({"name": "span_boundary"}))
 
 
-def test_a_key_that_came_later_has_its_default_and_no_other_value(job, tmp_path):
+def test_a_key_added_later_has_its_default_and_no_other_value(job, tmp_path):
     workdir = tmp_path / "run"
     loop.train(config.read(str(job), [("train.steps", "1")]), str(workdir))
     stored = json.loads((workdir / "config.json").read_text())
@@ -83,15 +85,15 @@ def test_a_key_that_came_later_has_its_default_and_no_other_value(job, tmp_path)
     assert sorted(tiny_job.losses(workdir)) == [1, 2]
 
 
-def test_rows_across_documents_concern_those_who_predict_what_comes_next():
+def test_the_change_of_rows_across_documents_affects_causal_lm_alone():
     causal, masked = {"name": "causal_lm"}, {"name": "masked_lm", "noise": "tokens"}
-    assert len(concerned(causal, cross_documents=True)) == 1
-    assert concerned(causal) == concerned(causal, cross_documents=False) == []
-    assert concerned(masked, cross_documents=True) == []
+    assert len(changes(causal, cross_documents=True)) == 1
+    assert changes(causal) == changes(causal, cross_documents=False) == []
+    assert changes(masked, cross_documents=True) == []
 
 
 def test_noise_of_single_tokens_concerns_iid_denoising_alone():
     mixture = (("a", {"name": "iid_denoising", "rate": 0.5}, 1.0), ("b", "span_corruption", 1.0))
     spans = {"name": "span_corruption"}
-    assert len(concerned({"name": "iid_denoising"})) == len(concerned(spans, mixture=mixture)) == 1
-    assert concerned(spans) == concerned({"name": "iid_denoising"}, mixture=mixture[1:]) == []
+    assert len(changes({"name": "iid_denoising"})) == len(changes(spans, mixture=mixture)) == 1
+    assert changes(spans) == changes({"name": "iid_denoising"}, mixture=mixture[1:]) == []

@@ -139,7 +139,7 @@ def test_lamda_without_its_embedding_is_the_papers_137_billion():
 @pytest.mark.parametrize("devices", [1, 3, 8, 512])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_its_mesh_takes_any_number_of_devices(name, devices):
-    found = mesh.resolve(devices, **design(name).spec.mesh)
+    found = mesh.resolve_sizes(devices, **design(name).spec.mesh)
     assert found["data"] * found["fsdp"] * found["tensor"] == devices
 
 
@@ -180,7 +180,7 @@ def test_it_knows_a_pod_whose_preset_is_legal(name):
     assert known
     for pod in known:
         settings: Any = config.read(path, (), presets.preset(known, pod))
-        at = mesh.resolve(presets.described(pod)[1], **settings.mesh)
+        at = mesh.resolve_sizes(presets.described(pod)[1], **settings.mesh)
         ways = {axis: math.prod(at[one] for one in names) for axis, names in rules.RULES.items()}
         for phase in phases.phases_of(
             spec.DataOptions(**settings.data), spec.TrainOptions(**settings.train)

@@ -1,4 +1,4 @@
-"""Nats from logits: the same numbers in one pass over them as in two."""
+"""Cross entropy from logits: the same numbers in one pass over them as in two."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ LOGITS = {
     "all equal": np.zeros_like(DRAWN),
     "a thousand above": DRAWN + 1000,
     "a thousand apart": np.where(np.arange(VOCABULARY) % 7 == 3, DRAWN + 1000, DRAWN),
-    "one alone": np.where(np.arange(VOCABULARY) == 333, DRAWN, -np.inf),
+    "only one": np.where(np.arange(VOCABULARY) == 333, DRAWN, -np.inf),
 }
 
 
@@ -30,23 +30,23 @@ def same(found, expected):
 
 
 @pytest.mark.parametrize("name", LOGITS)
-def test_one_pass_is_two(name):
+def test_one_pass_equals_two(name):
     logits = jnp.asarray(LOGITS[name], jnp.float32)
-    targets = jnp.full_like(TARGETS, 333) if name == "one alone" else TARGETS
+    targets = jnp.full_like(TARGETS, 333) if name == "only one" else TARGETS
     targets = targets + 100 if name == "padding first" else targets
     same(jax.jit(in_one_pass)(logits, targets), in_two_passes(logits, targets))
 
 
 def test_one_pass_over_a_vocabulary_that_eight_devices_share():
     mesh = jax.make_mesh((8,), ("all",), axis_types=(jax.sharding.AxisType.Auto,))
-    place = NamedSharding(mesh, PartitionSpec(None, "all"))
+    sharding = NamedSharding(mesh, PartitionSpec(None, "all"))
     logits = jnp.asarray(LOGITS["padded"], jnp.float32)
-    found = jax.jit(in_one_pass, in_shardings=(place, None))(logits, TARGETS)
+    found = jax.jit(in_one_pass, in_shardings=(sharding, None))(logits, TARGETS)
     same(found, in_two_passes(logits, TARGETS))
 
 
-def test_each_platform_has_its_own_way():
-    """Maximum, sum and target are three reductions on a CPU, and one on a GPU."""
+def test_gpus_use_one_pass():
+    """Maximum, sum and target are three reductions on CPUs and TPUs, one on GPUs."""
     traced = jax.jit(cross_entropy).trace(jnp.asarray(DRAWN), TARGETS)
     counts = {
         platform: traced.lower(lowering_platforms=(platform,)).as_text().count("stablehlo.reduce(")

@@ -19,7 +19,7 @@ def end(monkeypatch, capsys, tmp_path):
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["main", *map(str, arguments)])
-        monkeypatch.setattr("pretrain_jax.xla.malloc.keep", lambda: False)
+        monkeypatch.setattr("pretrain_jax.xla.malloc.keep_freed_memory", lambda: False)
         monkeypatch.setattr("pretrain_jax.training.loop.Loop.run", compiled_nothing)
         code = command.run(main.main, main.__doc__)
         return code, capsys.readouterr().err

@@ -37,7 +37,6 @@ REFUSED_LIBRARIES = {"tensorflow", "torch", "pickle", "cloudpickle", "dill", "ma
 REFUSED_CALLS = {"eval", "exec", "compile", "__import__"}
 MOST_LINES = 300
 LONGER = {  # each with what would be lost by cutting it
-    "optim/optimizers.py": "the table of optimizers is read as one",
     "tokenizers/byte_bpe.py": "the file format, its variants and training read as one",
     "workdir/checkpoint.py": "saving and restoring mirror each other",
 }

@@ -1,4 +1,4 @@
-"""Token losses: numbers of the plain formula, whole or in chunks, and sums that divide late."""
+"""Token losses: the numbers of the plain formula, with and without chunks, as sums."""
 
 import functools
 from types import SimpleNamespace
@@ -53,13 +53,13 @@ def test_token_nlls_gradient_is_probability_minus_one_hot():
 
     found = jax.jit(jax.grad(loss, (0, 1, 2)))(HIDDEN, TABLE, BIAS)
     log_p, _ = log_softmax(HIDDEN, TABLE, BIAS, 0.7)
-    of_logits = np.zeros((ROWS, LENGTH, PADDED))
-    of_logits[..., :VOCAB] = np.exp(log_p) - np.eye(VOCAB)[np.asarray(TARGETS)]
-    of_logits *= weights[..., None]
+    d_logits = np.zeros((ROWS, LENGTH, PADDED))
+    d_logits[..., :VOCAB] = np.exp(log_p) - np.eye(VOCAB)[np.asarray(TARGETS)]
+    d_logits *= weights[..., None]
     expected = (
-        0.7 * of_logits @ np.float64(TABLE),
-        0.7 * np.einsum("blv,bld->vd", of_logits, np.float64(HIDDEN)),
-        of_logits.sum((0, 1)),
+        0.7 * d_logits @ np.float64(TABLE),
+        0.7 * np.einsum("blv,bld->vd", d_logits, np.float64(HIDDEN)),
+        d_logits.sum((0, 1)),
     )
     for name, actual, value in zip(("hidden", "table", "bias"), found, expected, strict=True):
         np.testing.assert_allclose(
@@ -71,7 +71,7 @@ def test_token_nlls_gradient_is_probability_minus_one_hot():
 
 def test_the_padded_vocabulary_has_probability_0():
     readout = output(table=TABLE.at[VOCAB:].set(1e3)).readout
-    logits = losses.read_out(HIDDEN.reshape(-1, WIDTH), readout)
+    logits = losses.compute_logits(HIDDEN.reshape(-1, WIDTH), readout)
     probability = jax.nn.softmax(logits)
     assert logits.shape == (ROWS * LENGTH, PADDED)
     assert np.all(probability[:, VOCAB:] == 0)
@@ -81,7 +81,7 @@ def test_the_padded_vocabulary_has_probability_0():
 def loss_and_gradient(hidden, table, targets):
     def loss(hidden, table):
         nll, log_z = nats.token_nll(output(hidden, table), targets)
-        place = jnp.arange(nll.size).reshape(nll.shape)  # every place counts differently
+        place = jnp.arange(nll.size).reshape(nll.shape)  # every position counts differently
         return jnp.sum(nll * jnp.cos(place) + 0.1 * jnp.square(log_z)), (nll, log_z)
 
     return jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(hidden, table)
@@ -89,7 +89,7 @@ def loss_and_gradient(hidden, table, targets):
 
 @pytest.mark.parametrize("rows_alive", [12, 6, 5, 1])
 def test_chunks_change_nothing(monkeypatch, rows_alive):
-    """All 24 rows of logits at once, and at most 12, 6, 5 (which does not divide) or 1 of them."""
+    """All 24 rows of logits at once; at most 12, 6, 5 (which does not divide 24) or 1 of them."""
     whole = loss_and_gradient(HIDDEN, TABLE, TARGETS)
     monkeypatch.setattr(losses, "MAX_LOGITS", rows_alive * PADDED)
     for part, value in zip(
@@ -100,7 +100,7 @@ def test_chunks_change_nothing(monkeypatch, rows_alive):
         np.testing.assert_allclose(part, value, rtol=0, atol=1e-5 * np.abs(value).max())
 
 
-def test_large_logits_never_exist_as_a_whole(monkeypatch):
+def test_large_logits_never_exist_all_at_once(monkeypatch):
     monkeypatch.setattr(losses, "MAX_LOGITS", 6 * PADDED)
     traced = str(jax.make_jaxpr(functools.partial(loss_and_gradient))(HIDDEN, TABLE, TARGETS))
     assert f"f32[{ROWS * LENGTH // 4},{PADDED}]" in traced
@@ -108,7 +108,7 @@ def test_large_logits_never_exist_as_a_whole(monkeypatch):
     assert f"f32[{ROWS},{LENGTH},{PADDED}]" not in traced
 
 
-def test_a_prime_number_of_places_can_be_cut(monkeypatch):
+def test_a_prime_number_of_positions_can_be_cut(monkeypatch):
     hidden, targets = HIDDEN[:, :11], TARGETS[:, :11]
     whole = loss_and_gradient(hidden, TABLE, targets)
     monkeypatch.setattr(losses, "MAX_LOGITS", 3 * PADDED)
@@ -147,7 +147,7 @@ def test_token_loss_is_sums_and_weights():
     assert found["loss"][1] == found["z_loss"][1] == weights.sum()
 
 
-def test_places_of_weight_0_count_for_nothing():
+def test_positions_of_weight_0_do_not_count():
     weights = np.ones((ROWS, LENGTH))
     weights[0, 3:] = 0
     other = HIDDEN.at[0, 3:].multiply(-2.0)
@@ -163,7 +163,7 @@ def test_places_of_weight_0_count_for_nothing():
 def test_gradients_formed_in_the_forward_chunk_are_those_of_the_formula(
     monkeypatch, rows_alive, z_loss
 ):
-    """Also that of the z-loss, which comes with the first sum."""
+    """Including the gradient of the z-loss, which the first sum carries."""
     monkeypatch.setattr(losses, "MAX_LOGITS", rows_alive * PADDED)
     weights = jnp.asarray(RNG.uniform(size=(ROWS, LENGTH)), jnp.float32)
 
@@ -190,7 +190,7 @@ def test_gradients_formed_in_the_forward_chunk_are_those_of_the_formula(
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
 
 
-def test_the_vocabulary_is_read_out_once_a_step_and_not_again_for_gradients():
+def test_logits_are_computed_once_per_step_and_not_again_for_gradients():
     """Three products with the table, forward and backward, each in the dtype of the model."""
     half, weights = HIDDEN.astype(jnp.bfloat16), jnp.ones((ROWS, LENGTH))
 
@@ -211,7 +211,7 @@ def test_the_vocabulary_is_read_out_once_a_step_and_not_again_for_gradients():
         )
 
 
-def test_sums_over_parts_add_up_to_the_whole():
+def test_sums_over_rows_add_up():
     weights = RNG.integers(0, 2, size=(ROWS, LENGTH))
     rows = np.arange(ROWS)[:, None]
     first, second = (terms(weights * (rows == row)) for row in range(ROWS))
@@ -220,13 +220,13 @@ def test_sums_over_parts_add_up_to_the_whole():
         assert first[term][1] + second[term][1] == weight
 
 
-def test_a_batch_without_predictions_is_0_over_0_and_no_nan():
+def test_a_batch_without_predictions_is_0_over_0_and_not_nan():
     for total, weight in terms(np.zeros((ROWS, LENGTH))).values():
         assert (total, weight) == (0, 0)
 
 
-def test_a_batch_of_more_logits_than_may_be_alive_at_a_place_still_ends():
-    """Chunks are at least one place long, however many rows there are."""
+def test_a_batch_with_too_many_logits_per_position_still_works():
+    """Chunks have at least one position, however many rows there are."""
     hidden = jax.ShapeDtypeStruct((3072, 4, 8), jnp.float32)
     table = jax.ShapeDtypeStruct((1 << 18, 8), jnp.float32)
 
@@ -240,7 +240,7 @@ def test_a_batch_of_more_logits_than_may_be_alive_at_a_place_still_ends():
 
 def test_hits_are_where_the_target_is_the_likeliest():
     logits = np.asarray(
-        losses.read_out(HIDDEN.reshape(-1, HIDDEN.shape[-1]), output(HIDDEN).readout)
+        losses.compute_logits(HIDDEN.reshape(-1, HIDDEN.shape[-1]), output(HIDDEN).readout)
     )
     best = logits.argmax(-1).reshape(TARGETS.shape)
     wanted = np.where(np.arange(TARGETS.size).reshape(TARGETS.shape) % 2, best, (best + 1) % 7)
@@ -253,7 +253,7 @@ def test_samples_follow_the_softmax_and_do_not_depend_on_chunks(monkeypatch):
     hidden = jnp.broadcast_to(HIDDEN[:1, :1], (50, 60, HIDDEN.shape[-1]))
     rng, wanted = jax.random.key(3), jnp.zeros((50, 60), jnp.int32)
     drawn = losses.nll_and_sample(output(hidden), wanted, rng)[2]
-    chance = jax.nn.softmax(losses.read_out(hidden[0, :1], output(hidden).readout))[0]
+    chance = jax.nn.softmax(losses.compute_logits(hidden[0, :1], output(hidden).readout))[0]
     counts = np.bincount(np.asarray(drawn).ravel(), minlength=len(chance))
     error = np.sqrt(drawn.size * np.asarray(chance * (1 - chance)))
     assert np.all(np.abs(counts - drawn.size * np.asarray(chance)) <= 4 * error + 1e-6)

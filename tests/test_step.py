@@ -1,4 +1,4 @@
-"""One update: sums before quotients, nothing lost to a NaN, the same bits again."""
+"""One update: sums before division, no damage by NaN, the same bits every time."""
 
 import functools
 from types import SimpleNamespace
@@ -134,7 +134,7 @@ def test_microbatches_of_uneven_padding_are_the_whole_batch(accumulate):
 
 
 def test_a_mean_of_means_would_be_another_step():
-    """So the test above can fail."""
+    """It shows that the test above can fail."""
     batch = make_batch()
     nll, _ = nats.token_nll(apply(first_params(), batch, None, False), batch["targets"])
     by_row = jnp.sum(nll * batch["weights"], axis=1) / jnp.asarray(REAL)
@@ -142,7 +142,7 @@ def test_a_mean_of_means_would_be_another_step():
     assert abs(float(jnp.mean(by_row)) / float(metrics["loss"]) - 1) > 1e-3
 
 
-def test_a_microbatch_of_padding_alone_counts_for_nothing():
+def test_a_microbatch_of_padding_alone_does_not_count():
     batch = make_batch()
     rows = jnp.arange(ROWS)[:, None] % 2
     empty = {name: jnp.where(rows == 1, 0, field) for name, field in batch.items()}
@@ -170,7 +170,7 @@ def test_clipping_scales_the_gradient_to_the_norm():
     _, before = compiled(PLAIN)(fresh(PLAIN), make_batch())
     norm = float(before["grad_norm"])
     after, metrics = compiled(program(clip_norm=norm / 4))(fresh(PLAIN), make_batch())
-    assert metrics["grad_norm"] == pytest.approx(norm, rel=1e-6)  # as it was before clipping
+    assert metrics["grad_norm"] == pytest.approx(norm, rel=1e-6)  # before clipping
     moved = jax.tree.map(lambda a, b: a - b, after.params, first_params())
     assert float(optax.tree.norm(moved)) == pytest.approx(0.1 * norm / 4, rel=1e-3)
 
@@ -185,14 +185,14 @@ def test_the_state_is_donated():
 
 
 def poisoned(params, batch, rng, train, value=jnp.nan):
-    """A model whose loss is not finite in the step that sees token 60 first."""
+    """A model whose loss is not finite when the first token is 60."""
     output: Any = apply(params, batch, rng, train)
     bad = jnp.where(batch["tokens"][0, 0] == 60, value, 1.0)
     return output.replace(hidden=output.hidden * bad)
 
 
 def steep(params, batch, rng, train):
-    """Finite itself, with an infinite gradient at token 60: sqrt(0)."""
+    """A finite loss with an infinite gradient when the first token is 60: sqrt(0)."""
     output: Any = apply(params, batch, rng, train)
     zero = jnp.where(batch["tokens"][0, 0] == 60, 0.0, 1.0)
     return output.replace(hidden=output.hidden + jnp.sqrt(zero * output.hidden[..., :1] ** 2))
@@ -218,7 +218,7 @@ def test_a_step_that_is_not_finite_keeps_the_old_state(bad):
     assert kept.step == 1
 
 
-def test_the_random_numbers_of_a_step_are_those_of_seed_and_step():
+def test_the_random_numbers_of_a_step_depend_on_seed_and_step():
     batch, step = make_batch(), compiled(DROPPING)
     again = [step(fresh(DROPPING, at), batch) for at in (0, 0, 1)]
     assert_same_bits(again[0], again[1])
@@ -227,7 +227,7 @@ def test_the_random_numbers_of_a_step_are_those_of_seed_and_step():
     assert compiled(other_seed)(fresh(DROPPING), batch)[1]["loss"] != again[0][1]["loss"]
 
 
-def test_ten_steps_again_are_the_same_bits():
+def test_repeated_and_resumed_steps_have_the_same_bits():
     def run(first, last, state):
         found = []
         for seed in range(first, last):
@@ -237,13 +237,13 @@ def test_ten_steps_again_are_the_same_bits():
 
     whole, metrics = run(0, 6, fresh(DROPPING))
     half, before = run(0, 3, fresh(DROPPING))
-    resumed = jax.tree.map(jnp.asarray, jax.device_get(half))  # through numpy, as a checkpoint
-    rest, behind = run(3, 6, resumed)
+    resumed = jax.tree.map(jnp.asarray, jax.device_get(half))  # through numpy, as in a checkpoint
+    rest, after = run(3, 6, resumed)
     assert_same_bits(rest, whole)
-    assert_same_bits(before + behind, metrics)
+    assert_same_bits(before + after, metrics)
 
 
-def test_microbatches_draw_dropout_of_their_own():
+def test_microbatches_draw_separate_dropout():
     """Two microbatches of equal rows have unequal losses, so the sum is not twice one of them."""
     one = {name: jnp.repeat(field[:1], ROWS, axis=0) for name, field in make_batch().items()}
 
@@ -257,7 +257,7 @@ def test_microbatches_draw_dropout_of_their_own():
 
 
 def test_evaluation_is_sums_without_dropout():
-    """Text tokens are the targets with a weight that are not special."""
+    """Text tokens are the targets that have a weight and are not special."""
     batch, params = make_batch(), first_params()
     special = jnp.zeros(VOCAB, bool).at[jnp.array([0, 7, 11])].set(True)
     evaluate = jax.jit(functools.partial(eval_step, program=DROPPING))

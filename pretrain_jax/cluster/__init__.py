@@ -1,1 +1,1 @@
-"""Many processes as one run."""
+"""Many processes as one run: who is present, and agreement between them."""

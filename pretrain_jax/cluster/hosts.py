@@ -1,8 +1,8 @@
-"""Many processes as one run, one process for each host: joining, waiting, agreeing.
+"""Many processes as one run, one process per host: joining, waiting, agreeing.
 
-The engine is `jax.distributed`. Here is what a run asks of it at its start: that all are there,
-that none has failed, that all have the same configuration and the same data. Every wait has a
-name and an end, and says which process did not come.
+It builds on `jax.distributed`. At its start a run checks that all processes are present, that none
+has failed, and that all have the same configuration and data. Every wait has a name and a timeout,
+and its error lists the missing processes.
 """
 
 import contextlib
@@ -25,48 +25,56 @@ from pretrain_jax.differences import differing
 from pretrain_jax.errors import ConfigError, HostMissing, UserError
 
 log = logging.getLogger(__name__)
-WAIT = 300.0
-"""Seconds that processes wait for one another."""
-A_DAY = 86_400.0
+TIMEOUT = 300.0
+"""Seconds that processes wait for each other by default."""
+ONE_DAY = 86_400.0
 ENVIRONMENTS = ("gcetpu", "gketpu", "slurm", "ompi")
-"""As jax calls them. Not plain Kubernetes, where it would ask a server in every pod."""
+"""jax's names of the environments that are detected. Plain Kubernetes is not among them, because
+jax would query a server in every pod."""
 
 
 @dataclass(frozen=True)
 class Hosts:
-    """The processes of this run; alone, there is nothing to wait for."""
+    """The processes of this run. With one process, all methods return at once.
 
-    wait: float = WAIT
-    """Seconds that a process waits for the others before it says who is missing."""
+    In the methods, `what` names the point of the program, for errors, and `timeout` replaces the
+    default number of seconds. Every process must make the same calls in the same order.
+    """
+
+    timeout: float = TIMEOUT
+    """Seconds that a process waits for the others before it raises HostMissing."""
 
     @property
-    def first(self) -> bool:
-        """Whether this is process 0, which writes what is written once."""
+    def is_primary(self) -> bool:
+        """Whether this is process 0, which writes the files that all processes share."""
         return jax.process_index() == 0
 
     @contextlib.contextmanager
-    def together(self, what: str, wait: float | None = None) -> Iterator[None]:
-        """A block that all processes do: where it fails for one, it fails for all, with its error.
+    def all_or_none(self, what: str, timeout: float | None = None) -> Iterator[None]:
+        """A block that all processes run: if it fails on one, it fails on all, with that error.
 
-        wait: seconds that the slowest may take longer than the quickest.
+        timeout: seconds between the end of the block on the fastest and on the slowest process.
         """
-        mine: Exception | None = None
+        failure: Exception | None = None
         try:
             yield
         except Exception as error:
-            mine = error
-        said = "" if mine is None else f"{type(mine).__name__} {mine}"
-        for number, other in enumerate(self.gather(what, said, wait)):
-            if mine is not None:
-                raise mine
+            failure = error
+        text = "" if failure is None else f"{type(failure).__name__} {failure}"
+        for number, other in enumerate(self.all_gather(what, text, timeout)):
+            if failure is not None:
+                raise failure
             if other:
                 kind, _, message = other.partition(" ")
-                known = getattr(errors, kind, None)  # what is no UserError has its traceback there
+                known = getattr(errors, kind, None)  # other errors leave a traceback on their host
                 raise (known or HostMissing)(f"process {number}: {message or kind}")
 
-    def agree(self, what: str, mine: Mapping[str, Any], kind: type[UserError], fix: str) -> None:
-        """Raises `kind` on every process unless all have the same nested dict, naming the keys."""
-        for number, text in enumerate(self.gather(what, json.dumps(mine, sort_keys=True))):
+    def require_equal(
+        self, what: str, mine: Mapping[str, Any], kind: type[UserError], fix: str
+    ) -> None:
+        """Raises `kind` on every process, with the keys that differ and the fix, unless all
+        processes pass the same nested dict."""
+        for number, text in enumerate(self.all_gather(what, json.dumps(mine, sort_keys=True))):
             if number == 0:
                 first = json.loads(text)
             elif pairs := differing(first, json.loads(text)):
@@ -78,15 +86,15 @@ class Hosts:
                     f"every process must have the same {what}, but they differ:{lines}\n{fix}"
                 )
 
-    def of_first(self, what: str, mine: str) -> str:
-        """What process 0 says, on all of them."""
-        return self.gather(what, mine)[0]
+    def broadcast(self, what: str, mine: str) -> str:
+        """The text of process 0, on all processes."""
+        return self.all_gather(what, mine)[0]
 
-    def gather(self, what: str, text: str, wait: float | None = None) -> list[str]:
-        """What each process says, by number; all of them call this."""
+    def all_gather(self, what: str, text: str, timeout: float | None = None) -> list[str]:
+        """The texts of all processes, by process number."""
         if jax.process_count() == 1:
             return [text]
-        self.barrier(what, wait)
+        self.barrier(what, timeout)
         mine = np.frombuffer(text.encode(), np.uint8)
         sizes = np.asarray(multihost_utils.process_allgather(np.array([len(mine)]))).reshape(-1)
         padded = np.zeros(max(sizes), np.uint8)
@@ -94,104 +102,104 @@ class Hosts:
         rows = np.asarray(multihost_utils.process_allgather(padded)).reshape(len(sizes), -1)
         return [bytes(row[:size]).decode() for row, size in zip(rows, sizes, strict=True)]
 
-    def barrier(self, what: str, wait: float | None = None) -> None:
-        """Waits until all processes are here. Raises HostMissing naming those that are not."""
+    def barrier(self, what: str, timeout: float | None = None) -> None:
+        """Waits until all processes are here. Raises HostMissing, which names the missing ones."""
         if jax.process_count() == 1:
             return
-        seconds = self.wait if wait is None else wait
+        seconds = self.timeout if timeout is None else timeout
         try:
             multihost.get_barrier_sync_fn()(key=what, timeout_ms=int(seconds * 1000))
         except jax.errors.JaxRuntimeError as error:
-            raise HostMissing(late(str(error), what, seconds)) from None
+            raise HostMissing(barrier_error(str(error), what, seconds)) from None
 
 
-ALONE = Hosts()
-"""One process."""
+SINGLE_PROCESS = Hosts()
 
 
-def late(message: str, what: str, seconds: float) -> str:
-    """What to tell of a barrier that failed with this message of the coordination service."""
+def barrier_error(message: str, what: str, seconds: float) -> str:
+    """The error for a barrier that failed with this message of the coordination service."""
     named = re.search(r"timed out task names:\s*([\s\S]*?)\n\n", message)
     numbers = sorted({int(n) for n in re.findall(r"\d+\b(?=\s|,|$)", named[1])} if named else ())
     if not numbers:
         return f"waiting for all processes at {what!r} failed: {message.partition(chr(10))[0]}"
     names = ", ".join(map(str, numbers))
     return (
-        f"all processes must come to {what!r} within {seconds:g} s; missing: {names}. See what "
-        "their logs say; --wait=SECONDS waits longer"
+        f"all processes must reach {what!r} within {seconds:g} s; missing: {names}. See their "
+        "logs; --wait=SECONDS waits longer"
     )
 
 
-def join(coordinator: str, processes: int, process: int, wait: float) -> Hosts:
-    """Joins the other processes of this run, where there are any; call it before jax has devices.
+def join(coordinator: str, processes: int, process: int, timeout: float) -> Hosts:
+    """Joins the other processes of this run, if there are any. Call it before jax finds devices.
 
-    coordinator: "HOST:PORT" of process 0, with the number of processes and this one's number; with
-    an empty one the environment tells: Cloud TPU VM, GKE's TPU pods, SLURM, Open MPI.
+    coordinator          "HOST:PORT" of process 0; "" takes all three from the environment: Cloud
+                         TPU VM, GKE's TPU pods, SLURM, Open MPI
+    processes, process   the number of processes, and the number of this one
 
-    Raises HostMissing when not all come within `wait` seconds, naming those that did not.
+    Raises HostMissing, with the missing processes, when not all join within `timeout` seconds.
     """
     local: Sequence[int] | None = None
-    if not 0 < wait < math.inf:
-        raise ConfigError(f"--wait is a number of seconds above 0; received {wait:g}")
+    if not 0 < timeout < math.inf:
+        raise ConfigError(f"--wait must be a number of seconds above 0; received {timeout:g}")
     if not coordinator:
         if (processes, process) != (1, 0):
             raise ConfigError(
-                "--processes and --process go with --coordinator=HOST:PORT, the address of process "
-                f"0; received --processes={processes} --process={process} without it"
+                "--processes and --process need --coordinator=HOST:PORT, the address of process 0; "
+                f"received --processes={processes} --process={process} without it"
             )
-        coordinator, processes, process, local = detected(wait)
+        coordinator, processes, process, local = detect_cluster(timeout)
     elif not 0 <= process < processes:
         raise ConfigError(
-            "--process is one of 0 .. --processes - 1; received "
+            "--process must be one of 0 .. --processes - 1; received "
             f"--processes={processes} --process={process}"
         )
     if processes > 1:
-        roll_call.call(coordinator, processes, process, wait)
+        roll_call.wait_for_all(coordinator, processes, process, timeout)
         jax.distributed.initialize(
             coordinator,
             processes,
             process,
             local_device_ids=local,
             cluster_detection_method="deactivate",
-            coordinator_bind_address=listens_at(coordinator) if process == 0 else None,
-            initialization_timeout=int(wait) + 1,
-            shutdown_timeout_seconds=int(wait) + 1,
+            coordinator_bind_address=bind_address(coordinator) if process == 0 else None,
+            initialization_timeout=int(timeout) + 1,
+            shutdown_timeout_seconds=int(timeout) + 1,
         )
         if process:
-            logging.getLogger("pretrain_jax").setLevel(logging.WARNING)  # process 0 says it
+            logging.getLogger("pretrain_jax").setLevel(logging.WARNING)  # process 0 logs the rest
         log.info("%d processes, %d devices", jax.process_count(), jax.device_count())
-    return Hosts(wait)
+    return Hosts(timeout)
 
 
-def listens_at(coordinator: str) -> str:
-    """Where process 0 listens: at the address it was given, or on all interfaces, which is logged.
+def bind_address(coordinator: str) -> str:
+    """The address at which process 0 listens: the given one where it is this machine's own (see
+    roll_call.local_address), otherwise all interfaces, with a log line.
 
-    >>> listens_at("127.0.0.1:1234")
+    >>> bind_address("127.0.0.1:1234")
     '127.0.0.1:1234'
     """
-    host, port = roll_call.split(coordinator)
-    address = roll_call.own_address(host)
+    host, port = roll_call.parse_address(coordinator)
+    address = roll_call.local_address(host)
     if not address:
-        log.info("%s is no address of this machine alone: listening on all interfaces", host)
+        log.info("%s is not an address of this machine alone: listening on all interfaces", host)
         return f"[::]:{port}"
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def detected(wait: float) -> tuple[str, int, int, Sequence[int] | None]:
-    """What the environment says: address, processes, process, local devices; ("", 1, 0, None)
-    where it says nothing."""
-    # Not public, but the one place that knows how Google's and SLURM's machines tell it.
+def detect_cluster(timeout: float) -> tuple[str, int, int, Sequence[int] | None]:
+    """(coordinator, processes, process, local devices) from the environment; ("", 1, 0, None) where
+    it describes no cluster."""
+    # Not public, but the only code that reads the settings of Google's and SLURM's machines.
     from jax._src.clusters import ClusterEnv
 
     try:
         kinds = [kind for kind in ClusterEnv._cluster_types if kind.name in ENVIRONMENTS]
-        there = [kind.name for kind in kinds if kind.is_env_present()]
-        if not there:
+        present = [kind.name for kind in kinds if kind.is_env_present()]
+        if not present:
             return "", 1, 0, None
-        found = ClusterEnv.auto_detect_unset_distributed_params(
-            None, None, None, None, there[0], max(int(wait), 1)
+        coordinator, processes, process, local = ClusterEnv.auto_detect_unset_distributed_params(
+            None, None, None, None, present[0], max(int(timeout), 1)
         )
     except Exception as error:  # a name that does not resolve, a service that does not answer
-        raise HostMissing(f"the environment does not tell where process 0 is: {error}") from error
-    coordinator, processes, process, local = found
+        raise HostMissing(f"cannot find process 0 from the environment: {error}") from error
     return str(coordinator), int(processes or 1), int(process or 0), local

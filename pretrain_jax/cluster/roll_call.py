@@ -1,8 +1,8 @@
-"""Whether all processes of a run are there, before jax.distributed waits for them.
+"""Checks that all processes of a run are present, before jax.distributed waits for them.
 
-Its own waiting ends in an abort that names nobody. So every process first tells process 0, over
-TCP at the address that jax will use next, which one it is; process 0 answers all of them when all
-have come, or when time is up, with the names of those that have not.
+When jax.distributed times out, it aborts without naming the missing processes. So every process
+first sends its number to process 0, over TCP at the address that jax uses next. Process 0 answers
+all of them when all are present or when time is up, with the numbers of the missing processes.
 """
 
 import contextlib
@@ -12,82 +12,85 @@ import time
 
 from pretrain_jax.errors import ConfigError, HostMissing
 
-LONGEST = 4096
-"""Bytes of a message."""
+MESSAGE_BYTES = 4096
+"""Most bytes of a message."""
 PAUSE = 0.5
-"""Seconds between two tries to reach process 0."""
-SPEAK = 5.0
-"""Seconds that process 0 waits for a caller to say its number."""
-LATER = 60.0
-"""Seconds that an answer may come after process 0's own time is up."""
+"""Seconds between two attempts to reach process 0."""
+READ_TIMEOUT = 5.0
+"""Seconds that process 0 waits for a caller's number."""
+GRACE = 60.0
+"""Seconds that the answer of process 0 may come after its own timeout."""
 
 
-def call(address: str, processes: int, process: int, wait: float) -> None:
-    """Returns when processes 0 .. processes - 1 have all called; each calls with its own number.
+def wait_for_all(address: str, processes: int, process: int, timeout: float) -> None:
+    """Returns when all processes 0 .. processes - 1 have made this call, each with its number.
 
-    address: "HOST:PORT" of process 0. wait: seconds from this call; who has reached process 0
-    waits for its answer, which comes at most so many seconds after process 0 began.
+    address   "HOST:PORT" of process 0
+    timeout   seconds from this call. A process that has reached process 0 waits for its answer,
+              which comes at most `timeout` seconds after process 0 made its call.
 
-    Raises HostMissing naming those that did not come, ConfigError where two have the same number
-    or another idea of how many there are.
+    Raises HostMissing, with the missing processes, or ConfigError where two processes have the same
+    number or another number of processes.
     """
-    host, port = split(address)
+    host, port = parse_address(address)
     if process == 0:
-        said = listen(host, port, processes, wait)
+        answer = serve(host, port, processes, timeout)
     else:
-        said = tell(host, port, processes, process, wait)
-    if said:
-        kind, _, message = said.partition(" ")
+        answer = report(host, port, processes, process, timeout)
+    if answer:
+        kind, _, message = answer.partition(" ")
         raise {"missing": HostMissing, "wrong": ConfigError}[kind](
-            f"{message}: all {processes} must be at {address} within {wait:g} s. See what the logs "
-            "of the others say; --wait=SECONDS waits longer"
+            f"{message}: all {processes} processes must be at {address} within {timeout:g} s. See "
+            "the logs of the others; --wait=SECONDS waits longer"
         )
 
 
-def split(address: str) -> tuple[str, int]:
-    """("10.0.0.1", 1234) of "10.0.0.1:1234"; an IPv6 address stands in brackets."""
+def parse_address(address: str) -> tuple[str, int]:
+    """("10.0.0.1", 1234) of "10.0.0.1:1234"; an IPv6 address is in brackets."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ConfigError(f"--coordinator is HOST:PORT of process 0; received {address!r}")
+        raise ConfigError(f"--coordinator must be HOST:PORT of process 0; received {address!r}")
     return host.strip("[]"), int(port)
 
 
-def listen(host: str, port: int, processes: int, wait: float) -> str:
-    """Process 0: hears the others out and answers them. Returns the answer, "" when all came."""
+def serve(host: str, port: int, processes: int, timeout: float) -> str:
+    """Process 0: waits for the others and answers all. Returns the answer; "" if all came."""
     came: set[int] = set()
-    until, wrong = time.monotonic() + wait, ""
+    until, wrong = time.monotonic() + timeout, ""
     with contextlib.ExitStack() as stack:
-        server, callers = stack.enter_context(bound(host, port)), []
-        while len(came) < processes - 1 and (left := until - time.monotonic()) > 0:
-            server.settimeout(left)
+        server, callers = stack.enter_context(listening_socket(host, port)), []
+        while len(came) < processes - 1 and (remaining := until - time.monotonic()) > 0:
+            server.settimeout(remaining)
             try:
                 caller = stack.enter_context(server.accept()[0])
             except TimeoutError:
                 break
             try:
-                caller.settimeout(SPEAK)
-                number, count = (int(word) for word in caller.recv(LONGEST).split())
+                caller.settimeout(READ_TIMEOUT)
+                number, count = (int(word) for word in caller.recv(MESSAGE_BYTES).split())
             except (OSError, ValueError):
-                caller.close()  # a stranger; one of us calls again
+                caller.close()  # not a process of this run, or one that calls again
                 continue
             callers.append(caller)
             if count != processes:
-                wrong = f"process {number} was told of {count} processes, process 0 of {processes}"
+                wrong = f"process {number} expects {count} processes, process 0 expects {processes}"
             elif number in came or not 0 < number < processes:
-                wrong = f"two processes say that they are number {number}"
-            if wrong:  # those that are calling now are told, too
+                wrong = f"two processes have the number {number}"
+            if wrong:  # wait for those that are calling now, so that they get the answer too
                 until = min(until, time.monotonic() + 3 * PAUSE)
             came.add(number)
-        answer = f"wrong {wrong}" if wrong else absent(sorted(set(range(1, processes)) - came))
+        answer = (
+            f"wrong {wrong}" if wrong else missing_message(sorted(set(range(1, processes)) - came))
+        )
         for caller in callers:
             with contextlib.suppress(OSError):
                 caller.sendall(f"{answer}\n".encode())
     return answer
 
 
-def bound(host: str, port: int) -> socket.socket:
-    """A listening socket at process 0's own address, or on all interfaces (`own_address`)."""
-    address = own_address(host)
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A listening socket at process 0's own address, or on all interfaces (`local_address`)."""
+    address = local_address(host)
     try:
         if address:
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -97,23 +100,23 @@ def bound(host: str, port: int) -> socket.socket:
         return socket.create_server(("", port))
     except OSError as error:
         raise ConfigError(
-            f"process 0 listens at the port of --coordinator; {port} cannot be had: "
+            f"process 0 must listen at the port of --coordinator; port {port} is not available: "
             f"{error.strerror}. Choose another"
         ) from error
 
 
-def own_address(host: str) -> str:
-    """The address of this machine that a host stands for: the only one that process 0 listens at.
+def local_address(host: str) -> str:
+    """The one address of this machine that `host` means, at which process 0 listens.
 
-    "" where there is none, so that it listens on all interfaces: `host` is another machine's (a
-    load balancer, an address that is translated), or a name that only this machine takes for
-    itself: many have a line "127.0.1.1 NAME" in /etc/hosts, and to the others NAME is elsewhere.
+    "" makes it listen on all interfaces. This happens where `host` belongs to another machine (a
+    load balancer, a translated address), and where the name is local to this machine: many machines
+    have a line "127.0.1.1 NAME" in /etc/hosts, but NAME is another address for the others.
     """
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        resolved = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:
         return ""
-    for family, _, _, _, (address, *_) in found:
+    for family, _, _, _, (address, *_) in resolved:
         address = str(address)
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             try:
@@ -125,26 +128,30 @@ def own_address(host: str) -> str:
     return ""
 
 
-def tell(host: str, port: int, processes: int, process: int, wait: float) -> str:
-    """Another process: calls until process 0 hears it, and returns its answer."""
-    until, reason = time.monotonic() + wait, "it was not tried"
-    while (left := until - time.monotonic()) > 0:
+def report(host: str, port: int, processes: int, process: int, timeout: float) -> str:
+    """Other processes: call process 0 until it accepts the call. Returns its answer."""
+    until, reason = time.monotonic() + timeout, "no attempt was made"
+    while (remaining := until - time.monotonic()) > 0:
         try:
-            with socket.create_connection((host, port), timeout=left) as caller:
+            with socket.create_connection((host, port), timeout=remaining) as caller:
                 caller.sendall(f"{process} {processes}".encode())
-                caller.settimeout(wait + LATER)
-                answer = caller.makefile().readline(LONGEST)
+                caller.settimeout(timeout + GRACE)
+                answer = caller.makefile().readline(MESSAGE_BYTES)
             if answer:
                 return answer.strip()
-            reason = "it hung up"
+            reason = "it closed the connection"
         except OSError as error:
             reason = error.strerror or str(error)
         time.sleep(PAUSE)
     return f"missing process 0 did not answer process {process} ({reason})"
 
 
-def absent(missing: list[int]) -> str:
-    """absent([2, 3]) is "missing processes 2 and 3 did not come"; "" where none is missing."""
+def missing_message(missing: list[int]) -> str:
+    """The answer that names the missing processes; "" where none is missing.
+
+    >>> missing_message([2, 3])
+    'missing processes 2 and 3 did not come'
+    """
     if not missing:
         return ""
     *before, last = map(str, missing)

@@ -33,9 +33,9 @@ def check_match(config: Any, objective: Objective, architecture: Architecture) -
         f"objective.name={config.objective.name} and model.name={config.model.name} do not fit: "
     )
     methods = architecture.methods
-    if objective.methods != methods:
+    if objective.model_methods != methods:
         kinds = {("__call__",): "one model", ("generate", "discriminate"): "ELECTRA's two"}
-        wanted, found = (kinds.get(m, ", ".join(m)) for m in (objective.methods, methods))
+        wanted, found = (kinds.get(m, ", ".join(m)) for m in (objective.model_methods, methods))
         raise ConfigError(f"{misfit}the objective trains {wanted}, the model is {found}")
     if objective.attention not in architecture.attention:
         why = WHY_NOT.get((objective.attention, architecture.attention[0]), "")
@@ -90,7 +90,7 @@ def device_half(objective: Objective) -> dict[str, Any]:
         "fields": sorted(objective.fields),
         "attention": objective.attention,
         "heads": objective.heads,
-        "methods": objective.methods,
+        "model_methods": objective.model_methods,
         "loss": objective.loss,
         "coefficients": dict(objective.coefficients),
     }

@@ -132,7 +132,7 @@ def pods_of(path: str) -> presets.Pods:
             f"received {found!r}"
         )
     for name, options in found.items():
-        topology.read(name)
+        topology.parse(name)
         for key in options:
             check_key(key)
     return found

@@ -75,7 +75,7 @@ def obtain_tokenizer(
     longest = max(design.spec.seq_lens)
     for source, member in zip(sources, design.task.members, strict=True):
         of, what = source.objective, f"objective {member.name}"
-        check_needs(tokenizer, of.needs, of.sentinels(longest), what)
+        check_needs(tokenizer, of.special_tokens, of.sentinels(longest), what)
     return tokenizer
 
 

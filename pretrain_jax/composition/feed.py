@@ -130,7 +130,7 @@ class Feed:
         stream = self.stream(self.halves[0], self.design.spec.phases.eval_seq_len)
         pairs = zip(self.sources, self.design.task.members, stream.members, strict=True)
         found = [
-            (what, source.objective.caution(member.examples, self.tokenizer))
+            (what, source.objective.data_warning(member.examples, self.tokenizer))
             for source, what, member in pairs
         ]
         return [f"{what}: {said}" for what, said in found if said]
@@ -193,7 +193,7 @@ class Feed:
             seed=self.design.spec.seed,
             batch_size=phase.batch_size,
             first_row=used,
-            here=self.design.placement.rows.here(phase.batch_size),
+            here=self.design.placement.rows.local_rows(phase.batch_size),
             workers=self.design.spec.data.workers,
         )
 
@@ -271,7 +271,7 @@ class Feed:
                 end=ends["end"],
             )
             scores = baselines.score(
-                objective.yardsticks,
+                objective.baselines,
                 counts=counts,
                 batches=scored.watch(self.eval_batches(), self.tokenizer, ends.values()),
                 special=self.tokenizer.unscored,

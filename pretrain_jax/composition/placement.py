@@ -14,7 +14,7 @@ from pretrain_jax.devices.target import Target
 from pretrain_jax.layers.axes import placing
 from pretrain_jax.sharding import mesh as meshes
 from pretrain_jax.sharding import rules
-from pretrain_jax.sharding.rows import Rows
+from pretrain_jax.sharding.batches import BatchSharding
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Placement:
     @cached_property
     def param_shardings(self) -> Any:
         """Where every parameter lives; raises ConfigError where an axis does not divide."""
-        return rules.shardings(self.model.boxed_params, self.mesh)
+        return rules.named_shardings(self.model.boxed_params, self.mesh)
 
     @cached_property
     def params(self) -> Any:
@@ -42,10 +42,10 @@ class Placement:
         return with_shardings(self.model.param_shapes, self.param_shardings)
 
     @cached_property
-    def rows(self) -> Rows:
+    def rows(self) -> BatchSharding:
         """Where the fields of a batch live."""
-        fields = self.task.fields
-        return Rows({n: rules.field_sharding(self.mesh, axis) for n, axis in fields.items()})
+        fields = self.task.fields.items()
+        return BatchSharding({name: rules.field_sharding(self.mesh, axis) for name, axis in fields})
 
     def batch(self, batch_size: int, seq_len: int) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes of the fields of a batch, with their shardings."""
@@ -55,7 +55,7 @@ class Placement:
         self, params: Any, batch: Any, rng: jax.Array, train: bool, method: str = "__call__"
     ) -> Any:
         """`Model.apply` with activations placed on the mesh."""
-        with placing(rules.Placement(self.mesh)):
+        with placing(rules.MeshRules(self.mesh)):
             return self.model.apply(params, batch, rng, train, method)
 
     def check(self) -> None:

@@ -29,15 +29,15 @@ def known(pods: Pods, devices: Sequence[Any], simulated: str = "") -> str:
     slices = {getattr(device, "slice_index", None) for device in devices}
     if devices[0].platform == "tpu" and len(slices) > 1:
         return ""
-    here = chips.chip(simulated or devices[0].device_kind), len(devices)
+    here = chips.lookup(simulated or devices[0].device_kind), len(devices)
     return next((name for name in pods if here == described(name)), "")
 
 
 def described(name: str) -> tuple[chips.Chip | None, int]:
     """What one device of a topology is, and how many there are: 64 v5p of "v5p:4x4x4"."""
-    kind, sides = topology.read(name)
+    kind, sides = topology.parse(name)
     called = GPUS[kind].name if kind in GPUS else kind if kind.startswith("tpu") else f"tpu {kind}"
-    return chips.chip(called), math.prod(sides) * DEVICES_A_CHIP.get(kind, 1)
+    return chips.lookup(called), math.prod(sides) * DEVICES_A_CHIP.get(kind, 1)
 
 
 def preset(pods: Pods, name: str, stored: Mapping[str, Any] | None = None) -> dict[str, Any]:

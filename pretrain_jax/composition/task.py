@@ -75,7 +75,7 @@ class Task:
         for member in self.members:
             for seq_len in self.spec.seq_lens:
                 member.objective.arrange(seq_len)
-            if self.spec.data.cross_documents and not member.objective.crosses:
+            if self.spec.data.cross_documents and not member.objective.supports_cross_document:
                 raise ConfigError(
                     "data.cross_documents makes a row one text, which objective "
                     f"{member.name} cannot be given; received data.cross_documents=True"
@@ -91,7 +91,7 @@ class Task:
                     f"data.{key} is read by objectives over marked {marks}, and none is here; "
                     f"received data.{key}={getattr(self.spec.data, key)!r}. Leave it empty"
                 )
-        if self.spec.eval.pseudo_tokens and self.objective.probes is None:
+        if self.spec.eval.pseudo_tokens and self.objective.pll_examples is None:
             raise ConfigError(
                 "eval.pseudo_tokens is for encoders, which can mask one token with all others in "
                 f"view; objective.name={self.spec.objective.name} cannot. Set it to 0"

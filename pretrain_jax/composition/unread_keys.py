@@ -148,8 +148,8 @@ def shared(of: Objective | None) -> dict[str, Any] | None:
     return of and {
         **compatibility.device_half(of),
         "metrics": of.metrics,
-        "probes": of.probes,
-        "yardsticks": of.yardsticks,
+        "pll_examples": of.pll_examples,
+        "baselines": of.baselines,
         "covers_text": of.covers_text,
     }
 

@@ -88,7 +88,7 @@ class Update:
     def compiler_options(self) -> dict[str, Any]:
         """Of the training step."""
         platform, dropout = self.placement.target.compiled_platform, self.spec.model.get("dropout")
-        return flags.of_step(platform, bool(dropout), self.spec.train.deterministic)
+        return flags.step_options(platform, bool(dropout), self.spec.train.deterministic)
 
     @cached_property
     def step(self) -> Any:

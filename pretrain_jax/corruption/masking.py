@@ -1,5 +1,8 @@
 """Noise that stays in place: BERT's 80/10/10."""
 
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
 
 from pretrain_jax.corruption.noise import firsts
@@ -48,3 +51,9 @@ def mask_tokens(
     picked = whole(uniform(texts.counts(changed).sizes), len(candidates))
     corrupted[changed] = candidates[picked]
     return corrupted
+
+
+@lru_cache(maxsize=4)
+def text_ids(vocab: Any) -> np.ndarray:
+    """int32: the ids of a tokenizer that stand for text; random tokens are drawn from them."""
+    return np.flatnonzero(~vocab.special).astype(np.int32)

@@ -1,1 +1,1 @@
-"""Chips, and devices that are not here."""
+"""Properties of chips, and compile-only devices for hardware that is not present."""

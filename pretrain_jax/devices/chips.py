@@ -1,8 +1,9 @@
-"""What chips can do: peak rates for MFU, memory and links for runs that are only planned.
+"""Properties of chips: peak FLOP/s for MFU; memory and links for planning.
 
-One entry is one device as JAX sees it: a whole chip from TPU v4 to v6e (v5p's two cores work as
-one), half a chip of v2, v3 and TPU7x. Rates are the vendors' data sheets', in bytes, floating-point
-operations and seconds; TPU links as in "How to scale your model" (jax-ml/scaling-book, TPUs).
+An entry describes one device as JAX counts it: a full chip from TPU v4 to v6e (v5p's two cores work
+as one), half a chip of v2, v3 and TPU7x. Rates come from the vendors' data sheets, in bytes,
+floating-point operations and seconds; TPU links from "How to scale your model"
+(jax-ml/scaling-book, TPUs).
 """
 
 from dataclasses import dataclass
@@ -15,24 +16,23 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Chip:
-    """A device; rates that nobody here needs are None."""
+    """One device; None for rates that nothing here uses."""
 
     flops: float
     """Dense bf16 FLOP/s."""
     memory: int | None = None
     """Bytes of HBM."""
     memory_rate: float | None = None
-    """Bytes a second of HBM."""
+    """Bytes per second of HBM."""
     link_rate: float | None = None
-    """Bytes a second of one inter-chip link, one way."""
+    """Bytes per second of one inter-chip link, one way."""
 
 
 CHIPS = {
-    # jax's device_kind, lower case, begins with ...
+    # Keys are prefixes of jax's device_kind, in lower case.
     "nvidia a100": Chip(312e12, int(80e9), 2.039e12),
-    "nvidia h100": Chip(
-        989.4e12, int(80e9), 3.35e12
-    ),  # the 1,979 of some sheets counts 2:4 sparsity
+    # Some sheets give 1,979e12 for the H100, which counts 2:4 sparsity.
+    "nvidia h100": Chip(989.4e12, int(80e9), 3.35e12),
     "nvidia h200": Chip(989.4e12, int(141e9), 4.8e12),
     "nvidia gh200": Chip(989.4e12),
     "tpu v2": Chip(23e12, 8 * GIB, 350e9, 62.5e9),
@@ -48,14 +48,15 @@ CHIPS = {
 }
 
 
-def chip(device_kind: str) -> Chip | None:
-    """The entry of a device; None for an unknown one and for a CPU."""
+def lookup(device_kind: str) -> Chip | None:
+    """The chip with the longest key that `device_kind` starts with; None for an unknown device and
+    for a CPU."""
     kind = device_kind.lower()
-    known = [name for name in CHIPS if kind.startswith(name)]
-    return CHIPS[max(known, key=len)] if known else None
+    matches = [name for name in CHIPS if kind.startswith(name)]
+    return CHIPS[max(matches, key=len)] if matches else None
 
 
 def peak_flops(device_kind: str, dtype: Any) -> float | None:
     """FLOP/s of one device in bfloat16; None for an unknown chip, for a CPU, and for float32."""
-    known = chip(device_kind)
-    return known.flops if known and dtype == jnp.bfloat16 else None
+    chip = lookup(device_kind)
+    return chip.flops if chip and dtype == jnp.bfloat16 else None

@@ -1,8 +1,8 @@
-"""GPUs that are not here, described to XLA: it compiles for them without a driver.
+"""Descriptions of GPUs for XLA, which compiles for them without a GPU or a driver.
 
-It needs jax's CUDA plugin (the extra cuda12 or cuda13). What is left out of such a program is what
-takes a GPU to find out: which of several kernels for a product is the fastest, and whether cuDNN
-takes the attention that it is given.
+It needs jax's CUDA plugin (the extra cuda12 or cuda13). Such a program lacks the choices for which
+XLA must run kernels on a GPU: the fastest of several kernels for a matrix product, and whether
+cuDNN supports an attention.
 """
 
 import importlib.util
@@ -15,26 +15,27 @@ PLUGINS = {"cuda12": "jax_plugins.xla_cuda12", "cuda13": "jax_plugins.xla_cuda13
 
 @dataclass(frozen=True)
 class Gpu:
-    """What the compiler asks of a GPU: NVIDIA's data sheets, and its programming guide's table of
-    compute capabilities."""
+    """The properties of a GPU that the compiler needs, from NVIDIA's data sheets and the table of
+    compute capabilities in its programming guide."""
 
     name: str
-    """As jax calls it, to begin with."""
+    """The start of jax's device_kind."""
     capability: tuple[int, int]
+    """Compute capability, major and minor."""
     processors: int
     """Streaming multiprocessors."""
     lanes: int
-    """float32 units of one of them."""
+    """float32 units per multiprocessor."""
     shared_memory: int
-    """Bytes of one of them; a block gets 1 KiB less."""
+    """Bytes per multiprocessor; a block gets 1 KiB less."""
     cache: int
-    """Bytes of the second level."""
+    """Bytes of L2 cache."""
     clock: float
     """GHz."""
     memory: int
-    """Bytes, as the driver gives them."""
+    """Bytes, as the driver reports them."""
     memory_rate: float
-    """Bytes a second."""
+    """Bytes per second."""
 
 
 GPUS = {
@@ -68,49 +69,49 @@ device_description_str: "{name}"
 runtime_version {{ major: {cuda} }}
 dnn_version_info {{ major: {dnn[0]} minor: {dnn[1]} }}
 """
-"""What XLA calls a target config (xla/stream_executor/device_description.proto)."""
+"""XLA's target config (xla/stream_executor/device_description.proto)."""
 
 
-def installed() -> str:
-    """ "cuda12" or "cuda13": the plugin that is here; "" for none."""
+def installed_plugin() -> str:
+    """The installed CUDA plugin, "cuda12" or "cuda13"; "" where there is none."""
     for name, module in PLUGINS.items():
         try:
             if importlib.util.find_spec(module):
                 return name
-        except ModuleNotFoundError:  # no plugin of any kind
+        except ModuleNotFoundError:  # there is no package jax_plugins
             return ""
     return ""
 
 
-def cudnn(plugin: str) -> list[str]:
-    """Major and minor version of the cuDNN that is here; where it came without its papers, of the
-    oldest that jax 0.10 takes."""
+def cudnn_version(plugin: str) -> list[str]:
+    """Major and minor version of the installed cuDNN; without package metadata, the oldest version
+    that jax 0.10 accepts."""
     try:
         return metadata.version(f"nvidia-cudnn-cu{plugin[-2:]}").split(".")[:2]
     except metadata.PackageNotFoundError:
         return ["9", "8"]
 
 
-def described(kind: str, machines: int, each: int) -> list[Any]:
-    """jax's devices: `machines` machines of `each` GPUs of a kind ("h100")."""
+def compile_only_devices(kind: str, machines: int, each: int) -> list[Any]:
+    """jax devices for `machines` machines with `each` GPUs of a kind ("h100")."""
     from jax.experimental import topologies
 
     return list(
         topologies.get_topology_desc(
             platform="cuda",
             topology=f"1x{machines}x{each}",
-            target_config=target(GPUS[kind], installed()),
+            target_config=target_config(GPUS[kind], installed_plugin()),
         ).devices
     )
 
 
-def target(gpu: Gpu, plugin: str) -> str:
-    """A GPU as XLA's text wants it, with the CUDA and cuDNN of the plugin."""
+def target_config(gpu: Gpu, plugin: str) -> str:
+    """XLA's target config of a GPU, with the plugin's versions of CUDA and cuDNN."""
     values = {name: getattr(gpu, name) for name in gpu.__dataclass_fields__}
     return TARGET.format(
         **values,
         block_memory=gpu.shared_memory - 1024,
         rate=int(gpu.memory_rate),
         cuda=plugin[-2:],
-        dnn=cudnn(plugin),
+        dnn=cudnn_version(plugin),
     )

@@ -1,8 +1,8 @@
-"""Devices that are not here.
+"""Compile-only devices for hardware that is not present.
 
-TPU pods ("v5e:4x4"), for which libtpu compiles on a machine without TPUs, and GPUs ("h100:2x8", two
-machines of eight), for which jax's CUDA plugin does. Where that is not installed, as many simulated
-CPU devices stand for them: they tell what divides and, more or less, what fits, not how fast it is.
+libtpu compiles for TPU pods ("v5e:4x4") on machines without TPUs, and jax's CUDA plugin for GPUs
+("h100:2x8", two machines of eight). Without the plugin, as many simulated CPU devices stand for the
+GPUs: they show which sizes divide and roughly what fits into memory, but not the speed.
 """
 
 import importlib.util
@@ -21,37 +21,37 @@ from pretrain_jax.devices import gpus
 from pretrain_jax.devices.gpus import GPUS
 from pretrain_jax.errors import ConfigError
 
-# What libtpu asks a TPU machine for, and complains of at length where there is none.
+# Settings that libtpu would query from a TPU machine, with long warnings where there is none.
 QUIET = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TPU_STDERR_LOG_LEVEL": "3",
     "TPU_MIN_LOG_LEVEL": "3",
-    # It is loaded to compile: two of us do not fight over a chip.
+    # Processes that only compile do not compete for a chip.
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
-KINDS = {"v2": 2, "v3": 2, "v4": 3, "v5e": 2, "v5p": 3, "v6e": 2, "tpu7x": 3}
-"""Generations, and the dimensions of their network."""
-# v4's two cores work as one device, as they do on real machines; libtpu's default splits them.
+TPU_DIMENSIONS = {"v2": 2, "v3": 2, "v4": 3, "v5e": 2, "v5p": 3, "v6e": 2, "tpu7x": 3}
+"""The number of dimensions of the network, by TPU generation."""
+# On real machines v4's two cores work as one device; libtpu's default splits them.
 CHIP_CONFIGS = {"v4": "megacore"}
 MOST_GPUS = 4096
 SIDES = (1, 2, 4, 8, 12, 16, 20, 24, 28, 32)
 log = logging.getLogger(__name__)
 
 
-def set_up(topology: str) -> None:
-    """Keeps the default backend on the CPU, with a device for each GPU where nothing else can stand
-    for it, and the compilers quiet.
+def configure_environment(topology: str) -> None:
+    """Sets the environment for compile-only devices: a CPU backend, simulated CPU devices for GPUs
+    where there is no CUDA plugin, and compilers without warnings.
 
     Call it before jax is imported.
     """
     os.environ["JAX_PLATFORMS"] = "cpu"
-    # Programs for devices that are not here can be kept, but not read back.
+    # The cache can store programs for compile-only devices, but not load them.
     os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
-    kind, sides = read(topology)
-    if kind in GPUS and gpus.installed():
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # nor is a GPU that is here looked at
+    kind, sides = parse(topology)
+    if kind in GPUS and gpus.installed_plugin():
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # ignore this machine's GPUs
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     elif kind in GPUS:
         count = f"--xla_force_host_platform_device_count={math.prod(sides)}"
@@ -60,124 +60,130 @@ def set_up(topology: str) -> None:
         os.environ.setdefault(name, value)
 
 
-def devices(topology: str, slices: int = 1) -> tuple[list[Any], str]:
-    """The devices of `slices` pods, or parts of pods, called "v5e:4x4" or "v5p:8x16x16", or of
-    machines with GPUs; and, where CPU devices stand for these, the kind of GPU, otherwise "".
+def compile_only_devices(topology: str, slices: int = 1) -> tuple[list[Any], str]:
+    """(devices, kind of GPU) for `slices` pods or parts of pods ("v5e:4x4", "v5p:8x16x16"), or for
+    machines with GPUs ("h100:2x8"). The kind is that of the GPUs for which CPU devices stand,
+    otherwise "".
 
-    Raises ConfigError when there is no such topology, naming the nearest; when libtpu is missing.
+    Raises ConfigError for an unknown topology, with the nearest ones, and when libtpu is missing.
     """
-    kind, sides = read(topology)
+    kind, sides = parse(topology)
     if slices < 1:
         raise ConfigError(f"--slices must be at least 1; received {slices}")
     if kind in GPUS:
         if slices > 1:
-            raise ConfigError(f"--slices is for TPUs; received {topology} with --slices={slices}")
+            raise ConfigError(
+                f"--slices needs a TPU topology; received {topology}, --slices={slices}"
+            )
         return gpu_devices(kind, sides[0], sides[1])
     if importlib.util.find_spec("libtpu") is None:
         raise ConfigError(
-            "compiling for a TPU needs libtpu, which is not installed; "
-            "install the extra: pip install -e '.[tpu]'"
+            "compiling for a TPU needs libtpu, which is not installed. "
+            "Install the extra: pip install -e '.[tpu]'"
         )
-    if other := other_libtpu():
-        log.warning("%s; programs may not compile, or not be read back: %s", *other)
+    if mismatch := libtpu_mismatch():
+        log.warning("%s. Programs may not compile or load. Fix: %s", *mismatch)
     try:
-        return described(kind, sides, slices), ""
+        return tpu_devices(kind, sides, slices), ""
     except RuntimeError as error:
-        near = ", ".join(nearest(kind, sides))
+        near = ", ".join(nearest_topologies(kind, sides))
         reason = str(error).partition("\n")[0]
         raise ConfigError(
-            f"--topology must be one that exists; received {topology!r}; libtpu says: {reason}. "
+            f"--topology must be one that exists; received {topology!r}; libtpu reports {reason}. "
             f"The nearest are {near}"
         ) from None
 
 
 def gpu_devices(kind: str, machines: int, each: int) -> tuple[list[Any], str]:
-    """Those that the CUDA plugin describes and compiles for; or what stands for them."""
-    if gpus.installed():
+    """(the CUDA plugin's compile-only GPUs, ""); without the plugin (CPU devices, kind of GPU)."""
+    if gpus.installed_plugin():
         try:
-            return gpus.described(kind, machines, each), ""
+            return gpus.compile_only_devices(kind, machines, each), ""
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
             raise ConfigError(
-                f"jax's CUDA plugin must compile for {GPUS[kind].name}; it says: {reason}. "
-                "Without the plugin CPU devices stand for GPUs"
+                f"jax's CUDA plugin cannot compile for {GPUS[kind].name}: {reason}. Without the "
+                "plugin, CPU devices stand for GPUs"
             ) from None
     import jax
 
     log.info(
-        "CPU devices stand for the GPUs; to compile for %s itself: pip install -e '.[cuda12]'",
+        "CPU devices stand for the GPUs. To compile for %s: pip install -e '.[cuda12]'",
         GPUS[kind].name,
     )
     return jax.devices()[: machines * each], GPUS[kind].name
 
 
-def other_libtpu() -> tuple[str, str] | None:
-    """What to say, and what to do, where libtpu is not of the release that jax asks for."""
-    asked = [Requirement(line) for line in metadata.requires("jax") or ()]
-    wanted = next((one for one in asked if one.name == "libtpu"), None)
+def libtpu_mismatch() -> tuple[str, str] | None:
+    """(message, command that fixes it) where libtpu is not the release that jax requires; None
+    where it is, or where its version is unknown."""
+    requirements = [Requirement(line) for line in metadata.requires("jax") or ()]
+    required = next((one for one in requirements if one.name == "libtpu"), None)
     try:
-        found = metadata.version("libtpu")
-    except metadata.PackageNotFoundError:  # it came without its papers
+        version = metadata.version("libtpu")
+    except metadata.PackageNotFoundError:  # installed without package metadata
         return None
-    if wanted is None or wanted.specifier.contains(found, prereleases=True):
+    if required is None or required.specifier.contains(version, prereleases=True):
         return None
-    here = f"jax {metadata.version('jax')} goes with libtpu{wanted.specifier}, and {found} is here"
-    return here, f"pip install 'libtpu{wanted.specifier}'"
+    specifier = required.specifier
+    jax_version = metadata.version("jax")
+    message = f"jax {jax_version} requires libtpu{specifier}, but libtpu {version} is installed"
+    return message, f"pip install 'libtpu{specifier}'"
 
 
-def read(topology: str) -> tuple[str, tuple[int, ...]]:
-    """("v5e", (4, 4)) of "v5e:4x4". Raises ConfigError."""
+def parse(topology: str) -> tuple[str, tuple[int, ...]]:
+    """("v5e", (4, 4)) for "v5e:4x4". Raises ConfigError."""
     kind, _, layout = topology.partition(":")
     kind = kind.lower()
-    known = {**KINDS, **dict.fromkeys(GPUS, 2)}
-    if kind not in known:
+    dimensions = {**TPU_DIMENSIONS, **dict.fromkeys(GPUS, 2)}
+    if kind not in dimensions:
         raise ConfigError(
-            f"--topology begins with a TPU generation ({', '.join(KINDS)}), as v5e:4x4 does, or "
-            f"with a GPU ({', '.join(GPUS)}), as h100:2x8 does; received {topology!r}"
-            f"{registry.nearest(kind, known)}"
+            f"--topology must begin with a TPU generation ({', '.join(TPU_DIMENSIONS)}), as in "
+            f"v5e:4x4, or with a GPU ({', '.join(GPUS)}), as in h100:2x8; received {topology!r}"
+            f"{registry.nearest(kind, dimensions)}"
         )
     sides = layout.split("x")
     if len(sides) == 1 and kind in GPUS:
         sides = ["1", *sides]  # one machine
-    if len(sides) != known[kind] or not all(side.isdigit() and int(side) for side in sides):
-        example = "x".join(["4"] * known[kind])
+    if len(sides) != dimensions[kind] or not all(side.isdigit() and int(side) for side in sides):
+        example = "x".join(["4"] * dimensions[kind])
         raise ConfigError(
-            f"a {kind} topology has {known[kind]} sides, as {kind}:{example} has; "
+            f"a {kind} topology must have {dimensions[kind]} sides, as in {kind}:{example}; "
             f"received {topology!r}"
         )
-    found = tuple(int(side) for side in sides)
-    if kind in GPUS and math.prod(found) > MOST_GPUS:
+    sizes = tuple(int(side) for side in sides)
+    if kind in GPUS and math.prod(sizes) > MOST_GPUS:
         raise ConfigError(
-            f"at most {MOST_GPUS} GPUs can be stood for; received {topology!r}, {math.prod(found)}"
+            f"a GPU topology must have at most {MOST_GPUS} GPUs; received {topology!r}, "
+            f"{math.prod(sizes)} GPUs"
         )
-    return kind, found
+    return kind, sizes
 
 
-def described(kind: str, sides: tuple[int, ...], slices: int) -> list[Any]:
-    """libtpu's devices; RuntimeError where it knows no such topology."""
+def tpu_devices(kind: str, sides: tuple[int, ...], slices: int) -> list[Any]:
+    """libtpu's compile-only devices; RuntimeError for a topology that libtpu does not know."""
     from jax.experimental import topologies
 
-    more: dict[str, Any] = {"num_slices": slices} if slices > 1 else {}
+    options: dict[str, Any] = {"num_slices": slices} if slices > 1 else {}
     if kind in CHIP_CONFIGS:
-        more["chip_config_name"] = CHIP_CONFIGS[kind]
+        options["chip_config_name"] = CHIP_CONFIGS[kind]
     name = f"{kind}:{'x'.join(map(str, sides))}"
-    return list(topologies.get_topology_desc(platform="tpu", topology_name=name, **more).devices)
+    return list(topologies.get_topology_desc(platform="tpu", topology_name=name, **options).devices)
 
 
-def nearest(kind: str, sides: tuple[int, ...], count: int = 3) -> Iterator[str]:
-    """Topologies that exist, nearest in sides and in chips first."""
+def nearest_topologies(kind: str, sides: tuple[int, ...]) -> Iterator[str]:
+    """The three existing topologies that are nearest in sides and in chips, nearest first."""
 
-    def away(other: tuple[int, ...]) -> float:
+    def distance(other: tuple[int, ...]) -> float:
         chips = abs(math.log(math.prod(other) / math.prod(sides)))
         return chips + sum(abs(math.log(a / b)) for a, b in zip(other, sides, strict=True))
 
-    found = 0
-    for other in sorted(itertools.product(SIDES, repeat=len(sides)), key=away):
+    def exists(other: tuple[int, ...]) -> bool:
         try:
-            described(kind, other, 1)
+            return bool(tpu_devices(kind, other, 1))
         except RuntimeError:
-            continue
+            return False
+
+    candidates = sorted(itertools.product(SIDES, repeat=len(sides)), key=distance)
+    for other in itertools.islice(filter(exists, candidates), 3):
         yield f"{kind}:{'x'.join(map(str, other))}"
-        found += 1
-        if found == count:
-            return

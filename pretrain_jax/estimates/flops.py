@@ -59,19 +59,6 @@ def of_step(design: Design, seq_len: int, metrics: Mapping[str, float]) -> float
     return (metrics["tokens"] - memory) * each["L"] + memory * each.get("M", 0.0)
 
 
-def masked_per_token(design: Design, seq_len: int) -> float:
-    """Training FLOPs a token for scores that causal attention masks, half of all, and `per_token`
-    counts; 0 where attention is not causal in one stack.
-
-    GPT-2 124M at length 1,024: half of 12 x 12 x 768 x 1024 = 57 M.
-    """
-    causal = design.task.objective.attention == "causal" and "M" not in design.task.budgets(seq_len)
-    if not causal or seq_len == 1:
-        return 0.0
-    # What grows with the length of a row, and nothing else does, is attention.
-    return per_token(design, seq_len) - per_token(design, seq_len // 2)
-
-
 def of_run(design: Design) -> float:
     """Training FLOPs from the first step to the last, each phase at its own length."""
     return sum(

@@ -63,7 +63,7 @@ def check_room(design: Design) -> None:
     state = design.update.abstract_state
     params = bytes_held(state.params)
     one = params + bytes_held(state.opt_state) + params
-    chip = chips.chip(design.target.kind)
+    chip = chips.lookup(design.target.kind)
     memory = chip.memory if chip else None
     own = sum(d.process_index == jax.process_index() for d in design.target.devices)
     capacity.check(
@@ -101,4 +101,4 @@ def _saved_bytes(design: Design) -> int:
     held = {id(v) for v in jaxpr.invars}  # parameters and the batch are there anyway
     residuals = {id(v): v.aval for v in jaxpr.outvars if id(v) not in held}
     total = sum(aval.size * aval.dtype.itemsize for aval in residuals.values())
-    return total // rules.Placement(design.placement.mesh).ways("length")
+    return total // rules.MeshRules(design.placement.mesh).ways("length")

@@ -18,8 +18,8 @@ def numbers(
     """Held-out loss, what else says whether the model learns, and the yardsticks beside them."""
     totals: dict[str, list[float]] = {}
     size = feed.eval_batch_size
-    for rows in feed.eval_batches(design.placement.rows.here(size)):
-        batch = design.placement.rows.place(rows, size)
+    for rows in feed.eval_batches(design.placement.rows.local_rows(size)):
+        batch = design.placement.rows.to_global(rows, size)
         for term, pair in jax.device_get(eval_function(params, batch, special)).items():
             found = totals.setdefault(term, [0.0, 0.0])
             for place, number in enumerate(pair):

@@ -16,7 +16,7 @@ from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.data import pack
 from pretrain_jax.data.pipeline import Batch
-from pretrain_jax.step import probe_step
+from pretrain_jax.step import pll_step
 
 BLOCK = 64
 """Probes that are made at once: each is as long as the text."""
@@ -31,10 +31,10 @@ def perplexity(
     """
     if not design.spec.eval.pseudo_tokens:
         return {}
-    function = jax.jit(partial(probe_step, program=design.update.program))
+    function = jax.jit(partial(pll_step, program=design.update.program))
     total = tokens = 0.0
     for rows in batches(design, feed):
-        batch = design.placement.rows.place(rows, feed.eval_batch_size)
+        batch = design.placement.rows.to_global(rows, feed.eval_batch_size)
         nats, count = jax.device_get(function(params, batch, special))
         total, tokens = total + float(nats), tokens + float(count)
     mean = total / tokens if tokens else None
@@ -43,16 +43,17 @@ def perplexity(
 
 def batches(design: Design, feed: Feed) -> Iterator[Batch]:
     """Rows that each mask one token of a held-out example: the first tokens of the first source."""
-    if design.task.objective.probes is None:
-        raise ValueError("only encoders are probed")
+    pll_examples = design.task.objective.pll_examples
+    if pll_examples is None:
+        raise ValueError("only encoders have a pseudo-perplexity")
     budgets = design.task.budgets(design.spec.phases.eval_seq_len)
     padding = {k: a[0] for k, a in pack.blank(1, design.task.objective.fields, budgets).items()}
-    made = probed(feed, design.spec.phases.eval_seq_len, design.task.objective.probes, budgets)
+    made = probed(feed, design.spec.phases.eval_seq_len, pll_examples, budgets)
     rows = list(itertools.islice(made, design.spec.eval.pseudo_tokens))
     size = feed.eval_batch_size
     rows += [padding] * (-len(rows) % size)
     for first in range(0, len(rows), size):
-        mine = [rows[first + place] for place in design.placement.rows.here(size)]
+        mine = [rows[first + place] for place in design.placement.rows.local_rows(size)]
         yield {name: np.stack([row[name] for row in mine]) for name in padding}
 
 

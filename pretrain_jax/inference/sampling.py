@@ -73,7 +73,7 @@ def _sample(params, start, length, key, temperature, *, program, tokens, ids, ro
             batch["prefix"] = positions < seen
         output = program.apply(params, batch, jax.random.key(0), False)
         last = output.hidden[:1, length - 1]
-        logits = losses.read_out(last, output.readout)[0, :ids]
+        logits = losses.compute_logits(last, output.readout)[0, :ids]
         if top_k:
             least = jax.lax.top_k(logits, top_k)[0][-1]
             logits = jnp.where(logits < least, -jnp.inf, logits)

@@ -1,8 +1,9 @@
-"""Pretraining objectives; every module of this folder is a name for `objective.name`.
+"""Pretraining objectives: every module without a leading "_" is a value of `objective.name`.
 
-A module offers `build(**options) -> Objective`. An objective is a vertical slice: its host half
-(`corrupt`, numpy) makes raw examples into the fields of the contract, its device half (`loss`,
-`metrics`, jax) makes fields into sums.
+Such a module defines `build(**options) -> Objective`; its keyword-only options are the keys of the
+config section `objective`. An objective has two halves: the host half (`corrupt`, numpy) turns raw
+examples into fields of the batch contract (batch.py), the device half (`loss`, `metrics`, jax)
+turns fields into sums. Modules with a leading "_" hold code that several objectives share.
 """
 
 from pretrain_jax.objectives._base import Objective as Objective

@@ -1,4 +1,4 @@
-"""What every objective is."""
+"""The interface of every objective."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,59 +11,65 @@ from pretrain_jax.ragged import Fields
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """What the data path, the trainer and the checks at start-up need to know of an objective."""
+    """Everything that the data path, the trainer and the start-up checks know about an objective.
+
+    In the signatures below, vocab is a Tokenizer.
+    """
 
     fields: tuple[str, ...]
-    """Fields of the contract that `corrupt` writes."""
+    """The fields of the contract (batch.py) that `corrupt` writes."""
     attention: str
-    """How the predicting stream may look at itself: "causal", "prefix" or "full"."""
+    """The attention mask of the predicting stream: "causal", "prefix" or "full"."""
     arrangement: str
-    """How documents become raw examples: "chunks", "pairs" or "texts" (data/arrange.py). Chunks
-    with begin or end are of all documents as one text where rows are (data.cross_documents)."""
+    """How documents become raw examples: "chunks", "pairs" or "texts" (data/arrange.py). With
+    data.cross_documents, chunks that have a begin or end token are cut from all documents as one
+    text."""
     arrange: Callable[[int], dict[str, Any]]
     """arrange(seq_len) -> the arrangement's keyword arguments. `begin` and `end` are names of
     special ids ("bos", "eos") or None."""
     lengths: Callable[[Any], dict[str, Any]]
-    """Upper bounds of axes "L", "M", "P", "E" for raw examples of n tokens; n may be an array [N],
-    and for "texts" is [..., 2], inputs and targets."""
+    """lengths(n) -> upper bounds of the axes "L", "M", "P", "E" for raw examples of n tokens. n may
+    be an array [N]; for "texts" it is [..., 2], inputs and targets."""
     budgets: Callable[[int], dict[str, int]]
-    """budgets(seq_len) -> length of each axis of a row."""
+    """budgets(seq_len) -> the length of each axis of a row."""
     corrupt: Callable[..., Fields]
-    """corrupt(raw examples, uniform, vocab) -> their fields. Pure: sequences (ragged.py) in, and
-    out; uniform (corruption/__init__.py) is called equally often whatever the examples."""
-    yardsticks: tuple[str, ...]
-    """Which baselines of data/baselines.py score the same tokens."""
-    needs: tuple[str, ...] = ()
+    """corrupt(raw examples, uniform, vocab) -> their fields, all as ragged sequences (ragged.py).
+    Pure. It calls uniform (corruption/uniform.py) equally often for all examples."""
+    baselines: tuple[str, ...]
+    """The baselines of data/baselines.py that score the same tokens."""
+    special_tokens: tuple[str, ...] = ()
     """Special ids that the tokenizer must have: "mask", "cls", "sep", "pad", "bos", "eos"."""
     sentinels: Callable[[int], int] = lambda seq_len: 0
-    """sentinels(seq_len) -> how many sentinel ids one example may take."""
+    """sentinels(seq_len) -> the most sentinel ids that one example may use."""
     marks: str = ""
-    """What the text's marks (data/annotations.py) say to it: "spans" (data.spans_key), "targets"
-    (data.target_key) or, for most, nothing."""
+    """What the text's marks (data/annotations.py) mean to the objective: "spans" (data.spans_key),
+    "targets" (data.target_key), or "" for an objective that ignores them."""
     copies: int = 0
-    """0: noise is drawn afresh in every epoch; n: epoch e has the noise of epoch e mod n."""
-    crosses: bool = False
-    """Whether a row may be one text (data.cross_documents): attention across its examples."""
+    """0: noise is drawn anew in every epoch. n: epoch e repeats the noise of epoch e mod n, which
+    is BERT's static masking."""
+    supports_cross_document: bool = False
+    """Whether a row may be one text that crosses documents (data.cross_documents)."""
     covers_text: bool = False
-    """Whether every token of a document is predicted once an epoch, from those before it alone:
-    the model continues texts."""
+    """Whether the objective predicts every token of a document once per epoch, from the tokens
+    before it alone, so that the model can continue any text."""
     heads: tuple[tuple[str, Maker], ...] = ()
-    """Named modules behind the stack, called as head(hidden [B, L, D], batch, readout, train);
-    what they return stands in the model's output under their name."""
-    methods: tuple[str, ...] = ("__call__",)
-    """Methods of the model that `loss` calls; a model with other methods is refused."""
+    """Named modules on top of the stack, called as head(hidden [B, L, D], batch, readout, train).
+    Their results are in the model's output under their names."""
+    model_methods: tuple[str, ...] = ("__call__",)
+    """Methods of the model that `loss` calls. A model with other methods is refused."""
     loss: Callable[..., dict[str, tuple[Any, Any]]] = losses.token_loss
-    """loss(apply, params, batch, rng, train) -> {term: (sum, weight)}."""
+    """loss(apply, params, batch, rng, train) -> {term: (sum, weight)}. Members of a mixture must
+    have equal losses (==), so use a module's function, not a new one per `build`."""
     coefficients: Mapping[str, float] = field(default_factory=lambda: {"loss": 1.0})
-    """The objective minimised is the sum over terms of coefficient x sum / weight."""
+    """Training minimizes the sum over these terms of coefficient x sum / weight."""
     metrics: Callable[..., dict[str, tuple[Any, Any]]] = losses.token_metrics
     """metrics(apply, params, batch, rng, special) -> {name: (sum, weight)} of an evaluation batch:
-    "text" (nats of the predicted text tokens) and what else says whether the model learns. A name
-    that begins with "yardstick/" is a baseline."""
-    caution: Callable[[Any, Any], str] = lambda examples, vocab: ""
-    """caution(raw examples (data/arrange.py), tokenizer) -> what whoever trains on this text should
-    know of it, a sentence; empty where all is as the objective's authors had it."""
-    probes: Callable[..., Fields] | None = None
-    """probes(raw example, places [n], vocab) -> the fields of n examples, in each of which the text
-    token at one of these places alone is masked and predicted: pseudo-perplexity (Salazar et al.
-    2020). Encoders have them."""
+    "text" (nats of the predicted text tokens) and further metrics. Names that begin with
+    "yardstick/" are baselines."""
+    data_warning: Callable[[Any, Any], str] = lambda examples, vocab: ""
+    """data_warning(raw examples (data/arrange.py), vocab) -> a sentence that warns of training text
+    for which the objective does not work as its authors intended; "" for all other text."""
+    pll_examples: Callable[..., Fields] | None = None
+    """pll_examples(raw example, positions [n], vocab) -> the fields of n examples. Each masks and
+    predicts one text token, the one at its position: pseudo-log-likelihood (Salazar et al. 2020).
+    Encoders have it."""

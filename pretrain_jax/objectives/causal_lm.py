@@ -1,7 +1,7 @@
-"""Causal language modelling: each position predicts the next token.
+"""Causal language modeling: each position predicts the next token.
 
-A document is begin + text + end, cut into chunks of L + 1 tokens that share one token with their
-neighbour, so that every token of the text is predicted exactly once an epoch.
+A document is begin + text + end. It is cut into chunks of L + 1 tokens; neighbors share one token,
+so that every token of the text is predicted exactly once per epoch.
 """
 
 from typing import Any
@@ -28,16 +28,16 @@ def build() -> Objective:
         lengths=lambda n: {"L": n - 1},
         budgets=lambda seq_len: {"L": seq_len},
         corrupt=shift,
-        yardsticks=("uniform", "unigram", "bigram"),
-        crosses=True,
+        baselines=("uniform", "unigram", "bigram"),
+        supports_cross_document=True,
         covers_text=True,
     )
 
 
 def shift(examples: Fields, uniform: Any, vocab: Any) -> Fields:
-    """Input and answer, one apart: [1, 5, 6, 2] -> tokens [1, 5, 6], targets [5, 6, 2].
+    """Inputs and targets, shifted by one: [1, 5, 6, 2] -> tokens [1, 5, 6], targets [5, 6, 2].
 
-    Nothing is drawn: uniform and vocab are unused, as in every objective without noise.
+    It draws nothing: uniform and vocab are unused, as in every objective without noise.
     """
     del uniform, vocab
     texts = examples["tokens"]

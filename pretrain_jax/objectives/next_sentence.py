@@ -1,9 +1,9 @@
 """Masked language modeling over two texts, and whether the second follows the first.
 
 BERT (Devlin et al. 2018, section 3.1; google-research/bert create_pretraining_data.py and
-run_pretraining.py): [CLS] A [SEP] B [SEP] with segment types 0 and 1; the hidden state at [CLS]
-says whether B follows A in its document (label 0) or was taken from another one (label 1), as in
-the released code. The two losses, each a mean over its own predictions, are added.
+run_pretraining.py): [CLS] A [SEP] B [SEP] with segment types 0 and 1. The hidden state at [CLS]
+predicts whether B follows A in its document (label 0) or comes from another document (label 1), as
+in the released code. The two losses, each a mean over its own predictions, are added.
 
 A = "a b" followed by B = "c", with b predicted, [CLS] = 5, [SEP] = 6, [MASK] = 4, a = 10 .. c = 12:
 
@@ -27,27 +27,17 @@ import numpy as np
 from pretrain_jax import losses
 from pretrain_jax.corruption.render import ones
 from pretrain_jax.corruption.uniform import Uniform
-from pretrain_jax.errors import ConfigError
 from pretrain_jax.layers.heads import PooledClassifier
 from pretrain_jax.layers.initializers import TruncatedNormal
 from pretrain_jax.layers.makers import maker
-from pretrain_jax.objectives import Objective
-from pretrain_jax.objectives.masked_lm import (
-    FIELDS,
-    NEEDS,
-    YARDSTICKS,
-    Masking,
-    answers,
-    chosen,
-    room,
-    singly,
-)
+from pretrain_jax.objectives import Objective, _encoder
+from pretrain_jax.objectives._encoder import Masking
 from pretrain_jax.ragged import Fields, Parts, Ragged, side_by_side
 
 SPECIALS = 3
 """[CLS] A [SEP] B [SEP]."""
-TOKENS_A_LABEL = 8
-"""A row has room for one pair in every 8 of its tokens: 64 in 512."""
+TOKENS_PER_PAIR = 8
+"""A row has room for one pair per 8 of its tokens: 64 in 512."""
 HEAD = maker(PooledClassifier, classes=2, kernel_init=TruncatedNormal(0.02))
 
 
@@ -60,57 +50,52 @@ def build(
     copies: int = 0,
     short: float = 0.1,
 ) -> Objective:
-    """The objective of BERT. The options are masked_lm's, and
+    """The objective of BERT.
 
-    short   probability that a pair is cut for a shorter length, drawn between 2 and the longest
-
-    A span of noise="spans" may run from A over the [SEP] into B; the [SEP] stays as it is.
+    rate, noise, replaced, random, copies   see masked_lm. A span of noise="spans" may run from A
+            over the [SEP] into B; the [SEP] itself does not change.
+    short   probability that a pair is cut to a shorter length, drawn between 2 and the longest
     """
-    if not 0 <= short <= 1:
-        raise ConfigError(
-            "objective.short is the probability of a short pair and must lie between 0 and 1; "
-            f"received {short}; BERT's is 0.1"
-        )
-    how = chosen(rate, noise, replaced, random, copies)
+    how = _encoder.build_masking(rate, noise, replaced, random, copies)
     return Objective(
-        fields=(*FIELDS, "types", "example_at", "labels", "label_weights"),
+        fields=(*_encoder.FIELDS, "types", "example_at", "labels", "label_weights"),
         attention="full",
         arrangement="pairs",
         arrange=lambda seq_len: {
-            "raw_length": room(seq_len, SPECIALS, least=2),
+            "raw_length": _encoder.text_length(seq_len, SPECIALS, least=2),
             "short": short,
         },
         lengths=lambda n: {"L": n + SPECIALS, "P": how.count(n + SPECIALS), "E": 1},
         budgets=lambda seq_len: {
             "L": seq_len,
             "P": how.budget(seq_len),
-            "E": -(-seq_len // TOKENS_A_LABEL),
+            "E": -(-seq_len // TOKENS_PER_PAIR),
         },
         corrupt=partial(corrupt, how=how),
-        yardsticks=YARDSTICKS,
-        needs=NEEDS,
+        baselines=_encoder.BASELINES,
+        special_tokens=_encoder.SPECIAL_TOKENS,
         copies=how.copies,
         heads=(("next_sentence", HEAD),),
         loss=loss,
         coefficients={"loss": 1.0, "next_sentence": 1.0},
         metrics=metrics,
-        probes=probes,
-        caution=how.caution,
+        pll_examples=pll_examples,
+        data_warning=how.data_warning,
     )
 
 
 def corrupt(examples: Fields, uniform: Uniform, vocab: Any, *, how: Masking) -> Fields:
-    """{"first": texts of a, "second": of b, "is_next": 1 of each} -> tokens, types, a + b + 3 of
-    each; answers."""
-    texts, first = joined(examples)
+    """{"first": texts of a, "second": texts of b, "is_next": 1 of each} -> tokens and types,
+    a + b + 3 of each; predict_at, targets, weights, P of each; labels."""
+    texts, first = join_pairs(examples)
     starts = vocab.word_starts[texts.values]
     starts[texts.parts.starts + first] = True  # no word runs from one text into the other
     hidden, drawn = how.hide(texts, starts, SPECIALS, uniform, vocab)
     labels = 1 - examples["is_next"].values
-    return predicted(texts, first, labels, hidden, drawn.nonzero()[0], vocab)
+    return pair_fields(texts, first, labels, hidden, drawn.nonzero()[0], vocab)
 
 
-def predicted(
+def pair_fields(
     texts: Ragged,
     first: np.ndarray,
     labels: np.ndarray,
@@ -118,11 +103,13 @@ def predicted(
     at: np.ndarray,
     vocab: Any,
 ) -> Fields:
-    """The fields of pairs of which the model reads `hidden` and predicts the places `at` of all.
+    """The fields of pairs of texts.
 
-    texts   both texts of a pair as one, of a + b tokens
-    first   int [E], the a of each
+    texts   the two texts of each pair as one, a + b tokens
+    first   int [E], the a of each pair
     labels  int32 [E]
+    hidden  int32 [T], the tokens that the model reads in place of `texts`
+    at      indices of the predicted tokens in `texts`
     """
     in_second = texts.parts.place >= texts.parts.each(first)
     streams = Parts(texts.parts.sizes + SPECIALS)
@@ -133,7 +120,7 @@ def predicted(
     one = Parts(np.ones(len(streams), np.int64))
     return {
         "tokens": Ragged(tokens, streams),
-        **answers(texts, at, texts.parts.place[at] + 1 + in_second[at]),
+        **_encoder.predictions(texts, at, texts.parts.place[at] + 1 + in_second[at]),
         "types": Ragged(types.astype(np.int32), streams),
         "example_at": Ragged(np.zeros(len(one), np.int32), one),
         "labels": Ragged(labels, one),
@@ -141,25 +128,25 @@ def predicted(
     }
 
 
-def joined(examples: Fields) -> tuple[Ragged, np.ndarray]:
-    """Both texts of each pair as one, and the tokens of the first, int [E]."""
+def join_pairs(examples: Fields) -> tuple[Ragged, np.ndarray]:
+    """(the two texts of each pair as one, the number of tokens in the first, int [E])."""
     first = examples["first"]
     return side_by_side(first, examples["second"]), first.parts.sizes
 
 
-def probes(example: Fields, places: np.ndarray, vocab: Any) -> Fields:
-    """A pair for each of these tokens of both texts: it alone is masked and predicted."""
-    text, first = joined(example)
-    copies, hidden, at = singly(text, places, vocab)
+def pll_examples(example: Fields, positions: np.ndarray, vocab: Any) -> Fields:
+    """One pair per position in both texts; each masks and predicts the token there alone."""
+    text, first = join_pairs(example)
+    copies, hidden, at = _encoder.mask_one_each(text, positions, vocab)
     labels = 1 - example["is_next"].values
     n = len(copies.parts)
-    return predicted(copies, first.repeat(n), labels.repeat(n), hidden, at, vocab)
+    return pair_fields(copies, first.repeat(n), labels.repeat(n), hidden, at, vocab)
 
 
 def loss(
     apply: Any, params: Any, batch: dict[str, jax.Array], rng: Any, train: bool
 ) -> losses.Sums:
-    """`losses.token_loss`, and next_sentence: the cross entropy of the labels."""
+    """`losses.token_loss`, and "next_sentence": the cross entropy of the labels."""
     output = apply(params, batch, rng, train)
     weights = batch["label_weights"]
     nll = -jnp.take_along_axis(
@@ -174,7 +161,8 @@ def loss(
 def metrics(
     apply: Any, params: Any, batch: dict[str, jax.Array], rng: Any, special: jax.Array
 ) -> losses.Sums:
-    """`losses.token_metrics`, next_sentence_accuracy, and that of always saying "random"."""
+    """`losses.token_metrics`, next_sentence_accuracy, and the accuracy of always answering
+    "random"."""
     output = apply(params, batch, rng, False)
     weights, labels = batch["label_weights"], batch["labels"]
     hits = jnp.argmax(output.heads["next_sentence"], axis=-1) == labels

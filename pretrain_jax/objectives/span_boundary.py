@@ -1,13 +1,13 @@
-"""Masked spans, predicted by their own places and by the two tokens around them.
+"""Masked spans, predicted from their own positions and from the two tokens around them.
 
 SpanBERT (Joshi et al. 2019, sections 3.1 and 3.2; facebookresearch/SpanBERT masking.py,
-pair_bert.py, spanbert_loss.py, and the command of its README). Spans of 1 to 10 words, with lengths
+pair_bert.py, spanbert_loss.py, and the command in its README). Spans of 1 to 10 words, with lengths
 from Geometric(0.2), hide 15 % of the tokens: [MASK] 80 %, random tokens 10 %, unchanged 10 %, drawn
-once for a span. The boundary predicts the first 15 tokens of a span that has text on both of its
-sides: as in the released code, [CLS] and [SEP] are no boundaries, and the tokens of a span that
-begins or ends the text are predicted by masked language modeling alone. The two losses, each a mean
-over its own targets, are added. The number of predictions is masked_lm's; the released code takes
-ceil(rate n) of the n tokens of the text, at most one more or less.
+once per span. The boundary predicts the first 15 tokens of every span that has text on both sides.
+As in the released code, [CLS] and [SEP] are not boundaries: a span at the start or end of the text
+is predicted by masked language modeling alone. The two losses, each a mean over its own targets,
+are added. The number of predictions is masked_lm's; the released code takes ceil(rate n) of the n
+tokens of the text, which differs by at most one.
 
 Text "a b c d e" with b and c predicted, [CLS] = 5, [SEP] = 6, [MASK] = 4, a = 10 .. e = 14:
 
@@ -30,17 +30,16 @@ import numpy as np
 from pretrain_jax import losses
 from pretrain_jax.corruption import noise
 from pretrain_jax.corruption.uniform import Uniform
-from pretrain_jax.errors import ConfigError
 from pretrain_jax.layers.heads import SpanBoundary
 from pretrain_jax.layers.initializers import Normal
 from pretrain_jax.layers.makers import maker
-from pretrain_jax.objectives import Objective, masked_lm
-from pretrain_jax.objectives.masked_lm import FIELDS, SPECIALS, Masking
+from pretrain_jax.objectives import Objective, _encoder
+from pretrain_jax.objectives._encoder import Masking
 from pretrain_jax.ragged import Fields, Parts, Ragged
 
 POSITION_WIDTH = 200
 INIT = Normal(0.02)
-"""Not truncated, in the released code (pair_bert.py, init_bert_weights)."""
+"""Not truncated, as in the released code (pair_bert.py, init_bert_weights)."""
 
 
 def build(
@@ -52,16 +51,12 @@ def build(
 ) -> Objective:
     """The objective of SpanBERT.
 
-    p                   of the geometric distribution of span lengths
-    longest             words in a span; of text without spaces, stretches (words.cut_words)
-    boundary_positions  tokens of a span that its boundary predicts
+    rate                share of the tokens that is predicted
+    p                   parameter of the geometric distribution of span lengths
+    longest             most words in a span; in text without spaces, most stretches of it
+                        (corruption/words.py)
+    boundary_positions  tokens of a span, from its first, that its boundary predicts
     """
-    if not 0 < p < 1 or longest < 1 or boundary_positions < 1:
-        raise ConfigError(
-            "objective.p must lie between 0 and 1, objective.longest and "
-            f"objective.boundary_positions must be 1 or more; received {p}, {longest} and "
-            f"{boundary_positions}; SpanBERT's are 0.2, 10 and 15"
-        )
     draw = partial(noise.geometric_spans, p=p, longest=longest)
     how = Masking(rate, draw, replaced=0.8, random=0.1, by_words=True)
     head = maker(
@@ -71,14 +66,14 @@ def build(
         kernel_init=INIT,
     )
     return Objective(
-        **masked_lm.single_text(how),
-        fields=(*FIELDS, "left_at", "right_at", "span_positions", "span_weights"),
+        **_encoder.single_text(how),
+        fields=(*_encoder.FIELDS, "left_at", "right_at", "span_positions", "span_weights"),
         corrupt=partial(corrupt, how=how, boundary_positions=boundary_positions),
         heads=(("span_boundary", head),),
         loss=loss,
         coefficients={"loss": 1.0, "span_boundary": 1.0},
         metrics=metrics,
-        probes=probes,
+        pll_examples=pll_examples,
     )
 
 
@@ -90,65 +85,67 @@ def corrupt(
     how: Masking,
     boundary_positions: int,
 ) -> Fields:
-    """{"tokens": texts of n} -> tokens, n + 2 of each, and, P of each, predictions and bounds."""
+    """{"tokens": texts of n} -> tokens, n + 2 of each; predictions and boundaries, P of each."""
     texts = examples["tokens"]
     starts = vocab.word_starts[texts.values]
-    hidden, drawn = how.hide(texts, starts, SPECIALS, uniform, vocab)
+    hidden, drawn = how.hide(texts, starts, _encoder.SPECIALS, uniform, vocab)
     at = drawn.nonzero()[0]
     return {
-        **masked_lm.predicted(texts, hidden, at, vocab),
+        **_encoder.text_fields(texts, hidden, at, vocab),
         **boundaries(texts.parts, drawn, at, boundary_positions),
     }
 
 
 def boundaries(texts: Parts, drawn: np.ndarray, at: np.ndarray, most: int) -> Fields:
-    """The span of each prediction: noise [T] of the texts, of which places `at` are predicted.
+    """left_at, right_at, span_positions and span_weights of the predictions at the indices `at`.
 
-    0 in all four fields where the boundary predicts nothing.
+    drawn: noise [T] of the texts. most: tokens of a span that its boundary predicts. All four
+    fields are 0 where the boundary predicts nothing.
     """
     begins = noise.firsts(texts, drawn)[at]
-    span = begins.cumsum() - 1  # of each prediction
+    span = begins.cumsum() - 1  # the span number of each prediction
     ends = np.roll(begins, -1)
     first, last = (texts.place[at[edge]][span] for edge in (begins, ends))
     inside = texts.place[at] - first
     bounded = (first > 0) & (last < texts.sizes[texts.of[at]] - 1) & (inside < most)
     parts = texts.counts(at)
     return {
-        "left_at": Ragged(first * bounded, parts),  # outside of the span; [CLS] shifts by 1
+        "left_at": Ragged(first * bounded, parts),  # the token before the span: [CLS] shifts by 1
         "right_at": Ragged((last + 2) * bounded, parts),
         "span_positions": Ragged(inside * bounded, parts),
         "span_weights": Ragged(bounded.astype(np.float32), parts),
     }
 
 
-def probes(example: Fields, places: np.ndarray, vocab: Any) -> Fields:
-    """masked_lm's, in which the boundaries predict nothing."""
-    copies, hidden, at = masked_lm.singly(example["tokens"], places, vocab)
+def pll_examples(example: Fields, positions: np.ndarray, vocab: Any) -> Fields:
+    """The same as in masked_lm; the boundaries predict nothing."""
+    copies, hidden, at = _encoder.mask_one_each(example["tokens"], positions, vocab)
     drawn = np.zeros(len(hidden), np.int32)
     drawn[at] = 1
-    nothing = boundaries(copies.parts, drawn, at, most=0)
-    return {**masked_lm.predicted(copies, hidden, at, vocab), **nothing}
+    empty = boundaries(copies.parts, drawn, at, most=0)
+    return {**_encoder.text_fields(copies, hidden, at, vocab), **empty}
 
 
 def loss(
     apply: Any, params: Any, batch: dict[str, jax.Array], rng: Any, train: bool
 ) -> losses.Sums:
-    """`losses.token_loss`, and span_boundary: the cross entropy of the boundary's predictions."""
+    """`losses.token_loss`, and "span_boundary": the cross entropy of the boundary's predictions."""
     output = apply(params, batch, rng, train)
-    of_spans = {**batch, "weights": batch["span_weights"]}
+    spans = {**batch, "weights": batch["span_weights"]}
     return {
         **losses.token_terms(output, batch),
-        "span_boundary": losses.token_terms(output.heads["span_boundary"], of_spans)["loss"],
+        "span_boundary": losses.token_terms(output.heads["span_boundary"], spans)["loss"],
     }
 
 
 def metrics(
     apply: Any, params: Any, batch: dict[str, jax.Array], rng: Any, special: jax.Array
 ) -> losses.Sums:
-    """`losses.token_metrics`, and the boundary's: span_boundary, span_boundary_accuracy."""
+    """`losses.token_metrics`, and the same for the boundary: span_boundary (nats) and
+    span_boundary_accuracy."""
     output = apply(params, batch, rng, False)
-    of_spans = {**batch, "weights": batch["span_weights"]}
-    boundary = losses.text_metrics(output.heads["span_boundary"], of_spans, special)
+    spans = {**batch, "weights": batch["span_weights"]}
+    boundary = losses.text_metrics(output.heads["span_boundary"], spans, special)
     return {
         **losses.text_metrics(output, batch, special),
         "span_boundary": boundary["text"],

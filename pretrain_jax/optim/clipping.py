@@ -3,20 +3,15 @@
 import jax
 import jax.numpy as jnp
 
-from pretrain_jax.errors import ConfigError
 from pretrain_jax.optim.trees import Tree
 
 
 def clip_by_norm(grads: Tree, norm: jax.Array, max_norm: float) -> Tree:
-    """`grads` scaled down to a global norm of `max_norm` where `norm`, theirs, is larger.
+    """Scales `grads` down to a global norm of `max_norm` where `norm`, their own, is larger.
 
-    The caller has the norm already, for its metrics. A `max_norm` of 0 means no clipping.
-    Gradients with a global norm of 4 are multiplied by 0.25 under a `max_norm` of 1.
+    The caller passes the norm because its metrics need it anyway. A `max_norm` of 0 turns clipping
+    off. Under a `max_norm` of 1, gradients with a global norm of 4 are multiplied by 0.25.
     """
-    if max_norm < 0:
-        raise ConfigError(
-            f"optimizer.clip_norm must be 0 (no clipping) or more; received {max_norm}"
-        )
     if max_norm == 0:
         return grads
     factor = jnp.where(norm > max_norm, max_norm / norm, 1.0)

@@ -5,9 +5,9 @@ Both published versions take the same direction and differ in its size (`VARIANT
     buffer <- momentum x buffer + (1 - momentum) x gradient
     direction = Newton-Schulz(momentum x buffer + (1 - momentum) x gradient)
 
-That is github.com/KellerJordan/Muon of November 2025. github.com/MoonshotAI/Moonlight leaves both
-factors of 1 - momentum out, which the norm inside Newton-Schulz divides out again. The moments are
-not corrected for their start at 0.
+This is github.com/KellerJordan/Muon as of November 2025. github.com/MoonshotAI/Moonlight omits both
+factors of 1 - momentum, which the norm inside Newton-Schulz would cancel. The moments have no
+correction for their start at 0.
 """
 
 import math
@@ -24,19 +24,19 @@ from pretrain_jax.optim.trees import Tree
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 STEPS = 5
-SMALLEST = 1e-7
+EPSILON = 1e-7
 """Added to the norm of a matrix."""
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 @dataclass(frozen=True)
 class Variant:
-    """Whose Muon."""
+    """A published version of Muon."""
 
     size: Callable[[int, int, float], float]
-    """size(fan_in, fan_out, rms): the factor of an orthogonal direction."""
+    """size(fan_in, fan_out, rms): the factor that scales an orthogonal direction."""
     adam_rate: float
-    """The learning rate of AdamW's parameters, as a multiple of the matrices'."""
+    """The learning rate of AdamW's parameters, as a multiple of the matrices' rate."""
 
 
 VARIANTS = {
@@ -52,9 +52,10 @@ def scale_by_orthogonal_momentum(
 ) -> optax.GradientTransformation:
     """The direction above times size(fan_in, fan_out), for a tree of matrices.
 
-    inputs: inputs(tree) says for every leaf how many of its first axes are the input side: 1 of a
-        query's [D, H, K] is the matrix [D, H K], 2 of [H, K, D] is [H K, D].
-    dtype: of the products in Newton-Schulz.
+    inputs: inputs(tree) gives, for every leaf, the number of leading axes that are the input side:
+        with 1, a query's [D, H, K] is the matrix [D, H K]; with 2, [H, K, D] is [H K, D].
+    dtype: the dtype of the products in Newton-Schulz.
+    size: size(fan_in, fan_out), the factor of the direction.
     """
 
     def one(moment: jax.Array, first: int) -> jax.Array:
@@ -69,14 +70,15 @@ def scale_by_orthogonal_momentum(
         steps = jax.tree.map(one, ahead, inputs(ahead))
         return steps, MuonState(state.count + 1, mu, state.ns_coeffs)
 
-    # Optax's state, so that what it wrote can be gone on from.
+    # The state is optax's, so that states written by optax's muon can be restored.
     return optax.GradientTransformation(scale_by_muon(COEFFICIENTS).init, update)
 
 
 def orthogonal(matrix: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
-    """[I, O] with its singular values brought near 1: between about 0.7 and 1.2.
+    """The matrix [I, O] with its singular values moved near 1: between about 0.7 and 1.2.
 
-    Five steps of a quintic Newton-Schulz iteration. Products with the shorter side are smaller.
+    Runs five steps of a quintic Newton-Schulz iteration, on the transpose of a tall matrix: the
+    products are then [shorter side, shorter side].
 
     >>> values = jnp.linalg.svd(orthogonal(jnp.diag(jnp.array([4.0, 2.0, 0.5]))), compute_uv=False)
     >>> bool(values.min() > 0.6), bool(values.max() < 1.3)
@@ -85,7 +87,7 @@ def orthogonal(matrix: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
     a, b, c = COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
     x = (matrix.T if tall else matrix).astype(dtype)
-    x = x / (jnp.linalg.norm(x) + SMALLEST)
+    x = x / (jnp.linalg.norm(x) + EPSILON)
     for _ in range(STEPS):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x

@@ -6,24 +6,25 @@ import jax
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from pretrain_jax.optim.trees import Tree, _owner, name_of, named_leaves
+from pretrain_jax.optim.trees import Tree, name_of, named_leaves, owning_parameter
 
 
 def per_layer(tx: optax.GradientTransformation, stacked: set[str]) -> optax.GradientTransformation:
-    """`tx`, given the layers of the parameters called `stacked` one at a time.
+    """Applies `tx` to one layer at a time of the parameters named in `stacked`.
 
-    Layers are vmapped, stacks of the same depth together. The state is {"single": state of the
-    parameters that are in no stack, "layers_12": state of the stacks of 12, ...}; in the latter
-    every leaf that stands for a parameter has a leading layers axis, and counts are shared.
+    Layers are vmapped; stacks of the same depth share one vmap. The state is {"single": state of
+    the parameters outside all stacks, "layers_12": state of the stacks of 12 layers, ...}. In a
+    stack's state, every leaf that belongs to a parameter has a leading layers axis; counts are
+    shared by the layers.
     """
 
     def groups(tree: Tree) -> dict[str, Tree]:
-        found: dict[str, dict[tuple[str, ...], Any]] = {}
+        by_group: dict[str, dict[tuple[str, ...], Any]] = {}
         leaves: Any = flatten_dict(tree)
         for path, leaf in leaves.items():
             group = f"layers_{leaf.shape[0]}" if "/".join(path) in stacked else "single"
-            found.setdefault(group, {})[path] = leaf
-        return {group: unflatten_dict(part) for group, part in found.items()}
+            by_group.setdefault(group, {})[path] = leaf
+        return {group: unflatten_dict(part) for group, part in by_group.items()}
 
     def init_group(group: str, params: Tree) -> Tree:
         if group == "single":
@@ -44,7 +45,7 @@ def per_layer(tx: optax.GradientTransformation, stacked: set[str]) -> optax.Grad
 
     def update(updates: Tree, state: Tree, params: Tree | None = None) -> tuple[Tree, Tree]:
         if params is None:
-            raise ValueError("per_layer's update needs params: decay and relative steps read them")
+            raise ValueError("update needs params: weight decay and relative steps read them")
         parts = groups(params)
         done = {
             group: update_group(group, part, state[group], parts[group])
@@ -58,8 +59,8 @@ def per_layer(tx: optax.GradientTransformation, stacked: set[str]) -> optax.Grad
 
 
 def _layer_axes(state: Tree, params: Tree) -> Tree:
-    """vmap's axes of an optimizer state: 0 for what belongs to a parameter, None for counts."""
+    """vmap axes of an optimizer state: 0 for leaves that belong to a parameter, None for counts."""
     names = {name for name, _ in named_leaves(params)}
     return jax.tree_util.tree_map_with_path(
-        lambda path, _: None if _owner(name_of(path), names) is None else 0, state
+        lambda path, _: None if owning_parameter(name_of(path), names) is None else 0, state
     )

@@ -1,4 +1,4 @@
-"""Trees of parameters by name, and optimizer states beside them."""
+"""Trees of parameters by name, and optimizer states shaped like them."""
 
 from collections.abc import Callable, Container
 from typing import Any
@@ -9,7 +9,7 @@ Tree = Any
 
 
 def named_leaves(tree: Tree, is_leaf: Callable[[Any], bool] | None = None) -> list[tuple[str, Any]]:
-    """(name, leaf) of every leaf, in the order of jax.tree.leaves."""
+    """(name, leaf) pairs of all leaves, in the order of jax.tree.leaves."""
     leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_leaf)
     return [(name_of(path), leaf) for path, leaf in leaves]
 
@@ -20,12 +20,12 @@ def name_of(path: Any) -> str:
 
 
 def like_params(state: Tree, params: Tree, values: Tree, default: Any) -> Tree:
-    """A tree like the optimizer state `state`, with the value of the parameter a leaf stands for.
+    """A tree with the structure of the optimizer state `state` that holds `values`.
 
-    A leaf of the state that has its parameter's shape (a moment) gets that parameter's leaf of
-    `values`, of the structure of `params`; every other leaf gets `default`. With shardings as
-    values and "replicated" as default this shards an optimizer. Adafactor's rows and columns get
-    the default: they are 1/D + 1/F of a [D, F] parameter, not worth splitting.
+    `values` has the structure of `params`. A leaf of the state that has the shape of its parameter
+    (a moment) gets the value of this parameter; every other leaf gets `default`. With shardings as
+    values and "replicated" as the default, the result shards an optimizer state. Adafactor's rows
+    and columns get the default: they are 1/D + 1/F of a [D, F] parameter, too small to shard.
     `state` and `params` may hold shapes (jax.eval_shape) instead of arrays.
     """
     structure = jax.tree.structure(params)
@@ -33,16 +33,17 @@ def like_params(state: Tree, params: Tree, values: Tree, default: Any) -> Tree:
     by_name = dict(zip(shapes, structure.flatten_up_to(values), strict=True))
 
     def value(path, leaf):
-        owner = _owner(name_of(path), by_name)
+        owner = owning_parameter(name_of(path), by_name)
         return by_name[owner] if owner is not None and shapes[owner] == leaf.shape else default
 
     return jax.tree_util.tree_map_with_path(value, state)
 
 
-def _owner(name: str, params: Container[str]) -> str | None:
-    """The parameter that a leaf of the state stands for: the longest one that ends its name.
+def owning_parameter(name: str, params: Container[str]) -> str | None:
+    """The parameter that a leaf of an optimizer state belongs to: the longest name in `params` that
+    is the end of the leaf's name; None where there is none.
 
-    >>> _owner("single/0/mu/head/bias", {"head/bias", "bias"})
+    >>> owning_parameter("single/0/mu/head/bias", {"head/bias", "bias"})
     'head/bias'
     """
     parts = name.split("/")

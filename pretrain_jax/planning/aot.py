@@ -35,7 +35,7 @@ def devices(where: str, slices: int) -> tuple[list[Any], str]:
     the kind of GPU that they only stand for ("h100:2x8")."""
     if slices != 1 and not where:
         raise ConfigError(f"--slices={slices} is of a --topology, such as v5e:4x4; none is given")
-    return topology.devices(where, slices) if where else (jax.devices(), "")
+    return topology.compile_only_devices(where, slices) if where else (jax.devices(), "")
 
 
 def show(found: dict[str, Any], where: str, as_json: bool) -> None:
@@ -65,7 +65,7 @@ def report(design: Design, full: bool = False) -> dict[str, Any]:
     with the least, which takes a third of the time and gave peaks of 5 % less to 8 % more.
     """
     design.check()
-    count, chip = len(design.target.devices), chips.chip(design.target.kind)
+    count, chip = len(design.target.devices), chips.lookup(design.target.kind)
     memory = chip.memory if chip else None
     share = flags.MEMORY_SHARE if design.target.platform == "gpu" else 1.0
     usable = None if memory is None else int(memory * share)
@@ -119,14 +119,14 @@ def compile_for(platform: str, traced: Any, full: bool = False) -> Any:
     """A traced step, compiled for devices of a platform that are not here."""
     # Without a GPU jax does not know which family "gpu" is.
     lowered = traced.lower(lowering_platforms=("cuda" if platform == "gpu" else platform,))
-    return lowered.compile(compiler_options=flags.of_plan(platform, full))
+    return lowered.compile(compiler_options=flags.plan_options(platform, full))
 
 
-def work(program: hlo.Program, executed: float) -> dict[str, Any]:
+def work(program: hlo.HloModule, executed: float) -> dict[str, Any]:
     """What one device does in a step: FLOPs, bytes through its memory, bytes that it sends."""
     sent: dict[str, float] = {}
     for collective in program.collectives():
-        sent[collective.kind] = sent.get(collective.kind, 0.0) + collective.wire
+        sent[collective.kind] = sent.get(collective.kind, 0.0) + collective.bytes_sent
     return {
         "flops_per_device": executed,
         "memory_bytes_per_device": program.memory_bytes(),

@@ -1,74 +1,54 @@
-"""What a compiled program does, read off its text: bytes moved in memory and between chips.
+"""The bytes that a compiled program moves in memory and between chips, from its HLO text.
 
-The compiler's own cost analysis counts the body of a loop once; here every loop's trips are
-multiplied in. The text is the one that `compiled.as_text()` gives.
+The compiler's own cost analysis counts the body of a loop once; this one multiplies by the trips of
+every loop. The text comes from `compiled.as_text()`.
 """
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-BYTES = {
-    "pred": 1, "s4": 0.5, "u4": 0.5, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "s32": 4, "u32": 4,
-    "s64": 8, "u64": 8, "bf16": 2, "f16": 2, "f32": 4, "f64": 8, "c64": 8, "c128": 16,
-}  # fmt: skip
-"""Of one number; 8-bit floats all begin with f8, and what is not here (a token) is nothing."""
+from pretrain_jax.planning.hlo_text import (
+    ARRAY,
+    Instruction,
+    array_bytes,
+    group_size,
+    in_memory,
+    parse_instruction,
+    size_of,
+)
+
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 MOVES_NOTHING = {
     "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "while", "call",
     "conditional", "partition-id", "replica-id", "optimization-barrier",
 }  # fmt: skip
-"""Instructions that only name what is there, or whose parts are counted instead."""
+"""Instructions that only rename arrays, or whose parts are counted instead."""
 IN_PLACE = "dynamic-update-slice"
 SLICES = ("slice", "dynamic-slice", "gather")
-"""Instructions that read of their first operand no more than they give."""
-ARRAY = re.compile(r"\b([a-z]\w*)\[([\d,]*)\](\{[^}]*\})?")
+"""Instructions that read no more of their first operand than they return."""
 SCRATCH = re.compile(r"[su]8\[\d+\]")
-"""What a kernel of cuBLAS or cuDNN gets beside its result, to work in; hardly any of it is used."""
+"""The workspace that a kernel of cuBLAS or cuDNN gets with its result; it uses hardly any of it."""
 HEADER = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\{$")
 INSTRUCTION = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = (.*)$")
-CALLED = re.compile(
-    r"(?:calls|to_apply|body|condition|true_computation|false_computation)=%?([\w.\-]+)"
-)
-BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 
 
 @dataclass(frozen=True)
-class Instruction:
-    name: str
-    shape: str
-    """As text; a tuple's in parentheses."""
-    kind: str
-    operands: tuple[str, ...]
-    rest: str
-    """Attributes, behind the operands."""
-    root: bool
-
-    @property
-    def called(self) -> list[str]:
-        """Names of the computations in it."""
-        found = CALLED.findall(self.rest)
-        for names in BRANCHES.findall(self.rest):
-            found += [name.strip().lstrip("%") for name in names.split(",")]
-        return found
-
-
-@dataclass(frozen=True)
 class Collective:
-    """All executions of one instruction in one run of the program."""
+    """All executions of one collective instruction in one run of the program."""
 
     kind: str
     size: float
-    """Bytes of the whole array: after an all-gather, before a reduce-scatter."""
+    """Bytes of the full array: the result of an all-gather, the operand of a reduce-scatter."""
     ways: int
     """Devices that take part in one execution."""
     trips: int
+    """Number of executions."""
 
     @property
-    def wire(self) -> float:
+    def bytes_sent(self) -> float:
         """Bytes that one device sends, on a ring: (n - 1) / n of the array, twice for an
         all-reduce; a permutation sends its array."""
         if self.kind == "collective-permute":
@@ -78,8 +58,8 @@ class Collective:
 
 
 @dataclass(frozen=True)
-class Program:
-    """A parsed program."""
+class HloModule:
+    """A parsed HLO module, for `devices` devices."""
 
     computations: Mapping[str, Mapping[str, Instruction]]
     entry: str
@@ -87,29 +67,29 @@ class Program:
 
     @cached_property
     def executed(self) -> list[tuple[str, Instruction, int]]:
-        """(computation, instruction, executions) outside of fusions, loops multiplied."""
+        """(computation, instruction, executions) of all instructions outside of fusions."""
         return list(self._walk(self.entry, 1))
 
     def _walk(self, name: str, trips: int) -> Iterator[tuple[str, Instruction, int]]:
         for instruction in self.computations[name].values():
             yield name, instruction, trips
             if instruction.kind == "while":
-                turns = self.turns(instruction)
+                count = self.trip_count(instruction)
                 for called in instruction.called:
-                    yield from self._walk(called, trips if turns is None else trips * turns)
+                    yield from self._walk(called, trips if count is None else trips * count)
             elif instruction.kind in ("call", "conditional", "async-start"):
                 for called in instruction.called:
                     yield from self._walk(called, trips)
 
     @property
     def unknown_loops(self) -> list[str]:
-        """Loops whose trips the text does not say; they are counted once."""
+        """Names of the loops with an unknown number of trips; they count once."""
         loops = {i.name: i for _, i, _ in self.executed if i.kind == "while"}
-        return sorted(name for name, loop in loops.items() if self.turns(loop) is None)
+        return sorted(name for name, loop in loops.items() if self.trip_count(loop) is None)
 
-    def turns(self, loop: Instruction) -> int | None:
-        """Trips of a `while`: as the compiler notes them, or the bound that its counter is compared
-        with (counters begin at 0); None where the text says neither."""
+    def trip_count(self, loop: Instruction) -> int | None:
+        """Trips of a `while`: the compiler's annotation, or the bound to which the condition
+        compares the counter (counters start at 0); None where the text has neither."""
         known = TRIPS.search(loop.rest)
         if known:
             return int(known[1])
@@ -124,17 +104,17 @@ class Program:
         return None
 
     def collectives(self) -> list[Collective]:
-        """Every collective, those that are fused with computation among them.
+        """All collectives, including those that are fused with computation.
 
-        One that runs beside several fusions stands in each of them, under one channel; it starts
-        in the one that is executed least often.
+        A collective that overlaps with several fusions is part of each of them, with the same
+        channel. It starts in the fusion that is executed least often, whose count is used.
         """
-        found: dict[str, Collective] = {}
+        by_channel: dict[str, Collective] = {}
         for _, instruction, trips in self.executed:
             for channel, one in self._collectives_in(instruction, trips):
-                known = found.get(channel)
-                found[channel] = one if known is None or one.trips < known.trips else known
-        return list(found.values())
+                known = by_channel.get(channel)
+                by_channel[channel] = one if known is None or one.trips < known.trips else known
+        return list(by_channel.values())
 
     def _collectives_in(
         self, instruction: Instruction, trips: int
@@ -143,7 +123,7 @@ class Program:
         if kind in COLLECTIVES:
             ways = group_size(instruction.rest, self.devices)
             arrays = [size_of(*array) for array in ARRAY.findall(instruction.shape)]
-            # A -start gives its input beside its output.
+            # The result of a -start contains its input and its output.
             size = max(arrays) if instruction.kind != kind else sum(arrays)
             if instruction.kind == "reduce-scatter":
                 size *= ways
@@ -156,8 +136,9 @@ class Program:
                 yield from self._collectives_in(inner, trips)
 
     def memory_bytes(self) -> float:
-        """Bytes read and written in a device's main memory: operands and results of every executed
-        instruction outside of fusions, on-chip memory left out, and of slices only the slice."""
+        """Bytes read and written in a device's main memory: the operands and results of all
+        executed instructions outside of fusions. On-chip memory does not count, and of a sliced
+        array only the slice counts."""
         return sum(
             trips * (self._written(instruction) + self._read(computation, instruction))
             for computation, instruction, trips in self.executed
@@ -169,7 +150,7 @@ class Program:
         if instruction.kind == "slice-start":  # ((input), slice, context)
             return array_bytes(arrays[1]) + in_memory(arrays[1])
         if instruction.kind == IN_PLACE:
-            return 0.0  # in place: its operands are the slice
+            return 0.0  # `_read` counts the slice, twice
         sizes = [0.0 if SCRATCH.match(array) else in_memory(array) for array in arrays]
         if instruction.kind != "fusion":
             return sum(sizes)
@@ -183,43 +164,44 @@ class Program:
 
     def _read(self, computation: str, instruction: Instruction) -> float:
         if instruction.kind.endswith("-start"):
-            return 0.0  # the result names the input again
+            return 0.0  # the result contains the input, which `_written` counts
         known = self.computations[computation]
-        whole = [in_memory(known[n].shape) if n in known else 0.0 for n in instruction.operands]
+        sizes = [in_memory(known[n].shape) if n in known else 0.0 for n in instruction.operands]
         if instruction.kind in SLICES:
-            return min(whole[0], array_bytes(instruction.shape)) + sum(whole[1:])
+            return min(sizes[0], array_bytes(instruction.shape)) + sum(sizes[1:])
         if instruction.kind == IN_PLACE:
-            return 2 * whole[1]
+            return 2 * sizes[1]
         if instruction.kind != "fusion":
-            return sum(whole)
+            return sum(sizes)
         body = self.computations[instruction.called[0]]
-        read = dict.fromkeys(instruction.operands, 0.0)  # an array given twice is read once
-        for number, (name, size) in enumerate(zip(instruction.operands, whole, strict=True)):
-            read[name] = min(size, read[name] + sliced(body, number, size))
-        return sum(read.values())
+        total = dict.fromkeys(instruction.operands, 0.0)  # an array passed twice is read once
+        for number, (name, size) in enumerate(zip(instruction.operands, sizes, strict=True)):
+            total[name] = min(size, total[name] + moved_by_fusion(body, number, size))
+        return sum(total.values())
 
 
-def origin(body: Mapping[str, Instruction], found: Instruction) -> Instruction:
-    """What a bitcast or a copy of a fusion's result is made from."""
-    while found.kind in ("bitcast", "copy") and found.operands[0] in body:
-        found = body[found.operands[0]]
-    return found
+def origin(body: Mapping[str, Instruction], result: Instruction) -> Instruction:
+    """The instruction whose value bitcasts and copies pass on to a result of a fusion."""
+    while result.kind in ("bitcast", "copy") and result.operands[0] in body:
+        result = body[result.operands[0]]
+    return result
 
 
-def sliced(body: Mapping[str, Instruction], number: int, whole: float) -> float:
-    """Bytes that a fusion moves of parameter `number`: of one that it only slices, the slices."""
+def moved_by_fusion(body: Mapping[str, Instruction], number: int, size: float) -> float:
+    """Bytes that a fusion moves of its parameter `number`, which has `size` bytes: the slices alone
+    where it only slices it."""
     names = {inner.operands: inner.name for inner in body.values() if inner.kind == "parameter"}
     parameter, total = names[(str(number),)], 0.0
     for user in (inner for inner in body.values() if parameter in inner.operands):
         if user.operands[0] != parameter or user.kind not in (*SLICES, IN_PLACE):
-            return whole
+            return size
         moved = body[user.operands[1]] if user.kind == IN_PLACE else user
         total += array_bytes(moved.shape)
     return total
 
 
-def parse(text: str, devices: int) -> Program:
-    """Parses `compiled.as_text()` of a program for so many devices."""
+def parse(text: str, devices: int) -> HloModule:
+    """Parses the text `compiled.as_text()` of a program for `devices` devices."""
     computations: dict[str, dict[str, Instruction]] = {}
     entry, current = "", None
     for line in text.splitlines():
@@ -227,73 +209,7 @@ def parse(text: str, devices: int) -> Program:
         if header:
             current = computations.setdefault(header[1], {})
             entry = header[1] if line.startswith("ENTRY") else entry
-        elif current is not None and (found := INSTRUCTION.match(line)):
-            root, name, rest = found.groups()
-            current[name] = instruction(name, rest, bool(root))
-    return Program(computations, entry, devices)
-
-
-def instruction(name: str, text: str, root: bool) -> Instruction:
-    """`f32[2]{0} add(%a, %b), metadata={}` in its parts."""
-    end = closing(text, 0) + 1 if text.startswith("(") else text.index(" ")
-    shape, call = text[:end], text[end:].lstrip()
-    opening = call.index("(")
-    last = closing(call, opening)
-    kind = call[:opening]
-    if kind == "fusion-start":  # ((operands), result, context): the fusion, beside others
-        kind, shape = "fusion", shape[closing(shape, 1) + 3 :].rpartition(", ")[0]
-    inside = re.sub(r"/\*.*?\*/", "", call[opening + 1 : last])
-    operands = tuple(
-        part.strip().rpartition(" ")[2].lstrip("%") for part in inside.split(", ") if part
-    )
-    return Instruction(name, shape, kind, operands, call[last + 1 :], root)
-
-
-def closing(text: str, opening: int) -> int:
-    """Where the parenthesis that opens at a place is closed."""
-    depth = 0
-    for place in range(opening, len(text)):
-        depth += {"(": 1, ")": -1}.get(text[place], 0)
-        if depth == 0:
-            return place
-    raise ValueError(f"no closing parenthesis in {text[opening : opening + 80]!r}")
-
-
-def size_of(kind: str, dims: str, _layout: str = "") -> float:
-    """size_of("bf16", "16,100,1600") is 5,120,000 bytes."""
-    number = BYTES.get(kind, 1 if kind.startswith("f8") else 0)
-    return number * math.prod(int(n) for n in dims.split(",") if n)
-
-
-def array_bytes(shape: str) -> float:
-    """Bytes of all arrays in a shape."""
-    return sum(size_of(*array) for array in ARRAY.findall(shape))
-
-
-def in_memory(shape: str) -> float:
-    """The same without those that stay on the chip: S(1) is a TPU's vector memory."""
-    return sum(size_of(*array) for array in ARRAY.findall(shape) if "S(1)" not in array[2])
-
-
-def group_size(rest: str, devices: int) -> int:
-    """Devices of one group of a collective, from any of the forms of `replica_groups`.
-
-    >>> group_size("replica_groups={{0,1,2,3},{4,5,6,7}}", 8)
-    4
-    >>> group_size("replica_groups=[2,4]<=[8]", 8)
-    4
-    >>> group_size("replica_groups=mesh['a'=2,'b'=4] {'b'}", 8)
-    4
-    """
-    listed = re.search(r"replica_groups=\{\{([\d,]*)\}", rest)
-    if listed:
-        return listed[1].count(",") + 1
-    counted = re.search(r"replica_groups=\[(\d+),(\d+)\]", rest)
-    if counted:
-        return int(counted[2])
-    named = re.search(r"replica_groups=mesh\[([^\]]*)\]\s*\{([^}]*)\}", rest)
-    if named:
-        sizes = dict(re.findall(r"'(\w+)'=(\d+)", named[1]))
-        used = re.findall(r"'(\w+)'(?::\(\d+\)(\d+))?", named[2])
-        return math.prod(int(part or sizes[axis]) for axis, part in used)
-    return devices
+        elif current is not None and (match := INSTRUCTION.match(line)):
+            root, name, rest = match.groups()
+            current[name] = parse_instruction(name, rest, bool(root))
+    return HloModule(computations, entry, devices)

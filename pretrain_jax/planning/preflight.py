@@ -118,7 +118,7 @@ def mesh(design: Design) -> tuple[Design, str]:
 
 def memory(design: Design) -> tuple[int, str]:
     """An estimate beside the memory of the device, where it is known."""
-    chip, need = chips.chip(design.target.kind), sizes.memory_per_device(design)["total"]
+    chip, need = chips.lookup(design.target.kind), sizes.memory_per_device(design)["total"]
     if chip is None or chip.memory is None:
         return need, f"about {gib(need)} a device, of an unknown size"
     if need > chip.memory:

@@ -65,9 +65,10 @@ def about_tokenizer(design: Design, tokenizer: Tokenizer) -> Iterator[str]:
     origin = section.path or "trained on the run's own corpus"
     yield f"tokenizer  {section.name}, {tokenizer.size} ids, {origin}"
     named = [f'{name} {i} "{tokenizer.spell(i)}"' for name, i in tokenizer.named.items()]
-    needs = sorted({name for member in design.task.members for name in member.objective.needs})
+    objectives = [member.objective for member in design.task.members]
+    needs = sorted({name for objective in objectives for name in objective.special_tokens})
     longest = max(design.spec.seq_lens)
-    taken = max(member.objective.sentinels(longest) for member in design.task.members)
+    taken = max(objective.sentinels(longest) for objective in objectives)
     ids = tokenizer.sentinels
     ends = [f'{i} "{tokenizer.spell(i)}"' for i in (ids if len(ids) < 3 else (ids[0], ids[-1]))]
     yield from entry("special", ", ".join(named) or "none")

@@ -1,1 +1,1 @@
-"""Where arrays live: the mesh and the table from logical axes to mesh axes."""
+"""Where arrays live: the device mesh, and the rules that map logical axes to mesh axes."""

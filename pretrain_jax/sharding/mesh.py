@@ -1,7 +1,7 @@
 """The device mesh: axes `dcn`, `data`, `fsdp`, `sequence` and `tensor`.
 
-The fast network of a TPU slice carries the last four. `dcn`, the data-centre network between
-slices, carries gradients alone: each slice holds the whole model.
+The last four axes use the fast network inside a TPU slice. `dcn`, the data-center network between
+slices, carries gradients alone: each slice holds a full copy of the model.
 """
 
 import math
@@ -26,27 +26,35 @@ def build(
     sequence: int = 1,
     tensor: int = 1,
 ) -> Mesh:
-    """A mesh over all `devices`; -1, at one axis at most, takes what the others leave.
+    """A mesh over all `devices`. At most one axis may be -1: it takes the remaining devices.
 
-    Eight devices with fsdp=2, tensor=2 and data=-1 are a mesh of 1 x 2 x 2 x 1 x 2. On TPUs
-    neighbours on the mesh are neighbours in the network. Raises ConfigError when the sizes do not
-    multiply to the number of devices, or when `dcn` is not the number of slices where there are
-    several.
+    dcn        data parallelism between TPU slices, the number of slices
+    data       data parallelism: splits the batch
+    fsdp       splits the batch and the parameters
+    sequence   splits the length of rows, and the parameters
+    tensor     splits heads, feed-forward layers and the vocabulary
+
+    Eight devices with fsdp=2, tensor=2 and data=-1 form a mesh of 1 x 2 x 2 x 1 x 2. On TPUs,
+    neighbors on the mesh are neighbors in the network. Raises ConfigError when the sizes do not
+    multiply to the number of devices, or when there are several slices and `dcn` is not their
+    number.
     """
-    sizes = resolve(len(devices), dcn=dcn, data=data, fsdp=fsdp, sequence=sequence, tensor=tensor)
-    # GPUs have a slice_index too: their host.
+    sizes = resolve_sizes(
+        len(devices), dcn=dcn, data=data, fsdp=fsdp, sequence=sequence, tensor=tensor
+    )
+    # GPUs have a slice_index too, which numbers their hosts.
     on_tpu = devices[0].platform == "tpu"
     slices = len({getattr(d, "slice_index", None) for d in devices}) if on_tpu else 1
     if slices not in (1, sizes["dcn"]):
         raise ConfigError(
             f"mesh.dcn must be the number of TPU slices, {slices}; received mesh.dcn={sizes['dcn']}"
         )
-    grid = arranged(devices, tuple(sizes[axis] for axis in AXES), slices)
+    grid = device_grid(devices, tuple(sizes[axis] for axis in AXES), slices)
     return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
-def arranged(devices: Sequence[Any], shape: tuple[int, ...], slices: int) -> np.ndarray:
-    """The devices as an array of this shape, along the physical network where there is one."""
+def device_grid(devices: Sequence[Any], shape: tuple[int, ...], slices: int) -> np.ndarray:
+    """The devices as an array of this shape; on TPUs it follows the physical network."""
     if devices[0].platform != "tpu":
         return np.asarray(devices).reshape(shape)
     if slices == 1:
@@ -57,37 +65,35 @@ def arranged(devices: Sequence[Any], shape: tuple[int, ...], slices: int) -> np.
     )
 
 
-def resolve(devices: int, **sizes: int) -> dict[str, int]:
-    """Mesh sizes without -1. resolve(8, data=-1, fsdp=2, tensor=2) gives data=2."""
+def resolve_sizes(devices: int, **sizes: int) -> dict[str, int]:
+    """The mesh sizes with -1 replaced: resolve_sizes(8, data=-1, fsdp=2, tensor=2) has data=2."""
     free = [axis for axis, size in sizes.items() if size == -1]
     written = " x ".join(f"mesh.{axis}={size}" for axis, size in sizes.items())
     if len(free) > 1:
         raise ConfigError(f"only one mesh axis may be -1; received {written}")
-    if any(size < 1 and size != -1 for size in sizes.values()):
-        raise ConfigError(f"mesh axes are at least 1, or -1 for what is left; received {written}")
     fixed = math.prod(size for size in sizes.values() if size != -1)
     if devices % fixed or (not free and fixed != devices):
         fits = "divide" if free else "multiply to"
         raise ConfigError(
             f"the mesh axes must {fits} the number of devices, {devices}; received {written}. "
-            f"{nearest(devices, sizes, bool(free))}Leave one axis at -1, or simulate devices on a "
-            f"CPU with XLA_FLAGS=--xla_force_host_platform_device_count={max(fixed, 1)}"
+            f"{suggestion(devices, sizes, bool(free))}Set one axis to -1, or simulate devices on a "
+            f"CPU with XLA_FLAGS=--xla_force_host_platform_device_count={fixed}"
         )
     return {**sizes, **dict.fromkeys(free, devices // fixed)}
 
 
-def nearest(devices: int, sizes: dict[str, int], free: bool) -> str:
-    """What would do instead, axis by axis; free: whether another axis takes what is left.
+def suggestion(devices: int, sizes: dict[str, int], free: bool) -> str:
+    """The nearest valid sizes, one axis at a time; free: whether another axis is -1.
 
-    >>> nearest(8, {"data": -1, "fsdp": 3, "tensor": 1}, True)
-    'The nearest that would do: mesh.fsdp=2 or 4. '
+    >>> suggestion(8, {"data": -1, "fsdp": 3, "tensor": 1}, True)
+    'The nearest valid sizes are mesh.fsdp=2 or 4. '
     """
-    found = []
+    valid = []
     for axis, size in sizes.items():
         others = math.prod(n for other, n in sizes.items() if other != axis and n > 0)
         if size < 2 or devices % others:
             continue
         most = devices // others
         near = nearest_divisors(most, size, 2) if free else [most]
-        found.append(f"mesh.{axis}={' or '.join(map(str, near))}")
-    return f"The nearest that would do: {', '.join(found)}. " if found else ""
+        valid.append(f"mesh.{axis}={' or '.join(map(str, near))}")
+    return f"The nearest valid sizes are {', '.join(valid)}. " if valid else ""

@@ -1,12 +1,12 @@
-"""The rule table: over which mesh axes each logical axis is split.
+"""The rule table: the mesh axes over which each logical axis is split.
 
-Models name their axes (layers/axes.py) and know no mesh. Adding a mesh axis edits this table and
-no model. Nothing is dropped in silence: an axis without a rule, one mesh axis used twice in an
-array and a size that does not divide are errors before anything is compiled.
+Models name their logical axes (layers/axes.py) and do not know the mesh, so a new mesh axis changes
+this table and no model. An axis without a rule, a mesh axis used twice in one array and a size that
+does not divide are errors before anything is compiled; nothing is dropped silently.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from pretrain_jax.errors import ConfigError, nearest_divisors
 RULES: dict[str, tuple[str, ...]] = {
     # parameters
     "layers": (),
-    # A group of devices that shares a row shares the parameters, too.
+    # The devices that share a row also share the parameters.
     "width": ("fsdp", "sequence"),
     "heads": ("tensor",),
     "head_width": (),
@@ -37,26 +37,25 @@ RULES: dict[str, tuple[str, ...]] = {
 }
 
 LENGTHS = ("L", "M")
-"""Axes of fields (batch.py) that are places in a text."""
+"""Axes of fields (batch.py) that run along a text."""
 
 
-def spec(
-    axes: tuple[str | None, ...], rules: Mapping[str, tuple[str, ...]] = RULES
-) -> PartitionSpec:
+def partition_spec(axes: tuple[str | None, ...]) -> PartitionSpec:
     """("width", "heads") -> PartitionSpec(("fsdp", "sequence"), "tensor")."""
     used: dict[str, str] = {}
     entries: list[Any] = []
     for axis in axes:
-        if axis is not None and axis not in rules:
+        if axis is not None and axis not in RULES:
             raise ConfigError(
-                f"every logical axis needs a rule in sharding/rules.py; {axis!r} of {axes} has none"
+                f"every logical axis needs a rule in sharding/rules.py; received {axes}, and "
+                f"{axis!r} has no rule"
             )
-        mesh_axes = list(rules[axis]) if axis is not None else []
+        mesh_axes = list(RULES[axis]) if axis is not None else []
         for mesh_axis in mesh_axes:
             if mesh_axis in used:
                 raise ConfigError(
-                    f"an array can be split over a mesh axis once; {axes} uses {mesh_axis!r} for "
-                    f"both {used[mesh_axis]!r} and {axis!r}: change a rule in sharding/rules.py"
+                    f"an array can use each mesh axis once; {axes} uses {mesh_axis!r} for both "
+                    f"{used[mesh_axis]!r} and {axis!r}. Change a rule in sharding/rules.py"
                 )
             used[mesh_axis] = str(axis)
         entries.append(
@@ -65,18 +64,18 @@ def spec(
     return PartitionSpec(*entries)
 
 
-def shardings(boxed: Any, mesh: Mesh) -> Any:
+def named_shardings(boxed: Any, mesh: Mesh) -> Any:
     """NamedShardings for a tree of flax Partitioned boxes (of arrays or of their shapes).
 
-    Raises ConfigError for the first axis that does not divide, naming every parameter that has it
-    and the sizes of the mesh axis that do.
+    Raises ConfigError for the first axis that does not divide, with the name of its parameter and
+    the nearest sizes of the mesh axis that do.
     """
     is_box = lambda x: isinstance(x, nn.Partitioned)  # noqa: E731
     leaves = jax.tree_util.tree_leaves_with_path(boxed, is_leaf=is_box)
     for path, box in leaves:
         _check_divides(jax.tree_util.keystr(path, simple=True, separator="/"), box, mesh)
     return jax.tree.map(
-        lambda box: NamedSharding(mesh, spec(tuple(box.names))), boxed, is_leaf=is_box
+        lambda box: NamedSharding(mesh, partition_spec(tuple(box.names))), boxed, is_leaf=is_box
     )
 
 
@@ -98,34 +97,42 @@ def _check_divides(name: str, box: nn.Partitioned, mesh: Mesh) -> None:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The whole array on every device."""
+    """A full copy of the array on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def field_sharding(mesh: Mesh, axis: str) -> NamedSharding:
-    """Of a field [B, axis] of a batch; axis: "L" and "M" are lengths, others are never split."""
-    return NamedSharding(mesh, spec(("batch", "length") if axis in LENGTHS else ("batch",)))
+    """The sharding of a field [B, axis]; of the axes only the lengths, "L" and "M", are split."""
+    return NamedSharding(
+        mesh, partition_spec(("batch", "length") if axis in LENGTHS else ("batch",))
+    )
 
 
 def check_length(slots: int, mesh: Mesh, what: str) -> None:
-    """Raises ConfigError unless a row's slots divide over the axis that splits rows."""
-    ways = Placement(mesh).ways("length")
+    """Raises ConfigError unless the `slots` of a row divide over mesh.sequence.
+
+    what: the axis, for the message.
+    """
+    ways = MeshRules(mesh).ways("length")
     if slots % ways:
         near = ", ".join(map(str, nearest_divisors(slots, ways)))
         raise ConfigError(
             f"{what} has {slots} slots, which must divide over mesh.sequence; received "
-            f"mesh.sequence={ways}. The nearest sizes that divide are {near}; or choose a "
-            "data.seq_len that gives other slots"
+            f"mesh.sequence={ways}. The nearest sizes that divide are {near}; another data.seq_len "
+            "gives other slots"
         )
 
 
 def batch_ways(mesh: Mesh) -> int:
-    """Into how many parts a batch is split."""
-    return Placement(mesh).ways("batch")
+    """The number of parts into which a batch is split."""
+    return MeshRules(mesh).ways("batch")
 
 
 def check_batch(batch_size: int, accumulate: int, mesh: Mesh, key: str) -> None:
-    """Raises ConfigError unless a batch divides into microbatches and those over the mesh."""
+    """Raises ConfigError unless the batch divides into microbatches, and these over the mesh.
+
+    key: the config key of the batch size, for the message.
+    """
     ways = batch_ways(mesh)
     unit = ways * accumulate
     if batch_size % unit == 0:
@@ -135,32 +142,32 @@ def check_batch(batch_size: int, accumulate: int, mesh: Mesh, key: str) -> None:
     split = " x ".join(f"mesh.{axis}" for axis in RULES["batch"])
     raise ConfigError(
         f"{key} must be a multiple of {split} x train.accumulate = {ways} x {accumulate}; "
-        f"received {batch_size}. The nearest legal batch is {near}"
+        f"received {batch_size}. The nearest valid value is {near}"
     )
 
 
 @dataclass(frozen=True)
-class Placement:
-    """The rule table on a mesh, for layers.axes.placing."""
+class MeshRules:
+    """The rule table applied to a mesh, for layers.axes.placing."""
 
     mesh: Mesh
 
     def constrain(self, x: jax.Array, axes: tuple[str, ...]) -> jax.Array:
-        """`x`, split as the table says."""
-        return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, spec(axes)))
+        """`x`, split by the rules of its axes."""
+        return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, partition_spec(axes)))
 
     def mapped(
         self, function: Callable[..., Any], inputs: Sequence[tuple[str | None, ...]], output: Any
     ) -> Callable[..., Any]:
-        """`function` over each device's own part of arrays that are split as the table says."""
+        """`function` applied to each device's own part of arrays that the rules split."""
         return jax.shard_map(
             function,
             mesh=self.mesh,
-            in_specs=tuple(spec(axes) for axes in inputs),
-            out_specs=spec(output),
-            check_vma=False,  # which no kernel can be checked for
+            in_specs=tuple(partition_spec(axes) for axes in inputs),
+            out_specs=partition_spec(output),
+            check_vma=False,  # kernels do not support the check
         )
 
     def ways(self, axis: str) -> int:
-        """Into how many parts an axis is split: batch on 2 data x 4 fsdp is 8."""
+        """The number of parts into which an axis is split: 8 for batch on 2 data x 4 fsdp."""
         return math.prod(self.mesh.shape[mesh_axis] for mesh_axis in RULES[axis])

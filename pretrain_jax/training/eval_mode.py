@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from etils import epath
 
-from pretrain_jax.cluster.hosts import ALONE, Hosts
+from pretrain_jax.cluster.hosts import SINGLE_PROCESS, Hosts
 from pretrain_jax.composition import resume
 from pretrain_jax.errors import InputMissing
 from pretrain_jax.evaluation import heldout, pseudo_perplexity
@@ -17,7 +17,7 @@ from pretrain_jax.training import restore_or_init, setup
 from pretrain_jax.workdir.checkpoint import Checkpoints
 
 
-def evaluate(config: Any, directory: str, hosts: Hosts = ALONE) -> None:
+def evaluate(config: Any, directory: str, hosts: Hosts = SINGLE_PROCESS) -> None:
     """Evaluates the last checkpoint of a workdir and prints the line; writes nothing.
 
     The text may be other text than the run's own (resume.to_score).
@@ -36,5 +36,5 @@ def evaluate(config: Any, directory: str, hosts: Hosts = ALONE) -> None:
     special = jnp.asarray(feed.tokenizer.unscored)
     values = heldout.numbers(design, feed, params, function, special)
     values |= pseudo_perplexity.perplexity(design, feed, params, special)
-    if hosts.first:
+    if hosts.is_primary:
         print(json.dumps({"step": last, **values}))

@@ -24,7 +24,7 @@ def finished(design: Design, path: epath.Path, step: int | None, hosts: Hosts) -
     if step is None or step < steps:
         return False
     check(path, step, steps)
-    loss = json.loads(hosts.of_first("the last evaluation", json.dumps(evaluated(path, step))))
+    loss = json.loads(hosts.broadcast("the last evaluation", json.dumps(evaluated(path, step))))
     if loss is None:
         return False
     log.info(said(design, path, loss))

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from pretrain_jax import code_version
-from pretrain_jax.cluster.hosts import ALONE, Hosts
+from pretrain_jax.cluster.hosts import SINGLE_PROCESS, Hosts
 from pretrain_jax.composition import resume
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
@@ -32,7 +32,7 @@ from pretrain_jax.workdir.checkpoint import Checkpoints
 def train(
     config: Any,
     directory: str,
-    hosts: Hosts = ALONE,
+    hosts: Hosts = SINGLE_PROCESS,
     accept_changes: bool = False,
     go_back: bool = False,
 ) -> None:
@@ -50,16 +50,16 @@ def train(
         with startup.part("configuration"):
             path = stack.enter_context(setup.claimed(directory, hosts))
             design = setup.designed(config, path, hosts)
-        with hosts.together("the checkpoints"):
+        with hosts.all_or_none("the checkpoints"):
             checkpoints = Checkpoints(path / "checkpoints", **design.spec.checkpoint)
             stack.enter_context(checkpoints)
         last = setup.last_step(checkpoints, hosts)
         if finished(design, path, last, hosts):
             return
-        with hosts.together("the code"):
+        with hosts.all_or_none("the code"):
             resume.check_code(checkpoints, last, design.spec, accept_changes)
             setup.tell_schedule(design, path, last, hosts)
-            if hosts.first:
+            if hosts.is_primary:
                 history.check(path, last or 0, checkpoints.every, go_back)
         steps = stack.enter_context(CompiledSteps(design))
         with startup.part("data"):
@@ -67,17 +67,17 @@ def train(
             for phase in design.spec.phases.after(last or 0)[:1]:
                 steps.begin(phase)
             feed = setup.open_feed(design, corpora, stored, path, hosts)
-        with hosts.together("config.json"):
-            if hosts.first:
+        with hosts.all_or_none("config.json"):
+            if hosts.is_primary:
                 run_config.write_config(path, design.spec.document)
         with startup.part("state"):
             step, state = restore_or_init.state(design, checkpoints, last, hosts, feed.tokenizer)
         writer, progress = SILENT, SILENT
-        with hosts.together("the outputs"):
-            if hosts.first:
+        with hosts.all_or_none("the outputs"):
+            if hosts.is_primary:
                 writer = stack.enter_context(Writer(path, step))
                 progress = stack.enter_context(Progress(design.spec.train.steps, step))
-        evaluated = json.loads(hosts.of_first("the evaluation", json.dumps(writer.evaluated)))
+        evaluated = json.loads(hosts.broadcast("the evaluation", json.dumps(writer.evaluated)))
         signals.note_from_now()
         totals = resume.totals(checkpoints, last)
         reports = Reports(design, writer, progress, startup, **totals)
@@ -120,7 +120,7 @@ class Loop:
                     while self.step < phase.last and not self.signals.stop():
                         with self.reports.timed(self.step):
                             rows = next(batches)
-                            batch = self.design.placement.rows.place(rows, phase.batch_size)
+                            batch = self.design.placement.rows.to_global(rows, phase.batch_size)
                             self.state, metrics = step_function(self.state, batch)
                             self.reports.settle(self.step, metrics)
                         self.step += 1

@@ -35,7 +35,7 @@ def state(
         if design.spec.init_from:
             fresh = fresh.replace(params=inherited(design, fresh.params, hosts, tokenizer))
         return 0, fresh
-    with hosts.together("the checkpoint"):  # before any of them reads, for reading waits for all
+    with hosts.all_or_none("the checkpoint"):  # before any of them reads, for reading waits for all
         checkpoints.compare(step, design.update.abstract_state)
     log.info("resuming from step %d", step)
     with progress("reading the checkpoint"):
@@ -47,7 +47,7 @@ def state(
 def params(design: Design, checkpoints: Checkpoints, step: int, hosts: Hosts) -> Any:
     """The parameters of a checkpoint, without the optimizer."""
     wanted = {"params": design.placement.params}
-    with hosts.together("the checkpoint"):
+    with hosts.all_or_none("the checkpoint"):
         checkpoints.compare(step, wanted, partial=True)
     found = checkpoints.restore(step, wanted, partial=True)["params"]
     check_finite(checkpoints, step, found)
@@ -69,7 +69,7 @@ def inherited(design: Design, fresh: Any, hosts: Hosts, tokenizer: Tokenizer) ->
     source = init_from.workdir_of(design.spec)
     with Checkpoints(epath.Path(source) / "checkpoints", read_only=True) as checkpoints:
         step = last_step(checkpoints, hosts)
-        with hosts.together("init_from"):
+        with hosts.all_or_none("init_from"):
             if step is None:
                 raise WorkdirMismatch(
                     f"init_from must be a workdir with a checkpoint; {source} has none"

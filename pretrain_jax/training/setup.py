@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from etils import epath
 
-from pretrain_jax.cluster.hosts import A_DAY, Hosts
+from pretrain_jax.cluster.hosts import ONE_DAY, Hosts
 from pretrain_jax.composition import init_from, resume
 from pretrain_jax.composition.build import Design, build_design
 from pretrain_jax.composition.corpora import Source, obtain_tokenizer, open_sources
@@ -37,11 +37,11 @@ def claimed(directory: str, hosts: Hosts) -> Iterator[epath.Path]:
     """The workdir, held by process 0, and seen by all of them."""
     with contextlib.ExitStack() as stack:
         path = epath.Path(directory)
-        with hosts.together("the workdir"):
-            if hosts.first:
+        with hosts.all_or_none("the workdir"):
+            if hosts.is_primary:
                 path = stack.enter_context(claim.claim(directory))
                 leftovers.clear(path)
-        hosts.agree("workdir", claim.owner(path), UnwritableWorkdir, SHARED_WORKDIR)
+        hosts.require_equal("workdir", claim.owner(path), UnwritableWorkdir, SHARED_WORKDIR)
         yield path
 
 
@@ -50,24 +50,26 @@ def designed(config: Any, path: epath.Path, hosts: Hosts, scoring: bool = False)
 
     scoring: its model is only evaluated, perhaps on other text.
     """
-    with hosts.together("the configuration"):
+    with hosts.all_or_none("the configuration"):
         fixed, _ = (resume.to_score if scoring else resume.against_stored)(config, path)
         design = build_design(fixed, tuple(jax.devices()))
         mesh_proposal.check(design)
         sizes.check_room(design)
-    hosts.agree("configuration", own_choices_aside(fixed.to_dict()), ConfigError, SAME_COMMAND)
+    hosts.require_equal(
+        "configuration", own_choices_aside(fixed.to_dict()), ConfigError, SAME_COMMAND
+    )
     return design
 
 
 def last_step(checkpoints: Checkpoints, hosts: Hosts) -> int | None:
     """The step to go on from, as process 0 sees it; None at the beginning."""
-    said = hosts.of_first("the last step", json.dumps(checkpoints.latest()))
+    said = hosts.broadcast("the last step", json.dumps(checkpoints.latest()))
     return json.loads(said)
 
 
 def tell_schedule(design: Design, path: epath.Path, step: int | None, hosts: Hosts) -> None:
     """Says where the rest of the run has another learning rate than one may think."""
-    if not hosts.first:
+    if not hosts.is_primary:
         return
     stored = resume.stored_config(path)
     if stored is not None and (table := schedule_preview.moved(stored, design.spec, step or 0)):
@@ -85,7 +87,7 @@ def open_texts(
     To be called before anything else is done in another thread: TFDS changes what `import` does in
     the whole process while it is imported, and jax imports while it traces.
     """
-    with hosts.together("the text", A_DAY):
+    with hosts.all_or_none("the text", ONE_DAY):
         if step is None and design.spec.init_from:
             init_from.check(design.spec)
         stored = resume.fingerprints(checkpoints, step, design.spec)
@@ -101,14 +103,14 @@ def open_feed(
 ) -> Feed:
     """The data, the same for all processes; each tokenizes it into its own cache."""
     writing = outputs.writing(path / "tokenizer", OSError)
-    with hosts.together("the tokenizer", A_DAY), writing:
+    with hosts.all_or_none("the tokenizer", ONE_DAY), writing:
         # Process 0 may train it; the others find it.
-        tokenizer = obtain_tokenizer(design, sources, path, stored) if hosts.first else None
-    with hosts.together("the data", A_DAY):
+        tokenizer = obtain_tokenizer(design, sources, path, stored) if hosts.is_primary else None
+    with hosts.all_or_none("the data", ONE_DAY):
         if tokenizer is None:
             tokenizer = obtain_tokenizer(design, sources, path, stored)
         feed = Feed.over(design, sources, tokenizer)
-    hosts.agree("data", feed.fingerprints, DataError, SAME_DATA)
+    hosts.require_equal("data", feed.fingerprints, DataError, SAME_DATA)
     return feed
 
 

@@ -1,1 +1,1 @@
-"""XLA's flags, memory and caches."""
+"""XLA's compiler options, memory and caches."""

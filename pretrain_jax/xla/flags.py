@@ -1,23 +1,23 @@
-"""What XLA is told beside the program, each with what it was seen to do: all but how many CPU
-devices stand for GPUs (topology.py).
+"""XLA's compiler options and settings, each with its measured effect. (devices/topology.py sets the
+number of CPU devices that stand for GPUs.)
 
-A name that XLA does not know ends the compilation, so tests compile with every one of them. Nothing
-is set for speed: what was tried without gain stands in docs/performance.md.
+XLA refuses to compile with an unknown option, so tests compile with every option here. No option is
+set for speed; docs/performance.md lists those that brought no gain.
 """
 
 import os
 from typing import Any
 
 MEMORY_SHARE = 0.92
-"""Of a GPU's memory that a run takes at its start; jax's own default is 0.75."""
+"""Share of a GPU's memory that a run reserves at its start; jax's own default is 0.75."""
 
 
-def of_step(platform: str, dropping: bool, deterministic: bool) -> dict[str, Any]:
+def step_options(platform: str, dropping: bool, deterministic: bool) -> dict[str, Any]:
     """Compiler options of a training step.
 
-    tpu  keeps products out of products where something is dropped between them: libtpu 0.0.42
-         runs out of stack when it lays out three in one another (t5_3b, t5_11b)
-    gpu  repeats bit for bit when told to; the others always do
+    tpu  with dropout, does not fuse matrix products into each other: libtpu 0.0.42 runs out of
+         stack when it lays out three nested products (t5_3b, t5_11b)
+    gpu  with `deterministic`, repeats bit for bit; the other platforms always do
     """
     if platform == "tpu" and dropping:
         return {"xla_tpu_dot_dot_fusion": False}
@@ -26,13 +26,13 @@ def of_step(platform: str, dropping: bool, deterministic: bool) -> dict[str, Any
     return {}
 
 
-def of_plan(platform: str, full: bool) -> dict[str, Any]:
-    """Compiler options of a program that is only looked at; `full`: with the effort of a run.
+def plan_options(platform: str, full: bool) -> dict[str, Any]:
+    """Compiler options of a program that is analyzed and not run.
 
-    tpu  the least effort that XLA takes (0 is its default): a third of the time, peaks of 5 % less
-         to 8 % more
-    gpu  products by cuBLAS, and no kernel timed against another, which would take a GPU: Triton's
-         products have no default where results are to repeat (jax 0.11)
+    tpu  unless `full`, XLA's least effort (its default is 0): a third of the compile time, and peak
+         memory 5 % below to 8 % above that of a real run
+    gpu  matrix products by cuBLAS and no autotuning, which would need a GPU; Triton's products have
+         no default where results must repeat (jax 0.11)
     """
     if platform == "tpu" and not full:
         return {"exec_time_optimization_effort": -1.0}
@@ -41,8 +41,8 @@ def of_plan(platform: str, full: bool) -> dict[str, Any]:
     return {}
 
 
-def take_memory() -> None:
-    """Has jax reserve MEMORY_SHARE of every GPU, unless the user says how much, by the name of old
-    or of now: jax refuses both. Call it before jax is imported."""
+def reserve_gpu_memory() -> None:
+    """Makes jax reserve MEMORY_SHARE of every GPU, unless the user's environment sets a share, by
+    jax's old or new variable (jax refuses both together). Call it before jax is imported."""
     if "XLA_PYTHON_CLIENT_MEM_FRACTION" not in os.environ:
         os.environ.setdefault("XLA_CLIENT_MEM_FRACTION", str(MEMORY_SHARE))

@@ -1,8 +1,7 @@
-"""XLA's persistent cache of compiled programs, on unless the user says where it is to be.
+"""XLA's persistent cache of compiled programs, on by default.
 
-A program that was compiled once is read back at the next start of the same configuration. What is
-read back is machine code that runs: the folder is the user's own, and one that others can write to
-is not used.
+The next start of the same configuration loads its compiled programs from the cache. They are
+machine code, so the folder belongs to the user, and a folder that others can write to is not used.
 """
 
 import contextlib
@@ -15,42 +14,44 @@ from pathlib import Path
 
 FOLDER = "~/.cache/pretrain_jax/programs"
 VARIABLE = "JAX_COMPILATION_CACHE_DIR"
-"""jax's own; set to a folder it is the cache's, set to nothing there is none."""
-LEAST = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3"}
-"""Seconds that a program took to be compiled, below which it is not kept; jax's default is 1."""
-KEPT_DAYS = 30
+"""jax's variable for the folder of the cache; an empty value turns the cache off."""
+MIN_COMPILE_TIME = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3"}
+"""Programs that compile in fewer seconds are not cached; jax's default is 1."""
+MAX_AGE_DAYS = 30
+CPUINFO = Path("/proc/cpuinfo")
 
 log = logging.getLogger(__name__)
 
 
-def keep(cpuinfo: Path = Path("/proc/cpuinfo")) -> Path | None:
-    """Names the folder to jax; None where the user has named one, or it cannot be used.
+def enable() -> Path | None:
+    """Points jax to the cache folder and returns it; None where the user has set VARIABLE, or where
+    the folder cannot be used.
 
-    Call it before jax is imported, which reads the environment then. Programs older than 30 days
-    are deleted.
+    Call it before jax is imported, which reads the environment. Deletes programs older than 30
+    days.
     """
     if VARIABLE in os.environ:
         return None
     try:
         top = Path(FOLDER).expanduser()
-        folder = top / kind_of_machine(cpuinfo)
+        folder = top / machine_kind(CPUINFO)
         folder.mkdir(parents=True, exist_ok=True)
         for one in (top, folder):
-            if not private(one):
-                log.warning("%s is not used: others than you can write to it", one)
+            if not make_private(one):
+                log.warning("compiled programs are not cached: others can write to %s", one)
                 return None
         prune(folder)
-    except (OSError, RuntimeError) as error:  # RuntimeError: nobody knows a home folder
-        log.warning("compiled programs are not kept: %s", error)
+    except (OSError, RuntimeError) as error:  # RuntimeError: no home folder
+        log.warning("compiled programs are not cached: %s", error)
         return None
     os.environ[VARIABLE] = str(folder)
-    for name, value in LEAST.items():
+    for name, value in MIN_COMPILE_TIME.items():
         os.environ.setdefault(name, value)
     return folder
 
 
-def private(folder: Path) -> bool:
-    """Makes a folder of ours one that only we can use; False where it is not ours."""
+def make_private(folder: Path) -> bool:
+    """Removes all permissions of other users; False where the folder is not this user's own."""
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
         return False
     folder.chmod(0o700)
@@ -58,17 +59,17 @@ def private(folder: Path) -> bool:
 
 
 def prune(folder: Path) -> None:
-    """Deletes programs that were compiled more than `KEPT_DAYS` ago."""
-    oldest = time.time() - KEPT_DAYS * 86_400
+    """Deletes programs that are older than `MAX_AGE_DAYS`."""
+    oldest = time.time() - MAX_AGE_DAYS * 86_400
     for file in folder.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # another start deletes them, too
+        with contextlib.suppress(FileNotFoundError):  # another process may delete it first
             if file.is_file() and file.stat().st_mtime < oldest:
                 file.unlink()
 
 
-def kind_of_machine(cpuinfo: Path) -> str:
-    """A name for processors with the same instructions: programs for a CPU know them, and a home
-    folder may be shared by machines that differ."""
+def machine_kind(cpuinfo: Path) -> str:
+    """A name that processors with the same instruction set share: CPU programs depend on it, and
+    different machines may share a home folder."""
     flags = ""
     if cpuinfo.exists():
         lines = cpuinfo.read_text().splitlines()

@@ -1,4 +1,4 @@
-"""Real processes, joined by jax.distributed over loopback, each with simulated devices."""
+"""Real processes, joined by jax.distributed over loopback, with simulated devices."""
 
 import os
 import signal
@@ -19,8 +19,10 @@ LIMIT = 240
 
 
 def start(count, config, workdirs, devices=8, each=None, places=None, **changes):
-    """Starts `count` processes of one run with `devices` in all; each: more words for one; places:
-    the folder that one is started in."""
+    """Starts `count` processes of one run with `devices` devices in total.
+
+    each: further command-line words, by process number. places: working folders, by process number.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         coordinator = f"127.0.0.1:{free.getsockname()[1]}"
     if not isinstance(workdirs, list):
@@ -48,7 +50,7 @@ def start(count, config, workdirs, devices=8, each=None, places=None, **changes)
 
 
 def ended(started):
-    """Exit codes, and what each wrote to standard error."""
+    """Exit codes and standard errors."""
     said = [process.communicate(timeout=LIMIT)[1] for process in started]
     return [process.returncode for process in started], said
 
@@ -79,7 +81,7 @@ def test_a_run_moves_between_1_2_and_4_processes_and_other_meshes(config, whole,
     finished(start(2, config, tmp_path, train__steps=6))
     assert list(tmp_path.glob("tokenizer/*")) and (tmp_path / "loss.png").exists()
     finished(start(1, config, tmp_path, train__steps=12, mesh__data=1, mesh__fsdp=8))
-    # Two processes make the same rows: a row lies on both.
+    # Pairs of processes make the same rows, because they share them.
     shared = {"mesh__data": 1, "mesh__fsdp": 2, "mesh__sequence": 2, "mesh__tensor": 2}
     finished(start(4, config, tmp_path, train__steps=18, **shared))
     assert len(losses(whole)) == 18
@@ -88,7 +90,7 @@ def test_a_run_moves_between_1_2_and_4_processes_and_other_meshes(config, whole,
     assert last[0] == pytest.approx(last[1], rel=1e-5)
 
 
-def test_a_signal_to_any_process_stops_all_at_one_step_saved(config, whole, tmp_path):
+def test_a_signal_to_one_process_stops_all_at_the_same_saved_step(config, whole, tmp_path):
     started = start(2, config, tmp_path, train__steps=4000, optimizer__decay_steps=60)
     until = time.monotonic() + LIMIT
     while not (tmp_path / "metrics.jsonl").exists() or len(tiny_job.lines(tmp_path)) < 3:
@@ -131,7 +133,7 @@ def test_process_0_listens_at_the_address_of_the_coordinator_alone(config, tmp_p
     started[0].send_signal(signal.SIGTERM)
     assert ended(started)[0] == [75, 75]
     assert f"{port:04X}" in {at for _, at in seen}
-    # 127.0.0.1, in an IPv6 address or not; collectives between CPUs have ports of their own.
+    # 127.0.0.1, as IPv4 or inside IPv6; collectives between CPUs use other ports.
     assert all(where.endswith("0100007F") for where, _ in seen), seen
 
 
@@ -154,7 +156,7 @@ def test_process_0_listens_at_the_address_of_the_coordinator_alone(config, tmp_p
         ("workdirs", ["--workdir=OTHER"], 74, "every process must have the same workdir"),
     ],
 )
-def test_what_is_wrong_on_one_host_ends_all_with_a_sentence(
+def test_a_mistake_on_one_host_ends_all_with_its_message(
     config, tmp_path, what, words, code, message, host
 ):
     words = [word.replace("OTHER", str(tmp_path / "other")) for word in words]
@@ -172,7 +174,7 @@ def test_what_is_wrong_on_one_host_ends_all_with_a_sentence(
     ("text", "code", "message"),
     [(None, 66, "here.txt"), ("another text, " * 999, 65, "every process must have the same data")],
 )
-def test_files_that_one_host_lacks_or_has_otherwise_end_all(
+def test_files_that_are_missing_or_differ_on_one_host_end_all(
     config, tmp_path, host, text, code, message
 ):
     places = {number: tmp_path / str(number) for number in range(2)}
@@ -186,28 +188,30 @@ def test_files_that_one_host_lacks_or_has_otherwise_end_all(
     assert all(message in s and "Traceback" not in s for s in said), said
 
 
-def test_a_missing_host_is_named_within_the_limit(config, tmp_path):
+def test_a_missing_host_is_named_within_the_timeout(config, tmp_path):
     begin = time.monotonic()
     present = start(3, config, tmp_path, each={number: ["--wait=15"] for number in range(3)})
     present[2].kill()
     codes, said = ended(present)
     assert codes[:2] == [69, 69], said
-    assert all("process 2 did not come: all 3 must be at 127.0.0.1:" in s for s in said[:2])
+    assert all(
+        "process 2 did not come: all 3 processes must be at 127.0.0.1:" in s for s in said[:2]
+    )
     assert time.monotonic() - begin < 60
 
 
 def test_numbers_without_an_address_are_refused(config, tmp_path):
     done = tiny_job.run(config, tmp_path, "--processes=2", "--process=1")
     assert done.returncode == 64
-    assert "--processes and --process go with --coordinator=HOST:PORT" in done.stderr
+    assert "--processes and --process need --coordinator=HOST:PORT" in done.stderr
     done = tiny_job.run(config, tmp_path, "--coordinator=a:1", "--processes=2", "--process=2")
     assert (
-        "--process is one of 0 .. --processes - 1; received --processes=2 --process=2"
+        "--process must be one of 0 .. --processes - 1; received --processes=2 --process=2"
         in done.stderr
     )
 
 
-def test_a_late_process_is_named_from_what_the_coordination_service_says():
+def test_a_late_process_is_named_from_the_coordination_services_message():
     said = (
         "DEADLINE_EXCEEDED: Barrier timed out. Id: data::0. This usually happens because.\n"
         "# of tasks that reached the barrier: 1/4.\nThe first task at the barrier: {0}. "
@@ -215,9 +219,11 @@ def test_a_late_process_is_named_from_what_the_coordination_service_says():
     )
     long = "/job:jax_worker/replica:0/task:"
     for text in (said.format(*"0123"), said.format(*(long + n for n in "0123"))):
-        told = hosts.late(text, "the data", 5)
-        assert "must come to 'the data' within 5 s; missing: 1, 3." in told
-    assert "failed: UNAVAILABLE: gone" in hosts.late("UNAVAILABLE: gone\nmore", "the data", 5)
+        message = hosts.barrier_error(text, "the data", 5)
+        assert "must reach 'the data' within 5 s; missing: 1, 3." in message
+    assert "failed: UNAVAILABLE: gone" in hosts.barrier_error(
+        "UNAVAILABLE: gone\nmore", "the data", 5
+    )
 
 
 BARRIER = """
@@ -230,7 +236,7 @@ group = hosts.join(sys.argv[1], 2, number, 100.0)
 try:
     if number:
         time.sleep(6)
-    with group.together("the text", 3.0):
+    with group.all_or_none("the text", 3.0):
         pass
 except HostMissing as error:
     print(error)
@@ -245,7 +251,7 @@ def test_a_process_that_hangs_is_named():
         subprocess.Popen([*command, number], stdout=subprocess.PIPE, text=True) for number in "01"
     ]
     told = [process.communicate(timeout=LIMIT)[0] for process in started]
-    assert "all processes must come to 'the text' within 3 s; missing: 1. See what" in told[0]
+    assert "all processes must reach 'the text' within 3 s; missing: 1. See their logs" in told[0]
 
 
 SLURM = {
@@ -257,16 +263,16 @@ SLURM = {
 }
 
 
-def test_slurm_says_who_is_who(monkeypatch):
-    assert hosts.detected(5) == ("", 1, 0, None)
+def test_slurms_environment_is_detected(monkeypatch):
+    assert hosts.detect_cluster(5) == ("", 1, 0, None)
     for name, value in SLURM.items():
         monkeypatch.setenv(name, value)
-    coordinator, processes, process, local = hosts.detected(5)
+    coordinator, processes, process, local = hosts.detect_cluster(5)
     assert coordinator.startswith("node7:")
     assert (processes, process, local) == (3, 2, [0])
 
 
-@pytest.mark.parametrize("wait", [0.0, -1.0, float("inf"), float("nan")])
-def test_a_limit_is_a_number_of_seconds(wait):
-    with pytest.raises(ConfigError, match="--wait is a number of seconds above 0"):
-        hosts.join("", 1, 0, wait)
+@pytest.mark.parametrize("timeout", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_timeout_is_a_finite_number_of_seconds(timeout):
+    with pytest.raises(ConfigError, match="--wait must be a number of seconds above 0"):
+        hosts.join("", 1, 0, timeout)

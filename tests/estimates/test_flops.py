@@ -42,7 +42,7 @@ def test_both_together_are_those_of_a_row(name):
     assert ("M" in each) == ("M" in budgets) and min(each.values()) > 0
 
 
-def test_a_step_is_worth_the_real_tokens_of_each_side():
+def test_a_step_is_worth_the_count_tokens_of_each_side():
     design = of_config("ul2_nano")
     each = flops.per_axis(design, 128)
     found = flops.of_step(design, 128, {"tokens": 300.0, "memory_tokens": 200.0})
@@ -56,10 +56,10 @@ def test_tokens_of_each_side_are_counted():
         "segments": jnp.array([[1, 1, 0], [1, 2, 2]]),
         "memory_segments": jnp.array([[1, 0, 0, 0], [1, 1, 2, 2]]),
     }
-    found = {name: float(count) for name, count in step.real_tokens(batch).items()}
+    found = {name: float(count) for name, count in step.count_tokens(batch).items()}
     assert found == {"tokens": 10, "memory_tokens": 5}
     del batch["memory_segments"]
-    assert step.real_tokens(batch) == {"tokens": 5}
+    assert step.count_tokens(batch) == {"tokens": 5}
 
 
 @pytest.mark.parametrize("filled, share", [((0.91, 0.43), 0.93), ((0.5, 0.5), 1.0)])

@@ -36,7 +36,7 @@ COMPILE = """
 import re, sys
 from pretrain_jax.devices import topology
 where, kernel, name, *changes = sys.argv[1:]
-topology.set_up(where)
+topology.configure_environment(where)
 from pretrain_jax.composition import config
 from pretrain_jax.planning import aot
 from pretrain_jax.composition.build import Design, build_design, fix_schedule

@@ -100,7 +100,7 @@ def test_axes_have_rules_and_divide_over_meshes_of_powers_of_two(head):
     leaves = jax.tree.leaves(boxed_shapes(head, 768, 28928), is_leaf=is_box)
     assert leaves
     for box in leaves:
-        entries = rules.spec(tuple(box.names))
+        entries = rules.partition_spec(tuple(box.names))
         for entry, size in zip(entries, box.value.shape, strict=True):
             assert entry is None or size % 64 == 0, (box.names, box.value.shape)
 
@@ -118,7 +118,7 @@ def test_pooled_classifier_by_hand():
 def test_span_boundary_by_hand():
     """Logits from the two states outside the span and the position inside, per prediction."""
     params, hidden, found = run(boundary())
-    logits = losses.read_out(found.hidden.reshape(-1, D), found.readout).reshape(2, 4, V)
+    logits = losses.compute_logits(found.hidden.reshape(-1, D), found.readout).reshape(2, 4, V)
     for row, p in np.ndindex(2, 4):
         left, right, place = (
             BATCH[name][row, p] for name in ("left_at", "right_at", "span_positions")
@@ -158,6 +158,6 @@ def test_only_products_are_bfloat16(make):
 def test_rows_that_pad_the_vocabulary_have_no_probability():
     head, readout = boundary(), tied(rows=16)
     found = head.init_with_output(jax.random.key(0), drawn(2, 7, D), BATCH, readout, False)[0]
-    logits = losses.read_out(found.hidden.reshape(-1, D), found.readout)
+    logits = losses.compute_logits(found.hidden.reshape(-1, D), found.readout)
     assert np.all(np.isfinite(logits[:, :V]))
     assert np.all(np.isneginf(logits[:, V:]))

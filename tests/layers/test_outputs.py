@@ -42,7 +42,7 @@ def applied(module: nn.Module, params: Any, hidden: jax.Array) -> tuple[jax.Arra
 
 def logits(hidden: jax.Array, readout: Readout) -> np.ndarray:
     """[N, 8] of hidden states [.., D]."""
-    return np.asarray(losses.read_out(hidden.reshape(-1, hidden.shape[-1]), readout))
+    return np.asarray(losses.compute_logits(hidden.reshape(-1, hidden.shape[-1]), readout))
 
 
 def test_transformed_equals_berts_head():
@@ -102,7 +102,7 @@ def test_tied_read_outs_have_a_gradient_in_the_embedding(module):
         found: Any = module.apply(variables, hidden, TIED.replace(table=table))
         out, readout = found
         nll, _ = cross_entropy(
-            losses.read_out(out.reshape(-1, WIDTH), readout), jnp.zeros(6, jnp.int32)
+            losses.compute_logits(out.reshape(-1, WIDTH), readout), jnp.zeros(6, jnp.int32)
         )
         return jnp.sum(nll)
 

@@ -71,7 +71,7 @@ def compiled(name, context):
         output, seen = model.apply({"params": params}, batch, True, capture_intermediates=is_stack)
         nll, _ = nats.token_nll(output, batch["targets"])
         hidden = output.hidden.reshape(-1, output.hidden.shape[-1])
-        logits = losses.read_out(hidden, output.readout).reshape(*nll.shape, -1)
+        logits = losses.compute_logits(hidden, output.readout).reshape(*nll.shape, -1)
         memory = seen["intermediates"]["encoder"]["__call__"][0]
         mean = jnp.sum(nll * batch["weights"]) / jnp.sum(batch["weights"])
         return mean, (logits[..., : sizes["vocab_size"]], output.hidden, memory)

@@ -71,14 +71,14 @@ def compiled(name, context):
         return model.apply({"params": params}, batch, train, method=method)
 
     def loss(params, batch):
-        output: Any = apply(params, batch, None, True, objective.methods[0])
+        output: Any = apply(params, batch, None, True, objective.model_methods[0])
         found = {"logits": logits(output), **output.heads}
         if name == "electra":  # no sampling here: `filled` is the discriminator's input
             sums = losses.token_loss(lambda *_: output, params, batch, None, True)
             read = {**batch, "tokens": batch["filled"]}
             found["odds"] = odds = apply(params, read, None, True, "discriminate")
             wrong = replaced_token.cross_entropy(odds, batch["replaced"])
-            sums["discriminator"] = replaced_token.over_tokens(wrong, batch)
+            sums["discriminator"] = replaced_token.sum_over_tokens(wrong, batch)
         else:
             sums = objective.loss(apply, params, batch, None, True)
         terms = objective.coefficients.items()
@@ -89,7 +89,7 @@ def compiled(name, context):
 
 def logits(output):
     """Logits [B, P, V] without the vocabulary's padding."""
-    flat = losses.read_out(output.hidden.reshape(-1, output.hidden.shape[-1]), output.readout)
+    flat = losses.compute_logits(output.hidden.reshape(-1, output.hidden.shape[-1]), output.readout)
     return flat.reshape(*output.hidden.shape[:2], -1)[..., : SIZES["vocab_size"]]
 
 

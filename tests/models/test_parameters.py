@@ -17,7 +17,7 @@ from pretrain_jax.layers.initializers import Normal
 from pretrain_jax.layers.makers import maker
 from pretrain_jax.layers.norms import LayerNorm
 from pretrain_jax.layers.stacks import BuildContext
-from pretrain_jax.step import copies
+from pretrain_jax.step import cast_kernels
 
 every_model = pytest.mark.parametrize("name", tiny.NAMES)
 RESIDUAL = 0.02 / math.sqrt(2 * tiny.SIZES["layers"])
@@ -159,7 +159,7 @@ def test_kernels_cast_once_per_step_are_the_ones_that_layers_cast(name):
     attention = tiny.architecture(name).attention[0]
     model = tiny.build(name, BuildContext(attention, dtype=jnp.bfloat16))
     batch, params = tiny.pack([[tiny.LENGTH]]), tiny.randomise(tiny.init(model))
-    low = copies(params, jnp.bfloat16)
+    low = cast_kernels(params, jnp.bfloat16)
     for key, leaf in tiny.named(low).items():
         assert (leaf.dtype == jnp.bfloat16) == bool(re.search("layers/.*kernel", key)), key
     found, known = (tiny.hidden(model)(values, batch) for values in (low, params))
@@ -179,5 +179,5 @@ def test_gradients_of_kernels_cast_once_have_the_same_bits(name):
         return tiny.named(jax.grad(total)(params))
 
     known = gradients(params)
-    for key, gradient in gradients(copies(params, jnp.bfloat16)).items():
+    for key, gradient in gradients(cast_kernels(params, jnp.bfloat16)).items():
         np.testing.assert_array_equal(np.float32(gradient), np.float32(known[key]), err_msg=key)

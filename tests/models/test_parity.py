@@ -71,7 +71,7 @@ def compiled(name, context):
         output: Any = model.apply({"params": params}, batch, True)
         nll, _ = nats.token_nll(output, batch["targets"])
         hidden = output.hidden.reshape(-1, output.hidden.shape[-1])
-        logits = losses.read_out(hidden, output.readout).reshape(*nll.shape, -1)
+        logits = losses.compute_logits(hidden, output.readout).reshape(*nll.shape, -1)
         return jnp.sum(nll * batch["weights"]) / jnp.sum(batch["weights"]), (nll, logits)
 
     return jax.jit(jax.value_and_grad(loss, has_aux=True))

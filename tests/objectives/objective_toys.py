@@ -136,7 +136,7 @@ def apply_of(how: Objective) -> Any:
     """A model that sees nothing but each token's own row of a table, with the objective's heads."""
 
     def apply(params, batch, rng, train, method="__call__"):
-        assert method in how.methods
+        assert method in how.model_methods
         table = params["table"]
         hidden = table[batch["tokens"]]
         if method == "discriminate":

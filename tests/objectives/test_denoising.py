@@ -11,7 +11,6 @@ import objective_toys as toys
 import pytest
 from sequences import apart, together
 
-from pretrain_jax.corruption.forms import FORMS, form
 from pretrain_jax.corruption.uniform import plain
 from pretrain_jax.data import pack
 from pretrain_jax.errors import ConfigError
@@ -22,6 +21,8 @@ from pretrain_jax.objectives import (
     salient_spans,
     span_corruption,
 )
+from pretrain_jax.objectives._layout import LAYOUTS, pick_layout
+from pretrain_jax.objectives._spans import exact_spans, span_fields
 from pretrain_jax.ragged import Ragged
 from pretrain_jax.tokenizers import Tokenizer
 from pretrain_jax.tokenizers.bytes import Bytes
@@ -43,7 +44,7 @@ KINDS = {
     "fixed": (prefix_lm, {"rate": 0.3, "split": "fixed"}),
 }
 SENTINELS = ("span", "anywhere", "long spans", "mostly noise", "salient")
-VARIANTS = [(kind, inputs) for kind in KINDS for inputs in FORMS]
+VARIANTS = [(kind, inputs) for kind in KINDS for inputs in LAYOUTS]
 every_variant = pytest.mark.parametrize("kind, inputs", VARIANTS)
 
 
@@ -225,7 +226,7 @@ def test_budgets_hold_the_longest_text_and_every_shorter_one(seq_len, rate, mean
     assert max(budgets.values()) == seq_len
 
 
-@pytest.mark.parametrize("inputs", FORMS)
+@pytest.mark.parametrize("inputs", LAYOUTS)
 def test_the_members_of_a_ul2_mixture_share_their_device_half(inputs):
     members = [
         span_corruption.build(inputs=inputs, mode=1),
@@ -286,8 +287,8 @@ TEXT = PAPER.encode(" ".join(PAPER.words))
 def test_the_example_of_the_t5_paper():
     """Figure 2; the released code writes an end token where the figure has <Z>."""
     noise = np.array([0, 0, 1, 1, 0, 0, 0, 0, 2, 0, 0], np.int32)
-    denoised = span_corruption.denoised(Ragged.joined([TEXT]), noise, PAPER, form("memory"))
-    fields = apart(denoised)[0]
+    written = span_fields(Ragged.joined([TEXT]), noise, PAPER, pick_layout("memory"))
+    fields = apart(written)[0]
     assert PAPER.shown(fields["memory_tokens"]) == "Thank you <X> me to your party <Y> week . </s>"
     assert PAPER.shown(fields["targets"]) == "<X> for inviting <Y> last </s>"
     assert PAPER.shown(fields["tokens"]) == "<p> <X> for inviting <Y> last"
@@ -296,13 +297,13 @@ def test_the_example_of_the_t5_paper():
 @pytest.mark.parametrize(
     "write, inputs, targets",
     [
-        (iid_denoising.masked, "Thank you <X> <X> me to your party <X> week .", "{}"),
+        (iid_denoising.write_all, "Thank you <X> <X> me to your party <X> week .", "{}"),
         (
-            iid_denoising.spans,
+            iid_denoising.write_spans,
             "Thank you <X> me to your party <Y> week .",
             "<X> for inviting <Y> last <Z>",
         ),
-        (iid_denoising.alone, "Thank you me to your party week .", "for inviting last"),
+        (iid_denoising.write_tokens, "Thank you me to your party week .", "for inviting last"),
     ],
 )
 def test_the_styles_of_the_t5_paper(write, inputs, targets):
@@ -318,7 +319,7 @@ def test_sentinels_of_noise_at_the_edges_are_t5s():
     """The released code numbers the gaps in the targets, so that they are one behind here."""
     noise = np.array([1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2], np.int32)
     uniform = plain(np.random.default_rng(0))
-    found = iid_denoising.spans(Ragged.joined([TEXT]), noise, PAPER, uniform, 1.0, 0.0)
+    found = iid_denoising.write_spans(Ragged.joined([TEXT]), noise, PAPER, uniform, 1.0, 0.0)
     assert PAPER.shown(found[0].values) == "<X> you for inviting me to your party last week <Y>"
     assert PAPER.shown(found[1].values) == "Thank <X> ."
 
@@ -338,7 +339,7 @@ def test_each_token_is_corrupted_for_itself():
     places = noisy.mean(0)
     assert np.all(np.abs(places - rate) < 4.5 * np.sqrt(rate * (1 - rate) / draws))
     counts = noisy.sum(1)
-    fewest, most = iid_denoising.noise_of(n, rate)
+    fewest, most = iid_denoising.noise_bounds(n, rate)
     chance = np.array([math.comb(n, k) * rate**k * (1 - rate) ** (n - k) for k in range(n + 1)])
     for k in range(int(fewest) + 1, int(most)):
         error = np.sqrt(chance[k] * (1 - chance[k]) / draws)
@@ -357,7 +358,7 @@ def test_short_texts_may_have_no_noise(n):
 
 @pytest.mark.parametrize("rate", [0.01, 0.15, 0.5, 0.9])
 @pytest.mark.parametrize("targets", ["all", "spans", "tokens"])
-@pytest.mark.parametrize("inputs", FORMS)
+@pytest.mark.parametrize("inputs", LAYOUTS)
 def test_noise_of_single_tokens_never_outgrows_its_row(rate, targets, inputs):
     how = iid_denoising.build(rate=rate, targets=targets, inputs=inputs)
     sizes = [*range(1, 30), 61, 64]
@@ -372,7 +373,7 @@ def test_noise_of_single_tokens_never_outgrows_its_row(rate, targets, inputs):
 def test_t5s_sentinels_are_enough():
     how = iid_denoising.build(targets="spans")
     assert how.arrange(512)["raw_length"] == 511 and how.sentinels(512) == 98
-    assert iid_denoising.noise_of(511, 0.15) == (56, 97)
+    assert iid_denoising.noise_bounds(511, 0.15) == (56, 97)
 
 
 def test_some_corrupted_tokens_are_random():
@@ -523,7 +524,7 @@ def test_exact_spans_of_random_rows_are_those_counted_one_by_one():
         ).split("."):
             spans += bool(run)
             exact += bool(run) and "o" not in run
-    found = span_corruption.exact_spans(jnp.asarray(text), jnp.asarray(hits))
+    found = exact_spans(jnp.asarray(text), jnp.asarray(hits))
     assert tuple(map(float, found)) == (exact, spans)
 
 
@@ -536,19 +537,11 @@ def test_an_unknown_form_is_refused_with_the_three_that_there_are(module):
 @pytest.mark.parametrize(
     "module, options",
     [
-        (span_corruption, {"rate": 0.0}),
-        (span_corruption, {"rate": 1.0}),
-        (span_corruption, {"mean_span": 0.5}),
-        (span_corruption, {"mode": -1}),
-        (iid_denoising, {"rate": 1.5}),
         (iid_denoising, {"replaced": 0.95}),
         (iid_denoising, {"targets": "words"}),
-        (salient_spans, {"spans": 0}),
-        (salient_spans, {"longest": 0}),
         (prefix_lm, {"rate": 0.6}),
-        (prefix_lm, {"rate": 1.0, "split": "fixed"}),
         (prefix_lm, {"split": "half"}),
-        (prefix_lm, {"mode": 100}),
+        (span_corruption, {"place": "end"}),
     ],
 )
 def test_senseless_options_are_refused(module, options):

@@ -17,8 +17,10 @@ from sequences import apart, together
 
 from pretrain_jax import registry
 from pretrain_jax.batch import FIELDS, Kind
+from pretrain_jax.composition import config
 from pretrain_jax.corruption.uniform import plain
 from pretrain_jax.data import baselines, pack
+from pretrain_jax.errors import ConfigError
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "iid_denoising spans": {"targets": "spans"},
@@ -47,7 +49,7 @@ def built(name):
 
 
 CASES = sorted({*NAMES, *OPTIONS})
-IN_PLACE = [case for case in CASES if "cls" in built(case).needs]
+IN_PLACE = [case for case in CASES if "cls" in built(case).special_tokens]
 """Those that hide tokens where they stand, between special tokens."""
 every_objective = pytest.mark.parametrize("name", NAMES)
 every_case = pytest.mark.parametrize("name", CASES)
@@ -71,7 +73,7 @@ def test_what_is_declared_exists(name):
     assert how.attention in ("causal", "prefix", "full")
     assert ("prefix" in how.fields) == (how.attention == "prefix")
     assert how.arrangement in ("chunks", "pairs", "texts")
-    assert all(getattr(VOCAB, need) is not None for need in how.needs)
+    assert all(getattr(VOCAB, need) is not None for need in how.special_tokens)
     assert how.sentinels(512) >= how.sentinels(64) >= 0
     assert how.copies >= 0
 
@@ -233,7 +235,7 @@ def test_examples_can_be_packed(name):
 @every_objective
 def test_yardsticks_score_the_tokens_of_the_objective(name):
     how = built(name)
-    if not how.yardsticks:
+    if not how.baselines:
         return
     batch = packed(name, [[corrupted(name, 17, seed=seed)] for seed in range(3)])
     host = {field: np.asarray(value) for field, value in batch.items()}
@@ -241,8 +243,8 @@ def test_yardsticks_score_the_tokens_of_the_objective(name):
     heard = np.zeros(VOCAB.size)
     heard[: len(counts)] = counts
     counts = baselines.Counts(heard, np.array([2 * VOCAB.size + 7]), np.ones(1))
-    scores = baselines.score(how.yardsticks, counts=counts, batches=[host], special=VOCAB.special)
-    assert len(scores) == len(how.yardsticks)
+    scores = baselines.score(how.baselines, counts=counts, batches=[host], special=VOCAB.special)
+    assert len(scores) == len(how.baselines)
     assert all(np.isfinite(score) and score > 0 for score in scores.values())
 
 
@@ -408,12 +410,12 @@ def test_metrics_are_of_the_text_tokens_that_are_predicted(name):
 @every_objective
 def test_probes_predict_each_token_of_the_text_alone(name):
     how = built(name)
-    if how.probes is None:
+    if how.pll_examples is None:
         return
     raw = toys.raw_example(how, 17)
     before = {key: value.copy() for key, value in raw.items()}
-    probes = apart(how.probes(together([raw]), np.arange(17), VOCAB))
-    some = apart(how.probes(together([raw]), np.array([3, 5]), VOCAB))
+    probes = apart(how.pll_examples(together([raw]), np.arange(17), VOCAB))
+    some = apart(how.pll_examples(together([raw]), np.array([3, 5]), VOCAB))
     for field, value in some[1].items():
         np.testing.assert_array_equal(value, probes[5][field])
     seen = np.concatenate([probe["targets"] for probe in probes])
@@ -446,3 +448,30 @@ def test_causal_lm_covers_a_text_that_is_cut_into_chunks():
     chunks = [raw[at : at + 6] for at in range(0, len(raw) - 1, step)]
     targets = [toys.corrupt(how, {"tokens": chunk}, None)["targets"] for chunk in chunks]
     np.testing.assert_array_equal(np.concatenate(targets), raw[1:])
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("masked_lm", "rate", "0.0"),
+        ("masked_lm", "rate", "1.0"),
+        ("masked_lm", "replaced", "1.1"),
+        ("next_sentence", "random", "-0.1"),
+        ("next_sentence", "copies", "-1"),
+        ("next_sentence", "short", "1.5"),
+        ("span_boundary", "p", "1.0"),
+        ("span_boundary", "longest", "0"),
+        ("span_boundary", "boundary_positions", "0"),
+        ("replaced_token", "weight", "0"),
+        ("span_corruption", "mean_span", "0.5"),
+        ("span_corruption", "mode", "-1"),
+        ("prefix_lm", "mode", "100"),
+        ("salient_spans", "spans", "0"),
+        ("text_to_text", "targets_length", "1"),
+        ("text_to_text", "inputs_length", "-1"),
+    ],
+)
+def test_a_config_with_a_number_out_of_range_is_refused(name, key, value):
+    """By composition/ranges.py, so that no objective checks a single number again."""
+    with pytest.raises(ConfigError, match=rf"objective\.{key} must be"):
+        config.read("configs/gpt2_nano.py", [("objective.name", name), (f"objective.{key}", value)])

@@ -6,7 +6,7 @@ import pytest
 
 from pretrain_jax import registry
 from pretrain_jax.corruption.uniform import plain
-from pretrain_jax.objectives import masked_lm
+from pretrain_jax.objectives import _encoder
 from pretrain_jax.ragged import Ragged
 
 
@@ -24,7 +24,7 @@ def drawn(tokenizer, language, noise, size, times):
     ids = tokenizer.encode(languages.text(language, 6 * size))
     at = np.random.default_rng(0).integers(0, len(ids) - size, times)
     texts = Ragged.joined([ids[a : a + size] for a in at])
-    how = masked_lm.chosen(0.15, noise, 0.8, 0.1, 0)
+    how = _encoder.build_masking(0.15, noise, 0.8, 0.1, 0)
     starts = tokenizer.word_starts[texts.values]
     _, found = how.hide(texts, starts, 2, plain(np.random.default_rng(1)), tokenizer)
     return texts.parts, found > 0

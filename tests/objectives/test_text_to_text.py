@@ -92,15 +92,13 @@ def test_it_can_be_mixed_with_span_corruption():
 @pytest.mark.parametrize(
     "options, seq_len",
     [
-        ({"targets_length": 1}, 64),
-        ({"inputs_length": -1}, 64),
         ({"prefix": PREFIX}, 31),
         ({"prefix": PREFIX, "inputs_length": 31}, 64),
         ({"inputs": "stream", "targets_length": 64}, 64),
         ({"inputs": "decoder"}, 64),
     ],
 )
-def test_rows_without_room_and_unknown_forms_are_refused(options, seq_len):
+def test_rows_without_room_and_unknown_layouts_are_refused(options, seq_len):
     with pytest.raises(ConfigError, match=r"objective\.|data\.seq_len"):
         text_to_text.build(**options).budgets(seq_len)
 

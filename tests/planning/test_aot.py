@@ -123,7 +123,9 @@ def test_gpus_that_are_not_here(job):
     assert found["devices"] == 16 and found["device_kind"] == "NVIDIA H100"
     assert found["mesh"]["data"] == 2 and found["mesh"]["fsdp"] == 8
     assert found["hbm_bytes_per_device"] == 80 * 10**9 and found["fits"] is True
-    assert (found["estimated_mfu"] is None) == (not gpus.installed()) and found["collectives"]
+    assert (found["estimated_mfu"] is None) == (not gpus.installed_plugin()) and found[
+        "collectives"
+    ]
 
 
 @needs_libtpu
@@ -186,7 +188,7 @@ def test_the_search_tries_until_it_fits(job, monkeypatch):
     settings = build.fix_schedule(config.read(str(job)))
     takes = aot.report_of(settings, jax.devices())["peak_bytes_per_device"]
     small = chips.Chip(1e12, int(takes * 0.9), 1e12, 1e12)
-    monkeypatch.setattr(chips, "chip", lambda kind: small)
+    monkeypatch.setattr(chips, "lookup", lambda kind: small)
     found = search.search(settings, jax.devices())
     assert found["fits"] is True and found["peak_bytes_per_device"] <= small.memory
     assert found["tried"][0]["changes"] == {} and found["changes"] == found["tried"][-1]["changes"]

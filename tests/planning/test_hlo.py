@@ -1,11 +1,11 @@
-"""What is read off a compiled program is what the program does, loops multiplied in."""
+"""The bytes read from a compiled program's text are those that it moves, loops included."""
 
 import jax
 import jax.numpy as jnp
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from pretrain_jax.planning import hlo
+from pretrain_jax.planning import hlo, hlo_text
 
 TURNS, SIZE = 5, 256
 
@@ -38,7 +38,7 @@ def test_a_collective_in_a_loop_counts_every_turn():
     sent = {"all-reduce": 2 * each * 7 / 8, "reduce-scatter": each * 7 / 8}
     expected = TURNS * sum(sent[one.kind] for one in found if one.trips == TURNS)
     assert expected > 0
-    assert sum(one.wire for one in found if one.trips == TURNS) == pytest.approx(expected)
+    assert sum(one.bytes_sent for one in found if one.trips == TURNS) == pytest.approx(expected)
 
 
 def test_without_a_mesh_nothing_is_sent():
@@ -181,7 +181,7 @@ def test_a_loop_without_a_note_is_counted_by_its_bound():
     """As a TPU's compiler writes it: tiled layouts, asynchronous pairs, arrays on the chip."""
     program = hlo.parse(TEXT, 2)
     (one,) = program.collectives()
-    assert (one.kind, one.trips, one.wire) == ("collective-permute", 48, 48 * 8 * 16 * 2)
+    assert (one.kind, one.trips, one.bytes_sent) == ("collective-permute", 48, 48 * 8 * 16 * 2)
     assert program.unknown_loops == []
 
 
@@ -204,4 +204,4 @@ def test_a_loop_whose_turns_nobody_knows_is_named():
     ],
 )
 def test_groups(groups, expected):
-    assert hlo.group_size(f", channel_id=1, {groups}, to_apply=%add", 8) == expected
+    assert hlo_text.group_size(f", channel_id=1, {groups}, to_apply=%add", 8) == expected

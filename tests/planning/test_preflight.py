@@ -395,11 +395,11 @@ def test_a_missing_source_has_its_own_exit_code(job, capsys):
 
 
 def test_memory_is_compared_with_that_of_the_device(job, capsys, monkeypatch):
-    monkeypatch.setattr(chips, "chip", lambda kind: chips.Chip(1e12, 1000))
+    monkeypatch.setattr(chips, "lookup", lambda kind: chips.Chip(1e12, 1000))
     code, said = refused(job, capsys)
     assert code == 64 and said.startswith("FIX memory a device must hold about")
     assert "has 0.000 GiB; --mode=compile" in said
-    monkeypatch.setattr(chips, "chip", lambda kind: chips.Chip(1e12, 2**34))
+    monkeypatch.setattr(chips, "lookup", lambda kind: chips.Chip(1e12, 2**34))
     assert "of 16.000 GiB a device" in page(job, capsys)
 
 

@@ -1,4 +1,4 @@
-"""A run is the same run on any mesh: first values, and losses to float32's rounding."""
+"""A run is the same on every mesh: first values exactly, losses to float32's rounding."""
 
 import functools
 import os
@@ -52,7 +52,7 @@ def batches(how):
             name: value.astype(np.float32 if name == "weights" else np.int32)
             for name, value in fields.items()
         }
-        yield how.placement.rows.place(made, 16)
+        yield how.placement.rows.to_global(made, 16)
 
 
 @functools.cache
@@ -62,7 +62,7 @@ def run(sizes, optimizer="adamw"):
     state = how.update.init_state()
     first = jax.device_get(state.params)
     layouts = jax.tree.map(lambda x: x.sharding, state)
-    # Compiled once: it refuses a state that is laid out in another way than the first.
+    # Compiled once: it refuses a state with shardings other than the first.
     compiled = how.update.step.lower(
         how.update.abstract_state, next(batches(how)), how.update.program
     ).compile()
@@ -89,12 +89,12 @@ def test_first_values_are_the_same(sizes):
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
 def test_losses_are_the_same(sizes, optimizer):
     losses, expected = run(sizes, optimizer)[2], run(ALONE, optimizer)[2]
-    assert expected[-1, 0] < expected[0, 0] - 0.02  # something was learnt
+    assert expected[-1, 0] < expected[0, 0] - 0.02  # it learns
     np.testing.assert_allclose(losses[:, 0], expected[:, 0], rtol=1e-5)
     np.testing.assert_allclose(losses[:, 1], expected[:, 1], rtol=1e-4)
 
 
-def test_parameters_and_moments_are_made_and_stay_split():
+def test_parameters_and_moments_are_created_split_and_stay_split():
     layouts = run((1, 2, 2, 1, 2))[1]
     up = layouts.params["stack"]["layers"]["feed_forward"]["up"]["kernel"]
     assert up.shard_shape((2, 32, 64)) == (2, 16, 32)
@@ -107,14 +107,14 @@ def test_parameters_and_moments_are_made_and_stay_split():
     assert all(moment == up for moment in moments)
 
 
-def test_an_activation_is_placed_by_the_table_inside_placing_alone():
+def test_activations_are_constrained_inside_placing_alone():
     devices = design((1, 1, 2, 2, 2)).placement.mesh
     x = np.zeros((4, 6, 8), np.float32)
     assert constrain(x, "batch", "length", "hidden") is x  # pyright: ignore[reportArgumentType]
 
     @jax.jit
     def placed(x):
-        with placing(rules.Placement(devices)):
+        with placing(rules.MeshRules(devices)):
             return constrain(x, "batch", "length", "hidden")
 
     assert placed(x).sharding.shard_shape(x.shape) == (2, 3, 8)
@@ -132,8 +132,8 @@ print("compiled")
 
 
 @pytest.mark.parametrize("sizes", [(1, 2, 2, 1, 2), (1, 1, 2, 2, 2)])
-def test_the_compiler_never_copies_a_whole_array_to_split_it_again(sizes):
-    """XLA says so in its log, which goes to the second file descriptor, past Python."""
+def test_the_compiler_never_replicates_an_array_to_split_it_again(sizes):
+    """XLA logs it to the second file descriptor, past Python."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
     done = subprocess.run(
         [sys.executable, "-c", COMPILE.format(folder=str(CONFIG.parent), sizes=sizes)],

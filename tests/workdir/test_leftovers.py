@@ -10,7 +10,7 @@ import pytest
 import tiny_job
 from etils import epath
 
-from pretrain_jax.cluster.hosts import ALONE
+from pretrain_jax.cluster.hosts import SINGLE_PROCESS
 from pretrain_jax.data.cache import token_cache
 from pretrain_jax.data.corpus import open_corpus
 from pretrain_jax.errors import UnwritableWorkdir
@@ -67,7 +67,7 @@ def test_a_killed_learner_leaves_nothing_after_the_next_start(tmp_path, started)
     options = [f"--config={job}", f"--workdir={run}", LARGER, "--config.tokenizer.name=byte_bpe"]
     end(started(LEARNS_FOR_EVER, ".tokenizer.*", run, *options))
     assert list(run.glob(".tokenizer.*"))
-    with setup.claimed(str(run), ALONE):
+    with setup.claimed(str(run), SINGLE_PROCESS):
         assert not list(run.glob(".*"))
 
 
@@ -76,10 +76,10 @@ def test_a_preflight_that_learns_keeps_its_draft(tmp_path, started):
     run.mkdir()
     options = [f"--config={job}", f"--workdir={run}", LARGER, "--config.tokenizer.name=byte_bpe"]
     process = started(LEARNS_FOR_EVER, ".tokenizer.*", run, *options, "--mode=preflight")
-    with setup.claimed(str(run), ALONE):
+    with setup.claimed(str(run), SINGLE_PROCESS):
         assert list(run.glob(".tokenizer.*"))
     end(process)
-    with setup.claimed(str(run), ALONE):
+    with setup.claimed(str(run), SINGLE_PROCESS):
         assert not list(run.glob(".tokenizer.*"))
 
 

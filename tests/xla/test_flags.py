@@ -1,4 +1,4 @@
-"""What XLA is told: that it knows every name, and that a user's own word stands."""
+"""XLA knows every option, and the user's own settings take precedence."""
 
 import importlib.util
 import os
@@ -13,19 +13,19 @@ from pretrain_jax.xla import flags
 
 NEEDS = {"tpu": "libtpu", "gpu": "jax_plugins"}
 TOPOLOGIES = {"tpu": "v5e:2x2", "gpu": "h100:1"}
-NOW, OF_OLD = "XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION"
+NEW, OLD = "XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION"
 COMPILE = """
 import sys
 from pretrain_jax.devices import topology
 from pretrain_jax.xla import flags
 platform, name = sys.argv[1:]
-topology.set_up(name)
+topology.configure_environment(name)
 import jax
-sharding = jax.sharding.SingleDeviceSharding(topology.devices(name)[0][0])
+sharding = jax.sharding.SingleDeviceSharding(topology.compile_only_devices(name)[0][0])
 shape = jax.ShapeDtypeStruct((8, 8), "float32", sharding=sharding)
 traced = jax.jit(lambda x: x @ x).trace(shape)
 lowered = traced.lower(lowering_platforms=("cuda" if platform == "gpu" else platform,))
-step, plan = flags.of_step(platform, True, True), flags.of_plan(platform, False)
+step, plan = flags.step_options(platform, True, True), flags.plan_options(platform, False)
 assert step and plan
 lowered.compile(compiler_options={**step, **plan})
 try:
@@ -35,11 +35,11 @@ except Exception as error:
 """
 
 
-def test_nothing_is_set_where_nothing_is_asked():
+def test_no_option_is_set_by_default():
     for platform in ("cpu", "gpu", "tpu"):
-        assert flags.of_step(platform, False, False) == {}
-    assert flags.of_step("cpu", True, True) == flags.of_plan("cpu", False) == {}
-    assert flags.of_plan("tpu", True) == {}
+        assert flags.step_options(platform, False, False) == {}
+    assert flags.step_options("cpu", True, True) == flags.plan_options("cpu", False) == {}
+    assert flags.plan_options("tpu", True) == {}
 
 
 @pytest.mark.parametrize("platform", NEEDS)
@@ -56,19 +56,21 @@ def test_the_compiler_of_a_platform_knows_its_options(platform):
     assert "xla_of_no_such_name" in done.stdout
 
 
-@pytest.mark.parametrize("options", [flags.of_step("gpu", True, True), flags.of_plan("gpu", False)])
-def test_names_for_gpus_are_known_to_every_xla(options):
+@pytest.mark.parametrize(
+    "options", [flags.step_options("gpu", True, True), flags.plan_options("gpu", False)]
+)
+def test_every_xla_knows_the_gpu_options(options):
     assert jax.jit(lambda x: x + 1, compiler_options=options)(1) == 2
 
 
-@pytest.mark.parametrize(("said", "share"), [("", 0.92), (NOW, 0.5), (OF_OLD, 0.5)])
-def test_memory_is_reserved_unless_the_user_says_how_much(monkeypatch, said, share):
-    for name in (NOW, OF_OLD):
-        monkeypatch.setenv(name, "")  # so that it is put back after the test
-        monkeypatch.delenv(name)
-    if said:
-        monkeypatch.setenv(said, "0.5")
-    flags.take_memory()
-    # What jax makes of it: it refuses both names at once.
+@pytest.mark.parametrize(("name", "share"), [("", 0.92), (NEW, 0.5), (OLD, 0.5)])
+def test_memory_is_reserved_unless_the_user_sets_a_share(monkeypatch, name, share):
+    for variable in (NEW, OLD):
+        monkeypatch.setenv(variable, "")  # so that it is restored after the test
+        monkeypatch.delenv(variable)
+    if name:
+        monkeypatch.setenv(name, "0.5")
+    flags.reserve_gpu_memory()
+    # As jax reads it; it refuses both names together.
     options = xla_client.generate_pjrt_gpu_plugin_options()
     assert options["memory_fraction"] == share

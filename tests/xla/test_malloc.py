@@ -1,4 +1,4 @@
-"""Keeping the heap takes addresses, not memory, and nothing that runs after it notices."""
+"""Keeping the heap takes addresses and no memory, and does not affect later code."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 PROGRAM = """
 from pathlib import Path
 from pretrain_jax.xla import malloc
-malloc.keep()
+malloc.keep_freed_memory()
 status = Path("/proc/self/status").read_text()
 print(status.partition("VmRSS:")[2].split()[0])
 import jax
@@ -16,7 +16,7 @@ print(float(jax.jit(lambda x: (x @ x).sum())(jax.numpy.ones((300, 300)))))
 THREADS = """
 import resource, threading
 from pretrain_jax.xla import malloc
-print(malloc.keep())
+print(malloc.keep_freed_memory())
 
 def faults_of_a_large_block():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -32,15 +32,15 @@ print(max(faults[1:]))
 """
 
 
-def test_large_blocks_are_kept_whichever_thread_asks_for_them():
+def test_large_blocks_are_kept_in_every_thread():
     done = subprocess.run(
         [sys.executable, "-c", THREADS], capture_output=True, text=True, check=True
     )
-    told, faults = done.stdout.split()
-    assert int(faults) < 1000 or told == "False"  # 200 MB are 48,829 pages
+    accepted, faults = done.stdout.split()
+    assert int(faults) < 1000 or accepted == "False"  # 200 MB are 48,829 pages
 
 
-def test_it_takes_no_memory_and_jax_runs_on():
+def test_it_takes_no_memory_and_jax_still_works():
     command = [sys.executable, "-c", PROGRAM]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     kilobytes, total = done.stdout.split()

@@ -1,4 +1,4 @@
-"""What XLA says of memory becomes words; what it says of anything else stays what it is."""
+"""XLA's out-of-memory errors become OutOfMemory; its other errors stay unchanged."""
 
 import jax
 import jax.numpy as jnp
@@ -10,26 +10,26 @@ from pretrain_jax.training import loop
 from pretrain_jax.xla import oom
 
 
-def ask_for_too_much():
+def allocate_too_much():
     jnp.zeros(1 << 45).block_until_ready()
 
 
-def test_out_of_memory_says_what_helps():
-    said = r"allocating 140737488355328 bytes.*model\.remat=dots"
-    with pytest.raises(OutOfMemory, match=said), oom.in_words():
-        ask_for_too_much()
+def test_out_of_memory_explains_the_fix():
+    message = r"allocating 140737488355328 bytes.*model\.remat=dots"
+    with pytest.raises(OutOfMemory, match=message), oom.explain():
+        allocate_too_much()
 
 
 def test_other_errors_pass():
-    with pytest.raises(jax.errors.JaxRuntimeError, match="NOT_FOUND"), oom.in_words():
+    with pytest.raises(jax.errors.JaxRuntimeError, match="NOT_FOUND"), oom.explain():
         raise jax.errors.JaxRuntimeError("NOT_FOUND: a device")
 
 
 def test_a_command_ends_with_its_code_and_no_traceback(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr("pretrain_jax.xla.malloc.keep", lambda: False)
-    monkeypatch.setattr(loop, "train", lambda *_: ask_for_too_much())
+    monkeypatch.setattr("pretrain_jax.xla.malloc.keep_freed_memory", lambda: False)
+    monkeypatch.setattr(loop, "train", lambda *_: allocate_too_much())
     words = ["main", "--config=configs/gpt2_nano.py", f"--workdir={tmp_path}"]
     monkeypatch.setattr("sys.argv", words)
     assert command.run(main.main, main.__doc__) == 71
-    said = capsys.readouterr().err
-    assert said.startswith("OutOfMemory: ") and "Traceback" not in said
+    text = capsys.readouterr().err
+    assert text.startswith("OutOfMemory: ") and "Traceback" not in text

@@ -1,4 +1,4 @@
-"""Compiled programs are kept, by one user for one kind of machine, unless told otherwise."""
+"""Compiled programs are cached by default, per user and kind of machine."""
 
 import os
 import stat
@@ -14,7 +14,7 @@ from pretrain_jax.xla import program_cache
 SECOND_START = """
 import logging, sys
 from pretrain_jax.xla import program_cache
-program_cache.keep()
+program_cache.enable()
 import jax, jax.numpy as jnp
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 hits = []
@@ -25,11 +25,11 @@ print(sum(event.endswith("cache_hits") for event in hits))
 
 
 @pytest.fixture
-def unnamed(monkeypatch, tmp_path):
-    """A new home, and nothing said about a cache."""
+def new_home(monkeypatch, tmp_path):
+    """A new home folder, and an environment that does not set the cache."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv(program_cache.VARIABLE, raising=False)
-    for name in program_cache.LEAST:
+    for name in program_cache.MIN_COMPILE_TIME:
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -42,81 +42,81 @@ def start():
     return value, int(hits)
 
 
-def test_a_second_start_finds_the_programs_of_the_first(unnamed):
+def test_a_second_start_loads_the_programs_of_the_first(new_home):
     first, second = start(), start()
     assert first[1] == 0
     assert second[1] > 0
     assert first[0] == second[0]
 
 
-def test_the_folder_is_the_users_alone(unnamed, monkeypatch):
-    folder = program_cache.keep()
+def test_the_folder_is_the_users_alone(new_home, monkeypatch):
+    folder = program_cache.enable()
     assert folder is not None
     assert os.environ[program_cache.VARIABLE] == str(folder)
     for one in (folder, folder.parent):
         assert stat.S_IMODE(one.stat().st_mode) == 0o700
 
 
-@pytest.mark.parametrize("said", ["", "/somewhere/else"])
-def test_what_the_user_says_stands(unnamed, monkeypatch, said):
-    monkeypatch.setenv(program_cache.VARIABLE, said)
-    assert program_cache.keep() is None
-    assert os.environ[program_cache.VARIABLE] == said
-    assert not (unnamed / ".cache").exists()
+@pytest.mark.parametrize("value", ["", "/somewhere/else"])
+def test_the_users_setting_takes_precedence(new_home, monkeypatch, value):
+    monkeypatch.setenv(program_cache.VARIABLE, value)
+    assert program_cache.enable() is None
+    assert os.environ[program_cache.VARIABLE] == value
+    assert not (new_home / ".cache").exists()
 
 
-def test_a_user_without_a_home_keeps_none(unnamed, monkeypatch, caplog):
+def test_without_a_home_folder_there_is_no_cache(new_home, monkeypatch, caplog):
     def unknown(_):
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "expanduser", unknown)
-    assert program_cache.keep() is None
+    assert program_cache.enable() is None
     assert "Could not determine home" in caplog.text
     assert program_cache.VARIABLE not in os.environ
 
 
-def test_a_folder_of_somebody_else_is_not_used(unnamed, monkeypatch, caplog):
+def test_a_folder_of_another_user_is_not_used(new_home, monkeypatch, caplog):
     monkeypatch.setattr(os, "getuid", lambda: 12345)
-    assert program_cache.keep() is None
+    assert program_cache.enable() is None
     assert program_cache.VARIABLE not in os.environ
-    assert "is not used" in caplog.text
+    assert "others can write to" in caplog.text
 
 
-def test_a_link_is_not_followed(unnamed, caplog):
-    elsewhere = unnamed / "elsewhere"
+def test_a_symbolic_link_is_not_followed(new_home, caplog):
+    elsewhere = new_home / "elsewhere"
     elsewhere.mkdir()
     top = Path(program_cache.FOLDER).expanduser()
     top.parent.mkdir(parents=True)
     top.symlink_to(elsewhere)
-    assert program_cache.keep() is None
-    assert "is not used" in caplog.text
+    assert program_cache.enable() is None
+    assert "others can write to" in caplog.text
 
 
-def test_a_home_that_cannot_be_written_to_is_no_error(unnamed, caplog):
-    (unnamed / ".cache").write_text("a file")
-    assert program_cache.keep() is None
-    assert "compiled programs are not kept" in caplog.text
+def test_a_read_only_home_folder_is_not_an_error(new_home, caplog):
+    (new_home / ".cache").write_text("a file")
+    assert program_cache.enable() is None
+    assert "compiled programs are not cached" in caplog.text
 
 
-def test_old_programs_are_deleted(unnamed, monkeypatch):
-    folder = program_cache.keep()
+def test_old_programs_are_deleted(new_home, monkeypatch):
+    folder = program_cache.enable()
     assert folder is not None
     old, new = folder / "old", folder / "new"
     for file in (old, new):
         file.write_text("")
-    long_ago = time.time() - (program_cache.KEPT_DAYS + 1) * 86_400
+    long_ago = time.time() - (program_cache.MAX_AGE_DAYS + 1) * 86_400
     os.utime(old, (long_ago, long_ago))
     monkeypatch.delenv(program_cache.VARIABLE)
-    program_cache.keep()
+    program_cache.enable()
     assert not old.exists()
     assert new.exists()
 
 
-def test_machines_with_other_instructions_have_other_folders(tmp_path):
+def test_instruction_sets_have_separate_folders(tmp_path):
     names = set()
     for flags in ("flags : sse avx", "flags : sse avx avx512", "Features : neon", ""):
         file = tmp_path / "cpuinfo"
         file.write_text(f"processor : 0\n{flags}\n")
-        names.add(program_cache.kind_of_machine(file))
+        names.add(program_cache.machine_kind(file))
     assert len(names) == 4
-    assert program_cache.kind_of_machine(tmp_path / "none") in names  # macOS says nothing
+    assert program_cache.machine_kind(tmp_path / "none") in names  # macOS has no such file
