@@ -51,5 +51,5 @@ check_run() {
       *) refuse "unknown option --$name" ;;
     esac
   done
-  $config || refuse "--config must name a file, such as --config=configs/gpt2_nano.py"
+  $config || refuse "--config must name a config, such as --config=gpt2_nano"
 }
