@@ -16,9 +16,18 @@ PODS = {"v5e:4x4": {}}
 
 def get_config() -> ConfigDict:
     config = electra_base.get_config()
-    config.objective.rate = 0.25
-    config.model.update(layers=24, width=1024, heads=16, feed_forward=4096, remat="full")
-    config.model.update(embedding_width=1024, generator_fraction=1 / 4)
-    config.mesh = dict(data=1, fsdp=-1)
-    config.train.update(steps=400_000, batch_size=2048, accumulate=8)
+    config.update(
+        objective=dict(rate=0.25),
+        model=dict(
+            layers=24,
+            width=1024,
+            heads=16,
+            feed_forward=4096,
+            remat="full",
+            embedding_width=1024,
+            generator_fraction=1 / 4,
+        ),
+        mesh=dict(data=1, fsdp=-1),
+        train=dict(steps=400_000, batch_size=2048, accumulate=8),
+    )
     return config

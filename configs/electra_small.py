@@ -15,9 +15,12 @@ PODS = {"v5e:2x2": {}}
 
 def get_config() -> ConfigDict:
     config = electra_base.get_config()
-    config.data.seq_len = 128
-    config.model.update(width=256, heads=4, feed_forward=1024)
-    config.model.update(embedding_width=128, generator_fraction=1 / 4)
-    config.optimizer.learning_rate = 5e-4
-    config.train.update(steps=1_000_000, batch_size=128)
+    config.update(
+        data=dict(seq_len=128),
+        model=dict(
+            width=256, heads=4, feed_forward=1024, embedding_width=128, generator_fraction=1 / 4
+        ),
+        optimizer=dict(learning_rate=5e-4),
+        train=dict(steps=1_000_000, batch_size=128),
+    )
     return config

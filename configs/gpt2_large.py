@@ -14,7 +14,9 @@ PODS = {"v5e:4x4": {}}
 
 def get_config() -> ConfigDict:
     config = gpt2_small.get_config()
-    config.model.update(layers=36, width=1280, heads=20, feed_forward=5120, remat="full")
-    config.optimizer.learning_rate = 2.5e-4
-    config.mesh = dict(data=1, fsdp=-1)
+    config.update(
+        model=dict(layers=36, width=1280, heads=20, feed_forward=5120, remat="full"),
+        optimizer=dict(learning_rate=2.5e-4),
+        mesh=dict(data=1, fsdp=-1),
+    )
     return config

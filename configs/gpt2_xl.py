@@ -15,7 +15,9 @@ PODS = {"v5e:4x4": {}}
 
 def get_config() -> ConfigDict:
     config = gpt2_small.get_config()
-    config.model.update(layers=48, width=1600, heads=25, feed_forward=6400, remat="full")
-    config.optimizer.learning_rate = 2e-4
-    config.mesh = dict(data=1, fsdp=-1)
+    config.update(
+        model=dict(layers=48, width=1600, heads=25, feed_forward=6400, remat="full"),
+        optimizer=dict(learning_rate=2e-4),
+        mesh=dict(data=1, fsdp=-1),
+    )
     return config

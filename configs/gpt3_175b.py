@@ -18,16 +18,18 @@ PODS = {"v5p:8x16x16": {"mesh.tensor": 8}}
 
 def get_config() -> ConfigDict:
     config = gpt3_125m.get_config()
-    config.model.update(layers=96, width=12288, heads=96, feed_forward=49152)
-    config.optimizer.update(learning_rate=0.6e-4, warmup_steps=715, decay_steps=90_800)
-    config.train.update(
-        steps=103_500,
-        batch_size=1536,
-        phases=(
-            (0, dict(batch_size=256)),
-            (5000, dict(batch_size=512)),
-            (10_000, dict(batch_size=1024)),
-            (12_000, dict(batch_size=1536)),
+    config.update(
+        model=dict(layers=96, width=12288, heads=96, feed_forward=49152),
+        optimizer=dict(learning_rate=0.6e-4, warmup_steps=715, decay_steps=90_800),
+        train=dict(
+            steps=103_500,
+            batch_size=1536,
+            phases=(
+                (0, dict(batch_size=256)),
+                (5000, dict(batch_size=512)),
+                (10_000, dict(batch_size=1024)),
+                (12_000, dict(batch_size=1536)),
+            ),
         ),
     )
     return config

@@ -18,11 +18,11 @@ PODS = {"v5e:4x4": {}}
 
 def get_config() -> ConfigDict:
     config = gpt3_125m.get_config()
-    config.model.update(layers=24, width=2048, heads=16, feed_forward=8192)
-    config.optimizer.update(learning_rate=2e-4, warmup_steps=8700, decay_steps=272_100)
-    config.train.update(
-        steps=310_300,
-        batch_size=512,
-        phases=gpt3_125m.doublings(5, every=6000, at_once=64),
+    config.update(
+        model=dict(layers=24, width=2048, heads=16, feed_forward=8192),
+        optimizer=dict(learning_rate=2e-4, warmup_steps=8700, decay_steps=272_100),
+        train=dict(
+            steps=310_300, batch_size=512, phases=gpt3_125m.doublings(5, every=6000, at_once=64)
+        ),
     )
     return config

@@ -16,11 +16,11 @@ PODS = {"v5p:2x2x4": {}}
 
 def get_config() -> ConfigDict:
     config = gpt3_125m.get_config()
-    config.model.update(layers=32, width=2560, heads=32, feed_forward=10240)
-    config.optimizer.update(learning_rate=1.6e-4, warmup_steps=8700, decay_steps=272_100)
-    config.train.update(
-        steps=310_300,
-        batch_size=512,
-        phases=gpt3_125m.doublings(5, every=6000, at_once=128),
+    config.update(
+        model=dict(layers=32, width=2560, heads=32, feed_forward=10240),
+        optimizer=dict(learning_rate=1.6e-4, warmup_steps=8700, decay_steps=272_100),
+        train=dict(
+            steps=310_300, batch_size=512, phases=gpt3_125m.doublings(5, every=6000, at_once=128)
+        ),
     )
     return config

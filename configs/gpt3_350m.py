@@ -13,6 +13,8 @@ PODS = {"v5e:4x4": {}}
 
 def get_config() -> ConfigDict:
     config = gpt3_125m.get_config()
-    config.model.update(layers=24, width=1024, heads=16, feed_forward=4096)
-    config.optimizer.learning_rate = 3e-4
+    config.update(
+        model=dict(layers=24, width=1024, heads=16, feed_forward=4096),
+        optimizer=dict(learning_rate=3e-4),
+    )
     return config

@@ -16,11 +16,11 @@ PODS = {"v5p:2x2x4": {}}
 
 def get_config() -> ConfigDict:
     config = gpt3_125m.get_config()
-    config.model.update(layers=32, width=4096, heads=32, feed_forward=16384)
-    config.optimizer.update(learning_rate=1.2e-4, warmup_steps=7700, decay_steps=144_000)
-    config.train.update(
-        steps=163_100,
-        batch_size=1024,
-        phases=gpt3_125m.doublings(6, every=4000, at_once=128),
+    config.update(
+        model=dict(layers=32, width=4096, heads=32, feed_forward=16384),
+        optimizer=dict(learning_rate=1.2e-4, warmup_steps=7700, decay_steps=144_000),
+        train=dict(
+            steps=163_100, batch_size=1024, phases=gpt3_125m.doublings(6, every=4000, at_once=128)
+        ),
     )
     return config

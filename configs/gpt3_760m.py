@@ -13,6 +13,8 @@ PODS = {"v5e:4x4": {}}
 
 def get_config() -> ConfigDict:
     config = gpt3_125m.get_config()
-    config.model.update(layers=24, width=1536, heads=16, feed_forward=6144)
-    config.optimizer.learning_rate = 2.5e-4
+    config.update(
+        model=dict(layers=24, width=1536, heads=16, feed_forward=6144),
+        optimizer=dict(learning_rate=2.5e-4),
+    )
     return config

@@ -21,6 +21,8 @@ PODS = {"v5p:8x16x16": {"mesh.tensor": 8}}
 
 def get_config() -> ConfigDict:
     config = gpt3_175b.get_config()
-    config.tokenizer = dict(name="sentencepiece", kind="unigram")
-    config.model.update(vocab_size=262_144, layers=76, width=13824, heads=96, feed_forward=55296)
+    config.update(
+        tokenizer=dict(name="sentencepiece", kind="unigram"),
+        model=dict(vocab_size=262_144, layers=76, width=13824, heads=96, feed_forward=55296),
+    )
     return config

@@ -13,5 +13,7 @@ PODS = {"v5p:4x8x8": {}}
 
 def get_config() -> ConfigDict:
     config = llama_7b.get_config()
-    config.model.update(layers=40, width=5120, heads=40, feed_forward=13824)
+    config.update(
+        model=dict(layers=40, width=5120, heads=40, feed_forward=13824),
+    )
     return config

@@ -13,7 +13,9 @@ PODS = {"v5p:4x8x8": {}}
 
 def get_config() -> ConfigDict:
     config = llama_7b.get_config()
-    config.model.update(layers=60, width=6656, heads=52, feed_forward=17920)
-    config.optimizer.learning_rate = 1.5e-4
-    config.train.steps = 333_800
+    config.update(
+        model=dict(layers=60, width=6656, heads=52, feed_forward=17920),
+        optimizer=dict(learning_rate=1.5e-4),
+        train=dict(steps=333_800),
+    )
     return config

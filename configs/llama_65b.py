@@ -15,8 +15,9 @@ PODS = {"v5p:8x8x8": {}}
 
 def get_config() -> ConfigDict:
     config = llama_7b.get_config()
-    config.model.update(layers=80, width=8192, heads=64, feed_forward=22016)
-    config.model.norm_epsilon = 1e-5
-    config.optimizer.learning_rate = 1.5e-4
-    config.train.steps = 333_800
+    config.update(
+        model=dict(layers=80, width=8192, heads=64, feed_forward=22016, norm_epsilon=1e-5),
+        optimizer=dict(learning_rate=1.5e-4),
+        train=dict(steps=333_800),
+    )
     return config

@@ -14,7 +14,9 @@ PODS = {"v5e:4x4": {}}
 
 def get_config() -> ConfigDict:
     config = roberta_base.get_config()
-    config.model.update(layers=24, width=1024, heads=16, feed_forward=4096, remat="full")
-    config.optimizer.update(learning_rate=4e-4, warmup_steps=30_000)
-    config.mesh = dict(data=1, fsdp=-1)
+    config.update(
+        model=dict(layers=24, width=1024, heads=16, feed_forward=4096, remat="full"),
+        optimizer=dict(learning_rate=4e-4, warmup_steps=30_000),
+        mesh=dict(data=1, fsdp=-1),
+    )
     return config

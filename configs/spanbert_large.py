@@ -13,6 +13,8 @@ PODS = {"v5e:4x4": {}}
 
 def get_config() -> ConfigDict:
     config = spanbert_base.get_config()
-    config.model.update(layers=24, width=1024, heads=16, feed_forward=4096, remat="full")
-    config.mesh = dict(data=1, fsdp=-1)
+    config.update(
+        model=dict(layers=24, width=1024, heads=16, feed_forward=4096, remat="full"),
+        mesh=dict(data=1, fsdp=-1),
+    )
     return config

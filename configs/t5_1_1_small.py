@@ -14,6 +14,8 @@ PODS = {"v5e:4x4": {}}
 
 def get_config() -> ConfigDict:
     config = t5_1_1_base.get_config()
-    config.model.update(layers=8, width=512, heads=6, feed_forward=1024)
-    config.train.accumulate = 4
+    config.update(
+        model=dict(layers=8, width=512, heads=6, feed_forward=1024),
+        train=dict(accumulate=4),
+    )
     return config

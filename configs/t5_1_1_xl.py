@@ -13,7 +13,9 @@ PODS = {"v5e:4x4": {}}
 
 def get_config() -> ConfigDict:
     config = t5_1_1_base.get_config()
-    config.model.update(layers=24, width=2048, heads=32, feed_forward=5120, remat="full")
-    config.mesh = dict(data=1, fsdp=-1)
-    config.train.accumulate = 16
+    config.update(
+        model=dict(layers=24, width=2048, heads=32, feed_forward=5120, remat="full"),
+        mesh=dict(data=1, fsdp=-1),
+        train=dict(accumulate=16),
+    )
     return config

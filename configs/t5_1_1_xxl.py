@@ -13,7 +13,9 @@ PODS = {"v5p:4x4x4": {"mesh.data": 4, "train.accumulate": 4}}
 
 def get_config() -> ConfigDict:
     config = t5_1_1_base.get_config()
-    config.model.update(layers=24, width=4096, heads=64, feed_forward=10240, remat="full")
-    config.mesh = dict(data=1, fsdp=-1)
-    config.train.accumulate = 16
+    config.update(
+        model=dict(layers=24, width=4096, heads=64, feed_forward=10240, remat="full"),
+        mesh=dict(data=1, fsdp=-1),
+        train=dict(accumulate=16),
+    )
     return config

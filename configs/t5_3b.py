@@ -14,9 +14,11 @@ PODS = {"v5e:4x4": {}}
 
 def get_config() -> ConfigDict:
     config = t5_base.get_config()
-    config.model.update(
-        layers=24, width=1024, heads=32, head_width=128, feed_forward=16384, remat="full"
+    config.update(
+        model=dict(
+            layers=24, width=1024, heads=32, head_width=128, feed_forward=16384, remat="full"
+        ),
+        mesh=dict(data=1, fsdp=-1),
+        train=dict(accumulate=16),
     )
-    config.mesh = dict(data=1, fsdp=-1)
-    config.train.accumulate = 16
     return config

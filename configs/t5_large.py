@@ -13,6 +13,8 @@ PODS = {"v5e:2x4": {}}
 
 def get_config() -> ConfigDict:
     config = t5_base.get_config()
-    config.model.update(layers=24, width=1024, heads=16, feed_forward=4096, remat="full")
-    config.train.accumulate = 16
+    config.update(
+        model=dict(layers=24, width=1024, heads=16, feed_forward=4096, remat="full"),
+        train=dict(accumulate=16),
+    )
     return config

@@ -13,6 +13,8 @@ PODS = {"v5e:4x4": {}}
 
 def get_config() -> ConfigDict:
     config = t5_base.get_config()
-    config.model.update(layers=6, width=512, heads=8, feed_forward=2048)
-    config.train.accumulate = 4
+    config.update(
+        model=dict(layers=6, width=512, heads=8, feed_forward=2048),
+        train=dict(accumulate=4),
+    )
     return config

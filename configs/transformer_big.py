@@ -15,7 +15,9 @@ PODS = {"v5e:2x2": {}}
 
 def get_config() -> ConfigDict:
     config = transformer_base.get_config()
-    config.model.update(width=1024, heads=16, feed_forward=4096, dropout=0.3)
-    config.optimizer.learning_rate = 1024**-0.5
-    config.train.steps = 300_000
+    config.update(
+        model=dict(width=1024, heads=16, feed_forward=4096, dropout=0.3),
+        optimizer=dict(learning_rate=1024**-0.5),
+        train=dict(steps=300_000),
+    )
     return config
