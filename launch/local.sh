@@ -7,8 +7,8 @@
 # DEVICES     simulated CPU devices per process (4)
 # PORT        of process 0 (12321)
 #
-# Exits with the first exit code that is not 0. Ctrl-C stops all processes; they save at the same step
-# (75).
+# Exits with the first exit code that is not 0. Ctrl-C stops all processes; they save at the same
+# step (75).
 set -euo pipefail
 : "${PROCESSES:=2}" "${DEVICES:=4}" "${PORT:=12321}"
 source "$(dirname "$0")/dry_run.sh"

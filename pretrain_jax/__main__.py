@@ -9,6 +9,7 @@ otherwise the command's own.
 """
 
 import ast
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -48,10 +49,18 @@ def listing() -> str:
     )
 
 
+def show(text: str) -> None:
+    """Prints the text. A reader that closes the pipe early, as `head` does, is no error."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main(argv: list[str]) -> int:
     """Runs the command that the first argument names; returns the exit code."""
     if not argv or argv[0] in HELP:
-        print(listing())
+        show(listing())
         return 0
     name, *options = argv
     if name not in commands():

@@ -42,3 +42,9 @@ def test_a_command_runs_as_python_m_runs_it():
     assert (shown.returncode, shown.stdout) == (0, f"{main.__doc__}\n")
     refused = subprocess.run([*command, "--nonsense"], capture_output=True, text=True)
     assert refused.returncode == 64 and "--nonsense" in refused.stderr
+
+
+def test_a_reader_that_closes_the_pipe_is_no_error():
+    shell = f"set -o pipefail; {sys.executable} -m pretrain_jax | true"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
