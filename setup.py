@@ -1,7 +1,7 @@
-"""Installing pretrain_jax: `pip install .` is for CPUs; an extra names each other device.
+"""Installing pretrain_jax: `pip install .` is for CPUs; an extra adds each other device.
 
-Bounds are tested: the lowest versions and the newest have both passed the tests. jax 0.10.2 is the
-newest that Python 3.11 gets, 0.12 the newest for 3.12 and 3.13.
+The bounds are tested: the lowest and the newest versions have passed the tests. The newest jax is
+0.10.2 for Python 3.11, and 0.12 for 3.12 and 3.13.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ from setuptools import find_packages, setup
 
 RUNTIME = [
     "absl-py>=2.1,<3",
-    "array_record>=0.8.1,<0.9",  # reads what TFDS prepared, without TensorFlow
+    "array_record>=0.8.1,<0.9",  # reads data sets that TFDS prepared, without TensorFlow
     "etils[epath]>=1.13,<2",
     "flax>=0.12.8,<0.13",
     "grain>=0.2.18,<0.3",
@@ -20,7 +20,7 @@ RUNTIME = [
     "numpy>=2.1,<3",
     "optax>=0.2.8,<0.3",
     "orbax-checkpoint>=0.12.8,<0.13",
-    "packaging>=24",  # whether the libtpu that is here is the one that jax asks for
+    "packaging>=24",  # checks that the installed libtpu is the one that jax requires
     "protobuf>=7.34,<8",  # sentencepiece's own models are protocol buffers
     "sentencepiece>=0.2.2,<0.3",
     "tensorflow-datasets>=4.9.10,<4.10",
@@ -35,13 +35,14 @@ EXTRAS = {
         "pytest-xdist>=3.8,<4",
         "pyyaml>=6,<7",
         "ruff>=0.17.5,<0.18",
+        "setuptools>=77.0.3,<85",  # builds the wheel that the tests try; as in pyproject.toml
     ],
     "tpu": ["jax[tpu]>=0.10.2,<0.13"],
     "cuda12": ["jax[cuda12]>=0.10.2,<0.13"],
     "cuda13": ["jax[cuda13]>=0.10.2,<0.13"],
-    # Hugging Face checkpoints: converting them, and making the golden arrays of the tests.
+    # Converts Hugging Face checkpoints, and makes the golden arrays of the tests.
     "hf": ["safetensors>=0.8,<1", "torch>=2.13,<3", "transformers>=5.23,<6"],
-    # Preparing a data set with TFDS where its own code needs TensorFlow; reading one does not.
+    # Prepares TFDS data sets whose own code needs TensorFlow. Reading one does not need it.
     "tfds": ["tensorflow>=2.21,<3"],
 }
 
@@ -51,7 +52,24 @@ setup(
     description="Pretrains Transformers with JAX and Flax, from a laptop to a mesh.",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    packages=find_packages(include=["pretrain_jax", "pretrain_jax.*"]),
+    author="the pretrain_jax authors",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+    # The named configs travel with the package: `--config=gpt2_nano` finds them in every folder.
+    packages=[*find_packages(include=["pretrain_jax", "pretrain_jax.*"]), "pretrain_jax.configs"],
+    package_dir={"pretrain_jax.configs": "configs"},
+    package_data={"pretrain_jax": ["py.typed"]},
+    entry_points={"console_scripts": ["pretrain-jax = pretrain_jax.__main__:script"]},
     python_requires=">=3.11,<3.14",
     install_requires=RUNTIME,
     extras_require=EXTRAS,

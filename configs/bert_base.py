@@ -2,16 +2,16 @@
 
     python -m pretrain_jax.main --config=configs/bert_base.py --config.data.source="text:GLOB"
 
-109,482,240 without the two pretraining heads (describe's "body", with the pooler), of which the
-paper prints 110M. 256 rows a step for a million steps, 90 % of them at length 128, the rest at 512.
-Masks are drawn for ten copies of the data, which then repeat, and one pair in ten is cut short, as
-in google-research/bert's create_pretraining_data.py. Adam without bias correction is the released
-optimization.py's.
-Departures: rows hold as many pairs as fit, where BERT pads one; the pairs are the same in every
-copy, where BERT draws them anew; the decay starts at the end of the warm-up, where the released one
-starts at step 0 and so lies 1 % lower.
-Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=DIR with BERT's
-vocab.txt), the embedded corpus and a tokenizer trained on it stand in.
+109,482,240 without the two pretraining heads (describe's "body", with the pooler); the paper prints
+110M. 256 rows per step for a million steps, 90 % of them at length 128, the rest at 512.
+As in google-research/bert's create_pretraining_data.py, masks are drawn for ten copies of the data,
+which then repeat, and one pair in ten is cut short. As in its optimization.py, Adam has no bias
+correction.
+Departures: a row holds as many pairs as fit, BERT's holds one; the pairs are the same in every
+copy, BERT draws new ones; the decay starts after the warm-up, the released one at step 0, which
+makes its rate 1 % lower.
+Without --config.data.source it trains on the embedded corpus. --config.tokenizer.path=DIR takes
+BERT's vocab.txt; without it, a tokenizer is trained on the data.
 """
 
 from ml_collections import ConfigDict

@@ -2,58 +2,20 @@
 
     python -m pretrain_jax.main --config=configs/bert_large.py --config.data.source="text:GLOB"
 
-335,141,888 without the two pretraining heads (describe's "body", with the pooler), of which the
-paper prints 340M. 256 rows a step for a million steps, 90 % of them at length 128, the rest at 512.
-Masks are drawn for ten copies of the data, which then repeat, and one pair in ten is cut short, as
-in google-research/bert's create_pretraining_data.py. Adam without bias correction is the released
-optimization.py's.
-Departures: rows hold as many pairs as fit, where BERT pads one; the pairs are the same in every
-copy, where BERT draws them anew; the decay starts at the end of the warm-up, where the released one
-starts at step 0 and so lies 1 % lower.
-Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=DIR with BERT's
-vocab.txt), the embedded corpus and a tokenizer trained on it stand in.
+335,141,888 without the two pretraining heads; the paper prints 340M. bert_base.py has the recipe,
+its sources and its departures.
 """
 
+import bert_base
 from ml_collections import ConfigDict
 
 PODS = {"v5e:2x2": {}}
 
 
 def get_config() -> ConfigDict:
-    return ConfigDict(
-        dict(
-            data=dict(source="stdlib", seq_len=512),
-            tokenizer=dict(name="wordpiece"),
-            objective=dict(name="next_sentence", copies=10, short=0.1),
-            model=dict(
-                name="bert",
-                vocab_size=30522,
-                layers=24,
-                width=1024,
-                heads=16,
-                feed_forward=4096,
-                max_length=512,
-                dropout=0.1,
-                remat="full",
-            ),
-            optimizer=dict(
-                name="adamw",
-                learning_rate=1e-4,
-                schedule="linear",
-                warmup_steps=10_000,
-                b2=0.999,
-                eps=1e-6,
-                weight_decay=0.01,
-                bias_correction=False,
-                clip_norm=1.0,
-            ),
-            mesh=dict(data=1, fsdp=-1),
-            train=dict(
-                steps=1_000_000,
-                batch_size=256,
-                phases=((0, dict(seq_len=128)), (900_000, dict(seq_len=512))),
-            ),
-            checkpoint=dict(every=5000),
-            eval=dict(every=5000),
-        )
+    config = bert_base.get_config()
+    config.update(
+        model=dict(layers=24, width=1024, heads=16, feed_forward=4096, remat="full"),
+        mesh=dict(data=1, fsdp=-1),
     )
+    return config

@@ -2,17 +2,15 @@
 
     python -m pretrain_jax.main --config=configs/chinchilla_70b.py --config.data.source="text:GLOB"
 
-1.4 T tokens in 667,600 steps of 2,048 tokens a row: 768 rows (1.5 M tokens), doubled midway; midway
-is read as half of the tokens, after 445,100 steps.
-The published size comes out only with Transformer-XL's projection of the relative positions in each
-layer. Table A9's own formula gives 70,062,571,520; RMSNorm's gains, which it leaves out, are the
-rest.
+1.4 T tokens in 667,600 steps of 2,048 tokens per row: 768 rows (1.5 M tokens), doubled midway. Here
+midway means half of the tokens, after 445,100 steps.
+The published size needs Transformer-XL's projection of the relative positions in each layer. Table
+A9's own formula gives 70,062,571,520; the difference is RMSNorm's gains, which it leaves out.
 Not from the paper: betas, decay 0.1 and clipping at 1 (GPT-3's), Gopher's warm-up of 1,500 steps,
-GPT-2's initialisation, and attention that stays inside a document. Parameters are float32, as
-there.
-The tokenizer has byte fallback and no NFKC, as there; a unigram model is our choice.
-Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=FILE.model), the
-embedded corpus and a tokenizer trained on it stand in.
+GPT-2's initialization, and attention within one document. Parameters are float32, as in the paper.
+The tokenizer has byte fallback and no NFKC, as in the paper; the unigram model is our choice.
+Without --config.data.source it trains on the embedded corpus. --config.tokenizer.path=FILE.model
+takes a SentencePiece model; without it, one is trained on the data.
 """
 
 from ml_collections import ConfigDict

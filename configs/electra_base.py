@@ -2,15 +2,14 @@
 
     python -m pretrain_jax.main --config=configs/electra_base.py --config.data.source="text:GLOB"
 
-The generator has 33,740,602 of these and the discriminator 109,483,009, both with the embeddings
-that they share; the generator, of a third of the width, is thrown away in the end. 256 rows of 512,
-766,000 steps.
-The released "Base++" is another run.
-google-research/electra's optimizer is BERT's, Adam without bias correction.
-Departures: an example is one text, not two segments of one; rows hold as many texts as fit; the
-decay starts at the end of the warm-up, not at step 0.
-Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=DIR with BERT's
-vocab.txt), the embedded corpus and a tokenizer trained on it stand in.
+33,740,602 of these are the generator and 109,483,009 the discriminator; both counts include the
+shared embeddings. The generator has a third of the width and is not used after pretraining. 256
+rows of 512, 766,000 steps. The released "Base++" is another run.
+The optimizer is BERT's, Adam without bias correction, as in google-research/electra.
+Departures: an example is one text, not two segments; a row holds as many texts as fit; the decay
+starts after the warm-up, not at step 0.
+Without --config.data.source it trains on the embedded corpus. --config.tokenizer.path=DIR takes
+BERT's vocab.txt; without it, a tokenizer is trained on the data.
 """
 
 from ml_collections import ConfigDict

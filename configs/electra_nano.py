@@ -2,11 +2,11 @@
 
     python -m pretrain_jax.main --config=configs/electra_nano.py
 
-600 steps of 16 x 128 tokens. The generator has half the discriminator's width, not a quarter,
-which at this size would be 32. Measured on two busy cores, with generated tables still in the
-corpus: 3 min 17 s in all, the generator's valid/loss 5.23 where knowing how often each token
-occurs gives 6.23; the discriminator is right about 86.4 % of the tokens, calling every one
-original about 86.1 % (docs/families.md).
+600 steps of 16 x 128 tokens. The generator has half of the discriminator's width; a quarter would
+be 32 at this size. Measured on two busy cores, when the corpus still contained generated tables:
+3 min 17 s in all; the generator's valid/loss is 5.23 (unigram frequencies give 6.23); the
+discriminator is right about 86.4 % of the tokens, "always original" about 86.1 %
+(docs/families.md).
 """
 
 from ml_collections import ConfigDict

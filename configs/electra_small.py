@@ -2,53 +2,25 @@
 
     python -m pretrain_jax.main --config=configs/electra_small.py --config.data.source="text:GLOB"
 
-The generator has 4,620,026 of these and the discriminator 13,549,057, both with the embeddings that
-they share; the generator, of a quarter of the width, is thrown away in the end. 128 rows of 128, a
-million steps.
+4,620,026 of these are the generator, of a quarter of the width, and 13,549,057 the discriminator.
+128 rows of 128, a million steps. electra_base.py has the recipe, its sources and its departures.
 The released "Small++" is another run: 4 M steps, and a generator as wide as the discriminator.
-google-research/electra's optimizer is BERT's, Adam without bias correction.
-Departures: an example is one text, not two segments of one; rows hold as many texts as fit; the
-decay starts at the end of the warm-up, not at step 0.
-Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=DIR with BERT's
-vocab.txt), the embedded corpus and a tokenizer trained on it stand in.
 """
 
+import electra_base
 from ml_collections import ConfigDict
 
 PODS = {"v5e:2x2": {}}
 
 
 def get_config() -> ConfigDict:
-    return ConfigDict(
-        dict(
-            data=dict(source="stdlib", seq_len=128),
-            tokenizer=dict(name="wordpiece"),
-            objective=dict(name="replaced_token"),
-            model=dict(
-                name="electra",
-                vocab_size=30522,
-                layers=12,
-                width=256,
-                heads=4,
-                feed_forward=1024,
-                max_length=512,
-                embedding_width=128,
-                generator_fraction=1 / 4,
-                dropout=0.1,
-            ),
-            optimizer=dict(
-                name="adamw",
-                learning_rate=5e-4,
-                schedule="linear",
-                warmup_steps=10_000,
-                b2=0.999,
-                eps=1e-6,
-                weight_decay=0.01,
-                bias_correction=False,
-                clip_norm=1.0,
-            ),
-            train=dict(steps=1_000_000, batch_size=128),
-            checkpoint=dict(every=5000),
-            eval=dict(every=5000),
-        )
+    config = electra_base.get_config()
+    config.update(
+        data=dict(seq_len=128),
+        model=dict(
+            width=256, heads=4, feed_forward=1024, embedding_width=128, generator_fraction=1 / 4
+        ),
+        optimizer=dict(learning_rate=5e-4),
+        train=dict(steps=1_000_000, batch_size=128),
     )
+    return config

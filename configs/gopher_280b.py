@@ -2,16 +2,16 @@
 
     python -m pretrain_jax.main --config=configs/gopher_280b.py --config.data.source="text:GLOB"
 
-300 B tokens in 71,500 steps of 2,048 tokens a row: 1,536 rows (3 M tokens), then 3,072. Where the
-batch doubles is read as half of the tokens, after 47,700 steps.
-The published size comes out only with Transformer-XL's projection of the relative positions in each
-layer. The formula of Chinchilla's table A9 gives 279,711,580,160; RMSNorm's gains, which it leaves
-out, are the rest.
-Not from the paper: betas (GPT-3's), GPT-2's initialisation, float32 parameters, and attention that
-stays inside a document. The warm-up rises from 4e-5 / 1500, not from 1e-7. Adam has no decay.
-The tokenizer has byte fallback but no NFKC; a unigram model is our choice.
-Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=FILE.model), the
-embedded corpus and a tokenizer trained on it stand in.
+300 B tokens in 71,500 steps of 2,048 tokens per row: 1,536 rows (3 M tokens), then 3,072. The paper
+does not say where the batch doubles; here it is at half of the tokens, after 47,700 steps.
+The published size needs Transformer-XL's projection of the relative positions in each layer. The
+formula of Chinchilla's table A9 gives 279,711,580,160; the difference is RMSNorm's gains, which it
+leaves out.
+Not from the paper: betas (GPT-3's), GPT-2's initialization, float32 parameters, and attention
+within one document. The warm-up starts at 4e-5 / 1500, not at 1e-7. Adam has no decay.
+The tokenizer has byte fallback but no NFKC; the unigram model is our choice.
+Without --config.data.source it trains on the embedded corpus. --config.tokenizer.path=FILE.model
+takes a SentencePiece model; without it, one is trained on the data.
 """
 
 from ml_collections import ConfigDict

@@ -2,13 +2,13 @@
 
     python -m pretrain_jax.main --config=configs/gpt1.py --config.data.source="text:books/*.txt"
 
-100 epochs of 64 x 512 tokens. The paper counts in epochs of BooksCorpus, whose tokens it does not
-number; 3,000,000 steps are 100 epochs of its 985 M words (Zhu et al. 2015, table 2) at one token a
-word. For another corpus set train.steps = 100 x tokens / 32,768.
+100 epochs of 64 x 512 tokens. The paper counts epochs of BooksCorpus and does not say how many
+tokens it has. 3,000,000 steps are 100 epochs of its 985 M words (Zhu et al. 2015, table 2) at one
+token per word. For another corpus set train.steps = 100 x tokens / 32,768.
 
-Departures: byte-level BPE of as many ids (40,478) instead of BPE over lower-cased, word-split text.
-Clipping at 1 is the released fine-tuning code's; the paper names none for pretraining.
-Until you name yours with --config.data.source="text:GLOB", the embedded corpus stands in.
+Departures: byte-level BPE with as many ids (40,478) instead of BPE over lower-cased, word-split
+text. Clipping at 1 comes from the released fine-tuning code; the paper names none for pretraining.
+Without --config.data.source it trains on the embedded corpus.
 """
 
 from ml_collections import ConfigDict

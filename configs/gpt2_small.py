@@ -2,15 +2,16 @@
 
     python -m pretrain_jax.main --config=configs/gpt2_small.py --config.data.source="text:GLOB"
 
-The paper prints 117M: a miscount, as openai/gpt-2's README says. It gives the batch, 512 x 1024,
-but no learning rate, no length of training and no mask between documents. Those here are nanoGPT's
-config/train_gpt2.py: 600,000 steps, a warm-up of 2,000, decay 0.1, no dropout, documents that see
-those before them in a row; the peak is nanoGPT's for this size.
-Residual projections start at 0.02 / sqrt(2 x 12), the paper's 1/sqrt(N); the released code, made
-for inference, has plain 0.02. A step computes 64 rows at a time; fewer devices may need a larger
+The paper prints 117M, a miscount according to openai/gpt-2's README. It gives the batch,
+512 x 1024, but no learning rate, number of steps or mask between documents. Those here are
+nanoGPT's (config/train_gpt2.py): 600,000 steps, a warm-up of 2,000, decay 0.1, no dropout, and
+documents that attend to the earlier ones in their row. The peak learning rate is nanoGPT's for this
+size.
+Residual projections start at 0.02 / sqrt(2 x layers), the paper's 1/sqrt(N); the released code is
+for inference and has plain 0.02. A step computes 64 rows at a time; fewer devices may need a larger
 train.accumulate.
-Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=DIR with GPT-2's
-encoder.json and vocab.bpe), the embedded corpus and a tokenizer trained on it stand in.
+Without --config.data.source it trains on the embedded corpus. --config.tokenizer.path=DIR takes
+GPT-2's encoder.json and vocab.bpe; without it, a tokenizer is trained on the data.
 """
 
 from ml_collections import ConfigDict

@@ -3,20 +3,33 @@
     python -m pretrain_jax.main --config=configs/gpt3_125m.py --config.data.source="text:GLOB"
 
 300 B tokens in 596,700 steps: warm-up over 375 M tokens (9,700 steps), cosine to 10 % at 260 B
-(step 520,400), then flat. Documents are packed with an end token and no mask between them.
-The batch grows from 16 rows (32 k tokens) to 256 rows of 2,048 (0.5 M tokens), by 4 doublings, one
-every 8,000 steps, 3.9 B tokens in all. The paper grows it in a straight line over 4 to 12 B tokens,
-and counts schedules in tokens. A mesh with more than 16 shards of the batch (data x fsdp) needs
-another train.phases. At most 64 rows are computed at a time.
-Departures: every layer's attention is dense (the paper alternates it with a banded one, of a
-bandwidth it does not give); initialisation as GPT-2's.
-Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=DIR with GPT-2's
-encoder.json and vocab.bpe), the embedded corpus and a tokenizer trained on it stand in.
+tokens (step 520,400), then constant. Rows are packed with an end token between documents and no
+mask.
+The batch grows from 16 rows (32 k tokens) to 256 rows of 2,048 (0.5 M tokens) by 4 doublings, one
+every 8,000 steps, within 3.9 B tokens. The paper grows it linearly over 4 to 12 B tokens and counts
+schedules in tokens. A mesh with more than 16 shards of the batch (data x fsdp) needs other
+train.phases. A step computes at most 64 rows at a time.
+Departures: attention is dense in every layer (the paper alternates dense and banded layers, and
+does not give the bandwidth); the initialization is GPT-2's.
+Without --config.data.source it trains on the embedded corpus. --config.tokenizer.path=DIR takes
+GPT-2's encoder.json and vocab.bpe; without it, a tokenizer is trained on the data.
 """
 
 from ml_collections import ConfigDict
 
 PODS = {"v5e:4x4": {}}
+
+
+def doublings(count: int, every: int, at_once: int) -> tuple:
+    """Phases that double a batch of 16 rows `count` times, every so many steps.
+
+    at_once: the most rows that a step computes at a time.
+    """
+    sizes = [16 * 2**k for k in range(count + 1)]
+    return tuple(
+        (every * k, dict(batch_size=size, accumulate=max(size // at_once, 1)))
+        for k, size in enumerate(sizes)
+    )
 
 
 def get_config() -> ConfigDict:
@@ -50,10 +63,7 @@ def get_config() -> ConfigDict:
             train=dict(
                 steps=596_700,
                 batch_size=256,
-                phases=tuple(
-                    (8000 * k, dict(batch_size=16 * 2**k, accumulate=max(2**k // 4, 1)))
-                    for k in range(5)
-                ),
+                phases=doublings(4, every=8000, at_once=64),
             ),
         )
     )

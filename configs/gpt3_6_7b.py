@@ -2,58 +2,25 @@
 
     python -m pretrain_jax.main --config=configs/gpt3_6_7b.py --config.data.source="text:GLOB"
 
-300 B tokens in 163,100 steps: warm-up over 375 M tokens (7,700 steps), cosine to 10 % at 260 B
-(step 144,000), then flat. Documents are packed with an end token and no mask between them.
-The batch grows from 16 rows (32 k tokens) to 1,024 rows of 2,048 (2 M tokens), by 6 doublings, one
-every 4,000 steps, 8.3 B tokens in all. The paper grows it in a straight line over 4 to 12 B tokens,
-and counts schedules in tokens. A mesh with more than 16 shards of the batch (data x fsdp) needs
-another train.phases. At most 128 rows are computed at a time.
-Departures: every layer's attention is dense (the paper alternates it with a banded one, of a
-bandwidth it does not give); initialisation as GPT-2's.
-Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=DIR with GPT-2's
-encoder.json and vocab.bpe), the embedded corpus and a tokenizer trained on it stand in.
+gpt3_125m.py has the recipe, its sources and its departures. Here 300 B tokens are 163,100 steps:
+the warm-up ends at step 7,700, the cosine at step 144,000. The batch grows from 16 rows to 1,024
+rows of 2,048 (2 M tokens) by 6 doublings, one every 4,000 steps, within 8.3 B tokens. A step
+computes at most 128 rows at a time.
 """
 
+import gpt3_125m
 from ml_collections import ConfigDict
 
 PODS = {"v5p:2x2x4": {}}
 
 
 def get_config() -> ConfigDict:
-    return ConfigDict(
-        dict(
-            data=dict(source="stdlib", seq_len=2048, cross_documents=True),
-            tokenizer=dict(name="byte_bpe"),
-            objective=dict(name="causal_lm"),
-            model=dict(
-                name="gpt",
-                vocab_size=50257,
-                layers=32,
-                width=4096,
-                heads=32,
-                feed_forward=16384,
-                max_length=2048,
-                remat="full",
-            ),
-            optimizer=dict(
-                name="adamw",
-                learning_rate=1.2e-4,
-                schedule="cosine",
-                final=0.1,
-                warmup_steps=7700,
-                decay_steps=144_000,
-                b2=0.95,
-                weight_decay=0.1,
-                clip_norm=1.0,
-            ),
-            mesh=dict(data=1, fsdp=-1),
-            train=dict(
-                steps=163_100,
-                batch_size=1024,
-                phases=tuple(
-                    (4000 * k, dict(batch_size=16 * 2**k, accumulate=max(2**k // 8, 1)))
-                    for k in range(7)
-                ),
-            ),
-        )
+    config = gpt3_125m.get_config()
+    config.update(
+        model=dict(layers=32, width=4096, heads=32, feed_forward=16384),
+        optimizer=dict(learning_rate=1.2e-4, warmup_steps=7700, decay_steps=144_000),
+        train=dict(
+            steps=163_100, batch_size=1024, phases=gpt3_125m.doublings(6, every=4000, at_once=128)
+        ),
     )
+    return config

@@ -2,15 +2,15 @@
 
     python -m pretrain_jax.main --config=configs/lamda_137b.py --config.data.source="text:GLOB"
 
-3 M steps of 256 k tokens. The paper's 137 B leave the embedding out: 137,440,014,336 without it.
+3 M steps of 256 k tokens. The paper's 137 B exclude the embedding: 137,440,014,336 without it.
 The attention is 16384 wide (128 heads of 128), twice the model.
-Not from the paper, which names no norm, tying, biases or context length: RMSNorm with gains, no
-biases and one table of position biases as in T5 1.1, the embedding as the output too, a context of
-2,048 (so 128 rows a batch), N(0, 0.02), attention that stays inside a document, and the optimizer:
-GPT-3 175B's, with a warm-up of 2,000 steps.
-Its smaller ones: 2B = 10 layers x 2560 with 40 heads, 8B = 16 x 4096 with 64.
-Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=FILE.model), the
-embedded corpus and a tokenizer trained on it stand in.
+The paper gives no norm, tying, biases or context length. The choices here: RMSNorm with gains, no
+biases and one table of position biases as in T5 1.1, the embedding as the output, a context of
+2,048 (so 128 rows per batch), N(0, 0.02), attention within one document, and GPT-3 175B's
+optimizer with a warm-up of 2,000 steps.
+Its smaller models: 2B = 10 layers x 2560 with 40 heads, 8B = 16 x 4096 with 64.
+Without --config.data.source it trains on the embedded corpus. --config.tokenizer.path=FILE.model
+takes a SentencePiece model; without it, one is trained on the data.
 """
 
 from ml_collections import ConfigDict

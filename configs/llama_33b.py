@@ -2,46 +2,20 @@
 
     python -m pretrain_jax.main --config=configs/llama_33b.py --config.data.source="text:GLOB"
 
-1.4 T tokens in 333,800 steps of 2,048 x 2,048 (4 M tokens).
-Not from the paper: N(0, 0.02), which Hugging Face's port uses, and attention that stays inside a
-document (data.cross_documents=True lets it run on).
-Departure: a tokenizer trained here does not split numbers into digits as LLaMA's does.
-Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=FILE.model), the
-embedded corpus and a tokenizer trained on it stand in.
+llama_7b.py has the recipe, its sources and its departures. 1.4 T tokens in 333,800 steps.
 """
 
+import llama_7b
 from ml_collections import ConfigDict
 
 PODS = {"v5p:4x8x8": {}}
 
 
 def get_config() -> ConfigDict:
-    return ConfigDict(
-        dict(
-            data=dict(source="stdlib", seq_len=2048),
-            tokenizer=dict(name="sentencepiece", kind="bpe"),
-            objective=dict(name="causal_lm"),
-            model=dict(
-                name="llama",
-                vocab_size=32000,
-                layers=60,
-                width=6656,
-                heads=52,
-                feed_forward=17920,
-                norm_epsilon=1e-6,
-                remat="full",
-            ),
-            optimizer=dict(
-                name="adamw",
-                learning_rate=1.5e-4,
-                schedule="cosine",
-                final=0.1,
-                warmup_steps=2000,
-                b2=0.95,
-                weight_decay=0.1,
-                clip_norm=1.0,
-            ),
-            mesh=dict(data=1, fsdp=-1),
-            train=dict(steps=333_800, batch_size=2048),
-        )
+    config = llama_7b.get_config()
+    config.update(
+        model=dict(layers=60, width=6656, heads=52, feed_forward=17920),
+        optimizer=dict(learning_rate=1.5e-4),
+        train=dict(steps=333_800),
     )
+    return config

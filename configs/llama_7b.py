@@ -3,11 +3,11 @@
     python -m pretrain_jax.main --config=configs/llama_7b.py --config.data.source="text:GLOB"
 
 1.0 T tokens in 238,400 steps of 2,048 x 2,048 (4 M tokens).
-Not from the paper: N(0, 0.02), which Hugging Face's port uses, and attention that stays inside a
-document (data.cross_documents=True lets it run on).
+Not from the paper: N(0, 0.02), which Hugging Face's port uses, and attention within one document
+(data.cross_documents=True attends across documents).
 Departure: a tokenizer trained here does not split numbers into digits as LLaMA's does.
-Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=FILE.model), the
-embedded corpus and a tokenizer trained on it stand in.
+Without --config.data.source it trains on the embedded corpus. --config.tokenizer.path=FILE.model
+takes a SentencePiece model; without it, one is trained on the data.
 """
 
 from ml_collections import ConfigDict

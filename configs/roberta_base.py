@@ -2,15 +2,15 @@
 
     python -m pretrain_jax.main --config=configs/roberta_base.py --config.data.source="text:GLOB"
 
-Without segment types, as in the paper; ports keep one row of zeros for them (model.types=1, which
-makes 124,697,433). Masks are drawn afresh in every epoch; weight decay acts on every parameter, as
-in fairseq; no clipping. 8,192 rows a step are computed 256 at a time; more devices than that need a
-smaller train.accumulate. fairseq's example recipe (2,048 rows, 5e-4, 125,000 steps) is another.
-Departures: the paper fills a row with full sentences that run on over the end of a document, with
-one separator; here a row holds pieces of documents that see one another, each between <s> and </s>.
-Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=DIR with GPT-2's
-encoder.json and vocab.bpe and fairseq's dict.txt), the embedded corpus and a tokenizer trained on
-it stand in.
+No segment types, as in the paper; ports keep one row of zeros for them (model.types=1 gives
+124,697,433). Masks are drawn again in every epoch; weight decay applies to every parameter, as in
+fairseq; no clipping. A step computes its 8,192 rows 256 at a time; more than 256 devices need a
+smaller train.accumulate. fairseq's example recipe differs (2,048 rows, 5e-4, 125,000 steps).
+Departure: the paper fills a row with full sentences across document boundaries, with one separator;
+here a row holds pieces of documents, each between <s> and </s>, that attend to each other.
+Without --config.data.source it trains on the embedded corpus. --config.tokenizer.path=DIR takes
+GPT-2's encoder.json and vocab.bpe with fairseq's dict.txt; without it, a tokenizer is trained on
+the data.
 """
 
 from ml_collections import ConfigDict

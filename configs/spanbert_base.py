@@ -2,15 +2,15 @@
 
     python -m pretrain_jax.main --config=configs/spanbert_base.py --config.data.source="text:GLOB"
 
-107,719,680 of these are the body (there is no pooler, since there is no next sentence); the rest
-are the heads of masked language modeling and of the span boundary (15 positions). BERT's block with
-a cased vocabulary. Texts of up to 512 tokens that end with their document, 256 rows a step, 2.4 M
-steps. The paper decays by 0.1, the command of facebookresearch/SpanBERT by 0.01, which stands here;
-it decays every parameter.
-The paper trains the large model alone; its repository has this one, with the same recipe.
-Departures: rows hold as many texts as fit; first values from a truncated normal, as BERT's.
-Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=DIR with
-BERT-cased's vocab.txt), the embedded corpus and a tokenizer trained on it stand in.
+107,719,680 of these are the body (no pooler, since there is no next sentence); the rest are the
+heads of masked language modeling and of the span boundary (15 positions). BERT's block with a cased
+vocabulary. Texts of up to 512 tokens that end with their document, 256 rows per step, 2.4 M steps.
+The paper decays by 0.1, the command of facebookresearch/SpanBERT by 0.01, which is used here; it
+decays every parameter.
+The paper trains only the large model; its repository also has this one, with the same recipe.
+Departures: a row holds as many texts as fit; the initialization is a truncated normal, as BERT's.
+Without --config.data.source it trains on the embedded corpus. --config.tokenizer.path=DIR takes
+BERT-cased's vocab.txt; without it, a tokenizer is trained on the data.
 """
 
 from ml_collections import ConfigDict

@@ -2,52 +2,19 @@
 
     python -m pretrain_jax.main --config=configs/spanbert_large.py --config.data.source="text:GLOB"
 
-332,529,664 of these are the body (there is no pooler, since there is no next sentence); the rest
-are the heads of masked language modeling and of the span boundary (15 positions). BERT's block with
-a cased vocabulary. Texts of up to 512 tokens that end with their document, 256 rows a step, 2.4 M
-steps. The paper decays by 0.1, the command of facebookresearch/SpanBERT by 0.01, which stands here;
-it decays every parameter.
-Departures: rows hold as many texts as fit; first values from a truncated normal, as BERT's.
-Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=DIR with
-BERT-cased's vocab.txt), the embedded corpus and a tokenizer trained on it stand in.
+332,529,664 of these are the body. spanbert_base.py has the recipe, its sources and its departures.
 """
 
+import spanbert_base
 from ml_collections import ConfigDict
 
 PODS = {"v5e:4x4": {}}
 
 
 def get_config() -> ConfigDict:
-    return ConfigDict(
-        dict(
-            data=dict(source="stdlib", seq_len=512),
-            tokenizer=dict(name="wordpiece", lower_case=False),
-            objective=dict(name="span_boundary"),
-            model=dict(
-                name="bert",
-                vocab_size=28996,
-                layers=24,
-                width=1024,
-                heads=16,
-                feed_forward=4096,
-                max_length=512,
-                dropout=0.1,
-                remat="full",
-            ),
-            optimizer=dict(
-                name="adamw",
-                learning_rate=1e-4,
-                schedule="linear",
-                warmup_steps=10_000,
-                b2=0.999,
-                eps=1e-8,
-                weight_decay=0.01,
-                no_decay=(),
-                clip_norm=1.0,
-            ),
-            mesh=dict(data=1, fsdp=-1),
-            train=dict(steps=2_400_000, batch_size=256),
-            checkpoint=dict(every=5000),
-            eval=dict(every=5000),
-        )
+    config = spanbert_base.get_config()
+    config.update(
+        model=dict(layers=24, width=1024, heads=16, feed_forward=4096, remat="full"),
+        mesh=dict(data=1, fsdp=-1),
     )
+    return config

@@ -2,9 +2,9 @@
 
     python -m pretrain_jax.main --config=configs/spanbert_nano.py
 
-Masked spans, also predicted from their two ends, 800 steps of 16 x 128 tokens. Measured on two
-busy cores, with generated tables still in the corpus: 4 min 14 s in all, valid/loss 5.44 where
-knowing how often each token occurs gives 6.30 (docs/families.md).
+Masked spans, also predicted from their two ends, 800 steps of 16 x 128 tokens. Measured on two busy
+cores, when the corpus still contained generated tables: 4 min 14 s in all, valid/loss 5.44 (unigram
+frequencies give 6.30; docs/families.md).
 """
 
 from ml_collections import ConfigDict

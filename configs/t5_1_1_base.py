@@ -2,14 +2,13 @@
 
     python -m pretrain_jax.main --config=configs/t5_1_1_base.py --config.data.source="text:GLOB"
 
-T5 with a gated GELU and an output of its own, without dropout in pretraining, and trained on C4
-alone. As released: 1 M steps of 2,048 rows, each of 512 tokens of corrupted text that give 114
-targets (spans of 3 tokens, 15 % of the text), about 1 T tokens; Adafactor at
-1 / sqrt(max(step, 10,000)) and the z-loss of google-research/t5x. The count includes the 28 rows,
-in each of two matrices, that pad a vocabulary of 32,100, of which 100 are sentinels.
-A step computes 256 rows at a time.
-Until you name yours (--config.data.source="text:GLOB", --config.tokenizer.path=FILE.model, T5's of
-32,000 pieces), the embedded corpus and a tokenizer trained on it stand in.
+T5 with a gated GELU and a separate output matrix, without dropout, trained on C4 only. As released:
+1 M steps of 2,048 rows, each of 512 tokens of corrupted text and 114 targets (spans of 3 tokens,
+15 % of the text), about 1 T tokens; Adafactor at 1 / sqrt(max(step, 10,000)) and the z-loss of
+google-research/t5x. The count includes the 28 rows, in each of two matrices, that pad a vocabulary
+of 32,100, of which 100 are sentinels. A step computes 256 rows at a time.
+Without --config.data.source it trains on the embedded corpus. --config.tokenizer.path=FILE.model
+takes T5's model of 32,000 pieces; without it, one is trained on the data.
 """
 
 from ml_collections import ConfigDict

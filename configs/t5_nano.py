@@ -2,12 +2,12 @@
 
     python -m pretrain_jax.main --config=configs/t5_nano.py
 
-Half of a text gives way to sentinels, in spans of 10 tokens: the largest rate and length that the
-paper compares (tables 6 and 7). Its choice for full-size runs, 15 % in spans of 3, is the
-default; a row of this length would then have 19 predictions, too few to learn from in 500 steps
-of 16 x (128 + 128) tokens. AdamW instead of Adafactor, whose rate is made for many more steps.
-Measured on two busy cores, with generated tables still in the corpus: 3 min 52 s in all,
-valid/loss 4.56 where knowing how often each token occurs gives 6.23 (docs/families.md).
+Sentinels replace half of a text, in spans of 10 tokens: the largest rate and length that the paper
+compares (tables 6 and 7). The default is the paper's choice for full-size runs, 15 % in spans of 3.
+It would leave 19 predictions in a row of this length, too few to learn from in 500 steps of
+16 x (128 + 128) tokens. AdamW instead of Adafactor, whose rate is made for many more steps.
+Measured on two busy cores, when the corpus still contained generated tables: 3 min 52 s in all,
+valid/loss 4.56 (unigram frequencies give 6.23; docs/families.md).
 """
 
 from ml_collections import ConfigDict

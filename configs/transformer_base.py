@@ -2,11 +2,11 @@
 
     python -m pretrain_jax.main --config=configs/transformer_base.py
 
-Translates. pairs.jsonl (--config.data.source="text:GLOB" names others) holds lines of
-{"source": "That is good.", "target": "Das ist gut."}; no corpus of pairs is embedded.
-100,000 steps of 24,576 tokens of source and as many of target (the paper: 25,000), with pairs
-packed into rows of 256 and longer texts cut. Adam's rate rises for 4,000 steps to
-D^-0.5 / sqrt(4,000), then falls with 1 / sqrt(step); dropout 0.1.
+Translates. pairs.jsonl (--config.data.source="text:GLOB" names other files) holds lines of
+{"source": "That is good.", "target": "Das ist gut."}; the package has no corpus of pairs.
+100,000 steps of 24,576 source tokens and as many target tokens (the paper: 25,000); pairs are
+packed into rows of 256 and longer texts are cut. Adam's rate rises for 4,000 steps to
+D^-0.5 / sqrt(4,000), then falls with 1 / sqrt(step). Dropout 0.1.
 The paper prints 65 M, which a vocabulary of about 40,800 would give.
 Departures: no label smoothing (the paper: 0.1) and no average of the last checkpoints. Byte pairs
 are SentencePiece's, over both languages together: 37,000, where the paper says "about".

@@ -3,10 +3,9 @@
     python -m pretrain_jax.main --config=configs/ul2_nano.py
 
 Seven members of one source (Tay et al. 2022, table 2): R-denoisers with short spans, X-denoisers
-with long spans or half of the text, and S, a prefix language model, each with its mode token. Rates
-are equal thirds of R, S and X. A row has room for the longest targets of all members, which short
-ones do not fill: 57 % of the decoder's slots stay empty (--mode=preflight). Not measured yet as a
-whole run.
+with long spans or half of the text, and S, a prefix language model, each with its mode token. R, S
+and X have a rate of one third each. A row has room for the longest targets of all members, so 57 %
+of the decoder's slots stay empty (--mode=preflight). Not yet measured as a full run.
 """
 
 from ml_collections import ConfigDict

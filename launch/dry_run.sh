@@ -1,8 +1,7 @@
-# For the scripts beside this file, which source it: it takes --help and --dry-run out of the words
-# of the command, wherever they stand.
+# The scripts of this folder source this file. It removes --help and --dry-run from the arguments.
 #
-#     run COMMAND ...    runs a command, or prints it after --dry-run
-#     check_run WORDS    ends with 64 unless these are options of `python -m pretrain_jax.main`
+#     run COMMAND ...    runs a command; with --dry-run, prints it
+#     check_run WORDS    exits with 64 unless these are options of `python -m pretrain_jax.main`
 dry_run=false
 words=()
 for word in "$@"; do
@@ -27,7 +26,7 @@ run() {
 }
 
 refuse() {
-  echo "$(basename "$0"): $1; --help says how to call it" >&2
+  echo "$(basename "$0"): $1; see --help" >&2
   exit 64
 }
 
@@ -51,5 +50,5 @@ check_run() {
       *) refuse "unknown option --$name" ;;
     esac
   done
-  $config || refuse "--config must name a file, such as --config=configs/gpt2_nano.py"
+  $config || refuse "--config must name a config, such as --config=gpt2_nano"
 }

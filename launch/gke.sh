@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# A run on TPU slices of a GKE cluster that has JobSet, restarted when preempted.
+# Starts a run on TPU slices of a GKE cluster with JobSet; it restarts after preemption.
 #
-#     launch/gke.sh [--dry-run] [--help] --config=configs/gpt2_xl.py --workdir=gs://BUCKET/xl [more options]
+#     launch/gke.sh [--dry-run] [--help] --config=gpt2_xl --workdir=gs://BUCKET/xl [more options]
 #
 # NAME          of the JobSet (pretrain)
-# IMAGE         a container with pretrain_jax[tpu] and its configs (pretrain_jax:latest)
+# IMAGE         a container with pretrain_jax[tpu] (pretrain_jax:latest)
 # ACCELERATOR   cloud.google.com/gke-tpu-accelerator (tpu-v5-lite-podslice)
 # TOPOLOGY      cloud.google.com/gke-tpu-topology of a slice (4x4)
-# HOSTS         virtual machines of a slice (4)
-# CHIPS         of each virtual machine (4)
-# SLICES        how many (1); more than one needs --config.mesh.dcn=SLICES
+# HOSTS         virtual machines per slice (4)
+# CHIPS         per virtual machine (4)
+# SLICES        number of slices (1); more than one needs --config.mesh.dcn=SLICES
 #
-# GKE tells the processes of each other in their environment. 75 (stopped by a signal, saved), 134
-# (another host is gone) and the like restart the whole JobSet, which goes on from the last
-# checkpoint; what a restart cannot mend (64, 65, 66, 71, 74, 78, 81, 82) ends it.
+# Processes find each other through GKE's environment variables. Exit codes such as 75 (stopped by a
+# signal, saved) and 134 (another host is gone) restart the whole JobSet, which resumes from the
+# last checkpoint. Errors that a restart cannot fix (64, 65, 66, 71, 74, 78, 81, 82) end it.
 # --dry-run prints the JobSet.
 set -euo pipefail
 : "${NAME:=pretrain}" "${IMAGE:=pretrain_jax:latest}" "${SLICES:=1}" "${HOSTS:=4}" "${CHIPS:=4}"

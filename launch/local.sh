@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Several processes on this machine, joined as several hosts would be: to try a run of many hosts.
+# Tries a run of many hosts on this machine: several processes that connect as hosts do.
 #
-#     launch/local.sh [--dry-run] [--help] --config=configs/gpt2_nano.py --workdir=runs/nano [more options]
+#     launch/local.sh [--dry-run] [--help] --config=gpt2_nano --workdir=runs/nano [more options]
 #
-# PROCESSES   how many (2)
-# DEVICES     simulated CPU devices of each process (4)
+# PROCESSES   number of processes (2)
+# DEVICES     simulated CPU devices per process (4)
 # PORT        of process 0 (12321)
 #
-# Ends with the first exit code that is not 0. Ctrl-C stops all of them, saved at one step (75).
+# Exits with the first exit code that is not 0. Ctrl-C stops all processes; they save at the same
+# step (75).
 set -euo pipefail
 : "${PROCESSES:=2}" "${DEVICES:=4}" "${PORT:=12321}"
 source "$(dirname "$0")/dry_run.sh"
@@ -26,7 +27,7 @@ for ((process = 0; process < PROCESSES; process++)); do
   fi
 done
 $dry_run && exit
-# In the background they do not hear Ctrl-C.
+# Background processes do not receive Ctrl-C.
 stopped=false
 trap 'stopped=true; kill -TERM "${started[@]}" 2>/dev/null || true' INT TERM
 
@@ -35,7 +36,7 @@ for one in "${started[@]}"; do
   while true; do
     stopped=false last=0
     wait "$one" || last=$?
-    $stopped || break # otherwise it was the signal that ended the waiting
+    $stopped || break # otherwise the signal ended the wait, not the process
   done
   ((code)) || code=$last
 done

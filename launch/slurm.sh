@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
-# A run on the GPU nodes of a SLURM cluster, one process for each GPU, requeued when preempted.
+# Starts a run on GPU nodes of a SLURM cluster, one process per GPU; it requeues after preemption.
 #
-#     launch/slurm.sh [--dry-run] [--help] --config=configs/gpt2_xl.py --workdir=/shared/runs/xl [more options]
+#     launch/slurm.sh [--dry-run] [--help] --config=gpt2_xl --workdir=/shared/runs/xl [more options]
 #
-# NODES       how many (2)
-# GPUS        of each node (8)
-# HOURS       time limit of a job (24); longer runs go on in the next job
-# SBATCH      more words for sbatch: "--partition=a100 --account=us"
+# NODES       number of nodes (2)
+# GPUS        per node (8)
+# HOURS       time limit of a job (24); longer runs continue in the next job
+# SBATCH      more arguments for sbatch: "--partition=a100 --account=us"
 #
-# The workdir must be on a disk that all nodes see. Processes find each other through SLURM's
-# environment. Two minutes before the time limit, and on preemption, SLURM sends SIGTERM: all
-# processes save at one step and end with 75, upon which the job puts itself back into the queue.
+# The workdir must be on a disk that all nodes share. Processes find each other through SLURM's
+# environment variables. SLURM sends SIGTERM two minutes before the time limit and on preemption:
+# all processes save at the same step and exit with 75, and the job requeues itself.
 set -euo pipefail
 : "${NODES:=2}" "${GPUS:=8}" "${HOURS:=24}" "${SBATCH:=}"
 source "$(dirname "$0")/dry_run.sh"
 check_run "$@"
 
-# shellcheck disable=SC2086 # SBATCH is several words
+# shellcheck disable=SC2086 # SBATCH holds several words
 run sbatch --job-name=pretrain_jax --nodes="$NODES" --ntasks-per-node="$GPUS" \
   --gpus-per-node="$GPUS" --time="$HOURS:00:00" --signal=TERM@120 --requeue --open-mode=append \
   --output=pretrain_jax-%j.log $SBATCH \

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# A run on a Cloud TPU VM pod: create, install, run, stay (again after each preemption), delete.
+# Manages a run on a Cloud TPU VM pod: create, install, run, stay (restart after preemption), delete.
 #
 #     launch/tpu_vm.sh [--dry-run] [--help] create|install|run|stay|delete [options of the run]
-#     NAME=xl TYPE=v5litepod-16 launch/tpu_vm.sh stay --config=configs/gpt2_xl.py --workdir=gs://BUCKET/xl
+#     NAME=xl TYPE=v5litepod-16 launch/tpu_vm.sh stay --config=gpt2_xl --workdir=gs://BUCKET/xl
 #
 # NAME        of the TPU (pretrain)
 # ZONE        (us-west4-a)
 # TYPE        accelerator type (v5litepod-16: the pod v5e:4x4 of --topology)
 # VERSION     runtime (v2-alpha-tpuv5-lite)
-# SPOT        --spot, or empty for a TPU that is not preempted (--spot)
+# SPOT        --spot, or empty for an on-demand TPU, which is not preempted (--spot)
 #
-# `install` copies the last commit of this folder to every worker, beside a Python 3.12 of its own.
-# The workdir is in a bucket, which all workers see and which outlives them. `stay` creates the TPU, installs and
-# runs; when the TPU is gone it begins anew, and the run goes on from its last checkpoint. It ends
-# with the run: 0 done, or an error that is not a preemption.
+# `install` copies the last commit of this repository to every worker and creates a Python 3.12
+# environment there. Put the workdir in a bucket: all workers reach it, and it survives them. `stay`
+# creates the TPU, installs and runs; when the TPU is gone it starts over, and the run resumes from
+# its last checkpoint. It ends with the run: 0 done, or an error other than preemption.
 set -euo pipefail
 : "${NAME:=pretrain}" "${ZONE:=us-west4-a}" "${TYPE:=v5litepod-16}" "${SPOT=--spot}"
 : "${VERSION:=v2-alpha-tpuv5-lite}"
@@ -28,7 +28,7 @@ esac
 
 tpu() { run gcloud compute tpus tpu-vm "$1" "${@:2}" --zone="$ZONE"; }
 on_all() { tpu ssh "$NAME" --worker=all --command="$1"; }
-# shellcheck disable=SC2086 # SPOT may be no word at all
+# shellcheck disable=SC2086 # SPOT may be empty
 create() { tpu create "$NAME" --accelerator-type="$TYPE" --version="$VERSION" $SPOT; }
 install() {
   run git -C "$(dirname "$0")/.." archive --prefix=pretrain_jax/ --output="$PACKED" HEAD
@@ -54,7 +54,7 @@ case "$action" in
   stay)
     while true; do
       if $dry_run || ! there; then
-        until create; do # what preemption left, or no TPU to be had
+        until create; do # remains of a preempted TPU, or no capacity
           delete || true
           sleep 60
         done
@@ -64,9 +64,9 @@ case "$action" in
       train "$@" || code=$?
       $dry_run && break
       case "$code" in
-        0 | 64 | 65 | 66 | 71 | 74 | 78 | 81 | 82) exit "$code" ;; # done, or nothing that time mends
+        0 | 64 | 65 | 66 | 71 | 74 | 78 | 81 | 82) exit "$code" ;; # done, or an error that waiting does not fix
       esac
-      sleep 60 # until a preempted TPU says that it is
+      sleep 60 # until the state of a preempted TPU says so
     done
     ;;
   *)

@@ -8,7 +8,7 @@ import time
 from pretrain_jax.process import ending
 
 BEGAN = time.monotonic()
-"""When this process first imported the package: what a start is measured from."""
+"""When this process first imported the package; start-up times count from here."""
 
-if sys.argv[:1] == ["-m"]:  # `python -m pretrain_jax.main`; as a library it leaves signals alone
+if sys.argv[:1] == ["-m"]:  # `python -m pretrain_jax.main`; a library leaves signals alone
     ending.by_signals()

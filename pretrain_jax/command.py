@@ -27,7 +27,7 @@ from pretrain_jax.xla import flags, malloc, oom, program_cache
 JAX_NOTE = "JAX_TRACEBACK_FILTERING"
 """In a note of jax about tracebacks, of which none is printed."""
 AGAIN = "by Ctrl-C, when nothing was to be saved; start the same command again"
-NO_CONFIG = ConfigError("--config must name a file, such as --config=configs/gpt2_nano.py")
+NO_CONFIG = ConfigError("--config must name a config, such as --config=gpt2_nano")
 
 
 @dataclass(frozen=True)

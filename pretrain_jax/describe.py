@@ -1,11 +1,13 @@
-"""Say what a config is, without allocating it: sizes, FLOPs, memory, where each value came from.
+"""Show what a config is without allocating it: sizes, FLOPs, memory, origin of values.
 
-    python -m pretrain_jax.describe --config=configs/gpt2_xl.py [--json]
-                                    [--config.SECTION.KEY=VALUE ...]
+    python -m pretrain_jax.describe --config=gpt2_xl [--json] [--config.SECTION.KEY=VALUE ...]
 
-Memory is that of one of the devices jax finds here. To see a mesh of 64 on any machine:
-JAX_PLATFORMS=cpu XLA_FLAGS=--xla_force_host_platform_device_count=64 (and, as on accelerators,
---config.train.dtype=bfloat16). With --json, standard output holds one JSON object and nothing else.
+--config   A Python file, or the name of a config that comes with the package.
+--json     Print one JSON object and nothing else.
+
+The memory is that of one of the devices of this machine. To describe a mesh of 64 on any machine,
+set JAX_PLATFORMS=cpu XLA_FLAGS=--xla_force_host_platform_device_count=64, and
+--config.train.dtype=bfloat16 as on accelerators.
 """
 
 import json

@@ -3,7 +3,9 @@
     python -m pretrain_jax.generate --workdir=runs/gpt2_nano --prompt="def main(" [--tokens=100]
                                     [--temperature=0.8] [--top_k=50] [--seed=0]
 
-temperature 0 takes the likeliest token each time; top_k 0 samples among all.
+--tokens        How many tokens to generate.
+--temperature   0 takes the most likely token each time.
+--top_k         Sample among this many most likely tokens; 0 samples among all.
 """
 
 import sys

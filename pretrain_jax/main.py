@@ -1,6 +1,6 @@
-"""Train, evaluate what was trained, look at what would be trained on, or compile for a pod.
+"""Train or evaluate a model, preview its data, or compile its step for devices.
 
-    python -m pretrain_jax.main --config=configs/gpt2_nano.py [--workdir=DIR]
+    python -m pretrain_jax.main --config=gpt2_nano [--workdir=DIR]
                                 [--mode=train|eval] [--config.SECTION.KEY=VALUE ...]
                                 [--coordinator=HOST:PORT --processes=4 --process=0] [--wait=300]
                                 [--accept_changes] [--go_back]
@@ -8,29 +8,46 @@
     ... --mode=preflight [--topology=v5e:4x4 [--slices=1]]
     ... --mode=compile   [--topology=v5e:4x4 [--slices=1] [--search] [--full]] [--json]
 
-Many hosts run the same command. Cloud TPU VMs, GKE's TPU pods and SLURM tell them of each other in
-the environment; elsewhere every process is given the address of process 0, how many there are, and
-its own number. --wait: seconds until those that are missing are named. --topology: devices that
-need not be here. --accept_changes: go on although newer code changed what the run computes.
---go_back: go on although later checkpoints are gone; what was written of them is kept beside.
---search: what would make it fit. --full: as much effort in compiling as a run's.
+--config           A Python file (FILE.py or FILE.py:argument), or the name of a config that comes
+                   with the package (gpt2_nano).
+--workdir          Folder of the run: checkpoints, metrics, plots. Default: runs/<name of config>.
+--mode             train: train, or resume from the last checkpoint.
+                   eval: evaluate the last checkpoint; needs only --workdir.
+                   preflight: check the job and preview its batches, without training.
+                   compile: compile the step; print its memory and its collectives.
+--config.KEY       Override a value of the config, such as --config.train.steps=100.
+--coordinator      Address of process 0; --processes: how many there are; --process: the number of
+                   this one. Cloud TPU VMs, GKE's TPU pods, SLURM and Open MPI set them themselves.
+--wait             Seconds to wait for missing processes before the error that names them.
+--accept_changes   Resume although newer code changed what the run computes.
+--go_back          Resume although later checkpoints are gone; metrics and samples are first copied
+                   to files named NAME.before_1.
+--topology         Devices to plan for; they need not exist here. --slices: how many of them.
+--search           Search for options with which the step fits into memory.
+--full             Compile with as much effort as a run does.
+--json             Print one JSON object.
 
-The same command goes on from the last checkpoint after any stop. The workdir is runs/<name of the
-config> unless it is given. Exit codes: 0 done, 64 bad configuration or usage, 65 bad data,
-66 input missing, 69 another process of the run is missing, 71 out of memory, 74 unwritable workdir,
-75 stopped by a signal, nothing lost (start again to go on), 78 the workdir belongs to another
-configuration or its checkpoints are gone, 81 non-finite numbers, 82 workdir in use.
+On many hosts, run the same command on each. To continue after any stop, run the same command again.
+
+Exit codes: 0 done; 64 bad configuration or usage; 65 bad data; 66 missing input; 69 another process
+of the run is missing; 71 out of memory; 74 unwritable workdir; 75 stopped by a signal, nothing
+lost (run the same command again); 78 the workdir belongs to another configuration, or its
+checkpoints are gone; 81 non-finite numbers; 82 workdir in use.
 """
 
+import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pretrain_jax import command
+from pretrain_jax.composition import config_files
 from pretrain_jax.composition.ranges import COUNT, FROM_0, NOT_NEGATIVE
 from pretrain_jax.devices import topology
 from pretrain_jax.errors import ConfigError
 
+log = logging.getLogger("pretrain_jax.main")  # __name__ may be "__main__"
 HOSTS = {"coordinator": "", "processes": "1", "process": "0", "wait": "300"}
 WHERE = {"topology": "", "slices": "1"}
 COMPILE = {**WHERE, "search": "", "full": "", "json": ""}
@@ -47,11 +64,27 @@ def main(argv: list[str]) -> int:
     line = command.parse(argv, flags, choices, SWITCHES, keys=every_key, needs_config=False)
     mode = line.flags["mode"]
     check_options(line, mode)
+    workdir = line.flags["workdir"] or command.default_workdir(line)
+    announce(line, workdir)
     if line.flags["topology"]:
         topology.configure_environment(line.flags["topology"])  # before jax is imported
     settings = settings_of(line)
-    workdir = line.flags["workdir"] or command.default_workdir(line)
     return (planned if mode in ("preflight", "compile") else run)(line, settings, workdir)
+
+
+def announce(line: command.Line, workdir: str) -> None:
+    """Logs what this command works on, before the imports that take seconds.
+
+    Raises InputMissing for a config file that does not exist.
+    """
+    message = f"workdir {workdir}"
+    if line.flags["mode"] == "compile":
+        message = f"compiling for {line.flags['topology'] or 'the devices of this machine'}"
+    if line.config:
+        file, _ = config_files.locate(line.config)
+        message = f"{Path(file).stem}: {message}"
+    if line.flags["process"] == "0":
+        log.info(message)
 
 
 def settings_of(line: command.Line) -> Any:
@@ -60,9 +93,7 @@ def settings_of(line: command.Line) -> Any:
 
     if line.config:
         return config.read(line.config, line.overrides)
-    if line.flags["mode"] == "eval" and line.flags["workdir"]:
-        return config.of_workdir(line.flags["workdir"], line.overrides)
-    raise command.NO_CONFIG
+    return config.of_workdir(line.flags["workdir"], line.overrides)
 
 
 def every_key() -> list[str]:
@@ -126,11 +157,13 @@ def fitted(
 
 
 def check_options(line: command.Line, mode: str) -> None:
-    """Raises ConfigError for an option of other modes."""
+    """Raises ConfigError for an option of other modes, and for a missing config."""
     for name, default in {**TRAIN, **COMPILE}.items():
         if name not in MODES[mode] and line.flags[name] != default:
             owners = " and ".join(f"--mode={m}" for m, own in MODES.items() if name in own)
             raise ConfigError(f"--{name} belongs to {owners}; received --mode={mode}")
+    if not line.config and not (mode == "eval" and line.flags["workdir"]):
+        raise command.NO_CONFIG
 
 
 if __name__ == "__main__":

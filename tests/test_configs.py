@@ -1,4 +1,4 @@
-"""Every file of configs/: it loads, builds, and has the published size. Nothing is allocated."""
+"""Each file of configs/ loads, builds, and has the published size. Nothing is allocated."""
 
 import ast
 import inspect
@@ -67,7 +67,7 @@ PARAMETERS = {
     # As trained: body without pooler, masked-LM head, span boundary head.
     "spanbert_base": 110_300_480,
     "spanbert_large": 336_998_976,
-    # Generator and discriminator, what they share counted once.
+    # Generator and discriminator; shared parameters count once.
     "electra_small": 14_196_219,
     "electra_base": 119_386_427,
     "electra_large": 354_655_291,
@@ -131,7 +131,7 @@ def test_its_parts_have_the_published_sizes(name, part):
     assert sizes.parts(design(name))[part] == PARTS[name, part]
 
 
-def test_lamda_without_its_embedding_is_the_papers_137_billion():
+def test_lamda_without_its_embedding_has_the_papers_137_billion():
     parts = sizes.parameters(design("lamda_137b"))
     assert sum(parts.values()) - parts["embedding/tokens"] == 137_440_014_336
 
@@ -144,7 +144,7 @@ def test_its_mesh_takes_any_number_of_devices(name, devices):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_its_docstring_says_how_to_run_it(name):
+def test_its_docstring_shows_the_command(name):
     text = ast.get_docstring(ast.parse(CONFIGS[name].read_text())) or ""
     assert f"python -m pretrain_jax.main --config=configs/{name}.py" in text
 
@@ -161,7 +161,7 @@ def test_schedules_in_steps_are_the_papers_in_tokens(name):
 
 
 def tokens_after(name: str, steps: int) -> int:
-    """Tokens of the first `steps` updates, the last phase going on for ever."""
+    """Tokens of the first `steps` updates; the last phase has no end."""
     phases = design(name).spec.phases
     ends = [phase.last for phase in phases[:-1]] + [steps]
     return sum(
@@ -171,7 +171,7 @@ def tokens_after(name: str, steps: int) -> int:
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_it_knows_a_pod_whose_preset_is_legal(name):
+def test_the_presets_of_its_pods_are_valid(name):
     path = str(CONFIGS[name])
     known = config.pods_of(path)
     if name.endswith("_nano") or name.startswith("shakespeare"):
@@ -225,7 +225,7 @@ def test_flops_are_those_of_palms_formula(name, matrices, attention):
 
 
 def test_flops_do_not_depend_on_how_the_model_runs():
-    """Recomputation and unrolling change how long it takes, not what is counted."""
+    """Recomputation and unrolling change the time of a step, not its FLOPs."""
     plain = flops.per_token(design("gpt2_nano"), 128)
     for changes in (
         [("model.remat", "full")],
@@ -239,7 +239,7 @@ def test_flops_do_not_depend_on_how_the_model_runs():
         )
 
 
-# --- every option is read -------------------------------------------------------------------
+# --- every option is used -------------------------------------------------------------------
 
 SECTIONS = {
     "data": spec.DataOptions,

@@ -1,4 +1,4 @@
-"""Encoders and encoder-decoders as whole jobs: they learn, resume to the bit, and know no mesh."""
+"""Encoders and encoder-decoders as full jobs: they learn, resume exactly, and run on any mesh."""
 
 import functools
 from pathlib import Path
@@ -65,14 +65,14 @@ def train(job, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def straight(train, tmp_path_factory):
-    """straight(family) -> the workdir of an undisturbed run."""
+    """straight(family) -> the workdir of an uninterrupted run."""
     return functools.cache(
         lambda family: train(family, tmp_path_factory.mktemp(f"straight-{family}") / "run")
     )
 
 
 @every_family
-def test_it_learns_and_says_how_well(straight, family):
+def test_it_learns_and_reports_its_metrics(straight, family):
     rows = tiny_job.lines(straight(family))
     losses = list(tiny_job.losses(straight(family)).values())
     assert len(losses) == STEPS
@@ -97,7 +97,7 @@ def test_stopped_and_resumed_gives_the_same_bits(job, train, straight, tmp_path,
 
 @pytest.mark.parametrize("family", ["bert", "t5"])
 def test_a_mesh_changes_no_loss(train, straight, tmp_path, family):
-    """Eight devices that split the batch, and two by two by two; noise and dropout are the same."""
+    """Eight devices that split the batch, and a 2 x 2 x 2 mesh: noise and dropout are the same."""
     axes = {"mesh.data": 2, "mesh.fsdp": 2, "mesh.tensor": 2}
     found = tiny_job.losses(train(family, tmp_path / "run", **axes))
     expected = tiny_job.losses(straight(family))

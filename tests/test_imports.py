@@ -10,7 +10,7 @@ import pretrain_jax
 
 ROOT = Path(pretrain_jax.__file__).parent
 LEVELS = (
-    {"main", "describe", "generate"},
+    {"__main__", "main", "describe", "generate"},
     {"command"},
     {"planning"},
     {"training"},

@@ -13,23 +13,19 @@ override that nothing in this run reads end here.
 """
 
 import ast
-import importlib.util
 import logging
-import os
 import typing
 from collections.abc import Container, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from pretrain_jax import registry
-from pretrain_jax.composition import presets, ranges, synonyms, unread_keys
+from pretrain_jax.composition import config_files, presets, ranges, synonyms, unread_keys
 from pretrain_jax.composition.sections import CHOICES, SECTIONS, TOP, every_key, section_options
 from pretrain_jax.devices import topology
 from pretrain_jax.errors import ConfigError, InputMissing
-from pretrain_jax.files import paths
 from pretrain_jax.registry import REQUIRED, Option
 from pretrain_jax.workdir import run_config
 
@@ -41,7 +37,7 @@ def read(
     overrides: Sequence[tuple[str, str]] = (),
     preset: Mapping[str, Any] = MappingProxyType({}),
 ) -> ConfigDict:
-    """The resolved, locked config of `FILE` or `FILE:argument`.
+    """The resolved, locked config of a file, `FILE[:argument]` or `NAME[:argument]`.
 
     overrides: pairs of a dotted key and its text, ("train.steps", "100"). preset: values by dotted
     key that come before the file's own, and after `overrides`. Raises ConfigError, or InputMissing
@@ -125,7 +121,7 @@ def preset(
 
 def pods_of(path: str) -> presets.Pods:
     """PODS of a config file; {} where it has none. Raises ConfigError for a malformed one."""
-    found = getattr(module_of(path), "PODS", {})
+    found = getattr(config_files.run(config_files.locate(path)[0]), "PODS", {})
     if not isinstance(found, Mapping) or not all(isinstance(v, Mapping) for v in found.values()):
         raise ConfigError(
             'PODS of a config file is a dict such as {"v5p:4x4x4": {"mesh.data": 4}}; '
@@ -162,46 +158,18 @@ def origins(
     return found
 
 
-def module_of(path: str) -> Any:
-    """The file of `FILE:argument`, executed. Raises ConfigError, InputMissing."""
-    file = paths.expanded(path.partition(":")[0], "--config")
-    if not os.path.isfile(file):  # False, not an error, for a name that no file can have
-        folder = Path(file).parent if os.path.isdir(Path(file).parent) else Path("configs")
-        known = [str(p) for p in sorted(folder.glob("*.py"))]
-        raise InputMissing(
-            f"--config names a Python file; {file!r} is none{registry.nearest(file, known)}"
-        )
-    spec = importlib.util.spec_from_file_location("config", file)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"--config names a Python file, which ends in .py; received {file!r}")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise unusable(file, error) from error
-    return module
-
-
 def load(path: str) -> dict[str, Any]:
     """What the file's get_config([argument]) returns, as plain dicts."""
-    file, _, argument = path.partition(":")
-    module = module_of(path)
+    file, argument = config_files.locate(path)
+    module = config_files.run(file)
     try:
         config = module.get_config(*([argument] if argument else []))
     except Exception as error:
-        raise unusable(file, error) from error
+        raise config_files.unusable(file, error) from error
     config = config.to_dict() if isinstance(config, ConfigDict) else config
     if not isinstance(config, Mapping) or not all(isinstance(key, str) for key in config):
         raise ConfigError(f"get_config() of {file} must return a ConfigDict; received {config!r}")
     return dict(config)
-
-
-def unusable(file: str, error: Exception) -> ConfigError:
-    """Of a config file that does not run."""
-    return ConfigError(
-        f"{file} must define get_config(), or get_config(argument) when it is called as "
-        f"{file}:argument; it ended with {type(error).__name__}: {error}"
-    )
 
 
 def fill(

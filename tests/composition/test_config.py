@@ -1,12 +1,15 @@
 """Reading a configuration: two passes, a closed set of keys, and errors for people only."""
 
 import random
+import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import pretrain_jax
 from pretrain_jax import command
 from pretrain_jax.composition import config
 from pretrain_jax.errors import ConfigError, InputMissing
@@ -252,7 +255,7 @@ def test_an_argument_for_a_file_that_takes_none_is_refused(write):
 @pytest.mark.parametrize("name", ["tiny", "tiny.txt", "a/b/c.py", "", ".", "x" * 5000, "\0"])
 def test_a_file_that_is_not_there_is_missing(write, tmp_path, name):
     write()
-    with pytest.raises(InputMissing, match="--config names a Python file"):
+    with pytest.raises(InputMissing, match="no such file: "):
         read(str(tmp_path / name) if name else "")
 
 
@@ -260,6 +263,48 @@ def test_a_missing_file_names_its_neighbours(write, tmp_path):
     write()
     with pytest.raises(InputMissing, match=r"did you mean .*tiny\.py"):
         read(str(tmp_path / "tinny.py"))
+
+
+@pytest.mark.parametrize("text", ["gpt2_nano", "shakespeare_char:some.txt"])
+def test_a_name_finds_a_config_of_the_package_in_every_folder(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    file, _, argument = text.partition(":")
+    in_checkout = str(Path(pretrain_jax.__file__).parents[1] / "configs" / f"{file}.py")
+    assert read(text) == read(f"{in_checkout}:{argument}")
+    assert command.default_workdir(parse(f"--config={text}")) == f"runs/{file}"
+
+
+@pytest.mark.parametrize("text", ["gpt2_nan", "configs/gpt2_nano.py", "gpt2_nano.py"])
+def test_a_missing_file_suggests_a_name(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputMissing) as caught:
+        read(text)
+    assert str(caught.value) == f"no such file: {text!r}; did you mean gpt2_nano?"
+
+
+def test_a_missing_file_without_a_near_name_says_where_the_named_configs_are():
+    with pytest.raises(InputMissing, match=r"the name of a config in /.*configs$"):
+        read("qqqqqq")
+
+
+def test_configs_import_their_neighbors_and_the_named_configs(write, tmp_path):
+    base = write(name="base.py")
+    for folder, steps in (("a", 7), ("b", 8)):  # neighbors of the same name are not mixed up
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "neighbor.py").write_text(f"STEPS = {steps}")
+        (tmp_path / folder / "mine.py").write_text(
+            "import gpt2_nano, neighbor\n"
+            "def get_config():\n"
+            "    config = gpt2_nano.get_config()\n"
+            "    config.train.steps = neighbor.STEPS\n"
+            "    return config\n"
+        )
+        before = [*sys.path], set(sys.modules)
+        assert read(str(tmp_path / folder / "mine.py")).train.steps == steps
+        assert ([*sys.path], set(sys.modules)) == before
+    with pytest.raises(ConfigError, match="ModuleNotFoundError: No module named 'neighbor'"):
+        Path(base).write_text("import neighbor")
+        read(base)
 
 
 def test_a_file_of_another_kind_is_refused(write):
@@ -348,8 +393,8 @@ def test_a_switch_takes_no_value():
 @pytest.mark.parametrize(
     "words, message",
     [
-        ((), "--config must name a file"),
-        (("--config=",), "--config must name a file"),
+        ((), "--config must name a config"),
+        (("--config=",), "--config must name a config"),
         (("--config",), "--config needs a value"),
         (("--config=a.py", "train"), "every argument is an option that begins with --"),
         (("--config=a.py", "-workdir=x"), "every argument is an option"),

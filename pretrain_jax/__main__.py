@@ -1,0 +1,86 @@
+"""Runs one of the commands of the package, or lists them.
+
+    pretrain-jax [COMMAND [options]]
+    python -m pretrain_jax [COMMAND [options]]
+
+A module of the package is a command when its docstring shows `python -m pretrain_jax.MODULE`.
+`pretrain-jax MODULE` does the same. Exit codes: 0 for the list, 64 for an unknown command,
+otherwise the command's own.
+"""
+
+import ast
+import os
+import runpy
+import sys
+from pathlib import Path
+
+from pretrain_jax import registry
+from pretrain_jax.errors import ConfigError, shown
+from pretrain_jax.process import ending
+
+HELP = ("--help", "-h")
+
+
+def commands() -> dict[str, str]:
+    """The name of each command and the first line of its docstring. Imports none of them.
+
+    >>> commands()["generate"]
+    'Continue a text with the last checkpoint of a run.'
+    """
+    lines = {}
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        if f"python -m pretrain_jax.{file.stem} " in text:
+            lines[file.stem] = text.partition("\n")[0]
+    return lines
+
+
+def listing() -> str:
+    """The list of commands, one line each."""
+    lines = [f"  {name:<10}{line}" for name, line in commands().items()]
+    return "\n".join(
+        [
+            "usage: pretrain-jax COMMAND [options]",
+            "",
+            *lines,
+            "",
+            "pretrain-jax COMMAND --help lists the options of a command.",
+        ]
+    )
+
+
+def show(text: str) -> None:
+    """Prints the text. A reader that closes the pipe early, as `head` does, is no error."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command that the first argument names; returns the exit code."""
+    if not argv or argv[0] in HELP:
+        show(listing())
+        return 0
+    name, *options = argv
+    if name not in commands():
+        near = registry.nearest(name, commands())
+        known = ", ".join(commands())
+        sys.stderr.write(
+            f"ConfigError: the first argument must be a command; received {shown(name)}{near}; "
+            f"commands are {known}\n"
+        )
+        return ConfigError.exit_code
+    sys.argv = [name, *options]
+    runpy.run_module(f"pretrain_jax.{name}", run_name="__main__", alter_sys=True)
+    return 0  # not reached: a command ends with sys.exit
+
+
+def script() -> int:
+    """The console script `pretrain-jax`. A signal ends it at once, as with `python -m`."""
+    ending.by_signals()
+    return main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
