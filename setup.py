@@ -28,8 +28,11 @@ RUNTIME = [
     "tokenizers>=0.21,<0.24",
     "tqdm>=4.67,<5",
 ]
+DOCS = ["furo>=2025.12.19", "myst-parser>=5,<6", "sphinx>=9,<10"]
 EXTRAS = {
+    "docs": DOCS,
     "test": [
+        *DOCS,
         "pyright>=1.1.414,<1.2",
         "pytest>=8.4,<10",
         "pytest-xdist>=3.8,<4",

@@ -12,7 +12,7 @@ import pkgutil
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
@@ -72,6 +72,8 @@ class Option:
 
     type: Any
     default: Any
+    builder: Callable[..., Any] | None = field(default=None, compare=False, repr=False)
+    """The function that takes it: its docstring describes the option."""
 
 
 def options(*builders: Callable[..., Any]) -> dict[str, Option]:
@@ -88,7 +90,7 @@ def options(*builders: Callable[..., Any]) -> dict[str, Option]:
     for builder in builders:
         for parameter in inspect.signature(builder, eval_str=True).parameters.values():
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-                found[parameter.name] = Option(parameter.annotation, parameter.default)
+                found[parameter.name] = Option(parameter.annotation, parameter.default, builder)
     return found
 
 

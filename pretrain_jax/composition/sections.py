@@ -1,6 +1,17 @@
 """Which functions take the keys of each section of a config.
 
 The keys of a section are the keyword-only parameters of these functions, and nothing else.
+
+Keys that no builder takes, described here for the reference of config keys:
+
+seed: seed of the run: initial parameters, the order of the data, noise and dropout follow from it
+init_from: workdir of another run; this run begins with its parameters, step 0 and a new schedule
+init_tokens: tokenizer of a run with init_from: "same" copies the other run's; "shared" uses this
+    run's own and keeps the parameters of tokens that both spell alike
+name: what the other keys of the section belong to
+schedule: name of the learning-rate schedule
+path: file or folder of a published vocabulary to use instead of learning one; empty = learn one
+    from the run's own text
 """
 
 from collections.abc import Callable, Mapping

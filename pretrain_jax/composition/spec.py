@@ -23,34 +23,38 @@ class DataOptions:
     """The section `data`."""
 
     source: str = "stdlib"
-    """"stdlib", "text:GLOB" or "tfds:NAME"."""
+    """Where the text comes from: "stdlib", "text:GLOB" or "tfds:NAME"."""
     mixture: tuple = ()
-    """((source, objective, rate), ...) instead of `source`; rates are shares of rows. An objective
-    is a name, or a dict of its name and options."""
+    """Several sources instead of `source`: ((source, objective, rate), ...). Rates are shares of
+    rows. An objective is a name, or a dict of its name and options."""
     mixing: str = "given"
-    """"given" takes the rates of `mixture` as they are; "proportional" multiplies each by
-    min(examples, mixing_cap)^(1 / mixing_temperature) of its source (T5, section 3.5.2)."""
+    """How the rates of `mixture` are used: "given" takes them as they are; "proportional"
+    multiplies each by min(examples, mixing_cap)^(1 / mixing_temperature) of its source (T5,
+    section 3.5.2)."""
     mixing_cap: int = 0
-    """Most examples that count for a source; 0 = no limit."""
+    """For mixing="proportional": the most examples that count for a source; 0 = no limit."""
     mixing_temperature: float = 1.0
+    """For mixing="proportional": 1 = in proportion to size; larger values make the rates more
+    alike."""
     seq_len: int
-    """Tokens in a row of the text that is read: the memory's of an encoder-decoder, else the
-    stream's."""
+    """Tokens per row: the encoder's of an encoder-decoder, otherwise those of the one stack."""
     split: str = "auto"
-    """How validation text is held out: "hash" of documents, "tail" of each, or "auto". "all", for
-    --mode=eval alone, scores all of the text."""
+    """How validation text is held out: "hash" (one document in 20), "tail" (the last tenth of each
+    document), "auto" (hash from 100 documents on, otherwise tail), or, with --mode=eval only, "all"
+    (score all of the text)."""
     text_key: str = "text"
-    """The field of a record that holds its text."""
+    """Field of a record that holds its text."""
     target_key: str = ""
-    """For text_to_text: the field that holds the answer to the text of `text_key`."""
+    """For text_to_text: the field of a record that holds the target text."""
     spans_key: str = ""
-    """For salient_spans: the field with [[start, end], ...] in characters; empty: found by rule."""
+    """For salient_spans: the field with [[start, end], ...] in characters; empty = found by a
+    rule."""
     cross_documents: bool = False
-    """Whether attention and positions run on across the documents packed into a row."""
+    """Whether a row is one text: attention and positions continue from document to document."""
     cache_dir: str = ""
-    """Where token caches live on this host; empty = ~/.cache/pretrain_jax."""
+    """Folder of token caches on this host; empty = ~/.cache/pretrain_jax."""
     workers: int = 0
-    """Processes that make rows; 0 = a thread."""
+    """Processes that make rows; 0 = a thread of this process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,23 +62,24 @@ class TrainOptions:
     """The section `train`."""
 
     steps: int
+    """Updates of the run."""
     batch_size: int
-    """Rows of an update, over all hosts and microbatches."""
+    """Rows per update, over all hosts and microbatches."""
     accumulate: int = 1
-    """Microbatches that an update is computed in, one after another, to save memory."""
+    """Microbatches per update, computed one after another to save memory."""
     phases: tuple = ()
-    """((from_step, {"seq_len": ..., "batch_size": ..., "accumulate": ...}), ...): what changes
-    during the run. Each seq_len has epochs of its own: text can come again at another length before
-    the corpus is through once. Evaluations and samples have the seq_len of the last phase that
-    train.steps comes to."""
+    """What changes during the run: ((from_step, {"seq_len": ..., "batch_size": ..., "accumulate":
+    ...}), ...). Each seq_len has its own epochs: text can come again at another length before the
+    corpus has been read once. Evaluations and samples use the seq_len of the last phase that
+    train.steps reaches."""
     dtype: str = "auto"
-    """Of matrix products: "float32", "bfloat16", or "auto" = bfloat16 on accelerators."""
+    """Dtype of matrix products: "float32", "bfloat16", or "auto" = bfloat16 on accelerators."""
     z_loss: float = 0.0
-    """Coefficient of (log Z)^2; 1e-4 in PaLM and T5X."""
+    """Coefficient of the z-loss, (log Z)^2; 1e-4 in PaLM and T5X."""
     deterministic: bool = False
-    """Whether a GPU must repeat bit for bit (CPU and TPU always do)."""
+    """Whether a GPU must repeat its results bit for bit (CPU and TPU always do)."""
     log_every: int = 10
-    """Steps between lines of metrics."""
+    """Steps between lines of training metrics."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,14 +87,13 @@ class EvalOptions:
     """The section `eval`."""
 
     every: int = 1000
-    """Steps between evaluations; there is always one at the end. 0 = at the end alone."""
+    """Steps between evaluations; the last step is always evaluated. 0 = only the last step."""
     tokens: int = 65536
-    """Predicted text tokens to score."""
+    """Predicted text tokens to score per evaluation."""
     sample_tokens: int = 128
-    """Length of the continuation that a causal language model writes at each evaluation; 0 = none.
-    Other objectives write none."""
+    """Tokens that a causal language model writes to samples.txt at each evaluation; 0 = none."""
     pseudo_tokens: int = 0
-    """For encoders: tokens that are masked one at a time for pseudo-perplexity; 0 = none."""
+    """For encoders: tokens to mask one at a time for pseudo-perplexity; 0 = none."""
 
 
 Section = Any
@@ -147,10 +151,11 @@ def select_kwargs(section: Mapping[str, Any], *builders: Callable[..., Any]) -> 
 def execution(platform: str = "", *, unroll: int = 0, remat: str = "none") -> dict[str, Any]:
     """The keys of the section `model` that belong to no architecture.
 
-    unroll: layers in one turn of the loop over layers: faster steps for longer compilation. 0 is
-        what suits the device: all of them, up to 64, on a GPU where nothing is computed again, for
-        there a loop copies all that the backward pass reads (docs/performance.md); otherwise 1.
-    remat: "none", "dots" or "full", what the backward pass computes again to save memory.
+    unroll: layers per iteration of the loop over layers: more make steps faster and compilation
+        longer. 0 = what suits the device: all of them (up to 64) on a GPU with remat="none", where
+        a loop would copy everything that the backward pass reads; otherwise 1
+    remat: what the backward pass recomputes to save memory: "none", "dots" (all but matrix
+        products) or "full"
     """
     registry.check_name(remat, REMAT, "model.remat")
     copied = platform == "gpu" and remat == "none"
@@ -160,8 +165,8 @@ def execution(platform: str = "", *, unroll: int = 0, remat: str = "none") -> di
 def attention_form(platform: str = "", *, attention_form: str = "auto") -> str:
     """One of layers.attention.BACKENDS.
 
-    attention_form: "auto" is the one for the platform, where there is one; "plain" and "cpu" run
-    on all; "gpu" (cuDNN) and "tpu" (Pallas) on their own.
+    attention_form: how attention is computed: "auto" = the form of the platform; "plain" and "cpu"
+        run on every platform, "gpu" (cuDNN) and "tpu" (Pallas) on their own
     """
     legal = ["auto", "plain", "cpu", *({platform} & {"gpu", "tpu"})]
     registry.check_name(attention_form, legal, "model.attention_form")
@@ -171,5 +176,8 @@ def attention_form(platform: str = "", *, attention_form: str = "auto") -> str:
 
 
 def clipping(*, clip_norm: float = 1.0) -> float:
-    """The global norm that gradients are clipped to; 0 = no clipping."""
+    """The value of `clip_norm`.
+
+    clip_norm: global norm that gradients are clipped to; 0 = no clipping
+    """
     return clip_norm

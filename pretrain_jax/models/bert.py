@@ -42,7 +42,7 @@ def build(
 ) -> nn.Module:
     """`layers` post-norm blocks over tokens + positions + `types` segment types.
 
-    dropout: of embeddings, attention probabilities and the output of each sub-layer.
+    dropout: dropout rate of embeddings, attention probabilities and the output of each sub-layer
     """
     norm = maker(LayerNorm, epsilon=1e-12)
     dense = maker(Dense, bias=True, kernel_init=TruncatedNormal(init_std), dtype=context.dtype)

@@ -57,9 +57,10 @@ def build(
 ) -> nn.Module:
     """Sizes are those of the discriminator.
 
-    embedding_width: of the shared tables; 0 = width. generator_fraction: the generator's width
-    divided by the discriminator's. The generator has the same depth, heads of width 64 and a
-    feed-forward width of 4 times its width, as in run_pretraining.py.
+    embedding_width: width of the shared tables; 0 = width
+    generator_fraction: the generator's width divided by the discriminator's. The generator has the
+        same depth, heads of width 64 and a feed-forward width of 4 times its width, as in
+        run_pretraining.py
     """
     dtype = context.dtype
     init = TruncatedNormal(init_std)

@@ -42,10 +42,12 @@ def build(
 ) -> nn.Module:
     """`layers` GPT-2 blocks.
 
-    init_std: N(0, 0.02) for all matrices, as in GPT-2's released code; the two projections back to
-    the residual stream are multiplied by 1/sqrt(2 layers), the paper's 1/sqrt(N) with N residual
-    layers. position_std: N(0, 0.01), as released. bias: whether linear maps and norms have biases;
-    the published models do, nanoGPT's own runs do not.
+    init_std: standard deviation of initial weights: 0.02 for all matrices, as in GPT-2's released
+        code; the two projections back to the residual stream are multiplied by 1/sqrt(2 layers),
+        the paper's 1/sqrt(N) with N residual layers
+    position_std: standard deviation of initial positions: 0.01, as released
+    bias: whether linear maps and norms have biases; the published models do, nanoGPT's own runs do
+        not
     """
     dtype = context.dtype
     init = Normal(init_std)

@@ -39,8 +39,9 @@ def build(
 ) -> nn.Module:
     """`layers` post-norm blocks over tokens + positions.
 
-    max_length: positions, without the 2 rows before them. dropout: of embeddings, attention
-    probabilities and the output of each sub-layer, as in BERT.
+    max_length: longest sequence; the position table has 2 rows more, before the first position
+    dropout: dropout rate of embeddings, attention probabilities and the output of each sub-layer,
+        as in BERT
     """
     init = Normal(init_std)
     norm = maker(LayerNorm, epsilon=1e-5)

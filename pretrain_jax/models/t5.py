@@ -39,7 +39,8 @@ def build(
     """`layers` T5 blocks in each stack.
 
     shared: whether encoder and decoder share all parameters but cross attention and the tables of
-    relative positions (section 3.2.2). dropout: 0.1, also in pretraining (section 3.1.2).
+        relative positions (section 3.2.2)
+    dropout: dropout rate: 0.1, also in pretraining (section 3.1.2)
     """
     t5 = T5Layers(context.dtype, width, heads, head_width, dropout)
     return t5.encoder_decoder(

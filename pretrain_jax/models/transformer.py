@@ -53,8 +53,8 @@ def build(
 ) -> nn.Module:
     """`layers` blocks in each stack.
 
-    dropout: of each sub-layer's output and of the sum of embedding and position (section 5.4): 0.1,
-    and 0.3 in the big model for English-German.
+    dropout: dropout rate of each sub-layer's output and of the sum of embedding and position
+        (section 5.4): 0.1, and 0.3 in the big model for English-German
     """
     dtype = context.dtype
     drop = maker(nn.Dropout, rate=dropout)

@@ -1,6 +1,21 @@
 """Optimizers from optax; the names of OPTIMIZERS are the values of `optimizer.name`.
 
 Weight decay is always decoupled and multiplied by the learning rate, as in PyTorch's AdamW.
+
+Keys that mean the same in several optimizers, described here for the reference of config keys:
+
+b1: decay of the average of gradients
+b2: decay of the average of squared gradients
+eps: constant in the denominator, against division by zero
+weight_decay: decoupled weight decay, multiplied by the learning rate
+momentum: decay of the momentum
+bias_correction: whether the averages are corrected for starting at 0; False = the Adam that BERT
+    was released with
+decay_rate: exponent of the decay of second moments, 1 - step^-decay_rate
+clip_threshold: largest root mean square of an update before it is scaled
+nesterov: whether the momentum is Nesterov's
+rms: root mean square of an update, for scaling="moonlight"
+no_decay: regular expressions; parameters whose name matches one are not decayed
 """
 
 from collections.abc import Callable, Hashable

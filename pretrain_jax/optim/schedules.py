@@ -13,6 +13,15 @@ The decay is the same as in nanoGPT, optax and PyTorch. Their warm-ups differ: n
 peak x n / (warmup + 1). The released BERT uses peak x (n - 1) / warmup, so its first update changes
 nothing, and its decay starts at step 0 instead of at the end of the warm-up (a jump of
 warmup / decay_steps, 1 % in its recipe). The papers of GPT-3 and LLaMA do not specify it.
+
+Keys of all schedules, described here for the reference of config keys:
+
+learning_rate: the peak, reached at the end of the warm-up; for inverse_square_root, a factor
+warmup_steps: updates over which the rate rises linearly to its peak
+decay_steps: update at which the decay ends; 0 = the train.steps of the first start
+final: rate at the end of the decay, as a fraction of the peak
+decay_fraction: share of decay_steps that the final line takes
+ramp: whether the rate rises during the warm-up; False = constant until then, as in T5
 """
 
 from collections.abc import Callable

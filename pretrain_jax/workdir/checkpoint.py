@@ -42,9 +42,14 @@ COMMIT_MARKER = "commit_success.txt"
 class Checkpoints:
     """The checkpoints of one run, written in the background, read onto any mesh.
 
-    `every`, `keep` and `keep_every` are the config keys of the section `checkpoint`: save every
-    n steps, keep the last n saved, and keep every n-th step for ever (0 = none). With every=100,
-    keep=2, keep_every=1000 a run of 2,300 steps ends with 1000, 2000, 2200 and 2300.
+    `every`, `keep` and `keep_every` are the config keys of the section `checkpoint`:
+
+    every: steps between checkpoints
+    keep: number of latest checkpoints to keep
+    keep_every: also keep each checkpoint at a multiple of this step, forever; 0 = none
+
+    With every=100, keep=2, keep_every=1000 a run of 2,300 steps ends with 1000, 2000, 2200 and
+    2300.
 
     `read_only` neither creates nor cleans nor saves: for commands that look into a workdir where
     a run may be going on. One process (or one `jax.distributed` group, every member of which
