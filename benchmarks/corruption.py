@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pretrain_jax import registry
-from pretrain_jax.corruption.uniform import plain
+from pretrain_jax.corruption.uniform import from_generator
 from pretrain_jax.ragged import Fields, Ragged
 from pretrain_jax.tokenizers.wordpiece import SPECIALS, WordPiece
 
@@ -57,7 +57,7 @@ def main() -> None:
     )
     print("|---|---|---|---|---|---|")
     for case, (_, examples) in runs.items():
-        length = int(examples[0]["tokens"].parts.sizes[0])
+        length = int(examples[0]["tokens"].splits.sizes[0])
         walls, cpus = (
             np.multiply(1e6 / (TEXTS * BATCHES), s) for s in zip(*seconds[case], strict=True)
         )
@@ -77,7 +77,7 @@ def texts(length: int, tokenizer: WordPiece, rng: np.random.Generator) -> list[F
     """Raw examples of `length` tokens each, the batches of one burst."""
     ids = np.flatnonzero(~tokenizer.special).astype(np.int32)
     drawn = rng.choice(ids, (BATCHES, TEXTS, length))
-    return [{"tokens": Ragged.joined(batch)} for batch in drawn]
+    return [{"tokens": Ragged.concatenate(batch)} for batch in drawn]
 
 
 def burst(
@@ -89,7 +89,7 @@ def burst(
     """Seconds that the texts take: wall time and processor time."""
     wall, cpu = time.perf_counter(), time.thread_time()
     for examples in batches:
-        corrupt(examples, plain(rng), tokenizer)
+        corrupt(examples, from_generator(rng), tokenizer)
     return time.perf_counter() - wall, time.thread_time() - cpu
 
 

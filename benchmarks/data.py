@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 
 from pretrain_jax.data import pipeline
-from pretrain_jax.data.arrange import Chunks
-from pretrain_jax.data.cache import token_cache
+from pretrain_jax.data.cache import open_token_cache
 from pretrain_jax.data.corpus import open_corpus
+from pretrain_jax.data.examples import DocumentChunks
 from pretrain_jax.objectives import causal_lm
 from pretrain_jax.tokenizers import byte_bpe
 
@@ -56,7 +56,7 @@ def main() -> None:
         before = peak()
         start = time.perf_counter()
         corpus = open_corpus(f"text:{large}")
-        cache = token_cache(corpus, "train", tokenizer, folder)
+        cache = open_token_cache(corpus, "train", tokenizer, folder)
         seconds = time.perf_counter() - start
         print(
             f"| one file of {megabytes:.0f} MB into the cache, {os.cpu_count()} cores | "
@@ -67,8 +67,8 @@ def main() -> None:
         budgets = objective.budgets(SEQ_LEN)
         arrange = objective.arrange(SEQ_LEN)
         arrange |= {"begin": tokenizer.bos, "end": tokenizer.eos}
-        examples = Chunks(cache, **arrange)
-        member = pipeline.Member.planned(
+        examples = DocumentChunks(cache, **arrange)
+        member = pipeline.MemberRows.plan(
             examples,
             lengths=objective.lengths,
             budgets=budgets,
@@ -82,7 +82,7 @@ def main() -> None:
 
 def feed(stream: pipeline.Stream, seed: int, steps: int = 400) -> float:
     """Tokens a second of `steps` batches."""
-    batches = pipeline.batches(stream, seed=seed, batch_size=BATCH)
+    batches = pipeline.train_batches(stream, seed=seed, batch_size=BATCH)
     next(batches)
     start = time.perf_counter()
     for _ in range(steps):

@@ -14,13 +14,13 @@ import tempfile
 import numpy as np
 
 from pretrain_jax import registry
-from pretrain_jax.data import pipeline, plan
-from pretrain_jax.data.arrange import Chunks
-from pretrain_jax.data.cache import TokenCache, token_cache
+from pretrain_jax.data import pipeline, row_plan
+from pretrain_jax.data.cache import TokenCache, open_token_cache
 from pretrain_jax.data.corpus import open_corpus
-from pretrain_jax.data.pairs import Pairs
+from pretrain_jax.data.examples import DocumentChunks
+from pretrain_jax.data.sentence_pairs import SentencePairs
 from pretrain_jax.objectives import Objective
-from pretrain_jax.tokenizers import NAMED, Tokenizer
+from pretrain_jax.tokenizers import SPECIAL_NAMES, Tokenizer
 
 OBJECTIVES = {
     "causal_lm": {},
@@ -49,15 +49,15 @@ def main() -> None:
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--path", required=True)
     parser.add_argument("--seq_len", type=int, default=512)
-    parser.add_argument("--window", type=int, default=plan.WINDOW)
+    parser.add_argument("--window", type=int, default=row_plan.WINDOW)
     options = parser.parse_args()
     tokenizer = registry.load("tokenizers", options.tokenizer, "--tokenizer").load(
         options.path, sentinels=SENTINELS
     )
-    for missing in {*NAMED} - {*tokenizer.named}:
+    for missing in {*SPECIAL_NAMES} - {*tokenizer.special_ids}:
         setattr(tokenizer, missing, 0)  # any id will do: lengths are what counts here
     with tempfile.TemporaryDirectory() as folder:
-        cache = token_cache(open_corpus(f"text:{options.text}"), "train", tokenizer, folder)
+        cache = open_token_cache(open_corpus(f"text:{options.text}"), "train", tokenizer, folder)
         sizes = np.diff(cache.offsets)
         print(
             f"{len(cache)} documents of {np.median(sizes):.0f} tokens (median), "
@@ -79,16 +79,16 @@ def report(
 ) -> None:
     arrange = objective.arrange(options.seq_len)
     if objective.arrangement == "pairs":
-        examples = Pairs(cache, **arrange, sentence_ends=tokenizer.sentence_ends)
+        examples = SentencePairs(cache, **arrange, sentence_ends=tokenizer.sentence_ends)
     else:
         for end in ("begin", "end"):
             arrange[end] = arrange[end] and getattr(tokenizer, arrange[end])
-        examples = Chunks(cache, **arrange)
+        examples = DocumentChunks(cache, **arrange)
     bounds, budgets = objective.lengths(examples.length), objective.budgets(options.seq_len)
     lengths = np.stack([np.broadcast_to(bounds[axis], len(examples)) for axis in sorted(bounds)], 1)
     limits = np.array([budgets[axis] for axis in sorted(bounds)])
-    rows = plan.plan_rows(lengths, limits, options.window)
-    member = pipeline.Member(examples, rows, objective.corrupt, tokenizer)
+    rows = row_plan.plan_rows(lengths, limits, options.window)
+    member = pipeline.MemberRows(examples, rows, objective.corrupt, tokenizer)
     stream = pipeline.Stream([member], objective.fields, budgets)
     batch = stream.batch(range(min(ROWS, len(rows))), seed=0)
     planned = dict(zip(sorted(bounds), lengths.sum(0) / (len(rows) * limits), strict=True))

@@ -49,7 +49,7 @@ def main() -> None:
     try:
         print(json.dumps(measure(options, words)), flush=True)
     except UserError as error:
-        sys.exit(command.told(error))
+        sys.exit(command.report_error(error))
 
 
 def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:

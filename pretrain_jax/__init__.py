@@ -5,10 +5,10 @@ __version__ = "0.1.0"
 import sys
 import time
 
-from pretrain_jax.process import ending
+from pretrain_jax.process import exit
 
 BEGAN = time.monotonic()
 """When this process first imported the package; start-up times count from here."""
 
 if sys.argv[:1] == ["-m"]:  # `python -m pretrain_jax.main`; a library leaves signals alone
-    ending.by_signals()
+    exit.exit_on_signals()

@@ -19,7 +19,7 @@ class Change:
     """One change: the first version with it, a description, and the runs that it affects."""
 
     version: int
-    what: str
+    description: str
     """A clause that can follow "since then": "muon updates the other parameters with AdamW"."""
     affects: Callable[[Mapping[str, Any]], bool]
     """affects(resolved config as nested dicts)."""
@@ -98,13 +98,13 @@ CHANGES: tuple[Change, ...] = (
 )
 
 
-def since(version: int, config: Mapping[str, Any]) -> list[str]:
+def changes_since(version: int, config: Mapping[str, Any]) -> list[str]:
     """The changes after `version` that affect a run of this config, oldest first.
 
-    >>> since(2, {"optimizer": {"name": "muon"}})
+    >>> changes_since(2, {"optimizer": {"name": "muon"}})
     ['muon updates the other parameters with AdamW and without bias correction inside Nesterov']
-    >>> since(VERSION, {})
+    >>> changes_since(VERSION, {})
     []
     """
     newer = sorted((c for c in CHANGES if c.version > version), key=lambda c: c.version)
-    return [change.what for change in newer if change.affects(config)]
+    return [change.description for change in newer if change.affects(config)]

@@ -1,10 +1,10 @@
-"""What all commands share: a closed command line, and errors that end in an exit code.
+"""Shared by all commands: parsing the command line, and exit codes for errors.
 
-    --config=FILE[:argument]   --config.section.key=value   and each command's own few options
+    --config=FILE[:argument]   --config.section.key=value   and the options of each command
 
-An unknown option, a wrong value and a stray argument end here with exit code 64 and the nearest
-names. Values may follow after "=" or as the next word, where they do not begin with "--". In names
-"-" is "_".
+An unknown option, an invalid value or a stray argument exits with code 64 and suggests similar
+names. A value follows after "=", or as the next word if it does not begin with "--". In names,
+"-" means "_".
 """
 
 import logging
@@ -19,27 +19,27 @@ from typing import Any
 from pretrain_jax import registry
 from pretrain_jax.composition import synonyms
 from pretrain_jax.composition.ranges import Range
-from pretrain_jax.errors import ConfigError, Interrupted, UserError, shown
+from pretrain_jax.errors import ConfigError, Interrupted, UserError, short_repr
 from pretrain_jax.files import paths
-from pretrain_jax.process import ending, streams
+from pretrain_jax.process import exit, stdio
 from pretrain_jax.xla import flags, malloc, oom, program_cache
 
 JAX_NOTE = "JAX_TRACEBACK_FILTERING"
-"""In a note of jax about tracebacks, of which none is printed."""
-AGAIN = "by Ctrl-C, when nothing was to be saved; start the same command again"
+"""Part of a note that jax adds to exceptions about tracebacks; commands print none."""
+AGAIN = "by Ctrl-C; there was nothing to save; start the same command again"
 NO_CONFIG = ConfigError("--config must name a config, such as --config=gpt2_nano")
 
 
 @dataclass(frozen=True)
-class Line:
+class CommandLine:
     """A parsed command line."""
 
     config: str
     """FILE or FILE:argument; empty when not given."""
     overrides: tuple[tuple[str, str], ...]
-    """Pairs of a dotted key and its text, in the order they were written."""
+    """Pairs (dotted key, text of its value), in the order of the command line."""
     flags: Mapping[str, str]
-    """The command's own options."""
+    """The options of the command itself."""
 
 
 def parse(
@@ -50,12 +50,15 @@ def parse(
     takes_config: bool = True,
     keys: Callable[[], Iterable[str]] = tuple,
     needs_config: bool = True,
-) -> Line:
-    """Reads a command line. Raises ConfigError.
+) -> CommandLine:
+    """Parses a command line. Raises ConfigError.
 
-    flags: the command's own options with their defaults; choices: what some of them must be one
-    of; switches: options without a value, "1" when present; keys: gives every key of a config, for
-    the message about an unknown option; needs_config: False where a config may come from elsewhere.
+    flags         the options of the command itself, with their defaults
+    choices       the allowed values of some of these options
+    switches      options without a value; "1" if present
+    takes_config  whether the command accepts --config and --config.KEY
+    keys          returns all keys of a config, for the message about an unknown option
+    needs_config  whether --config is required
 
     >>> parse(["--config=a.py", "--config.train.steps", "5"], {"workdir": ""}).overrides
     (('train.steps', '5'),)
@@ -69,14 +72,14 @@ def parse(
         word = words.pop(0)
         if not word.startswith("--"):
             raise ConfigError(
-                f"every argument is an option that begins with --; received {word!r}. "
+                f"every argument must be an option that begins with --; received {word!r}. "
                 f"Options are {', '.join('--' + name for name in known)}"
             )
         name, equals, value = word[2:].partition("=")
         name = name.replace("-", "_")
         is_key = takes_config and (name == "config" or name.startswith("config."))
         if not is_key and name not in values:
-            near = nearest_option(name, known, keys() if takes_config else ())
+            near = suggest_option(name, known, keys() if takes_config else ())
             options = ", ".join("--" + option for option in known)
             raise ConfigError(f"unknown option --{name}{near}; options are {options}")
         if name in switches:
@@ -84,7 +87,7 @@ def parse(
                 raise ConfigError(f"--{name} takes no value; received {word!r}")
             value = "1"
         elif not equals:
-            value = next_word(name, words)
+            value = take_value(name, words)
         if name == "config":
             config = value
         elif is_key:
@@ -92,66 +95,66 @@ def parse(
         else:
             values[name] = value
     if "workdir" in values:
-        values["workdir"] = paths.expanded(values["workdir"], "--workdir")
+        values["workdir"] = paths.expand_user(values["workdir"], "--workdir")
         if not values["workdir"] and any(word.startswith("--workdir") for word in argv):
             raise ConfigError("--workdir needs a value, such as --workdir=runs/mine; it is empty")
     for name, allowed in (choices or {}).items():
         registry.check_name(values[name], allowed, f"--{name}")
     if takes_config and needs_config and not config:
         raise NO_CONFIG
-    return Line(config, tuple(overrides), values)
+    return CommandLine(config, tuple(overrides), values)
 
 
-def next_word(name: str, words: list[str]) -> str:
-    """Takes the value of an option from the words behind it. Raises ConfigError."""
+def take_value(name: str, words: list[str]) -> str:
+    """Removes the value of an option from the words after it. Raises ConfigError."""
     if not words:
         raise ConfigError(f"--{name} needs a value: --{name}=VALUE")
     if words[0].startswith("--"):
         raise ConfigError(
-            f"--{name} needs a value, and {words[0]!r} behind it is an option; write "
-            f"--{name}=VALUE, also where the value begins with --"
+            f"--{name} needs a value, but {words[0]!r} after it is an option; write "
+            f"--{name}=VALUE if the value begins with --"
         )
     return words.pop(0)
 
 
-def nearest_option(name: str, known: Sequence[str], keys: Iterable[str]) -> str:
-    """What an unknown option may have meant: a key of the config, or one of the options.
+def suggest_option(name: str, known: Sequence[str], keys: Iterable[str]) -> str:
+    """A suggestion for an unknown option: keys of the config, or options.
 
-    >>> nearest_option("steps", ["slices"], ["train.steps"])
+    >>> suggest_option("steps", ["slices"], ["train.steps"])
     '; did you mean --config.train.steps?'
     """
-    found = synonyms.like(name, keys)
-    if not found:
-        return registry.nearest(name, known)
-    return f"; did you mean {' or '.join(f'--config.{key}' for key in found)}?"
+    similar = synonyms.find_keys(name, keys)
+    if not similar:
+        return registry.did_you_mean(name, known)
+    return f"; did you mean {' or '.join(f'--config.{key}' for key in similar)}?"
 
 
-def default_workdir(line: Line) -> str:
-    """runs/<name of the config file>."""
+def default_workdir(line: CommandLine) -> str:
+    """runs/NAME for the config file NAME.py."""
     return str(Path("runs") / Path(line.config.partition(":")[0]).stem)
 
 
 def run(main: Callable[[list[str]], int], usage: str | None) -> int:
-    """Runs a command: prints errors for people without a traceback, returns the exit code.
+    """Runs a command: prints user errors without a traceback and returns the exit code.
 
-    Where `main` is what this process was started for, whatever ends it ends the process, within
-    seconds; a program that calls `run` for itself goes on.
+    If `main` is the main program of this process, the process exits within seconds after it. A
+    program that calls `run` itself continues.
     """
-    own = main.__module__ == "__main__"
-    if own:
-        streams.take()
-    code = 1  # of a traceback
+    is_main_program = main.__module__ == "__main__"
+    if is_main_program:
+        stdio.wrap_standard_streams()
+    code = 1  # after a traceback
     try:
-        code = code_of(main, usage)
+        code = exit_code(main, usage)
     finally:
-        if own:
-            ending.within_seconds(code)
+        if is_main_program:
+            exit.exit_within_seconds(code)
     return code
 
 
-def code_of(main: Callable[[list[str]], int], usage: str | None) -> int:
+def exit_code(main: Callable[[list[str]], int], usage: str | None) -> int:
     """Runs a command and prints its errors; returns its exit code."""
-    # Our own lines, and warnings of the libraries; jax and orbax say much that is no one's concern.
+    # Our own messages, but only warnings of the libraries: jax and orbax log a lot.
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("pretrain_jax").setLevel(logging.INFO)
     argv = sys.argv[1:]
@@ -166,38 +169,40 @@ def code_of(main: Callable[[list[str]], int], usage: str | None) -> int:
             code = main(argv)
             sys.stdout.flush()
             return code
-    except BrokenPipeError:  # whoever read our output, as `head` does, has seen enough
+    except BrokenPipeError:  # the reader of our output, such as `head`, has closed it
         return 0
     except UserError as error:
-        return told(error)
+        return report_error(error)
     except KeyboardInterrupt as interrupt:
-        # Of a Python not started with -m (process/ending.py), before or after training; perhaps
-        # while something else was ending the run.
+        # Only when Python was not started with -m (process/exit.py), before or after training.
+        # Another error may already have been ending the run.
         before = interrupt.__context__
-        os._exit(told(before if isinstance(before, UserError) else Interrupted(AGAIN)))
+        os._exit(report_error(before if isinstance(before, UserError) else Interrupted(AGAIN)))
 
 
-def told(error: UserError) -> int:
-    """Prints it, with what else failed on the way out; returns its exit code."""
+def report_error(error: UserError) -> int:
+    """Prints an error and the errors that followed it; returns its exit code."""
     notes = (note for note in getattr(error, "__notes__", ()) if JAX_NOTE not in note)
     more = "".join(f"\n  also: {note}" for note in notes)
-    # At once: several processes may share a terminal (launch/local.sh), and `print` writes the end
-    # of the line on its own.
+    # In one write: several processes may share a terminal (launch/local.sh), and `print` writes
+    # the newline separately.
     sys.stderr.write(f"{type(error).__name__}: {error}{more}\n")
     sys.stderr.flush()
     return error.exit_code
 
 
-def number(line: Line, name: str, kind: type[int] | type[float], allowed: Range) -> Any:
-    """An option as a number of its range. Raises ConfigError."""
-    written = line.flags[name]
+def parse_number(
+    line: CommandLine, name: str, kind: type[int] | type[float], allowed: Range
+) -> Any:
+    """The value of an option as a number in the range `allowed`. Raises ConfigError."""
+    text = line.flags[name]
     try:
-        value = kind(written)
+        value = kind(text)
     except ValueError:
         value = math.nan
-    if not allowed.holds(value):
+    if not allowed.contains(value):
         raise ConfigError(
             f"--{name} must be a number of type {kind.__name__}, {allowed}; "
-            f"received {shown(written)}"
+            f"received {short_repr(text)}"
         )
     return value

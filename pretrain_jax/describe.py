@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def describe(line: command.Line) -> dict[str, Any]:
+def describe(line: command.CommandLine) -> dict[str, Any]:
     """The JSON object. `config` has, by dotted key, [value, origin]."""
     import jax  # only after host_memory.keep
 

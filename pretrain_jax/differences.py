@@ -1,4 +1,4 @@
-"""What differs between two nested dicts, by dotted key: of a workdir and now, of two hosts."""
+"""Differences between two nested dicts, such as two configs, by dotted key."""
 
 import json
 from collections.abc import Mapping
@@ -7,13 +7,13 @@ from typing import Any
 ABSENT = "(absent)"
 
 
-def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """Both values as JSON, by dotted key, of every key whose values are not the same.
+def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """{dotted key: (value before, value after)} of all keys whose values differ, as JSON.
 
-    Values are compared as JSON has them: tuples equal lists, 1 equals 1.0, floats must be equal to
-    the last bit.
+    Values are compared as JSON: a tuple equals a list and 1 equals 1.0. Floats must be equal to
+    the last bit. A missing value is ABSENT.
 
-    >>> differing({"train": {"steps": 10}, "seed": 0}, {"train": {"steps": 20}, "seed": 0.0})
+    >>> diff({"train": {"steps": 10}, "seed": 0}, {"train": {"steps": 20}, "seed": 0.0})
     {'train.steps': ('10', '20')}
     """
     one, other = _flat(before), _flat(after)
@@ -37,7 +37,7 @@ def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 def _same(one: str, other: str) -> bool:
     if one == other:
         return True
-    # 1 and 1.0 are one number; true and 1 are not (bool is an int in Python only).
+    # 1 and 1.0 are the same number; true and 1 are not, although bool is an int in Python.
     values = [json.loads(text) if text != ABSENT else None for text in (one, other)]
     numbers = all(type(value) in (int, float) for value in values)
     return numbers and values[0] == values[1]

@@ -1,6 +1,6 @@
-"""Errors for people. Each carries the exit code that the command ends with.
+"""Errors for users. Each class has the exit code of the command that raises it.
 
-A message states the invariant, what was received and the likely fix:
+A message states what must hold, what was received and the likely fix:
 
 >>> raise ConfigError("train.batch_size must be a multiple of mesh.data x mesh.fsdp; "
 ...                   "received 6 on a mesh of 4; the nearest batch sizes are 4 and 8")
@@ -12,98 +12,98 @@ import math
 
 
 class UserError(Exception):
-    """Something the user can mend. Commands print the message alone, without a traceback."""
+    """Something the user can fix. Commands print the message without a traceback."""
 
     exit_code = 64
 
 
 class ConfigError(UserError):
-    """A bad configuration or a bad command line."""
+    """An invalid config or command line."""
 
     exit_code = 64
 
 
 class DataError(UserError):
-    """The data is there but cannot be used: invalid UTF-8, malformed JSON, an empty corpus."""
+    """The data exists but cannot be used: invalid UTF-8, malformed JSON, an empty corpus."""
 
     exit_code = 65
 
 
 class InputMissing(UserError):
-    """A file, a glob or a data set that does not exist."""
+    """A file, glob or data set does not exist."""
 
     exit_code = 66
 
 
 class WorkdirMismatch(UserError):
-    """The workdir belongs to another configuration, its data is no longer the same, or checkpoints
-    that it had are gone."""
+    """The workdir belongs to another config, its data has changed, or its checkpoints are gone."""
 
     exit_code = 78
 
 
 class NonFinite(UserError):
-    """The loss, a gradient or the state is NaN or infinite; nothing of it is saved."""
+    """The loss, a gradient or the state is NaN or infinite. The state is not saved."""
 
     exit_code = 81
 
 
 class WorkdirInUse(UserError):
-    """Another process trains in this workdir."""
+    """Another process is training in this workdir."""
 
     exit_code = 82
 
 
 class Interrupted(UserError):
-    """Stopped by a signal, with nothing lost: the same command goes on from here."""
+    """Stopped by a signal; nothing is lost. The same command resumes the run."""
 
     exit_code = 75
 
 
 class UnwritableWorkdir(UserError):
-    """The workdir cannot be written to."""
+    """The workdir is not writable."""
 
     exit_code = 74
 
 
 class UnwritableOutput(UserError):
-    """Standard output cannot be written to."""
+    """Standard output is not writable."""
 
     exit_code = 74
 
 
 class ChildLost(UserError):
-    """A process that this one began was killed, or ended without an answer."""
+    """A child process was killed, or exited without a result."""
 
     exit_code = 71
 
 
 class OutOfMemory(UserError):
-    """A device has less memory than the run takes."""
+    """The run needs more memory than a device has."""
 
     exit_code = 71
 
 
 class HostMissing(UserError):
-    """A process of this run is not there, or did not come in time."""
+    """Another process of this run is missing, or did not join in time."""
 
     exit_code = 69
 
 
-def shown(value: object) -> str:
-    """A value that was received, for a message: its repr, cut where it is long.
+def short_repr(value: object) -> str:
+    """The repr of a received value for a message, truncated when it is long.
 
-    >>> shown("x" * 300)[-5:]
+    >>> short_repr("x" * 300)[-5:]
     'x ...'
     """
     try:
-        written = repr(value)
-    except (ValueError, RecursionError):  # an int of more digits than Python writes; a deep tuple
+        text = repr(value)
+    except (ValueError, RecursionError):  # an int with too many digits; a deeply nested tuple
         return f"a very large {type(value).__name__}"
-    return written if len(written) <= LONGEST_SHOWN else f"{written[:LONGEST_SHOWN]} ..."
+    return text if len(text) <= MAX_REPR else f"{text[:MAX_REPR]} ..."
 
 
-LONGEST_SHOWN = 200
+MAX_REPR = 200
+"""Characters of a value that a message shows."""
 
 
 def nearest_divisors(size: int, wanted: int, count: int = 3) -> list[int]:

@@ -29,10 +29,10 @@ def main(argv: list[str]) -> int:
     line = command.parse(argv, FLAGS, takes_config=False)
     if not line.flags["workdir"]:
         raise ConfigError("--workdir must name the workdir of a run, such as runs/gpt2_nano")
-    tokens = command.number(line, "tokens", int, COUNT)
-    temperature = command.number(line, "temperature", float, Range(0, 1e6))
-    top_k = command.number(line, "top_k", int, FROM_0)
-    seed = command.number(line, "seed", int, RANGES["seed"])
+    tokens = command.parse_number(line, "tokens", int, COUNT)
+    temperature = command.parse_number(line, "temperature", float, Range(0, 1e6))
+    top_k = command.parse_number(line, "top_k", int, FROM_0)
+    seed = command.parse_number(line, "seed", int, RANGES["seed"])
     from pretrain_jax.inference import restore, sampling
 
     run = restore.trained(line.flags["workdir"])

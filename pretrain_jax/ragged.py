@@ -1,14 +1,16 @@
-"""Many sequences of unequal length as one array, so that numpy works on all of them at once.
+"""Sequences of different lengths in one flat array, so that numpy works on all of them at once.
 
-The sequences 5 6 7 and 8 9:
+The names are those of TensorFlow's ragged tensors: a row is one sequence (not a row of a batch).
+The rows [5, 6, 7] and [8, 9]:
 
     values    5 6 7 8 9    [T]
-    sizes     3 2          [E], what `Parts` is made of
-    starts    0 3          [E]
-    of        0 0 0 1 1    [T], which sequence an element belongs to
-    place     0 1 2 0 1    [T], and where in it
+    sizes     3 2          [E], the number of elements in each row; `RowSplits` is built from it
+    starts    0 3          [E], where each row starts
+    row_ids   0 0 0 1 1    [T], the row of each element
+    offsets   0 1 2 0 1    [T], the position of each element in its row
 
-A row of short texts has dozens of them: one call for each costs more than all their tokens.
+A row of a batch may hold dozens of short texts. One numpy call per text would cost more than all
+the work on their tokens.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,8 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 
-class Parts:
-    """How an array is cut into parts: `sizes`, int [E], of which some may be 0."""
+class RowSplits:
+    """How a flat array is split into rows: `sizes`, int [E]; rows may be empty."""
 
     def __init__(self, sizes: Any):
         self.sizes = np.asarray(sizes, np.int64)
@@ -29,138 +31,146 @@ class Parts:
 
     @cached_property
     def total(self) -> int:
+        """The number of elements in all rows."""
         return int(self.sizes.sum())
 
     @cached_property
     def starts(self) -> np.ndarray:
+        """int64 [E]: the index of the first element of each row."""
         return self.sizes.cumsum() - self.sizes
 
     @cached_property
-    def leading(self) -> np.ndarray:
-        """int: the first element of each part that has one."""
+    def nonempty_starts(self) -> np.ndarray:
+        """int64: the index of the first element of each row that is not empty."""
         return self.starts[self.sizes > 0]
 
     @cached_property
-    def of(self) -> np.ndarray:
+    def row_ids(self) -> np.ndarray:
+        """int64 [T]: the row of each element."""
         return np.arange(len(self)).repeat(self.sizes)
 
     @cached_property
-    def place(self) -> np.ndarray:
-        return np.arange(self.total) - self.each(self.starts)
+    def offsets(self) -> np.ndarray:
+        """int64 [T]: the position of each element in its row."""
+        return np.arange(self.total) - self.broadcast(self.starts)
 
-    def each(self, values: np.ndarray) -> np.ndarray:
-        """[E] -> [T]: the value of its part for every element."""
+    def broadcast(self, values: np.ndarray) -> np.ndarray:
+        """[E] -> [T]: repeats the value of each row for all its elements."""
         return values.repeat(self.sizes)
 
-    def running(self, counts: np.ndarray) -> np.ndarray:
-        """[T] -> int64 [T]: the sum of `counts` from the start of each part up to an element.
+    def cumsum(self, counts: np.ndarray) -> np.ndarray:
+        """[T] -> int64 [T]: the cumulative sum of `counts`, restarted in each row.
 
-        >>> Parts([3, 2]).running(np.array([1, 0, 1, 1, 1]))
+        >>> RowSplits([3, 2]).cumsum(np.array([1, 0, 1, 1, 1]))
         array([1, 1, 2, 1, 2])
         """
-        so_far = np.zeros(len(counts) + 1, np.int64)
-        np.cumsum(counts, out=so_far[1:])
-        return so_far[1:] - self.each(so_far[self.starts])
+        sums = np.zeros(len(counts) + 1, np.int64)
+        np.cumsum(counts, out=sums[1:])
+        return sums[1:] - self.broadcast(sums[self.starts])
 
-    def counts(self, places: np.ndarray) -> "Parts":
-        """How many of the elements `places` each part has.
+    def take(self, indices: np.ndarray) -> "RowSplits":
+        """The splits of a selection: how many of the elements `indices` each row has.
 
-        >>> Parts([3, 2]).counts(np.array([0, 2])).sizes
+        >>> RowSplits([3, 2]).take(np.array([0, 2])).sizes
         array([2, 0])
         """
-        return Parts(np.bincount(self.of[places], minlength=len(self)))
+        return RowSplits(np.bincount(self.row_ids[indices], minlength=len(self)))
 
-    def chosen(self, keep: np.ndarray) -> "Parts":
-        """What is left of the parts of an array [T] where `keep`, bool [T], picks its elements."""
-        return self.counts(keep.nonzero()[0])
+    def boolean_mask(self, keep: np.ndarray) -> "RowSplits":
+        """The splits of the elements where `keep`, bool [T], is true."""
+        return self.take(keep.nonzero()[0])
 
-    def shuffled(self, uniform: np.ndarray) -> np.ndarray:
-        """int [T]: the elements, each part's in an order of its own, all equally likely.
+    def permutation(self, uniform: np.ndarray) -> np.ndarray:
+        """int [T]: indices that shuffle each row separately; all orders are equally likely.
 
-        uniform: [T] in [0, 1), of which 32 bits count. Keys are whole numbers, no two alike: what
-        becomes of a part cannot depend on the others by rounding, nor on how ties are sorted.
+        uniform: [T] in [0, 1), of which 32 bits count. The sort keys are distinct integers, so the
+        order within a row depends neither on rounding in other rows nor on how ties are sorted.
+
+        Raises ValueError when the row number and the offset need more than 31 bits together.
         """
         bits = int(self.sizes.max(initial=1)).bit_length()
         if len(self).bit_length() + bits > 31:
             raise ValueError(
-                "parts and the longest of them must be counted in 31 bits to be shuffled; received "
-                f"{len(self)} parts of up to {self.sizes.max()}; make batches or texts smaller"
+                "to shuffle rows, the number of rows and the longest row must fit into 31 bits "
+                f"together; received {len(self)} rows of up to {self.sizes.max()} elements; use "
+                "smaller batches or shorter texts"
             )
-        keys = (self.of << 32 | (uniform * (1 << 32)).astype(np.int64)) << bits | self.place
+        keys = (self.row_ids << 32 | (uniform * (1 << 32)).astype(np.int64)) << bits | self.offsets
         keys.sort()
-        return (keys & ((1 << bits) - 1)) + self.each(self.starts)
+        return (keys & ((1 << bits) - 1)) + self.broadcast(self.starts)
 
 
 class Ragged(NamedTuple):
-    """Sequences: `values` [T], cut into `parts`."""
+    """Sequences of different lengths: `values` [T] and the `splits` of their rows."""
 
     values: np.ndarray
-    parts: Parts
+    splits: RowSplits
 
     @classmethod
-    def joined(cls, sequences: Iterable[Any], dtype: Any = np.int32) -> "Ragged":
-        """The sequences one behind the other.
+    def concatenate(cls, sequences: Iterable[Any], dtype: Any = np.int32) -> "Ragged":
+        """The sequences as rows of one ragged array.
 
-        >>> Ragged.joined([[5, 6], [7]]).values
+        >>> Ragged.concatenate([[5, 6], [7]]).values
         array([5, 6, 7], dtype=int32)
         """
-        each = [np.asarray(sequence, dtype) for sequence in sequences]
-        values = np.concatenate(each) if each else np.zeros(0, dtype)
-        return cls(values, Parts([len(one) for one in each]))
+        rows = [np.asarray(sequence, dtype) for sequence in sequences]
+        values = np.concatenate(rows) if rows else np.zeros(0, dtype)
+        return cls(values, RowSplits([len(row) for row in rows]))
 
     def split(self) -> list[np.ndarray]:
-        """The sequences one by one."""
-        return np.split(self.values, self.parts.starts[1:]) if len(self.parts) else []
+        """The rows as separate arrays, the inverse of `concatenate`."""
+        return np.split(self.values, self.splits.starts[1:]) if len(self.splits) else []
 
-    def where(self, keep: np.ndarray) -> "Ragged":
-        """The elements that `keep`, bool [T], picks."""
-        return Ragged(self.values[keep], self.parts.chosen(keep))
+    def boolean_mask(self, keep: np.ndarray) -> "Ragged":
+        """The elements where `keep`, bool [T], is true, in their rows."""
+        return Ragged(self.values[keep], self.splits.boolean_mask(keep))
 
 
 Fields = Mapping[str, Ragged]
-"""Named sequences of the same examples; those of one axis share their parts."""
+"""Named sequences of the same examples; fields of one axis share their splits."""
 
 
-def stretches(
+def gather_slices(
     stored: np.ndarray, starts: np.ndarray, sizes: np.ndarray, dtype: Any = np.int32
 ) -> Ragged:
-    """For each of `starts` [E] what is stored from there on, `sizes` [E] of it.
+    """The slices `stored[start : start + size]` for `starts` [E] and `sizes` [E], as rows.
 
-    >>> stretches(np.arange(10), np.array([7, 2]), np.array([2, 3])).values
+    >>> gather_slices(np.arange(10), np.array([7, 2]), np.array([2, 3])).values
     array([7, 8, 2, 3, 4], dtype=int32)
     """
-    parts = Parts(sizes)
-    return Ragged(stored[parts.place + parts.each(starts)].astype(dtype), parts)
+    splits = RowSplits(sizes)
+    return Ragged(stored[splits.offsets + splits.broadcast(starts)].astype(dtype), splits)
 
 
-def around(texts: Ragged, before: Sequence[int], after: Sequence[int]) -> Ragged:
-    """The same few ids in front of every sequence, and behind it.
+def wrap(texts: Ragged, prefix: Sequence[int], suffix: Sequence[int]) -> Ragged:
+    """Adds the same ids before and after every row.
 
-    >>> around(Ragged.joined([[5, 6], [7]]), [1], [2]).values
+    >>> wrap(Ragged.concatenate([[5, 6], [7]]), [1], [2]).values
     array([1, 5, 6, 2, 1, 7, 2], dtype=int32)
     """
-    extra = len(before) + len(after)
+    extra = len(prefix) + len(suffix)
     if not extra:
         return texts
-    inside, parts = texts.parts, Parts(texts.parts.sizes + extra)
-    values = np.empty(parts.total, texts.values.dtype)
-    values[np.arange(inside.total) + (inside.of * extra + len(before))] = texts.values
-    for i, token in enumerate(before):
-        values[parts.starts + i] = token
-    for i, token in enumerate(after):
-        values[parts.starts + parts.sizes - len(after) + i] = token
-    return Ragged(values, parts)
+    inner, splits = texts.splits, RowSplits(texts.splits.sizes + extra)
+    values = np.empty(splits.total, texts.values.dtype)
+    values[np.arange(inner.total) + (inner.row_ids * extra + len(prefix))] = texts.values
+    for i, token in enumerate(prefix):
+        values[splits.starts + i] = token
+    for i, token in enumerate(suffix):
+        values[splits.starts + splits.sizes - len(suffix) + i] = token
+    return Ragged(values, splits)
 
 
-def side_by_side(first: Ragged, second: Ragged) -> Ragged:
-    """Each sequence of `first` with that of `second` behind it.
+def concatenate_rows(first: Ragged, second: Ragged) -> Ragged:
+    """Row i of `first` followed by row i of `second`.
 
-    >>> side_by_side(Ragged.joined([[5, 6], [7]]), Ragged.joined([[8], [9]])).values
+    >>> first, second = Ragged.concatenate([[5, 6], [7]]), Ragged.concatenate([[8], [9]])
+    >>> concatenate_rows(first, second).values
     array([5, 6, 8, 7, 9], dtype=int32)
     """
-    parts = Parts(first.parts.sizes + second.parts.sizes)
-    values = np.empty(parts.total, np.result_type(first.values, second.values))
-    values[first.parts.each(parts.starts) + first.parts.place] = first.values
-    behind = parts.starts + first.parts.sizes
-    values[second.parts.each(behind) + second.parts.place] = second.values
-    return Ragged(values, parts)
+    splits = RowSplits(first.splits.sizes + second.splits.sizes)
+    values = np.empty(splits.total, np.result_type(first.values, second.values))
+    values[first.splits.broadcast(splits.starts) + first.splits.offsets] = first.values
+    second_starts = splits.starts + first.splits.sizes
+    values[second.splits.broadcast(second_starts) + second.splits.offsets] = second.values
+    return Ragged(values, splits)

@@ -1,7 +1,7 @@
-"""Names in a config are names of files: objective.name="causal_lm" is objectives/causal_lm.py.
+"""Names in a config are names of modules: objective.name="causal_lm" is objectives/causal_lm.py.
 
-Adding a file to a folder adds a name; nothing else is edited. A name that comes from a file on
-disk can only select among these modules, never import anything else.
+To add a choice, add a file to the folder; no other file changes. A name read from disk can only
+select one of these modules. It never imports anything else.
 """
 
 import contextlib
@@ -16,47 +16,50 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from pretrain_jax.errors import ConfigError, shown
+from pretrain_jax.errors import ConfigError, short_repr
 
 
 def names(folder: str) -> list[str]:
-    """The names a config may use for a folder of the package; files with "_" in front are shared.
+    """The names that a config may use for a folder of the package.
+
+    Modules whose names begin with "_" hold shared code and are not choices.
 
     >>> "causal_lm" in names("objectives")
     True
     """
     package = importlib.import_module(f"pretrain_jax.{folder}")
-    found = (module.name for module in pkgutil.iter_modules(package.__path__))
-    return sorted(name for name in found if not name.startswith("_"))
+    modules = (module.name for module in pkgutil.iter_modules(package.__path__))
+    return sorted(name for name in modules if not name.startswith("_"))
 
 
 def load(folder: str, name: str, key: str) -> ModuleType:
-    """The module `name` of `folder`; `key` is the config key that named it, for the error."""
+    """The module `name` of `folder`. `key` is the config key it comes from, for the error
+    message."""
     check_name(name, names(folder), key)
     return importlib.import_module(f"pretrain_jax.{folder}.{name}")
 
 
 def pick(choices: Mapping[str, Any], name: str, key: str) -> Any:
-    """The value called `name` in a table of choices; `key` is the config key that named it."""
+    """choices[name]. `key` is the config key it comes from, for the error message."""
     check_name(name, choices, key)
     return choices[name]
 
 
 def check_name(name: str, known: Iterable[str], key: str) -> None:
-    """Raises ConfigError when `name` is not among `known`, listing the nearest ones first."""
+    """Raises ConfigError unless `name` is in `known`; the message suggests similar names."""
     known = list(known)
     if name in known:
         return
     raise ConfigError(
         f"{key} must be one of {', '.join(sorted(known))}; "
-        f"received {shown(name)}{nearest(name, known)}"
+        f"received {short_repr(name)}{did_you_mean(name, known)}"
     )
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """'; did you mean ...?', or nothing when no known name is close.
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """'; did you mean ...?', or '' when no known name is similar.
 
-    >>> nearest("learning_rat", ["learning_rate", "steps"])
+    >>> did_you_mean("learning_rat", ["learning_rate", "steps"])
     '; did you mean learning_rate?'
     """
     close = difflib.get_close_matches(str(name), list(known), n=3, cutoff=0.5)
@@ -68,7 +71,7 @@ REQUIRED = inspect.Parameter.empty
 
 @dataclass(frozen=True)
 class Option:
-    """One keyword-only parameter of a builder: its type, and its default or REQUIRED."""
+    """A keyword-only parameter of a builder: its type, and its default or REQUIRED."""
 
     type: Any
     default: Any
@@ -77,10 +80,9 @@ class Option:
 
 
 def options(*builders: Callable[..., Any]) -> dict[str, Option]:
-    """The keyword-only parameters of builders.
+    """The keyword-only parameters of builders, which are the keys of a config section.
 
-    These are the keys of a config section: a function's own signature is the only place that
-    says what it needs.
+    The signature of a builder is the only place that lists them.
 
     >>> def build(*, width: int, layers: int = 2): ...
     >>> options(build)["layers"]
@@ -94,18 +96,22 @@ def options(*builders: Callable[..., Any]) -> dict[str, Option]:
     return found
 
 
-def taken(builder: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the values that a builder takes.
+def accepted_kwargs(builder: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that a builder accepts as keyword arguments.
 
     >>> def build(*, width: int = 1): ...
-    >>> taken(build, {"width": 2, "layers": 3})
+    >>> accepted_kwargs(build, {"width": 2, "layers": 3})
     {'width': 2}
     """
     return {key: values[key] for key in options(builder) if key in values}
 
 
-def checked(key: str, value: Any, wanted: Any) -> Any:
-    """The value as `wanted`: an int is a float, a list is a tuple; all else must fit."""
+def coerce(key: str, value: Any, wanted: Any) -> Any:
+    """The value converted to the type `wanted`.
+
+    An int becomes a float and a list a tuple where those are wanted, and 2.0 becomes the int 2.
+    Raises ConfigError for any other type.
+    """
     origin = typing.get_origin(wanted)
     if origin in (types.UnionType, typing.Union):
         accepted = typing.get_args(wanted)
@@ -115,7 +121,7 @@ def checked(key: str, value: Any, wanted: Any) -> Any:
     kind = origin or wanted
     if kind is tuple and isinstance(value, list | tuple):
         within = typing.get_args(wanted)[:1]
-        return tuple(checked(key, item, *within) if within else item for item in value)
+        return tuple(coerce(key, item, *within) if within else item for item in value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         with contextlib.suppress(OverflowError):
             return float(value)
@@ -124,7 +130,7 @@ def checked(key: str, value: Any, wanted: Any) -> Any:
     fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
     if not fits:
         raise ConfigError(
-            f"config.{key} must be of type {kind.__name__}; received {shown(value)}, "
+            f"config.{key} must be of type {kind.__name__}; received {short_repr(value)}, "
             f"of type {type(value).__name__}"
         )
     return value

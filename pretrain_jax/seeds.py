@@ -1,21 +1,21 @@
-"""From a seed of 64 bits to jax's random key."""
+"""The jax random key of a 64-bit seed."""
 
 import jax
 
 WORD = 2**32
 
 
-def key(seed: int) -> jax.Array:
-    """The random key of a seed from 0 to 2^64 - 1; every seed has a key of its own.
+def random_key(seed: int) -> jax.Array:
+    """The random key of a seed from 0 to 2^64 - 1; no two seeds have the same key.
 
-    `jax.random.key` reads 32 bits only. The upper 32 are folded in where they are not zero, so that
-    seeds below 2^32 have the keys that jax gives them.
+    `jax.random.key` uses only 32 bits. Nonzero upper 32 bits are folded in, so seeds below 2^32
+    have the same keys as in jax.
 
-    >>> bool(key(5) == jax.random.key(5)), bool(key(WORD + 5) == key(5))
+    >>> bool(random_key(5) == jax.random.key(5)), bool(random_key(WORD + 5) == random_key(5))
     (True, False)
     """
     if not 0 <= seed < WORD**2:
-        raise ValueError(f"a seed has 64 bits; received {seed}")
+        raise ValueError(f"a seed must be in 0 .. 2^64 - 1; received {seed}")
     high, low = divmod(seed, WORD)
-    made = jax.random.key(low)
-    return jax.random.fold_in(made, high) if high else made
+    key = jax.random.key(low)
+    return jax.random.fold_in(key, high) if high else key

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from pretrain_jax.corruption.noise import firsts
-from pretrain_jax.ragged import Fields, Parts, Ragged
+from pretrain_jax.corruption.noise import group_starts
+from pretrain_jax.ragged import Fields, Ragged, RowSplits
 
 
 def together(examples: Sequence[Mapping[str, Any]]) -> Fields:
     """Examples, each a dict of arrays, one behind the other; lists are of int32."""
     arrays = {name: [array(each[name]) for each in examples] for name in examples[0]}
-    fields = {name: Ragged.joined(each, each[0].dtype) for name, each in arrays.items()}
+    fields = {name: Ragged.concatenate(each, each[0].dtype) for name, each in arrays.items()}
     for field in fields.values():
         field.values.setflags(write=False)
     return fields
@@ -33,13 +33,13 @@ def taken(examples: Any, k: int) -> dict[str, np.ndarray]:
     return apart(examples.take(np.array([k])))[0]
 
 
-def one(values: Any) -> Parts:
+def one(values: Any) -> RowSplits:
     """An array as one text."""
-    return Parts([len(values)])
+    return RowSplits([len(values)])
 
 
-def groups_of(texts: Parts, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def groups_of(texts: RowSplits, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(starts, stops) of the groups of a noise map: where they lie in the array of all texts."""
-    starts = firsts(texts, drawn).nonzero()[0]
-    number = np.cumsum(firsts(texts, drawn))[drawn > 0] - 1
+    starts = group_starts(texts, drawn).nonzero()[0]
+    number = np.cumsum(group_starts(texts, drawn))[drawn > 0] - 1
     return starts, starts + np.bincount(number, minlength=len(starts))

@@ -51,13 +51,13 @@ def test_evaluation_and_init_from_accept_older_code_and_log_its_changes(
 
 def test_changes_have_existing_versions_and_do_not_affect_every_run():
     assert all(1 < change.version <= code_version.VERSION for change in code_version.CHANGES)
-    assert code_version.since(code_version.VERSION, {}) == []
+    assert code_version.changes_since(code_version.VERSION, {}) == []
 
 
 def changes(objective, **data):
     """The changes since version 2 that affect a run of this objective."""
     settings = {"objective": objective, "data": data, "model": {}, "optimizer": {}, "tokenizer": {}}
-    return code_version.since(2, settings)
+    return code_version.changes_since(2, settings)
 
 
 @pytest.mark.parametrize("objective", [{"noise": "words"}, {"noise": "spans"}, {}])

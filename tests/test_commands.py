@@ -100,5 +100,5 @@ def test_an_error_is_written_at_once(monkeypatch):
         flush = staticmethod(lambda: None)
 
     monkeypatch.setattr(sys, "stderr", Terminal)
-    assert command.told(ConfigError("one line\nand another")) == 64
+    assert command.report_error(ConfigError("one line\nand another")) == 64
     assert written == ["ConfigError: one line\nand another\n"]

@@ -120,7 +120,7 @@ def test_no_file_matches(end, job):
 def test_an_empty_corpus(end, job):
     (job.parent / "empty.txt").write_text("")
     code, errors = end(*options(job, f"--config.data.source=text:{job.parent}/empty.txt"))
-    assert code == 65 and "not one byte of text" in errors
+    assert code == 65 and "have no text" in errors
 
 
 def test_invalid_utf8_names_file_and_byte(end, job):
@@ -171,7 +171,7 @@ def test_a_workdir_in_use(end, job):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        ([], 75, "Interrupted: by Ctrl-C, when nothing was to be saved; start the same command"),
+        ([], 75, "Interrupted: by Ctrl-C; there was nothing to save; start the same command"),
         (["nan"], 81, "NonFinite: loss nan"),  # what was ending the run already
     ],
 )

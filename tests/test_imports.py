@@ -23,14 +23,14 @@ LEVELS = (
     {"layers", "corruption", "tokenizers", "losses"},
     {"batch", "code_version", "cross_entropy", "differences", "ragged", "registry", "seeds"},
     {"files", "process"},
-    {"errors", "progress"},
+    {"errors", "progress", "rounding"},
 )
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 HOST = {
     *("data", "tokenizers", "corruption", "batch", "ragged", "registry", "errors"),
-    *("files", "process", "progress"),
+    *("files", "process", "progress", "rounding"),
 }
-AT_THE_END = "process/ending.py"
+AT_THE_END = "process/exit.py"
 """Uses jax where a process already has it: processes that compute together end together."""
 DEVICE_LIBRARIES = {"jax", "jaxlib", "flax", "optax", "orbax"}
 REFUSED_LIBRARIES = {"tensorflow", "torch", "pickle", "cloudpickle", "dill", "marshal", "shelve"}

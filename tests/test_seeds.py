@@ -40,5 +40,5 @@ def test_the_upper_half_of_a_seed_changes_the_first_parameters(tmp_path):
 
 
 def test_runs_of_longer_seeds_alone_are_concerned():
-    assert code_version.since(2, {"seed": 2**32 - 1}) == []
-    assert code_version.since(2, {"seed": 2**32}) == ["all 64 bits of a seed are used"]
+    assert code_version.changes_since(2, {"seed": 2**32 - 1}) == []
+    assert code_version.changes_since(2, {"seed": 2**32}) == ["all 64 bits of a seed are used"]

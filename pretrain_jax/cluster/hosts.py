@@ -21,7 +21,7 @@ from orbax.checkpoint import multihost
 
 from pretrain_jax import errors
 from pretrain_jax.cluster import roll_call
-from pretrain_jax.differences import differing
+from pretrain_jax.differences import diff
 from pretrain_jax.errors import ConfigError, HostMissing, UserError
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Hosts:
         for number, text in enumerate(self.all_gather(what, json.dumps(mine, sort_keys=True))):
             if number == 0:
                 first = json.loads(text)
-            elif pairs := differing(first, json.loads(text)):
+            elif pairs := diff(first, json.loads(text)):
                 lines = "".join(
                     f"\n  {key}: process 0 has {one}, process {number} has {other}"
                     for key, (one, other) in pairs.items()

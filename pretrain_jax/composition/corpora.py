@@ -16,7 +16,7 @@ from pretrain_jax.composition.spec import DataOptions
 from pretrain_jax.composition.special_tokens import check_needs
 from pretrain_jax.composition.tokenizer import copy_from_run, load_or_train, load_trained
 from pretrain_jax.data.corpus import Corpus, open_corpus
-from pretrain_jax.data.overlap import agree
+from pretrain_jax.data.shared_files import align_splits
 from pretrain_jax.errors import WorkdirMismatch
 from pretrain_jax.objectives import Objective
 
@@ -39,11 +39,11 @@ def open_sources(design: Design, stored: Mapping[str, Any] | None) -> tuple[Sour
     without "sources" the texts may be others. Under "changed" it has what newer code computes in
     another way, where that was accepted: fingerprints that differ are then accepted too.
     """
-    opened = {(m.source, m.objective.marks) for m in design.task.members}
+    opened = {(m.source, m.objective.annotation_kind) for m in design.task.members}
     corpora = {key: open_marked(design.spec.data, *key) for key in sorted(opened)}
-    agree(corpora.values())
+    align_splits(corpora.values())
     sources = tuple(
-        Source(corpora[m.source, m.objective.marks], m.objective, m.rate)
+        Source(corpora[m.source, m.objective.annotation_kind], m.objective, m.rate)
         for m in design.task.members
     )
     if stored is not None and "sources" in stored:
@@ -86,7 +86,9 @@ def own_tokenizer(
     config = design.spec
     options = {k: v for k, v in config.tokenizer.items() if k not in ("name", "path")}
     pairs = zip(design.task.members, sources, strict=True)
-    opened = {(member.source, source.objective.marks): source.corpus for member, source in pairs}
+    opened = {
+        (member.source, source.objective.annotation_kind): source.corpus for member, source in pairs
+    }
     corpora = [opened[key] for key in sorted(opened)]
     return load_or_train(
         config.tokenizer.name,

@@ -23,7 +23,7 @@ from pretrain_jax.composition.model import is_box
 from pretrain_jax.composition.sections import completed
 from pretrain_jax.composition.spec import Spec
 from pretrain_jax.composition.tokenizer import load_trained
-from pretrain_jax.differences import differing
+from pretrain_jax.differences import diff
 from pretrain_jax.errors import ConfigError, InputMissing, WorkdirMismatch
 from pretrain_jax.files import paths
 from pretrain_jax.optim.trees import name_of, named_leaves
@@ -67,7 +67,7 @@ def fix_tokenizer(config: Any, stored: Mapping[str, Any] | None) -> Any:
 
 def workdir_of(config: Any) -> str:
     """The workdir that `init_from` names."""
-    return paths.expanded(config.init_from, "init_from")
+    return paths.expand_user(config.init_from, "init_from")
 
 
 def config_of(source: epath.PathLike) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def check(spec: Spec) -> None:
 
 def unlike(section: str, old: Mapping[str, Any], new: Mapping[str, Any], free: set[str]) -> str:
     """A line for each key of a section that differs, but for those that are free to."""
-    pairs = differing(old[section], new[section])
+    pairs = diff(old[section], new[section])
     return "".join(
         f"\n  {section}.{key}: {before} there, {now} here"
         for key, (before, now) in pairs.items()
@@ -199,11 +199,11 @@ def spelled_alike(old: tokenizers.Tokenizer, new: tokenizers.Tokenizer) -> np.nd
 
     Special ids go by what they are for, not by how they are spelled.
     """
-    apart = {*old.named.values(), *old.sentinels}
-    known = {old.spell(i): i for i in reversed(range(old.size)) if i not in apart}
-    found = np.array([known.get(new.spell(i), -1) for i in range(new.size)], np.int32)
-    for name, i in new.named.items():
-        found[i] = old.named.get(name, -1)
+    apart = {*old.special_ids.values(), *old.sentinels}
+    known = {old.id_to_token(i): i for i in reversed(range(old.size)) if i not in apart}
+    found = np.array([known.get(new.id_to_token(i), -1) for i in range(new.size)], np.int32)
+    for name, i in new.special_ids.items():
+        found[i] = old.special_ids.get(name, -1)
     for number, i in enumerate(new.sentinels):
         found[i] = old.sentinels[number] if number < len(old.sentinels) else -1
     return found

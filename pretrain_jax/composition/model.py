@@ -34,7 +34,7 @@ class Model:
     def init(self, seed: int) -> Any:
         """Parameters in boxes with the names of their axes; traced, or under jit."""
         batch = {name: jnp.zeros(s.shape, s.dtype) for name, s in self.batch_shapes.items()}
-        return self.module.init(seeds.key(seed), batch, False)["params"]
+        return self.module.init(seeds.random_key(seed), batch, False)["params"]
 
     def apply(
         self, params: Any, batch: Any, rng: jax.Array, train: bool, method: str = "__call__"

@@ -6,7 +6,7 @@ from typing import Any
 
 from pretrain_jax import registry
 from pretrain_jax.composition import ranges
-from pretrain_jax.errors import ConfigError, shown
+from pretrain_jax.errors import ConfigError, short_repr
 
 CHANGING = ("seq_len", "batch_size", "accumulate")
 """What a phase may change."""
@@ -50,7 +50,8 @@ def phases_of(data: Any, train: Any) -> Phases:
     """
     malformed = ConfigError(
         "train.phases is a list of (from_step, changes) with ascending steps, and only "
-        f"{', '.join(CHANGING[:-1])} and {CHANGING[-1]} can change; received {shown(train.phases)}"
+        f"{', '.join(CHANGING[:-1])} and {CHANGING[-1]} can change; "
+        f"received {short_repr(train.phases)}"
     )
     try:
         entries = [(to_int(first), dict(changes)) for first, changes in train.phases]
@@ -70,7 +71,7 @@ def phases_of(data: Any, train: Any) -> Phases:
         now |= changes
         for name, section in zip(CHANGING, ("data", "train", "train"), strict=True):
             key, named = f"{section}.{name}", f"every {name} in train.phases"
-            now[name] = ranges.check(key, registry.checked(named, now[name], int), named)
+            now[name] = ranges.check(key, registry.coerce(named, now[name], int), named)
         last = entries[number + 1][0] if number + 1 < len(entries) else train.steps
         found.append(Phase(first, max(min(last, train.steps), first), **now))
     return Phases(found)

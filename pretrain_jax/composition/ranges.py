@@ -1,8 +1,8 @@
-"""The range of every number that a config may hold: one table for all builders.
+"""The ranges of all numbers in a config, by key, for all builders.
 
-A builder says the type of an option and its default; what the number may be stands here, by the key
-that names it. Every number of a config comes by `check`, so none is NaN or infinite, and no builder
-asks again what one number alone decides.
+A builder defines the type and default of an option; this table defines its range. `check` sees
+every number of a config, so none is NaN or infinite, and builders do not check the range of a
+single number again.
 """
 
 import math
@@ -10,48 +10,48 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from pretrain_jax.errors import ConfigError, shown
+from pretrain_jax.errors import ConfigError, short_repr
 
 MOST = 2**31 - 1
-"""Counts and sizes fit 31 bits: they become int32 on a device."""
+"""Counts and sizes must fit 31 bits: they become int32 on a device."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `least` to `most`; a bound that is `open` is not among them."""
+    """Numbers from `least` to `most`; an `open` bound is excluded."""
 
     least: float
     most: float = math.inf
     open: str = ""
     """"least", "most" or "both"."""
-    also: int | None = None
-    """One number outside, with a meaning of its own."""
+    special: int | None = None
+    """A number outside the range with a special meaning, which is also allowed."""
 
-    def holds(self, value: float) -> bool:
-        """Whether a number lies in the range; NaN and infinity never do.
+    def contains(self, value: float) -> bool:
+        """Whether a number is in the range; NaN and infinity never are.
 
-        >>> Range(0, 1, open="most").holds(1.0)
+        >>> Range(0, 1, open="most").contains(1.0)
         False
         """
-        if value == self.also:
+        if value == self.special:
             return True
         above = value > self.least if self.open in ("least", "both") else value >= self.least
         below = value < self.most if self.open in ("most", "both") else value <= self.most
         return above and below and abs(value) <= sys.float_info.max
 
     def __str__(self) -> str:
-        """As a message says it.
+        """The range in words, for a message.
 
         >>> print(Range(0, 1, open="most"), Range(0), AXIS, sep="; ")
         0 or more and below 1; 0 or more, and finite; 1 or more and at most 2^31 - 1, or -1
         """
-        least, most = _said(self.least), _said(self.most)
-        said = f"above {least}" if self.open in ("least", "both") else f"{least} or more"
+        least, most = _format_bound(self.least), _format_bound(self.most)
+        text = f"above {least}" if self.open in ("least", "both") else f"{least} or more"
         if self.most == math.inf:
-            said += ", and finite"
+            text += ", and finite"
         else:
-            said += f" and {'below' if self.open in ('most', 'both') else 'at most'} {most}"
-        return said if self.also is None else f"{said}, or {self.also}"
+            text += f" and {'below' if self.open in ('most', 'both') else 'at most'} {most}"
+        return text if self.special is None else f"{text}, or {self.special}"
 
 
 COUNT = Range(1, MOST)
@@ -61,7 +61,7 @@ BETWEEN = Range(0, 1, open="both")
 DECAY = Range(0, 1, open="most")
 POSITIVE = Range(0, open="least")
 NOT_NEGATIVE = Range(0)
-AXIS = Range(1, MOST, also=-1)
+AXIS = Range(1, MOST, special=-1)
 
 RANGES = {
     "seed": Range(0, 2**64 - 1),
@@ -70,7 +70,7 @@ RANGES = {
     "data.mixing_temperature": POSITIVE,
     "data.workers": Range(0, 1024),
     "tokenizer.sentinels": FROM_0,
-    "tokenizer.character_coverage": Range(0.98, 1),  # what the library takes
+    "tokenizer.character_coverage": Range(0.98, 1),  # the range of the library
     "objective.rate": BETWEEN,
     "objective.replaced": SHARE,
     "objective.random": SHARE,
@@ -134,14 +134,14 @@ RANGES = {
     "eval.sample_tokens": FROM_0,
     "eval.pseudo_tokens": FROM_0,
 }
-"""By key; the same for every builder that takes the key."""
+"""By key. The range of a key is the same for all builders."""
 FINITE = Range(-sys.float_info.max, sys.float_info.max)
 
 
 def check(key: str, value: Any, named: str = "") -> Any:
-    """The value of a config key; raises ConfigError where it is a number out of its range.
+    """Returns the value of a config key; raises ConfigError for a number outside its range.
 
-    named: what the message calls it, where that is not the key.
+    named: a name for the message, if it differs from the key.
 
     >>> check("optimizer.eps", 1e-8)
     1e-08
@@ -152,15 +152,15 @@ def check(key: str, value: Any, named: str = "") -> Any:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return value
     allowed = RANGES.get(key, FINITE)
-    if not allowed.holds(value):
-        raise ConfigError(f"{named or key} must be {allowed}; received {shown(value)}")
+    if not allowed.contains(value):
+        raise ConfigError(f"{named or key} must be {allowed}; received {short_repr(value)}")
     return value
 
 
-def _said(bound: float) -> str:
-    """A bound as a message says it.
+def _format_bound(bound: float) -> str:
+    """A bound in words, for a message.
 
-    >>> _said(2**31 - 1), _said(0.98)
+    >>> _format_bound(2**31 - 1), _format_bound(0.98)
     ('2^31 - 1', '0.98')
     """
     powers: dict[float, str] = {2**30: "2^30", **{2**n - 1: f"2^{n} - 1" for n in (31, 64)}}

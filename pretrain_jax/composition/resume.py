@@ -10,9 +10,9 @@ from pretrain_jax.composition import init_from
 from pretrain_jax.composition.build import fix_schedule
 from pretrain_jax.composition.sections import completed
 from pretrain_jax.composition.spec import Spec
-from pretrain_jax.differences import differing
+from pretrain_jax.differences import diff
 from pretrain_jax.errors import ConfigError, InputMissing, WorkdirMismatch
-from pretrain_jax.files.parsing import having
+from pretrain_jax.files.parsing import check_keys
 from pretrain_jax.workdir import run_config
 from pretrain_jax.workdir.checkpoint import Checkpoints, latest_config
 
@@ -55,7 +55,7 @@ def to_score(config: Any, path: epath.Path) -> tuple[Any, bool]:
     stored = stored_config(path)
     if stored is None:
         raise InputMissing(f"--mode=eval needs a workdir that a run has begun in; {path} has none")
-    having(dict.fromkeys(("data", "tokenizer"), dict), stored, f"{path}/config.json", RESTORE)
+    check_keys(dict.fromkeys(("data", "tokenizer"), dict), stored, f"{path}/config.json", RESTORE)
     fixed = fix_schedule(config, stored)
     changed = other_text(stored, fixed.to_dict())
     with fixed.unlocked():
@@ -83,7 +83,7 @@ def stored_config(path: epath.Path) -> dict[str, Any] | None:
 def other_text(stored: dict[str, Any], now: dict[str, Any]) -> set[str]:
     """The keys of the section `data` by which the text is not that of a stored config."""
     old, new = ({key: plain["data"].get(key) for key in TEXT} for plain in (stored, now))
-    return set(differing(old, new))
+    return set(diff(old, new))
 
 
 def check_code(checkpoints: Checkpoints, step: int | None, spec: Spec, accept: bool) -> None:
@@ -111,7 +111,7 @@ def changes(data: dict[str, Any], spec: Spec) -> list[str]:
     The code that numbered only what makes rows left its number, 1 or 2, among the fingerprints.
     """
     version = data.get("code", data["fingerprints"].get("rows", 1))
-    return code_version.since(version, spec.document)
+    return code_version.changes_since(version, spec.document)
 
 
 def fingerprints(checkpoints: Checkpoints, step: int | None, spec: Spec) -> dict[str, Any] | None:
@@ -123,7 +123,7 @@ def fingerprints(checkpoints: Checkpoints, step: int | None, spec: Spec) -> dict
     data = data_state(checkpoints, step)
     found = {**data["fingerprints"], "changed": changes(data, spec)}
     before = checkpoints.read_json(step, "config")
-    having({"data": dict}, before, f"the config of {checkpoints.directory / str(step)}", MOVE)
+    check_keys({"data": dict}, before, f"the config of {checkpoints.directory / str(step)}", MOVE)
     if other_text(completed(before), spec.document):
         del found["sources"]
     return found
@@ -133,8 +133,8 @@ def data_state(checkpoints: Checkpoints, step: int) -> dict[str, Any]:
     """The part `data` of a checkpoint. Raises DataError where it has no fingerprints."""
     found = checkpoints.read_json(step, "data")
     what = f"the data state of {checkpoints.directory / str(step)}"
-    having({"fingerprints": dict}, found, what, MOVE)
-    having({"sources": list, "tokenizer": str}, found["fingerprints"], what, MOVE)
+    check_keys({"fingerprints": dict}, found, what, MOVE)
+    check_keys({"sources": list, "tokenizer": str}, found["fingerprints"], what, MOVE)
     return found
 
 

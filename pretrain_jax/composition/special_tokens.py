@@ -9,10 +9,10 @@ from pretrain_jax.tokenizers import Tokenizer
 
 def check_needs(tokenizer: Tokenizer, needs: Sequence[str], sentinels: int, what: str) -> None:
     """Raises ConfigError unless a tokenizer has the special ids `needs` and so many sentinels."""
-    lacking = [name for name in needs if name not in tokenizer.named]
+    lacking = [name for name in needs if name not in tokenizer.special_ids]
     if lacking:
-        found = ", ".join(f"{name} {i}" for name, i in tokenizer.named.items()) or "none"
-        added = " and ".join(map(tokenizer.remedy, lacking))
+        found = ", ".join(f"{name} {i}" for name, i in tokenizer.special_ids.items()) or "none"
+        added = " and ".join(map(tokenizer.how_to_add, lacking))
         raise ConfigError(
             f"{what} needs a tokenizer with the special ids {', '.join(needs)}; this one has no "
             f"{' and no '.join(lacking)} (it has {found}). Leave tokenizer.path empty: what is "

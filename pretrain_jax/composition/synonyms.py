@@ -1,4 +1,4 @@
-"""Which key of a config a name stands for that someone wrote from memory."""
+"""Names that other programs use for our config keys, for suggestions in error messages."""
 
 from collections.abc import Iterable
 
@@ -66,19 +66,19 @@ SYNONYMS = {
     "random_seed": "seed",
     "resume_from": "init_from",
 }
-"""What other programs call it; every value is a key of some config."""
+"""{name in other programs: config key}; every value is a key of some config."""
 
 
-def like(name: str, known: Iterable[str]) -> list[str]:
-    """The dotted keys among `known` that a dotted or plain name may stand for: up to three.
+def find_keys(name: str, known: Iterable[str]) -> list[str]:
+    """Up to three of the dotted keys `known` that a dotted or plain name may mean.
 
     >>> keys = ["train.steps", "train.batch_size", "optimizer.learning_rate"]
-    >>> like("steps", keys), like("optimizer.lr", keys), like("config.batch-size", keys)
-    (['train.steps'], ['optimizer.learning_rate'], ['train.batch_size'])
+    >>> [find_keys(name, keys) for name in ("steps", "optimizer.lr", "config.batch-size")]
+    [['train.steps'], ['optimizer.learning_rate'], ['train.batch_size']]
     """
-    written = name.lower().replace("-", "_").removeprefix("config.")
-    section, _, last = written.rpartition(".")
-    found = {key for key in known if key == SYNONYMS.get(last) or key.rpartition(".")[2] == last}
-    if written in found:
-        return [written]
-    return sorted(found, key=lambda key: (key.partition(".")[0] != section, key))[:3]
+    normalized = name.lower().replace("-", "_").removeprefix("config.")
+    section, _, last = normalized.rpartition(".")
+    similar = {key for key in known if key == SYNONYMS.get(last) or key.rpartition(".")[2] == last}
+    if normalized in similar:
+        return [normalized]
+    return sorted(similar, key=lambda key: (key.partition(".")[0] != section, key))[:3]

@@ -36,7 +36,7 @@ class Task:
     @cached_property
     def fields(self) -> dict[str, str]:
         """The fields of a batch with their axes: those that `corrupt` writes, and the packer's."""
-        axes = pack.axes_of(self.objective.fields)
+        axes = pack.field_axes(self.objective.fields)
         places = {n: axis for axis in axes.values() for n in pack.PLACES.get(axis, ())}
         return dict(sorted((axes | places).items()))
 
@@ -84,7 +84,7 @@ class Task:
         rates, sizes = [member.rate for member in self.members], [1] * len(self.members)
         cap, temperature = self.spec.data.mixing_cap, self.spec.data.mixing_temperature
         mixing.rates(self.spec.data.mixing, rates, sizes, cap=cap, temperature=temperature)
-        read = {member.objective.marks for member in self.members}
+        read = {member.objective.annotation_kind for member in self.members}
         for marks, key in (("targets", "target_key"), ("spans", "spans_key")):
             if getattr(self.spec.data, key) and marks not in read:
                 raise ConfigError(

@@ -16,7 +16,7 @@ from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError, DataError, InputMissing
 from pretrain_jax.files import parsing, paths
 from pretrain_jax.progress import progress
-from pretrain_jax.tokenizers import Tokenizer, well_formed
+from pretrain_jax.tokenizers import Tokenizer, replace_surrogates
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +45,9 @@ def load_or_train(
     InputMissing when `path` does not exist, DataError when its files are malformed.
     """
     module = registry.load("tokenizers", name, "tokenizer.name")
-    own = registry.taken(module.load, options)
+    own = registry.accepted_kwargs(module.load, options)
     if path:
-        path = paths.expanded(path, "tokenizer.path")
+        path = paths.expand_user(path, "tokenizer.path")
         if not epath.Path(path).exists():
             raise InputMissing(
                 f"tokenizer.path must name an existing file or folder; received {path!r}; leave "
@@ -83,7 +83,7 @@ def _train(
         with progress(f"learning a {note['name']} vocabulary"):
             module.train(_corpus(texts()), draft, vocab_size=vocab_size, **options)
         tokenizer = _fits(
-            module.load(draft, **registry.taken(module.load, options)),
+            module.load(draft, **registry.accepted_kwargs(module.load, options)),
             vocab_size,
             f"{note['name']} tokenizer trained on this corpus",
         )
@@ -124,7 +124,7 @@ def _corpus(texts: Iterable[str]) -> Iterator[str]:
     blank = []
     for text in texts:
         if text.strip():
-            return (well_formed(text) for text in itertools.chain(blank, [text], texts))
+            return (replace_surrogates(text) for text in itertools.chain(blank, [text], texts))
         blank.append(text)
     raise DataError("the corpus must hold some text to train a tokenizer on; it holds none")
 
@@ -182,7 +182,7 @@ def load_trained(config: Any, path: epath.Path) -> Tokenizer:
     section = config.tokenizer
     module = registry.load("tokenizers", section.name, "tokenizer.name")
     options = {key: section[key] for key in registry.options(module.load)}
-    where = epath.Path(paths.expanded(section.path or path / "tokenizer", "tokenizer.path"))
+    where = epath.Path(paths.expand_user(section.path or path / "tokenizer", "tokenizer.path"))
     if not where.exists():
         raise InputMissing(
             f"a run keeps the tokenizer that it began with; {where} is missing. Put it back, or "

@@ -1,19 +1,19 @@
-"""Noise that stays in place: BERT's 80/10/10."""
+"""Noise that is replaced in place: BERT's 80/10/10 rule."""
 
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from pretrain_jax.corruption.noise import firsts
-from pretrain_jax.corruption.uniform import Uniform, whole
-from pretrain_jax.ragged import Parts
+from pretrain_jax.corruption.noise import group_starts
+from pretrain_jax.corruption.uniform import Uniform, to_int
+from pretrain_jax.ragged import RowSplits
 
 
 def mask_tokens(
     tokens: np.ndarray,
     noise: np.ndarray,
-    texts: Parts,
+    texts: RowSplits,
     uniform: Uniform,
     *,
     mask: int,
@@ -22,33 +22,33 @@ def mask_tokens(
     candidates: np.ndarray,
     per_token: bool = False,
 ) -> np.ndarray:
-    """`tokens` with each noise group masked, or made random, or left as it is.
+    """Replaces each noise group by masks or random tokens, or keeps it.
 
-    What becomes of a group is drawn once for the whole group, as SpanBERT does for spans, or once
-    for each of its tokens, as BERT does also in whole words. Random tokens are drawn one by one.
+    The choice is drawn once per group, as in SpanBERT's spans, or once per token, as in BERT (also
+    with whole words). Random tokens are drawn independently.
 
     Args:
-      tokens: int [T], of all texts.
+      tokens: int [T], the tokens of all texts.
       noise: int [T], the noise map.
-      texts: where each text is.
+      texts: the splits of the texts.
       uniform: the only source of randomness.
-      mask: id of the mask.
-      replaced: probability of the mask.
-      random: probability of random tokens; what `replaced` and `random` leave of 1 stays.
-      candidates: int [C] ids that random tokens are drawn from, uniformly. BERT draws from its
-        whole vocabulary, special ids included; objectives here pass the ids that stand for text.
-      per_token: whether to draw for each token instead of for each group.
+      mask: id of the mask token.
+      replaced: probability of masks.
+      random: probability of random tokens. With the remaining probability the tokens are kept.
+      candidates: int [C] ids from which random tokens are drawn uniformly. BERT draws from all of
+        its vocabulary, including special ids; the objectives here pass the ids of text tokens.
+      per_token: whether to draw per token instead of per group.
 
     Returns:
-      a new array like `tokens`.
+      A new array like `tokens`.
     """
     places = noise.nonzero()[0]
-    first = np.ones(len(places), np.bool_) if per_token else firsts(texts, noise)[places]
-    fate = uniform(texts.counts(places[first]).sizes)[first.cumsum() - 1]
+    first = np.ones(len(places), np.bool_) if per_token else group_starts(texts, noise)[places]
+    choice = uniform(texts.take(places[first]).sizes)[first.cumsum() - 1]
     corrupted = tokens.copy()
-    corrupted[places[fate < replaced]] = mask
-    changed = places[(fate >= replaced) & (fate < replaced + random)]
-    picked = whole(uniform(texts.counts(changed).sizes), len(candidates))
+    corrupted[places[choice < replaced]] = mask
+    changed = places[(choice >= replaced) & (choice < replaced + random)]
+    picked = to_int(uniform(texts.take(changed).sizes), len(candidates))
     corrupted[changed] = candidates[picked]
     return corrupted
 

@@ -1,16 +1,16 @@
-"""Salient spans: the parts of a text that say something about the world, by marks or by a rule.
+"""Salient spans: names and dates in a text, from annotations or from a rule.
 
-The rule finds, in this order, and no token twice:
+The rule finds these, in this order, without overlap:
 
     dates    "4 July 1976", "July 4, 1976", "July 1976", "4th of July", "July 4"; the years 1000 to
-             2099, also as "1970s", but no number with a unit ("1500 metres", "$1500", "1,500")
+             2099, also as "1970s", but not numbers with a unit ("1500 metres", "$1500", "1,500")
     names    maximal runs of capitalised words ("Homer", "New York City", "U.S. Senate"), but not
              the first word of a sentence alone, and not "I"
 
-A sentence begins at the start of a text, a line, a quotation, and after . ! ? or a colon; stops of
-initials and titles ("J.", "Dr.") end none. REALM (arXiv 2002.08909) has its names from a tagger
-trained on CoNLL-2003 and its dates from a pattern; who has such a tagger marks the data with it. A
-vocabulary without capitals shows no names, so that dates alone are found, in small letters.
+A sentence starts at the start of a text, a line or a quotation, and after . ! ? or a colon; periods
+of initials and titles ("J.", "Dr.") do not end a sentence. REALM (arXiv 2002.08909) finds names
+with a tagger trained on CoNLL-2003, and dates with a pattern. To use such a tagger, annotate the
+data with it. With a lower-case vocabulary, the rule finds only dates, in lower case.
 """
 
 import itertools
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from pretrain_jax.corruption.uniform import Uniform
-from pretrain_jax.ragged import Parts, Ragged
+from pretrain_jax.ragged import Ragged, RowSplits
 
 MONTH = (
     r"(?:January|February|March|April|May|June|July|August|September|October|November|December"
@@ -45,45 +45,51 @@ WORD = re.compile(r"(?:Mr|Mrs|Ms|Dr|St|Jr|Sr)\.|(?:[^\W\d_]\.)+|\w+(?:['\u2019-]
 SENTENCE = re.compile(r"[.!?:\"“”\n]")
 PRONOUN = re.compile(r"I(?:['\u2019]|$)")
 Spans = tuple[np.ndarray, np.ndarray]
-"""(starts, stops) int [S] of the spans of one text, in order of place."""
+"""(starts, stops) int [S] of the spans of one text, in order of position."""
 
 
-def marked(marks: np.ndarray) -> Spans:
-    """(starts, stops) int [S] of the runs of one mark, uint8 [n]: 0 is none, neighbours differ.
+def annotated_spans(annotations: np.ndarray) -> Spans:
+    """(starts, stops) int [S] of the runs of equal nonzero values in uint8 [n] annotations.
 
-    >>> marked(np.array([0, 1, 1, 2, 0, 1], np.uint8))
+    >>> annotated_spans(np.array([0, 1, 1, 2, 0, 1], np.uint8))
     (array([1, 3, 5]), array([3, 4, 6]))
     """
-    edges = np.flatnonzero(np.diff(marks, prepend=marks[:1])) if len(marks) else np.zeros(0, int)
-    starts = np.concatenate([np.zeros(min(len(marks), 1), int), edges])
-    stops = np.append(edges, len(marks))[: len(starts)]
-    salient = marks[starts] > 0
+    edges = (
+        np.flatnonzero(np.diff(annotations, prepend=annotations[:1]))
+        if len(annotations)
+        else np.zeros(0, int)
+    )
+    starts = np.concatenate([np.zeros(min(len(annotations), 1), int), edges])
+    stops = np.append(edges, len(annotations))[: len(starts)]
+    salient = annotations[starts] > 0
     return starts[salient], stops[salient]
 
 
-def found(tokens: np.ndarray, vocab: Any) -> Spans:
-    """(starts, stops) int [S] of the dates and names in int32 [n] tokens, in order of place."""
-    text, begins, ends = read(tokens, vocab)
+def find_spans(tokens: np.ndarray, vocab: Any) -> Spans:
+    """(starts, stops) int [S] of the dates and names in int32 [n] tokens, in order of position."""
+    text, begins, ends = text_with_offsets(tokens, vocab)
     dates = list((UNCASED if text == text.lower() else CASED).finditer(text))
     taken = [match.span() for match in dates]
-    free = [span for span in names(text) if not any(b < span[1] and span[0] < e for b, e in taken)]
+    free = [
+        span for span in find_names(text) if not any(b < span[1] and span[0] < e for b, e in taken)
+    ]
     spans = np.array(sorted(taken + free), np.int64).reshape(-1, 2)
     starts = np.searchsorted(ends, spans[:, 0], side="right")
     stops = np.searchsorted(begins, spans[:, 1], side="left")
-    # A token that two spans have a part in belongs to the first.
+    # A token in two spans belongs to the first.
     apart = np.ones(len(starts), np.bool_)
     apart[1:] = starts[1:] >= np.maximum.accumulate(stops)[:-1]
     return starts[apart], stops[apart]
 
 
-def names(text: str) -> Iterator[tuple[int, int]]:
-    """Places (start, stop) of the runs of capitalised words.
+def find_names(text: str) -> Iterator[tuple[int, int]]:
+    """(start, stop) of the runs of capitalised words, in characters.
 
-    >>> list(names("The poet Homer saw New York."))
+    >>> list(find_names("The poet Homer saw New York."))
     [(9, 14), (19, 27)]
     """
     run: tuple[int, int] | None = None
-    alone = False  # the run is one word, the first of a sentence
+    alone = False  # whether the run is only the first word of a sentence
     before = 0
     for match in WORD.finditer(text):
         word, (start, stop) = match.group(), match.span()
@@ -100,10 +106,12 @@ def names(text: str) -> Iterator[tuple[int, int]]:
         yield run
 
 
-def read(tokens: np.ndarray, vocab: Any) -> tuple[str, np.ndarray, np.ndarray]:
-    """The text of int32 [n] tokens, and where in it each begins and ends, in characters, int [n].
+def text_with_offsets(tokens: np.ndarray, vocab: Any) -> tuple[str, np.ndarray, np.ndarray]:
+    """(the text of int32 [n] tokens, starts, stops): int [n], positions of the tokens in
+    characters.
 
-    One space or line end stands between words. Tokens that are parts of a character have all of it.
+    Words are separated by one space or newline. A token that is part of a character covers all of
+    it.
     """
     edges = [*np.flatnonzero(vocab.word_starts[tokens]).tolist(), len(tokens)]
     if edges[0]:
@@ -113,7 +121,7 @@ def read(tokens: np.ndarray, vocab: Any) -> tuple[str, np.ndarray, np.ndarray]:
     ends: list[int] = []
     at, broken = 0, False
     for first, last in itertools.pairwise(edges):
-        word, places, breaks = spelled(tokens[first:last].tobytes(), vocab)
+        word, places, breaks = decode_word(tokens[first:last].tobytes(), vocab)
         broken |= breaks
         if word and at:
             parts.append("\n" if broken else " ")
@@ -127,37 +135,39 @@ def read(tokens: np.ndarray, vocab: Any) -> tuple[str, np.ndarray, np.ndarray]:
 
 
 @lru_cache(maxsize=1 << 16)
-def spelled(word: bytes, vocab: Any) -> tuple[str, tuple[tuple[int, int], ...], bool]:
-    """A word without the space around it, where its tokens stand in it, and whether a line ends.
+def decode_word(word: bytes, vocab: Any) -> tuple[str, tuple[tuple[int, int], ...], bool]:
+    """(a word without surrounding space, (start, stop) of its tokens, whether it has a newline).
 
-    word: int32 ids as bytes. A text is mostly words that came before, so they are remembered.
+    word: int32 ids as bytes. Cached, because most words of a text occur repeatedly.
     """
     ids = np.frombuffer(word, np.int32)
-    whole = vocab.decode(ids)
-    bare = whole.strip()
-    left = len(whole) - len(whole.lstrip())
+    text = vocab.decode(ids)
+    bare = text.strip()
+    left = len(text) - len(text.lstrip())
     places, begin = [], 0
     for i in range(len(ids)):
-        so_far = vocab.decode(ids[: i + 1])
-        complete = so_far.rstrip("\ufffd")  # what is not yet a whole character
-        partial = complete != so_far
+        prefix = vocab.decode(ids[: i + 1])
+        complete = prefix.rstrip("\ufffd")  # without an incomplete last character
+        partial = complete != prefix
         places.append((begin, min(max(len(complete) - left, 0) + partial, len(bare))))
         begin = min(max(len(complete) - left, 0), len(bare))
-    return bare, tuple(places), "\n" in whole
+    return bare, tuple(places), "\n" in text
 
 
-def draw(
-    texts: Parts, starts: Ragged, stops: Ragged, counts: np.ndarray, most: int, uniform: Uniform
+def choose_spans(
+    texts: RowSplits, starts: Ragged, stops: Ragged, counts: np.ndarray, most: int, uniform: Uniform
 ) -> np.ndarray:
-    """Spans in random order as long as they fit, as a noise map int32 [T].
+    """A noise map, int32 [T], of spans chosen in random order as long as they fit.
 
-    starts, stops   where the spans of each text begin and end in it, in order, not overlapping
-    counts          int [E], most tokens of noise in each text
-    most            groups of noise in a text; a span that would go over either is passed over
+    starts, stops   offsets of the spans in each text, in order, without overlap
+    counts          int [E], maximum noise tokens per text
+    most            maximum groups per text; a span that would exceed a maximum is skipped
     """
-    spans = starts.parts
-    order = spans.shuffled(uniform(spans.sizes)).tolist()
-    begins, ends = ((texts.starts[spans.of] + edge.values).tolist() for edge in (starts, stops))
+    spans = starts.splits
+    order = spans.permutation(uniform(spans.sizes)).tolist()
+    begins, ends = (
+        (texts.starts[spans.row_ids] + edge.values).tolist() for edge in (starts, stops)
+    )
     noise = np.zeros(texts.total, np.int32)
     for at, number, left in zip(
         spans.starts.tolist(), spans.sizes.tolist(), counts.tolist(), strict=True

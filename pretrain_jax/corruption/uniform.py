@@ -1,27 +1,27 @@
-"""Where corruption takes its random numbers from."""
+"""Random numbers for corruption."""
 
 from collections.abc import Callable
 
 import numpy as np
 
 Uniform = Callable[[np.ndarray], np.ndarray]
-"""uniform(sizes int [E]) -> float64 in [0, 1), as many for each text as `sizes` says, all together.
-What a row of texts gets depends on the row and the number of the call alone."""
+"""uniform(sizes int [E]) -> float64 [sum(sizes)] in [0, 1): sizes[e] numbers for text e,
+concatenated. The numbers of a row of texts depend only on the row and on the number of the call."""
 
 
-def plain(rng: np.random.Generator) -> Uniform:
-    """One generator for all texts.
+def from_generator(rng: np.random.Generator) -> Uniform:
+    """Draws the numbers of all texts from one generator.
 
-    >>> plain(np.random.default_rng(0))(np.array([2, 1])).shape
+    >>> from_generator(np.random.default_rng(0))(np.array([2, 1])).shape
     (3,)
     """
     return lambda sizes: rng.random(int(sizes.sum()))
 
 
-def whole(uniform: np.ndarray, count: np.ndarray | int) -> np.ndarray:
-    """Numbers in [0, 1) as whole numbers 0 .. count - 1, each as likely as another to 2^-53.
+def to_int(uniform: np.ndarray, count: np.ndarray | int) -> np.ndarray:
+    """Maps numbers in [0, 1) to integers 0 .. count - 1, which are equally likely up to 2^-53.
 
-    >>> whole(np.array([0.0, 0.5, 0.99]), 10)
+    >>> to_int(np.array([0.0, 0.5, 0.99]), 10)
     array([0, 5, 9])
     """
     return (uniform * count).astype(np.int64)

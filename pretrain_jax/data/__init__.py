@@ -1,16 +1,17 @@
-"""The host side of a batch: documents -> token cache -> examples -> planned rows -> packed batches.
+"""The host half of the pipeline: documents -> token cache -> examples -> rows -> packed batches.
 
-    marks.py      marked parts of a text: salient spans, targets
-    corpus.py     which documents there are, and which of them are held out
-    cache.py      their token ids, on disk, memory-mapped
-    arrange.py    documents cut into raw examples: chunks, or inputs and targets
-    pairs.py      documents cut into pairs, the second real or drawn
-    mixing.py     rates of a mixture's members
-    plan.py       which examples share a row, decided once from lengths alone
-    order.py      a random-access permutation of the rows for each epoch
-    pack.py       the examples of a row joined into arrays of fixed length
-    pipeline.py   all of it as batches: a pure function of (seed, step)
-    yardsticks.py baselines that make a loss mean something
+    sources/           where text comes from: files, data sets, the standard library
+    annotations.py     annotated parts of a text: salient spans, targets
+    corpus.py          the documents of a source and their training and validation split
+    cache.py           token ids on disk, memory-mapped
+    examples.py        raw examples from documents: chunks, or pairs of inputs and targets
+    sentence_pairs.py  pairs of texts, the second one true or drawn
+    mixing.py          sampling rates of the members of a mixture
+    row_plan.py        which examples share a row, computed once from their lengths
+    permutation.py     a random-access permutation of the rows for each epoch
+    pack.py            concatenates the examples of a row into arrays of fixed length
+    pipeline.py        batches as a pure function of (seed, step)
+    baselines.py       unigram and bigram baselines for a loss
 
-Nothing here knows an objective: `corrupt` is handed in as a value.
+Nothing here imports an objective: `corrupt` is an argument.
 """

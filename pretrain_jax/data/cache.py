@@ -1,9 +1,9 @@
-"""Token ids of one half of a corpus: made once, then memory-mapped.
+"""Token ids of the training or validation split of a corpus: written once, then memory-mapped.
 
-A cache is a folder named by everything that its ids depend on, with tokens.bin (uint16, or uint32
-above 65,536 ids), offsets.npy (int64 [N+1], where each document starts) and note.json, and with
-marks.bin (uint8) where the source marks parts of its texts. It holds the ids of plain text; special
-ids are added when examples are made.
+A cache is a folder whose name is a hash of everything that the ids depend on. It has tokens.bin
+(uint16, or uint32 above 65,536 ids), offsets.npy (int64 [N+1], the start of each document),
+note.json, and marks.bin (uint8) if the source annotates its texts. The ids are those of plain text;
+special ids are added when examples are made.
 """
 
 import collections
@@ -23,19 +23,21 @@ from typing import NamedTuple
 import numpy as np
 
 from pretrain_jax.data import annotations
-from pretrain_jax.data.corpus import PIECE, Corpus
-from pretrain_jax.data.unknown import SAMPLE, Unknown
+from pretrain_jax.data.corpus import BLOCK_CHARACTERS, Corpus
+from pretrain_jax.data.unknown_counts import SAMPLE, UnknownCounts
 from pretrain_jax.errors import DataError
-from pretrain_jax.files import atomic, parsing, paths
+from pretrain_jax.files import parsing, paths, sealed_folder
 from pretrain_jax.progress import progress
 from pretrain_jax.tokenizers import Tokenizer
 
 CODE_VERSION = 2
-"""To be raised with any change to this package that changes the ids of a corpus."""
-MARKS_VERSION = 1
-"""To be raised with any change that changes the marks of a corpus, or the ids of a marked one."""
+"""Increase this with every change of the package that changes the ids of a corpus."""
+ANNOTATIONS_VERSION = 1
+"""Increase this with every change to the annotations of a corpus, or to the ids of annotated
+text."""
 DEFAULT_FOLDER = "~/.cache/pretrain_jax"
-ANEW = "delete the folder: the next run makes it anew"
+SPLIT_NAMES = {"train": "training", "valid": "validation"}
+ANEW = "delete the folder; the next run creates it again"
 NOTED = {"fingerprint": str, "split": str, "text_bytes": int, "dtype": str}
 log = logging.getLogger(__name__)
 
@@ -43,28 +45,30 @@ log = logging.getLogger(__name__)
 class TokenCache:
     """Memory-mapped tokens of N documents.
 
-    tokens       uint16 or uint32 [T]
-    marks        uint8 [T], the mark of each token; None where nothing is marked
-    marked       what is: "spans", "targets" or ""
-    offsets      int64 [N+1]; document i is tokens[offsets[i] : offsets[i + 1]]
-    text_bytes   UTF-8 bytes that the tokens stand for
-    unknown      what of the text the tokenizer has no ids for
-    split        how the half was held out, "hash" or "tail"
-    fingerprint  hex digest of everything that the ids depend on
+    tokens           uint16 or uint32 [T]
+    annotations      uint8 [T], the annotation of each token; None without annotations
+    annotation_kind  "spans", "targets" or ""
+    offsets          int64 [N+1]; document i is tokens[offsets[i] : offsets[i + 1]]
+    text_bytes       UTF-8 bytes of the text
+    unknown          counts of the text for which the tokenizer has no ids
+    split            how validation text is held out: "hash", "tail" or "all"
+    fingerprint      hex digest of everything that the ids depend on
     """
 
     def __init__(self, folder: Path):
         note = parsing.read_json(folder / "note.json", ANEW, NOTED)
         self.folder = folder
         self.fingerprint: str = note["fingerprint"]
-        self.split: str = note["split"]
+        self.split_method: str = note["split"]
         self.text_bytes: int = note["text_bytes"]
         if note["dtype"] not in ("uint16", "uint32"):
             raise DataError(f"{folder}/note.json must name uint16 or uint32; {ANEW}")
-        self.unknown = Unknown(*note["unknown"])
-        self.tokens = mapped(folder / "tokens.bin", note["dtype"])
-        self.marked: str = note.get("marked", "")
-        self.marks = mapped(folder / "marks.bin", "uint8") if self.marked else None
+        self.unknown = UnknownCounts(*note["unknown"])
+        self.tokens = map_array(folder / "tokens.bin", note["dtype"])
+        self.annotation_kind: str = note.get("marked", "")
+        self.annotations = (
+            map_array(folder / "marks.bin", "uint8") if self.annotation_kind else None
+        )
         self.offsets = parsing.read_array(folder / "offsets.npy", np.int64, ANEW)
 
     def __len__(self) -> int:
@@ -74,62 +78,63 @@ class TokenCache:
         return self.tokens[self.offsets[document] : self.offsets[document + 1]]
 
     def __reduce__(self):
-        """A worker process opens the files itself."""
+        """Pickles the folder; a worker process opens the files again."""
         return TokenCache, (self.folder,)
 
 
-def mapped(path: Path, dtype: str) -> np.ndarray:
-    """The numbers of a file, memory-mapped."""
+def map_array(path: Path, dtype: str) -> np.ndarray:
+    """The array in a file, memory-mapped."""
     try:
         return np.memmap(path, dtype, mode="r").view(np.ndarray)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} must hold numbers of {dtype}; {error}; {ANEW}") from error
+        raise DataError(f"{path} must hold {dtype} values; {error}; {ANEW}") from error
 
 
-def token_cache(
+def open_token_cache(
     corpus: Corpus,
-    half: str,
+    split: str,
     tokenizer: Tokenizer,
     cache_dir: str | Path | None = None,
     *,
     workers: int | None = None,
 ) -> TokenCache:
-    """The tokens of "train" or "valid", from the cache when exactly this text was tokenized before.
+    """The tokens of a split, "train" or "valid".
 
-    Otherwise tokenizes in `workers` threads (default: one for each core), in memory that depends
-    neither on the corpus nor on the length of its documents. Logs the share of unknown tokens.
+    Reads the cache if the same text was tokenized before. Otherwise tokenizes in `workers` threads
+    (default: one per core); the memory for this depends neither on the size of the corpus nor on
+    the length of its documents. Logs the share of unknown tokens.
 
-    Raises DataError for text that cannot be read and for a half without a token.
+    Raises DataError for text that cannot be read, and for a split without tokens.
     """
     parts = {
         "version": CODE_VERSION,
         "corpus": corpus.fingerprint,
-        "half": half,
+        "half": split,
         "tokenizer": tokenizer.fingerprint,
-        "piece": PIECE,
+        "piece": BLOCK_CHARACTERS,
     }
-    if corpus.marks:
-        parts["marks"] = {"kind": corpus.marks, "version": MARKS_VERSION}
+    if corpus.annotation_kind:
+        parts["marks"] = {"kind": corpus.annotation_kind, "version": ANNOTATIONS_VERSION}
     fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    parent = Path(paths.expanded(cache_dir or DEFAULT_FOLDER, "data.cache_dir"))
-    folder = parent / f"tokens-{half}-{fingerprint[:32]}"
+    parent = Path(paths.expand_user(cache_dir or DEFAULT_FOLDER, "data.cache_dir"))
+    folder = parent / f"tokens-{split}-{fingerprint[:32]}"
     note = {"fingerprint": fingerprint, "made from": parts}
     build = partial(
-        write, corpus=corpus, half=half, tokenizer=tokenizer, note=note, workers=workers
+        write_cache, corpus=corpus, split=split, tokenizer=tokenizer, note=note, workers=workers
     )
-    atomic.ensure(folder, partial(whole, fingerprint=fingerprint), build)
+    sealed_folder.ensure(folder, partial(is_complete, fingerprint=fingerprint), build)
     cache = TokenCache(folder)
-    said = (corpus.name, half, cache.split, len(cache), len(cache.tokens))
+    sizes = (corpus.name, SPLIT_NAMES[split], cache.split_method, len(cache), len(cache.tokens))
     lost = "" if tokenizer.unk is None else f"; {cache.unknown}"
-    level = logging.WARNING if cache.unknown.much else logging.INFO
-    log.log(level, "%s: %s half (split by %s) of %d documents, %d tokens%s", *said, lost)
+    level = logging.WARNING if cache.unknown.is_excessive else logging.INFO
+    log.log(level, "%s: %s split (by %s): %d documents, %d tokens%s", *sizes, lost)
     return cache
 
 
-def whole(folder: Path, fingerprint: str) -> bool:
-    """Whether the folder holds the cache of this fingerprint, with files of the noted sizes.
+def is_complete(folder: Path, fingerprint: str) -> bool:
+    """Whether the folder is the cache of this fingerprint, with files of the recorded sizes.
 
-    Raises DataError where it holds anything else.
+    Raises DataError if a file has another content.
     """
     note = parsing.read_json(folder / "note.json", ANEW, {**NOTED, "files": dict})
     for name, size in note["files"].items():
@@ -137,38 +142,42 @@ def whole(folder: Path, fingerprint: str) -> bool:
             raise DataError(f"{folder / name} must have {size} bytes; {ANEW}")
     cache = TokenCache(folder)
     offsets, size = cache.offsets, len(cache.tokens)
-    rising = len(offsets) > 1 and (offsets[1:] >= offsets[:-1]).all()
-    if not rising or (offsets[0], offsets[-1]) != (0, size):
-        raise DataError(f"{folder}/offsets.npy must rise from 0 to the {size} tokens; {ANEW}")
-    if cache.marks is not None and len(cache.marks) != size:
-        raise DataError(f"{folder}/marks.bin must have a mark for each of {size} tokens; {ANEW}")
+    ascending = len(offsets) > 1 and (offsets[1:] >= offsets[:-1]).all()
+    if not ascending or (offsets[0], offsets[-1]) != (0, size):
+        raise DataError(
+            f"{folder}/offsets.npy must ascend from 0 to {size}, the number of tokens; {ANEW}"
+        )
+    if cache.annotations is not None and len(cache.annotations) != size:
+        raise DataError(f"{folder}/marks.bin must have a byte per token, {size} in all; {ANEW}")
     return note["fingerprint"] == fingerprint
 
 
-def write(
+def write_cache(
     folder: Path,
     *,
     corpus: Corpus,
-    half: str,
+    split: str,
     tokenizer: Tokenizer,
     note: dict,
     workers: int | None,
 ) -> None:
-    """Tokenizes one half of the corpus into `folder`."""
+    """Tokenizes a split of the corpus and writes it into `folder`."""
     dtype = np.dtype(np.uint16 if tokenizer.size <= 1 << 16 else np.uint32)
-    lengths, text_bytes, unknown = array("q"), 0, Unknown()
+    lengths, text_bytes, unknown = array("q"), 0, UnknownCounts()
     with contextlib.ExitStack() as files:
-        done = files.enter_context(progress(f"tokenizing {half}", corpus.bytes(half)))
+        done = files.enter_context(progress(f"tokenizing {split}", corpus.bytes(split)))
         file = files.enter_context(open(folder / "tokens.bin", "wb"))
-        marked = None
-        if corpus.marks:
-            marked = files.enter_context(open(folder / "marks.bin", "wb"))
-        for group in encoded(corpus.documents(half), tokenizer, corpus.marks, workers):
+        annotation_file = None
+        if corpus.annotation_kind:
+            annotation_file = files.enter_context(open(folder / "marks.bin", "wb"))
+        for group in encode_blocks(
+            corpus.documents(split), tokenizer, corpus.annotation_kind, workers
+        ):
             if group.ids.size and not 0 <= group.ids.min() <= group.ids.max() < tokenizer.size:
                 raise ValueError(f"a tokenizer of {tokenizer.size} ids gave id {group.ids.max()}")
             file.write(group.ids.astype(dtype).data)
-            if marked:
-                marked.write(group.marks.data)
+            if annotation_file:
+                annotation_file.write(group.annotations.data)
             lengths.extend([0] * (group.documents[-1] + 1 - len(lengths)))
             for document, count in zip(group.documents, group.counts, strict=True):
                 lengths[document] += count
@@ -178,54 +187,54 @@ def write(
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     if not offsets[-1]:
         raise DataError(
-            f"the {half} half of {corpus.name} must give at least one token; the tokenizer makes "
-            "none of its text. Use another tokenizer, or add text"
+            f"the {SPLIT_NAMES[split]} split of {corpus.name} must have at least one token; the "
+            "tokenizer makes none from its text. Use another tokenizer, or add text"
         )
     np.save(folder / "offsets.npy", offsets)
-    note |= {"dtype": dtype.name, "split": corpus.split, "text_bytes": text_bytes}
-    note["marked"] = corpus.marks
+    note |= {"dtype": dtype.name, "split": corpus.split_method, "text_bytes": text_bytes}
+    note["marked"] = corpus.annotation_kind
     note["unknown"] = dataclasses.astuple(unknown)
     note["files"] = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     (folder / "note.json").write_text(json.dumps(note, indent=2))
 
 
-class Group(NamedTuple):
-    """Pieces of neighbouring documents, tokenized."""
+class EncodedGroup(NamedTuple):
+    """Tokenized blocks of consecutive documents."""
 
     documents: list[int]
-    """The document of each piece."""
+    """The document of each block."""
     counts: list[int]
-    """Tokens of each piece."""
+    """Tokens of each block."""
     ids: np.ndarray
-    """int [sum of counts]: all pieces, one after the other."""
-    marks: np.ndarray
-    """uint8, as ids; empty where nothing is marked."""
+    """int [sum of counts]: the ids of all blocks, concatenated."""
+    annotations: np.ndarray
+    """uint8, like ids; empty without annotations."""
     text_bytes: int
-    unknown: Unknown
+    unknown: UnknownCounts
 
 
-class Item(NamedTuple):
-    """A piece of a document, as it is tokenized."""
+class TextBlock(NamedTuple):
+    """A block of a document, the unit of tokenization."""
 
     document: int
     text: str
     before: str
-    """The character that it goes on after; "" where a text begins."""
+    """The character before the block; "" at the start of a text."""
 
 
-def encoded(
+def encode_blocks(
     documents: Iterator[Iterator[str]], tokenizer: Tokenizer, kind: str, workers: int | None
-) -> Iterator[Group]:
-    """All pieces, tokenized in threads (tokenizers release the GIL), in their order.
+) -> Iterator[EncodedGroup]:
+    """Tokenizes all blocks in threads (tokenizers release the GIL) and keeps their order.
 
-    Only so many groups are under way that all threads are busy.
+    The number of pending groups is limited; it is just enough to keep all threads busy.
     """
     workers = workers or os.cpu_count() or 1
-    waiting: collections.deque[Future[Group]] = collections.deque()
+    waiting: collections.deque[Future[EncodedGroup]] = collections.deque()
     characters = 0
     with ThreadPoolExecutor(workers) as pool:
-        for group in groups(documents, kind):
-            waiting.append(pool.submit(encode, group, tokenizer, kind, characters < SAMPLE))
+        for group in group_blocks(documents, kind):
+            waiting.append(pool.submit(encode_group, group, tokenizer, kind, characters < SAMPLE))
             characters += sum(len(item.text) for item in group)
             if len(waiting) > 2 * workers:
                 yield waiting.popleft().result()
@@ -233,46 +242,49 @@ def encoded(
             yield waiting.popleft().result()
 
 
-def encode(group: list[Item], tokenizer: Tokenizer, kind: str, sampled: bool) -> Group:
+def encode_group(
+    group: list[TextBlock], tokenizer: Tokenizer, kind: str, sampled: bool
+) -> EncodedGroup:
     documents, texts, before = zip(*group, strict=True)
-    found = [np.empty(0, np.uint8)]
+    values = [np.empty(0, np.uint8)]
     if kind:
         encoded = [
-            annotations.encode(text, tokenizer, kind, character)
+            annotations.encode_annotated(text, tokenizer, kind, character)
             for text, character in zip(texts, before, strict=True)
         ]
-        ids, found = zip(*encoded, strict=True)
-        texts = [annotations.strip(text) for text in texts]
+        ids, values = zip(*encoded, strict=True)
+        texts = [annotations.strip_switches(text) for text in texts]
     else:
-        ids = list(map(tokenizer.encode_on, texts, before))
+        ids = list(map(tokenizer.encode_after, texts, before))
     size = sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
     counts = list(map(len, ids))
-    joined = np.concatenate(ids)
-    unknown = Unknown(len(joined), int(np.count_nonzero(joined == tokenizer.unk)))
+    all_ids = np.concatenate(ids)
+    unknown = UnknownCounts(len(all_ids), int(np.count_nonzero(all_ids == tokenizer.unk)))
     if sampled:
         lost = sum(map(tokenizer.unknown_bytes, texts)) if unknown.tokens_unknown else 0
-        unknown += Unknown(bytes=size, bytes_unknown=lost)
-    return Group(list(documents), counts, joined, np.concatenate(found), size, unknown)
+        unknown += UnknownCounts(bytes=size, bytes_unknown=lost)
+    return EncodedGroup(list(documents), counts, all_ids, np.concatenate(values), size, unknown)
 
 
-def carry(texts: Iterator[str]) -> Iterator[str]:
-    """The pieces of a document, each beginning with the mark that the one before it ends in."""
+def carry_annotation(texts: Iterator[str]) -> Iterator[str]:
+    """The blocks of a document, each with a switch to the annotation at the end of the last
+    block."""
     mark = 0
     for text in texts:
         yield annotations.SWITCH[mark] + text
-        mark = annotations.last(text, mark)
+        mark = annotations.final_annotation(text, mark)
 
 
-def groups(documents: Iterator[Iterator[str]], kind: str) -> Iterator[list[Item]]:
-    """All pieces, in groups that are worth a thread's while."""
+def group_blocks(documents: Iterator[Iterator[str]], kind: str) -> Iterator[list[TextBlock]]:
+    """All blocks, in groups large enough to be worth a thread."""
     group, size = [], 0
-    for number, pieces in enumerate(documents):
+    for number, blocks in enumerate(documents):
         before = ""
-        for piece in carry(pieces) if kind else pieces:
-            group.append(Item(number, piece, before))
-            before = annotations.before_next(piece, kind) if kind else piece[-1:]
-            size += len(piece)
-            if size >= PIECE:
+        for block in carry_annotation(blocks) if kind else blocks:
+            group.append(TextBlock(number, block, before))
+            before = annotations.context_of_next(block, kind) if kind else block[-1:]
+            size += len(block)
+            if size >= BLOCK_CHARACTERS:
                 yield group
                 group, size = [], 0
     if group:

@@ -1,7 +1,7 @@
-"""The files that `text:GLOB` names.
+"""The files that `text:GLOB` matches.
 
-`*`, `?`, `[ab]` and `**` (any number of folders) are wildcards, `{a,b}` and `a,b` alternatives.
-What exists by a name as it is written is taken by that name, whatever characters are in it.
+`*`, `?`, `[ab]` and `**` (any number of folders) are wildcards; `{a,b}` and `a,b` are alternatives.
+A path that exists literally is used as it is, even if it contains such characters.
 """
 
 import difflib
@@ -14,27 +14,27 @@ from pretrain_jax.errors import ConfigError, InputMissing
 from pretrain_jax.files import paths
 
 KNOWN = (".txt", ".md", ".jsonl")
-"""Endings that a wildcard without an ending of its own takes, each also as .gz."""
+"""Extensions that a wildcard without an extension matches, also with .gz."""
 BARE = re.compile(r"[*?.]*")
 MOST_BRACES = 8
 log = logging.getLogger(__name__)
 
 
-def files(name: str) -> list[str]:
-    """The paths that a glob matches, sorted. Raises InputMissing where nothing matches."""
-    pattern = paths.expanded(name, "data.source")
+def expand_glob(name: str) -> list[str]:
+    """The sorted paths that a glob matches. Raises InputMissing if there are none."""
+    pattern = paths.expand_user(name, "data.source")
     if "\0" in pattern:
         raise ConfigError(f"data.source must be a path; received {name!r}")
     found = matches(pattern)
     options = [pattern] if found else alternatives(pattern)
     for option in options if options != [pattern] else []:
-        more = matches(paths.expanded(option, "data.source"))
-        found += more or nothing(option)
-    return sorted(set(found or nothing(pattern)))
+        more = matches(paths.expand_user(option, "data.source"))
+        found += more or raise_no_match(option)
+    return sorted(set(found or raise_no_match(pattern)))
 
 
 def alternatives(pattern: str) -> list[str]:
-    """The patterns that one with `{a,b}` or commas stands for.
+    """Expands `{a,b}` and commas in a pattern into a list of patterns.
 
     >>> alternatives("books/{a,b}*.txt,more.txt")
     ['books/a*.txt', 'more.txt', 'books/b*.txt', 'more.txt']
@@ -45,38 +45,38 @@ def alternatives(pattern: str) -> list[str]:
         )
     braces = re.search(r"\{([^{}]*)\}", pattern)
     if braces:
-        before, behind = pattern[: braces.start()], pattern[braces.end() :]
+        before, after = pattern[: braces.start()], pattern[braces.end() :]
         options = braces.group(1).split(",")
-        return [each for o in options for each in alternatives(f"{before}{o}{behind}")]
+        return [each for o in options for each in alternatives(f"{before}{o}{after}")]
     return [each.strip() for each in pattern.split(",") if each.strip()]
 
 
 def matches(pattern: str) -> list[str]:
-    """The files that one pattern matches, or those below the folder that it names.
+    """The files that a pattern matches; for a folder, all files below it.
 
-    A wildcard alone takes files with a known ending, and the log says what it left out.
+    A wildcard without an extension matches files with the extensions KNOWN. Other files are left
+    out with a warning.
     """
     start, rest = existing_start(pattern)
     if not rest and os.path.isdir(start):
         rest = "**"
     elif not rest:
         return [start] if start else []
-    whole = os.path.join(glob.escape(start), rest)
-    found = [path for path in glob.glob(whole, recursive=True) if not os.path.isdir(path)]
-    if "**" in rest:  # links between folders may lead to a file by many ways
-        found = list(
-            {os.path.realpath(path): path for path in sorted(found, reverse=True)}.values()
-        )
+    full = os.path.join(glob.escape(start), rest)
+    found = [path for path in glob.glob(full, recursive=True) if not os.path.isdir(path)]
+    if "**" in rest:  # symbolic links may lead to the same file on several paths
+        by_real_path = {os.path.realpath(path): path for path in sorted(found, reverse=True)}
+        found = list(by_real_path.values())
     if not BARE.fullmatch(rest.rpartition("/")[2]):
         return found
     taken = [path for path in found if path.lower().removesuffix(".gz").endswith(KNOWN)]
     if len(taken) < len(found):
         others = sorted(
-            {os.path.splitext(path)[1] or "no ending" for path in found if path not in taken}
+            {os.path.splitext(path)[1] or "no extension" for path in found if path not in taken}
         )
         log.warning(
-            "text:%s takes files that end in %s; %d others are left out (%s). To read them, name "
-            "their ending, as in text:%s",
+            "text:%s matches files that end in %s; %d other files are left out (%s). To read them, "
+            "name their extension, as in text:%s",
             pattern,
             ", ".join(KNOWN),
             len(found) - len(taken),
@@ -87,7 +87,7 @@ def matches(pattern: str) -> list[str]:
 
 
 def existing_start(pattern: str) -> tuple[str, str]:
-    """The longest beginning of the pattern that exists as it is written, and what follows."""
+    """(the longest prefix of the pattern that exists literally, the rest)."""
     parts = pattern.split("/")
     for number in range(len(parts), 0, -1):
         start = "/".join(parts[:number]) or "/"
@@ -96,19 +96,19 @@ def existing_start(pattern: str) -> tuple[str, str]:
     return "", pattern
 
 
-def nothing(pattern: str) -> list[str]:
-    """Raises InputMissing: what was looked for, and what lies there."""
+def raise_no_match(pattern: str) -> list[str]:
+    """Raises InputMissing with the pattern and the content of the folder."""
     hint = ""
     if "[" in pattern:
-        hint = " [ ] match one of the characters inside; to match [ itself, write [[]."
+        hint = " [ ] match one of the enclosed characters; to match [ itself, write [[]."
     raise InputMissing(
-        f"data.source 'text:{pattern}' must match at least one file; nothing matches.{hint} "
-        + neighbours(pattern)
+        f"data.source 'text:{pattern}' must match at least one file; it matches none.{hint} "
+        + describe_folder(pattern)
     )
 
 
-def neighbours(pattern: str) -> str:
-    """What lies where the glob looked: its nearest folder that exists, and the likeliest names."""
+def describe_folder(pattern: str) -> str:
+    """The content of the deepest existing folder of a glob, similar names first."""
     start, rest = existing_start(pattern)
     folder = start if os.path.isdir(start) else os.path.dirname(start) or "."
     missed = rest.partition("/")[0]

@@ -1,4 +1,4 @@
-"""How often each member of a mixture is drawn (Raffel et al. 2020, section 3.5.2)."""
+"""Sampling rates of the members of a mixture (Raffel et al. 2020, section 3.5.2)."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from pretrain_jax.errors import ConfigError
 
 KINDS = ("given", "proportional")
 LEAST = 2.0**-32
-"""The least share of rows: rows are shared out in parts of 2^32 (pipeline.Stream)."""
+"""The smallest share of rows; shares are multiples of 2^-32 (pipeline.Stream)."""
 
 
 def rates(
@@ -21,14 +21,14 @@ def rates(
 ) -> tuple[float, ...]:
     """Rates of n members that sum to 1.
 
-    kind          "given": `given` as it stands; "proportional": each of them times
+    kind          "given": the rates `given`; "proportional": `given` times
                   min(size, cap) ^ (1 / temperature)
-    given         float [n], the rates that the config names
-    sizes         int [n], examples of each member
-    cap           the artificial limit K on a size (T5: 2^19 examples); 0 = none
-    temperature   1 = proportional; towards equal rates as it grows (T5: 2, with K = 2^21)
+    given         float [n], the rates in the config
+    sizes         int [n], the number of examples of each member
+    cap           the artificial limit K on a size (T5: 2^19 examples); 0 = no limit
+    temperature   1 = proportional; higher values approach equal rates (T5: 2, with K = 2^21)
 
-    Sizes 900, 90 and 10 are drawn in these shares, and with a cap of 100 in those:
+    Rates for sizes 900, 90 and 10, first without and then with a cap of 100:
 
     >>> [round(rate, 3) for rate in rates("proportional", (1, 1, 1), (900, 90, 10))]
     [0.9, 0.09, 0.01]
@@ -39,13 +39,13 @@ def rates(
     >>> rates("given", (3.0, 1.0), (900, 100))
     (0.75, 0.25)
 
-    Raises ConfigError for an unknown kind, for what is not positive, and for a share of the rows
-    that rounds to nothing.
+    Raises ConfigError for an unknown kind, a rate that is not positive, and a share of the rows
+    below 2^-32.
     """
     registry.check_name(kind, KINDS, "data.mixing")
     if cap < 0 or temperature <= 0:
         raise ConfigError(
-            "data.mixing_cap must be 0 (none) or more and data.mixing_temperature above 0; "
+            "data.mixing_cap must be at least 0 (0: no cap) and data.mixing_temperature above 0; "
             f"received {cap} and {temperature}"
         )
     weights = [float(rate) for rate in given]
@@ -60,8 +60,8 @@ def rates(
     if min(shares) < LEAST:
         least = shares.index(min(shares))
         raise ConfigError(
-            f"each member of data.mixture has at least 2^-32 of the rows, or it is never drawn; "
-            f"member {least + 1} of {len(shares)}, with the rate {given[least]}, has "
+            f"each member of data.mixture needs at least 2^-32 of the rows; "
+            f"member {least + 1} of {len(shares)}, with rate {given[least]}, has "
             f"{shares[least]:.3g}. Raise its rate to {total * LEAST:.3g} or more, or leave it out"
         )
     return shares

@@ -1,7 +1,7 @@
-"""Rows as batches. The order of the data is a pure function of (seed, row number).
+"""Batches of rows. The order of the data is a pure function of (seed, row number).
 
-Row r of a stream belongs to one member of the mixture; it is that member's n-th row, which is the
-row `permute(n % R, R, seed, epoch)` of its plan of R rows, in epoch n // R. Nothing is remembered
+Row r of a stream belongs to one member of the mixture. It is the n-th row of that member, which is
+row `permute(n % R, R, seed, epoch)` of its plan of R rows, in epoch n // R. There is no state
 between rows, so hosts, worker processes, prefetching and restarts cannot change the order.
 """
 
@@ -13,23 +13,24 @@ import numpy as np
 
 from pretrain_jax.batch import is_text
 from pretrain_jax.data.cache import TokenCache
-from pretrain_jax.data.carry import Batch, carried
-from pretrain_jax.data.order import permute
-from pretrain_jax.data.pack import blank, pack
-from pretrain_jax.data.plan import Rows, planned_rows
+from pretrain_jax.data.pack import empty_batch, pack
+from pretrain_jax.data.permutation import permute
+from pretrain_jax.data.prefetch import Batch, prefetch_batches
+from pretrain_jax.data.row_plan import RowPlan, cached_plan
 from pretrain_jax.errors import DataError
-from pretrain_jax.ragged import Fields, Parts
+from pretrain_jax.ragged import Fields, RowSplits
+from pretrain_jax.rounding import ceil_div
 
 EVAL_SEED = 0
 ENDLESS = 1 << 40
 
 
 class Examples(Protocol):
-    """Raw examples: Chunks, Joined or Texts (arrange.py), or Pairs (pairs.py)."""
+    """Raw examples: `DocumentChunks`, `CorpusChunks`, `TextPairs` or `SentencePairs`."""
 
     cache: TokenCache
     length: np.ndarray
-    """int32 [N], or [N, 2] for examples of two texts."""
+    """int32 [N], or [N, 2] for examples of two texts: tokens of each raw example."""
 
     def __len__(self) -> int: ...
 
@@ -37,24 +38,24 @@ class Examples(Protocol):
 
 
 @dataclass(frozen=True)
-class Member:
-    """One member of a mixture: a plan over raw examples, and what makes an example of each.
+class MemberRows:
+    """The rows of one member of a mixture: raw examples, their plan, and their corruption.
 
-    corrupt   corrupt(raw examples, uniform, vocab) -> their fields; pure
-    vocab     the tokenizer, handed to `corrupt`
-    rate      rows of this member, relative to the others'
-    copies    0: noise is drawn afresh in every epoch; n: epoch e has the noise of epoch e mod n
+    corrupt   corrupt(raw examples, uniform, vocab) -> fields of the examples; pure
+    vocab     the tokenizer, an argument of `corrupt`
+    rate      rate of rows from this member, relative to the other members
+    copies    0: noise is new in every epoch; n: epoch e has the noise of epoch e mod n
     """
 
     examples: Examples
-    rows: Rows
+    rows: RowPlan
     corrupt: Callable[..., Fields]
     vocab: Any
     rate: float = 1.0
     copies: int = 0
 
     @classmethod
-    def planned(
+    def plan(
         cls,
         examples: Examples,
         *,
@@ -64,67 +65,66 @@ class Member:
         vocab: Any,
         rate: float = 1.0,
         copies: int = 0,
-    ) -> "Member":
-        """A member with its plan made, or read from beside the token cache.
+    ) -> "MemberRows":
+        """Plans the rows, or reads the plan from the folder of the token cache.
 
-        lengths   upper bounds of each axis for raw examples; gets `examples.length`
-        budgets   length of each axis in a row
+        lengths   lengths(examples.length) -> upper bounds of each axis
+        budgets   length of each axis of a row
 
-        Raises DataError when there is not one example.
+        Raises DataError if there is no example.
         """
         if not len(examples):
             raise DataError(
-                "a member of data.mixture must hold an example; every document of this one is too "
-                "short to predict anything"
+                "a member of data.mixture needs at least one example; every document of this "
+                "member is too short to predict anything. Name other files in data.source"
             )
         bounds = lengths(examples.length)
         axes = sorted(bounds)
-        needs = [np.broadcast_to(bounds[axis], len(examples)) for axis in axes]
+        sizes = [np.broadcast_to(bounds[axis], len(examples)) for axis in axes]
         parent = examples.cache.folder.parent
-        rows = planned_rows(parent, np.stack(needs, 1), np.array([budgets[a] for a in axes]))
+        rows = cached_plan(parent, np.stack(sizes, 1), np.array([budgets[a] for a in axes]))
         return cls(examples, rows, corrupt, vocab, rate, copies)
 
     def take(self, numbers: np.ndarray, seed: int, name: int) -> tuple[Fields, np.ndarray]:
-        """(the examples of the member's rows `numbers` [R], how many each row has).
+        """(fields of the examples in rows `numbers` [R] of this member, examples per row).
 
-        Row n is the row `permute(n % R, R, seed, epoch)` of the plan, in epoch n // R.
+        Row n is row `permute(n % R, R, seed, epoch)` of the plan, in epoch n // R.
         """
         epochs = numbers // len(self.rows)
         places = np.empty_like(numbers)
-        for epoch in np.unique(epochs):  # those of a batch are few
-            now = epochs == epoch
-            shuffled = numbers[now] - epoch * len(self.rows)
-            places[now] = permute(shuffled, len(self.rows), seed, int(epoch), name)
+        for epoch in np.unique(epochs):  # a batch has few epochs
+            selected = epochs == epoch
+            shuffled = numbers[selected] - epoch * len(self.rows)
+            places[selected] = permute(shuffled, len(self.rows), seed, int(epoch), name)
         chosen = self.rows.take(places)
         drawn = epochs % self.copies if self.copies else epochs
-        noise = Noise(seed, name, drawn, places, chosen.parts)
+        noise = RowNoise(seed, name, drawn, places, chosen.splits)
         fields = self.corrupt(self.examples.take(chosen.values), noise, self.vocab)
-        return fields, chosen.parts.sizes
+        return fields, chosen.splits.sizes
 
 
-class Noise:
-    """The random numbers of the examples of some rows: each row has its own, wherever it is made.
+class RowNoise:
+    """Random numbers for the examples of some rows; those of a row do not depend on other rows.
 
-    Philox counts, so that its state is set (1 us) where another generator would have to be made
-    (12 us).
+    Philox is counter-based: setting its state takes 1 us, creating another generator 12 us.
     """
 
     def __init__(
-        self, seed: int, name: int, epochs: np.ndarray, places: np.ndarray, examples: Parts
+        self, seed: int, name: int, epochs: np.ndarray, places: np.ndarray, examples: RowSplits
     ):
         self.philox = np.random.Philox(key=np.array([seed % (1 << 64), name], np.uint64))
         self.generator = np.random.Generator(self.philox)
         self.state = self.philox.state
         self.rows = list(zip(places.tolist(), epochs.tolist(), strict=True))
         self.examples = examples
-        self.call = 1  # 0 is what pairs.py draws from with the same key
+        self.call = 1  # sentence_pairs.py draws from 0 with the same key
 
     def __call__(self, sizes: np.ndarray) -> np.ndarray:
-        """float64 in [0, 1), `sizes` [E] of them for the examples (corruption.Uniform)."""
-        so_far = np.append(0, sizes.cumsum())
-        behind = so_far[self.examples.starts + self.examples.sizes].tolist()
-        drawn, at = np.empty(behind[-1]), 0
-        for row, end in zip(self.rows, behind, strict=True):
+        """float64 [sum(sizes)] in [0, 1), sizes[e] numbers for example e (corruption.Uniform)."""
+        ends = np.append(0, sizes.cumsum())
+        row_ends = ends[self.examples.starts + self.examples.sizes].tolist()
+        drawn, at = np.empty(row_ends[-1]), 0
+        for row, end in zip(self.rows, row_ends, strict=True):
             self.state["state"]["counter"][:] = (0, self.call, *row)
             self.philox.state = self.state
             self.generator.random(out=drawn[at:end])
@@ -135,14 +135,14 @@ class Noise:
 
 @dataclass(frozen=True)
 class Stream:
-    """An endless sequence of rows that can be read at any place.
+    """An endless sequence of rows with random access.
 
-    fields            what every member's `corrupt` writes
+    fields            names of the fields that `corrupt` of every member returns
     budgets           length of each axis of a row
-    cross_documents   each row is one text: attention and positions run across its examples
+    cross_documents   each row is one text: attention and positions span its examples
     """
 
-    members: Sequence[Member]
+    members: Sequence[MemberRows]
     fields: Sequence[str]
     budgets: Mapping[str, int]
     cross_documents: bool = False
@@ -156,42 +156,43 @@ class Stream:
         object.__setattr__(self, "shares", shares)
 
     def __len__(self) -> int:
-        """Rows until a member comes to its second epoch."""
+        """The number of rows until a member starts its second epoch."""
         total = sum(member.rate for member in self.members)
         return min(int(len(m.rows) * (total / m.rate)) for m in self.members)
 
     def member_of(self, row: int) -> tuple[int, int]:
         """(m, n): row `row` of the stream is the n-th row of member m.
 
-        After any number of rows each member has had its share of them to within one row for each
-        member before it: member 0 takes the rows where floor(row * share + 1/2) steps up, the
-        others share out the rest in the same way.
+        After any number of rows, each member has its share of them, up to one row per member before
+        it. Member 0 has the rows where floor(row * share + 1/2) increases; the other members divide
+        the remaining rows in the same way.
         """
         for m, share in enumerate(self.shares):
             before, after = ((r * share + (1 << 31)) >> 32 for r in (row, row + 1))
             if after > before:
                 return m, before
             row -= before
-        raise AssertionError("the last member's share is the whole")
+        raise AssertionError("the last member takes all remaining rows")
 
     def batch(self, numbers: Sequence[int], seed: int) -> Batch:
-        """The rows with these numbers, packed: arrays [B, ...]. A number below 0 is padding."""
+        """A batch of the rows with these numbers: arrays [B, ...]. A negative number is a padding
+        row."""
         owners = [self.member_of(number) if number >= 0 else (-1, -1) for number in numbers]
-        owner, own = np.array(owners, np.int64).reshape(-1, 2).T
-        batch = blank(len(numbers), self.fields, self.budgets)
+        owner, member_row = np.array(owners, np.int64).reshape(-1, 2).T
+        batch = empty_batch(len(numbers), self.fields, self.budgets)
         for m, member in enumerate(self.members):
-            mine = (owner == m).nonzero()[0]
-            if len(mine):
-                examples, counts = member.take(own[mine], seed, m)
+            selected = (owner == m).nonzero()[0]
+            if len(selected):
+                examples, counts = member.take(member_row[selected], seed, m)
                 rows = pack(
                     examples, counts, budgets=self.budgets, cross_documents=self.cross_documents
                 )
                 for name, values in rows.items():
-                    batch[name][mine] = values
+                    batch[name][selected] = values
         return batch
 
 
-def batches(
+def train_batches(
     stream: Stream,
     *,
     seed: int,
@@ -201,36 +202,36 @@ def batches(
     workers: int = 0,
     prefetch: int = 4,
 ) -> Generator[Batch, None, None]:
-    """Endless batches of `batch_size` rows; of each, the rows `here` (by place, ascending), or all.
+    """Endless batches of `batch_size` rows, or only the rows `here` of each (ascending indices).
 
-    Row i of the batch of step s is row first_row + s * batch_size + i of the stream, whoever makes
-    it. Rows are made ahead in a thread, or in `workers` processes. The iterator's own state need
-    never be saved: to go on after step s, start with first_row + s * batch_size. Close it
-    (`contextlib.closing`) to end its processes.
+    Row i of the batch of step s is row first_row + s * batch_size + i of the stream on every host.
+    Rows are prefetched in a thread, or in `workers` processes. The iterator has no state to save:
+    to resume after step s, start at first_row + s * batch_size. Close it (`contextlib.closing`) to
+    end its processes.
     """
-    own = range(batch_size) if here is None else [int(place) for place in here]
+    local = range(batch_size) if here is None else [int(index) for index in here]
 
     def load(step: int) -> Batch:
         first = first_row + step * batch_size
-        return stream.batch([first + place for place in own], seed)
+        return stream.batch([first + index for index in local], seed)
 
-    return carried(load, ENDLESS, workers, prefetch)
+    return prefetch_batches(load, ENDLESS, workers, prefetch)
 
 
-def eval_rows(stream: Stream, tokens_wanted: int, special: np.ndarray) -> tuple[int, int]:
-    """How many rows of `eval_batches` hold at least so many predicted text tokens, and how many.
+def count_eval_rows(stream: Stream, tokens_wanted: int, special: np.ndarray) -> tuple[int, int]:
+    """(rows of `eval_batches` with at least `tokens_wanted` predicted text tokens, their tokens).
 
-    At most one epoch, which may hold fewer. special: bool [V], ids that no score counts.
+    At most one epoch, which may have fewer tokens. special: bool [V], ids that are not scored.
     """
-    found = 0
+    counted = 0
     for first in range(0, len(stream), 64):
         batch = stream.batch(range(first, min(first + 64, len(stream))), EVAL_SEED)
-        totals = found + np.cumsum(is_text(batch, special).sum(1))
+        totals = counted + np.cumsum(is_text(batch, special).sum(1))
         if totals[-1] >= tokens_wanted:
             last = int(np.searchsorted(totals, tokens_wanted))
             return first + last + 1, int(totals[last])
-        found = int(totals[-1])
-    return len(stream), found
+        counted = int(totals[-1])
+    return len(stream), counted
 
 
 def eval_batches(
@@ -242,15 +243,15 @@ def eval_batches(
     workers: int = 0,
     prefetch: int = 4,
 ) -> Generator[Batch, None, None]:
-    """The first `rows` rows of a fixed order with fixed noise; the last batch is padded.
+    """The first `rows` rows in a fixed order with fixed noise; the last batch is padded.
 
-    The same rows and the same noise at each call, whatever the batch size and `here`.
+    Rows and noise are the same in every call and do not depend on `batch_size` and `here`.
     """
-    own = range(batch_size) if here is None else [int(place) for place in here]
+    local = range(batch_size) if here is None else [int(index) for index in here]
 
     def load(step: int) -> Batch:
-        made = [step * batch_size + place for place in own]
-        numbers = [row if row < rows else -1 for row in made]
+        batch_rows = [step * batch_size + index for index in local]
+        numbers = [row if row < rows else -1 for row in batch_rows]
         return stream.batch(numbers, EVAL_SEED)
 
-    return carried(load, -(-rows // batch_size), workers, prefetch)
+    return prefetch_batches(load, ceil_div(rows, batch_size), workers, prefetch)

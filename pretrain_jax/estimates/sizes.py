@@ -9,7 +9,7 @@ from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.model import is_box
 from pretrain_jax.devices import chips
 from pretrain_jax.optim.trees import named_leaves
-from pretrain_jax.process import capacity
+from pretrain_jax.process import host_memory
 from pretrain_jax.sharding import rules
 
 
@@ -66,12 +66,12 @@ def check_room(design: Design) -> None:
     chip = chips.lookup(design.target.kind)
     memory = chip.memory if chip else None
     own = sum(d.process_index == jax.process_index() for d in design.target.devices)
-    capacity.check(
+    host_memory.check_memory(
         one * own if memory is None else one,
         "parameters, optimizer and gradients",
         "Choose a smaller model (model.layers, model.width), or more devices with "
         "mesh.fsdp=-1 and mesh.data=1; --mode=preflight needs no memory",
-        there=memory,
+        available=memory,
     )
 
 

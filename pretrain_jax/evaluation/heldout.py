@@ -27,7 +27,7 @@ def numbers(
     means = {term: total / weight for term, (total, weight) in totals.items() if weight}
     coefficients = design.update.program.coefficients
     loss = means["text"]
-    scored = feed.scored
+    scored = feed.eval_counts
     known = {"text", "loss"} | ({"z_loss"} - coefficients.keys())
     return {
         "valid/loss": loss,

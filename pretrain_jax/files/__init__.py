@@ -1,1 +1,1 @@
-"""Files of a user and of a run: paths, atomic writes, parsing."""
+"""Files: paths, atomic writes, sealed folders, parsing."""

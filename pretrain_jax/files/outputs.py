@@ -1,4 +1,4 @@
-"""Writing and reading the files of a run: what fails raises UnwritableWorkdir, naming the file."""
+"""Writing and reading the files of a run; failures raise UnwritableWorkdir with the file name."""
 
 import contextlib
 import os
@@ -12,11 +12,14 @@ from pretrain_jax.files import parsing
 
 
 @contextlib.contextmanager
-def writing(path: epath.PathLike, failures: type[Exception] = Exception) -> Iterator[None]:
-    """A block that writes one output of a run: its failure raises UnwritableWorkdir, naming it.
+def report_unwritable(
+    path: epath.PathLike, failures: type[Exception] = Exception
+) -> Iterator[None]:
+    """A block that writes an output of a run: `failures` in it raise UnwritableWorkdir with its
+    path.
 
-    Any failure counts, for on remote storage the library behind epath has its own exceptions; so
-    what is written is made before the block, or `failures` is OSError.
+    By default all exceptions count, because remote storage has its own exception classes. So
+    compute the content before the block, or pass OSError.
     """
     try:
         yield
@@ -25,28 +28,31 @@ def writing(path: epath.PathLike, failures: type[Exception] = Exception) -> Iter
     except failures as error:
         reason = getattr(error, "strerror", None) or str(error) or repr(error)
         raise UnwritableWorkdir(
-            f"{os.fspath(path)} must be writable, as every output of a run; {reason}. Free some "
-            "space, mend its permissions or move away what lies in its place, then start the same "
+            f"{os.fspath(path)} must be writable, like all outputs of a run; {reason}. Free some "
+            "space, fix its permissions, or move away what is in its place; then start the same "
             "command again"
         ) from error
 
 
-def replace(path: epath.Path, content: bytes) -> None:
-    """Whole or not at all, for whoever is looking at the file. Raises UnwritableWorkdir."""
-    beside = path.parent / f"{path.name}.tmp"
-    with writing(path):
-        beside.write_bytes(content)
-        beside.replace(path)
+def write_atomic(path: epath.Path, content: bytes) -> None:
+    """Writes a file atomically: readers see the old or the new content. Raises
+    UnwritableWorkdir."""
+    draft = path.parent / f"{path.name}.tmp"
+    with report_unwritable(path):
+        draft.write_bytes(content)
+        draft.replace(path)
 
 
-def read(path: epath.Path) -> bytes | None:
-    """A file of a run; None where it is not there. Raises UnwritableWorkdir where it is no file,
-    for reading a pipe or a device may never end."""
-    # epath takes all but folders for files.
+def read_bytes(path: epath.Path) -> bytes | None:
+    """The content of a file of a run; None if it does not exist.
+
+    Raises UnwritableWorkdir if it is not a regular file: reading a pipe or a device may never end.
+    """
+    # epath treats everything except folders as files.
     local = "://" not in os.fspath(path)
-    with writing(path, OSError):
+    with report_unwritable(path, OSError):
         if local and os.path.lexists(path) and not os.path.isfile(path):
-            raise OSError("it is no regular file")
+            raise OSError("it is not a regular file")
         try:
             return path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
@@ -54,6 +60,7 @@ def read(path: epath.Path) -> bytes | None:
 
 
 def read_json(path: epath.Path, fix: str) -> Any:
-    """What a JSON file of a run holds; None where it is not there. Raises DataError with `fix`."""
-    content = read(path)
-    return None if content is None else parsing.value(content, dict, str(path), fix)
+    """The object in a JSON file of a run; None if it does not exist. Raises DataError with
+    `fix`."""
+    content = read_bytes(path)
+    return None if content is None else parsing.parse_json_as(content, dict, str(path), fix)

@@ -1,7 +1,7 @@
-"""What was written to disk, read back: JSON and arrays.
+"""Reading JSON and arrays from disk.
 
-A disk gives back anything: half a file, another type, JSON nested so deep that Python's reader
-gives up. Whatever is wrong ends in one sentence that names the file. Nothing here loads a pickle.
+A file may be truncated, of another type, or nested too deeply for Python's parser. All such errors
+become one message with the name of the file. Nothing here loads a pickle.
 """
 
 import json
@@ -17,14 +17,14 @@ from pretrain_jax.errors import DataError, InputMissing
 Wanted = TypeVar("Wanted")
 
 
-def parse(data: bytes | str) -> Any:
-    """The value that JSON in UTF-8 holds. Of two fields with one name the last is taken.
+def parse_json(data: bytes | str) -> Any:
+    """The value of JSON in UTF-8. If a field occurs twice, the last one counts.
 
-    Raises ValueError with a clause that fits behind a semicolon.
+    Raises ValueError with a clause that fits after a semicolon.
 
-    >>> parse(b'{"text": "a", "text": "b"}')
+    >>> parse_json(b'{"text": "a", "text": "b"}')
     {'text': 'b'}
-    >>> parse("[" * 200_000)
+    >>> parse_json("[" * 200_000)
     Traceback (most recent call last):
     ValueError: it is nested too deeply, or too large
     """
@@ -38,23 +38,23 @@ def parse(data: bytes | str) -> Any:
         raise ValueError(f"it is not JSON: {error}") from None
 
 
-def value(data: bytes | str, wanted: type[Wanted], what: str, fix: str) -> Wanted:
-    """The value of that type that JSON holds.
+def parse_json_as(data: bytes | str, wanted: type[Wanted], what: str, fix: str) -> Wanted:
+    """The value of JSON, which must be of type `wanted`.
 
-    what: the file, and perhaps the line, for the message; fix: what to do about it.
+    what: the file, and possibly the line, for the message; fix: what to do about an error.
 
     Raises DataError.
 
-    >>> value("[1]", dict, "note.json", "make it anew")
+    >>> parse_json_as("[1]", dict, "note.json", "create it again")
     Traceback (most recent call last):
-    pretrain_jax.errors.DataError: note.json must hold a JSON object; it is a list; make it anew
+    pretrain_jax.errors.DataError: note.json must hold a JSON object; it is a list; create it again
     """
     kind = {dict: "object", list: "list"}.get(wanted, wanted.__name__)
     try:
-        found = parse(data)
-        wrong = f"it is a {type(found).__name__}"
-        if isinstance(found, wanted):
-            return found
+        parsed = parse_json(data)
+        wrong = f"it is a {type(parsed).__name__}"
+        if isinstance(parsed, wanted):
+            return parsed
     except ValueError as error:
         wrong = str(error)
     raise DataError(f"{what} must hold a JSON {kind}; {wrong}; {fix}")
@@ -63,44 +63,46 @@ def value(data: bytes | str, wanted: type[Wanted], what: str, fix: str) -> Wante
 def read_json(
     path: str | PathLike[str], fix: str, keys: Mapping[str, type] | None = None
 ) -> dict[str, Any]:
-    """The JSON object in a file, which has at least these keys with values of these types.
+    """The JSON object in a file, which must have these keys with values of these types.
 
-    Raises InputMissing where there is no such file, DataError where it cannot be used.
+    Raises InputMissing if the file does not exist, DataError if it cannot be used.
     """
     try:
         data = epath.Path(path).read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputMissing(f"{path} must be there; {error.strerror}; {fix}") from error
+        raise InputMissing(f"{path} must exist; {error.strerror}; {fix}") from error
     except OSError as error:
         raise DataError(f"{path} must be readable; {error.strerror or error}; {fix}") from error
-    return having(keys or {}, value(data, dict, str(path), fix), str(path), fix)
+    return check_keys(keys or {}, parse_json_as(data, dict, str(path), fix), str(path), fix)
 
 
-def having(keys: Mapping[str, type], found: dict[str, Any], what: str, fix: str) -> dict[str, Any]:
-    """`found`, which has at least these keys with values of these types, or else DataError."""
+def check_keys(
+    keys: Mapping[str, type], values: dict[str, Any], what: str, fix: str
+) -> dict[str, Any]:
+    """Returns `values`; raises DataError unless it has these keys with values of these types."""
     for key, kind in keys.items():
-        if not isinstance(found.get(key), kind) or isinstance(found[key], bool):
-            said = f"a {type(found[key]).__name__}" if key in found else "not there"
-            raise DataError(f'"{key}" in {what} must be a {kind.__name__}; it is {said}; {fix}')
-    return found
+        if not isinstance(values.get(key), kind) or isinstance(values[key], bool):
+            received = f"a {type(values[key]).__name__}" if key in values else "missing"
+            raise DataError(f'"{key}" in {what} must be a {kind.__name__}; it is {received}; {fix}')
+    return values
 
 
 def read_array(path: str | PathLike[str], dtype: Any, fix: str) -> np.ndarray:
-    """The one-dimensional array of a .npy file, memory-mapped.
+    """The memory-mapped one-dimensional array of a .npy file.
 
-    Raises InputMissing where there is no such file, DataError where it holds something else.
+    Raises InputMissing if the file does not exist, DataError if it has another content.
     """
     try:
-        found = np.load(path, mmap_mode="r")
+        array = np.load(path, mmap_mode="r")
     except FileNotFoundError as error:
-        raise InputMissing(f"{path} must be there; {error.strerror}; {fix}") from error
-    # A header is read as Python: a damaged one may raise whatever the parser raises.
+        raise InputMissing(f"{path} must exist; {error.strerror}; {fix}") from error
+    # NumPy parses the header as Python; a damaged header may raise any exception of the parser.
     except Exception as error:
         raise DataError(f"{path} must be a .npy file; {error}; {fix}") from error
-    if not isinstance(found, np.ndarray) or found.dtype != dtype or found.ndim != 1:
-        shape = getattr(found, "shape", "an archive")
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
+        shape = getattr(array, "shape", "an archive")
         raise DataError(
-            f"{path} must hold one row of {np.dtype(dtype)}; it holds "
-            f"{getattr(found, 'dtype', 'files')} {shape}; {fix}"
+            f"{path} must hold a one-dimensional array of {np.dtype(dtype)}; it holds "
+            f"{getattr(array, 'dtype', 'files')} {shape}; {fix}"
         )
-    return found.view(np.ndarray)  # slices of a memmap are slow to make
+    return array.view(np.ndarray)  # slicing a memmap is slow

@@ -1,7 +1,7 @@
-"""Paths as a user writes them: on the command line, in a config, in `data.source`.
+"""Paths that a user writes: on the command line, in a config, in `data.source`.
 
-A shell leaves the ~ of `--workdir=~/runs` as it stands. Configs keep paths as they were written, so
-that a run is the same for another home; they are expanded where they are used.
+A shell does not expand the ~ in `--workdir=~/runs`. Configs keep paths unexpanded, so that a run
+does not depend on the home folder; a path is expanded where it is used.
 """
 
 import os
@@ -9,19 +9,20 @@ import os
 from pretrain_jax.errors import ConfigError
 
 
-def expanded(path: str | os.PathLike[str], key: str) -> str:
-    """The path with the user's home for a leading "~"; gs:// and the like stay as they are.
+def expand_user(path: str | os.PathLike[str], key: str) -> str:
+    """The path with a leading "~" replaced by the home folder; URLs such as gs:// are unchanged.
 
-    key: what named the path, for the message. Raises ConfigError where there is no such home.
+    key: the config key or option of the path, for the message. Raises ConfigError if the user has
+    no home folder.
 
-    >>> expanded("gs://bucket/run", "--workdir")
+    >>> expand_user("gs://bucket/run", "--workdir")
     'gs://bucket/run'
     """
     path = os.fspath(path)
-    made = path if "://" in path else os.path.expanduser(path)
-    if made.startswith("~"):
+    full = path if "://" in path else os.path.expanduser(path)
+    if full.startswith("~"):
         raise ConfigError(
-            f"{key} must be a path; {path} begins with ~, and that user has no home: write the "
-            "path out, or set HOME (a file of that name is ./~)"
+            f"{key} must be a path; {path} starts with ~, but that user has no home folder. Write "
+            "the full path, or set HOME (write ./~ for a file with that name)"
         )
-    return made
+    return full

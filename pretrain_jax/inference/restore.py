@@ -13,7 +13,7 @@ from pretrain_jax.composition import resume, tokenizer
 from pretrain_jax.composition.build import Design, build_design
 from pretrain_jax.composition.sections import SECTIONS, completed
 from pretrain_jax.errors import InputMissing
-from pretrain_jax.files.parsing import having
+from pretrain_jax.files.parsing import check_keys
 from pretrain_jax.workdir import run_config
 from pretrain_jax.workdir.checkpoint import Checkpoints
 
@@ -51,7 +51,7 @@ def design_of(directory: epath.PathLike) -> Design:
     stored = run_config.read_config(directory)
     if stored is None:
         raise InputMissing(f"--workdir must be one that a run has begun in; {directory} has no run")
-    having(dict.fromkeys(SECTIONS, dict), stored, f"{directory}/config.json", resume.RESTORE)
+    check_keys(dict.fromkeys(SECTIONS, dict), stored, f"{directory}/config.json", resume.RESTORE)
     config = ConfigDict(completed(stored))
     with config.unlocked():
         config.mesh = ConfigDict({"data": 1, "fsdp": 1, "tensor": 1})

@@ -45,7 +45,7 @@ def continuation(
         params,
         jnp.asarray(start),
         len(kept),
-        seeds.key(seed),
+        seeds.random_key(seed),
         jnp.float32(temperature),
         program=program,
         tokens=tokens,

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from pretrain_jax.corruption.render import ones
+from pretrain_jax.corruption.render import unit_weights
 from pretrain_jax.objectives import Objective
-from pretrain_jax.ragged import Fields, Parts, Ragged
+from pretrain_jax.ragged import Fields, Ragged, RowSplits
 
 
 def build() -> Objective:
@@ -41,12 +41,12 @@ def shift(examples: Fields, uniform: Any, vocab: Any) -> Fields:
     """
     del uniform, vocab
     texts = examples["tokens"]
-    parts = Parts(texts.parts.sizes - 1)
+    parts = RowSplits(texts.splits.sizes - 1)
     first, last = np.ones((2, len(texts.values)), np.bool_)
-    first[texts.parts.starts] = False
-    last[texts.parts.starts + parts.sizes] = False
+    first[texts.splits.starts] = False
+    last[texts.splits.starts + parts.sizes] = False
     return {
         "tokens": Ragged(texts.values[last], parts),
         "targets": Ragged(texts.values[first], parts),
-        "weights": ones(parts),
+        "weights": unit_weights(parts),
     }

@@ -19,7 +19,7 @@ from etils import epath
 from pretrain_jax.composition import resume
 from pretrain_jax.composition.build import Design, build_design
 from pretrain_jax.composition.feed import Feed
-from pretrain_jax.data.unknown import Unknown
+from pretrain_jax.data.unknown_counts import UnknownCounts
 from pretrain_jax.devices import chips
 from pretrain_jax.errors import ConfigError, DataError, UnwritableWorkdir, UserError
 from pretrain_jax.estimates import mesh_proposal, sizes
@@ -226,5 +226,5 @@ def tokenizer(feed: Feed) -> tuple[Feed, str]:
     said = f"{section.name}, {feed.tokenizer.size:,} ids, {origin}"
     if feed.tokenizer.unk is not None:
         caches = {cache.folder: cache for s in feed.sources for cache in [feed.cache(s, "train")]}
-        said += f"; {sum((cache.unknown for cache in caches.values()), Unknown())}"
+        said += f"; {sum((cache.unknown for cache in caches.values()), UnknownCounts())}"
     return feed, said

@@ -1,1 +1,1 @@
-"""This process: how it ends, its streams, memory and children."""
+"""This process: its exit, standard streams, memory and child processes."""

@@ -1,9 +1,8 @@
-"""A function computed by another Python, with a C heap of its own.
+"""Calls a function in another Python process, with its own C heap.
 
-Vocabularies are learned this way: the libraries allocate without end, in the run's own process
-beside a compiler that does the same and, on a CPU, in one heap for all threads, in which each waits
-for the others (xla/malloc.py). Not by multiprocessing, which runs the caller's script
-once more.
+Vocabularies are learned this way. The libraries allocate a lot, and so does the compiler; in one
+process they would wait for each other, because on CPUs all threads share one heap (xla/malloc.py).
+multiprocessing is no alternative: it runs the script of the caller again.
 """
 
 import json
@@ -19,7 +18,7 @@ import ctypes, importlib, json, os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, from Linux's prctl.h
 answer = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)  # what the function prints is no part of the answer
+os.dup2(2, 1)  # keeps what the function prints out of the answer
 given = json.load(sys.stdin)
 sys.path[:] = given["path"]
 function = getattr(importlib.import_module(given["module"]), given["function"])
@@ -31,16 +30,16 @@ json.dump(done, answer)
 """
 
 
-def call(function: Callable[..., Any], **arguments: Any) -> Any:
-    """`function(**arguments)`: a function of a module, whose arguments and result JSON can write.
+def call_in_child(function: Callable[..., Any], **arguments: Any) -> Any:
+    """`function(**arguments)` of a module-level function whose arguments and result are JSON.
 
     >>> import statistics
-    >>> call(statistics.mean, data=[1, 2, 6])
+    >>> call_in_child(statistics.mean, data=[1, 2, 6])
     3
 
-    Raises RuntimeError with the words of what the function raised, ChildLost where the process
-    ended without an answer. An interrupt is the caller's: the process ignores it, and ends when the
-    thread that called ends, whatever ended that.
+    Raises RuntimeError with the message of an exception in the function, ChildLost if the process
+    ends without an answer. The process ignores SIGINT, which the caller handles. It is killed when
+    the calling thread ends for any reason.
     """
     given = {"path": sys.path, "module": function.__module__, "function": function.__name__}
     done = subprocess.run(
@@ -51,11 +50,11 @@ def call(function: Callable[..., Any], **arguments: Any) -> Any:
     )
     if done.returncode or not done.stdout:
         raise ChildLost(
-            f"{given['module']}.{given['function']} runs in a process of its own, which must end "
-            f"by itself; it ended with {done.returncode}"
-            + (", killed: was there memory for it?" if done.returncode < 0 else "")
+            f"{given['module']}.{given['function']} runs in a child process, which must exit "
+            f"normally; it ended with exit code {done.returncode}"
+            + (" (killed). Did it run out of memory?" if done.returncode < 0 else "")
         )
-    said = json.loads(done.stdout)
-    if "error" in said:
-        raise RuntimeError(said["error"])
-    return said["value"]
+    answer = json.loads(done.stdout)
+    if "error" in answer:
+        raise RuntimeError(answer["error"])
+    return answer["value"]

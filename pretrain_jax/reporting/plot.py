@@ -66,7 +66,7 @@ class Picture:
     def _draw(self, curves: Curves) -> None:
         try:
             if curves.keys() & CURVES.keys():
-                outputs.replace(self._path, png(curves))
+                outputs.write_atomic(self._path, png(curves))
         except UnwritableWorkdir as error:
             self._failed = error
         except Exception as error:

@@ -54,7 +54,7 @@ class Events:
         self._path = epath.Path(folder) / f"events.out.tfevents.{name}"
         start = _field(7, b"\x08\x01")
         forget = restored_step + 1 if restored_step else 0
-        with outputs.writing(self._path.parent):
+        with outputs.report_unwritable(self._path.parent):
             self._path.parent.mkdir(parents=True, exist_ok=True)
         self._append(_event(0, _field(3, b"brain.Event:2")) + _event(forget, start))
 
@@ -68,7 +68,7 @@ class Events:
     def close(self) -> None: ...
 
     def _append(self, records: bytes) -> None:
-        with outputs.writing(self._path), self._path.open("ab") as file:
+        with outputs.report_unwritable(self._path), self._path.open("ab") as file:
             file.write(records)
 
 

@@ -117,7 +117,7 @@ class Writer:
 
     def _append(self, name: str, text: str) -> None:
         path = self._workdir / name
-        with outputs.writing(path), path.open("a") as file:
+        with outputs.report_unwritable(path), path.open("a") as file:
             file.write(text)
 
 

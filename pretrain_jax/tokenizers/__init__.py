@@ -1,10 +1,10 @@
-"""Tokenizers behind one interface; every module of this folder is a name for `tokenizer.name`.
+"""Tokenizers with one interface; every module of this folder is a choice for `tokenizer.name`.
 
-A module offers two functions; `load` takes those options of `train` that it reads:
+A module defines two functions; the options of `load` are a subset of those of `train`:
 
-    load(path, **options) -> Tokenizer              from a file or a folder on disk
+    load(path, **options) -> Tokenizer              from a file or folder
     train(texts, directory, *, vocab_size, **options) -> None
-                                                    writes files that load(directory) reads
+                                                    writes the files that load(directory) reads
 
 Keys that mean the same in several tokenizers, described here for the reference of config keys; a
 builder's own docstring comes first:
@@ -14,11 +14,11 @@ lower_case: whether text is lower-cased and stripped of accents, as for BERT's u
 kind: "unigram" or "bpe"
 """
 
-from pretrain_jax.tokenizers._base import NAMED as NAMED
+from pretrain_jax.tokenizers._base import SPECIAL_NAMES as SPECIAL_NAMES
 from pretrain_jax.tokenizers._base import Tokenizer as Tokenizer
-from pretrain_jax.tokenizers._base import digest as digest
-from pretrain_jax.tokenizers._base import read as read
+from pretrain_jax.tokenizers._base import fingerprint_of as fingerprint_of
+from pretrain_jax.tokenizers._base import limit_characters as limit_characters
+from pretrain_jax.tokenizers._base import read_only_array as read_only_array
+from pretrain_jax.tokenizers._base import read_vocabulary_file as read_vocabulary_file
+from pretrain_jax.tokenizers._base import replace_surrogates as replace_surrogates
 from pretrain_jax.tokenizers._base import sentinel_ids as sentinel_ids
-from pretrain_jax.tokenizers._base import table as table
-from pretrain_jax.tokenizers._base import take as take
-from pretrain_jax.tokenizers._base import well_formed as well_formed

@@ -1,4 +1,4 @@
-"""What every tokenizer is, and what their files share."""
+"""The interface of tokenizers, and functions that their modules share."""
 
 import hashlib
 import json
@@ -12,15 +12,15 @@ from etils import epath
 
 from pretrain_jax.errors import InputMissing
 
-NAMED = ("pad", "unk", "bos", "eos", "mask", "cls", "sep")
+SPECIAL_NAMES = ("pad", "unk", "bos", "eos", "mask", "cls", "sep")
 SENTENCE_ENDS = tuple(".!?\n\u3002\uff01\uff1f")  # the last three: full-width . ! ?
 
 
 class Tokenizer(ABC):
-    """Text to token ids and back. Ids are 0 .. size - 1.
+    """Converts text to token ids and back. Ids are 0 .. size - 1.
 
-    Special ids never come out of `encode`: a special token's spelling inside a document is plain
-    text. They are added by whoever arranges documents into examples.
+    `encode` never returns special ids: the spelling of a special token in a document is plain text.
+    Special ids are added when examples are made.
     """
 
     size: int
@@ -33,89 +33,89 @@ class Tokenizer(ABC):
     sep: int | None = None
     sentinels: tuple[int, ...] = ()
     lead_bytes: int = 0
-    """Bytes that `token_bytes` counts at the beginning of a text and that the text does not have: 1
-    where a space is put in front of every text."""
+    """Bytes that `token_bytes` counts in addition to the bytes of a text: 1 if the tokenizer adds a
+    space at the start of every text."""
     fingerprint: str
-    """Hex digest over the vocabulary and every option that changes what `encode` returns."""
+    """Hex digest of the vocabulary and of all options that affect `encode`."""
 
     @abstractmethod
     def encode(self, text: str) -> np.ndarray:
-        """int32 [n] ids of `text`, without special ids."""
+        """int32 [n]: the ids of `text`, without special ids."""
 
-    def encode_on(self, text: str, before: str) -> np.ndarray:
-        """`encode` of the part of a text that stands behind the character `before`."""
+    def encode_after(self, text: str, before: str) -> np.ndarray:
+        """`encode` for a part of a text that follows the character `before`."""
         del before
         return self.encode(text)
 
     def unknown_bytes(self, text: str) -> int:
-        """UTF-8 bytes of `text` that its ids do not stand for: those that became `unk`."""
+        """UTF-8 bytes of `text` that are lost because their id is `unk`."""
         del text
         return 0
 
     @abstractmethod
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """Text of `ids`; special ids are left out; invalid UTF-8 becomes U+FFFD."""
+        """The text of `ids`, without special ids; invalid UTF-8 becomes U+FFFD."""
 
     @abstractmethod
-    def spell(self, token: int) -> str:
-        """How one id is written in the vocabulary, special ids included: for people to read."""
+    def id_to_token(self, token: int) -> str:
+        """The spelling of an id in the vocabulary, also of special ids, for display."""
 
     @property
     @abstractmethod
     def word_starts(self) -> np.ndarray:
-        """bool [size]: whether a token begins a word (special ids do). Made once, by `table`."""
+        """bool [size], read-only: whether a token starts a word; true for special ids."""
 
     @property
     @abstractmethod
     def token_bytes(self) -> np.ndarray:
-        """int32 [size]: UTF-8 bytes of the text that an id stands for; 0 for special ids and unk.
+        """int32 [size], read-only: UTF-8 bytes of the text of each id; 0 for special ids and unk.
 
-        The ids of a whole text have `lead_bytes` more than the text that `decode` makes of them,
-        and where nothing is lost that is the text itself. Made once, by `table`.
+        The sum over the ids of a text is `lead_bytes` more than the bytes of the decoded text,
+        which equals the text if nothing is lost.
         """
 
     def sentinel(self, number: int) -> int:
-        """The id of the sentinel `number`, counted from 0 (T5's <extra_id_0>)."""
+        """The id of sentinel `number`, from 0 (T5's <extra_id_0>)."""
         return self.sentinels[number]
 
     @property
-    def named(self) -> dict[str, int]:
-        """The special ids that there are, by name: {"pad": 0, "mask": 103, ...}."""
-        ids = {name: getattr(self, name) for name in NAMED}
+    def special_ids(self) -> dict[str, int]:
+        """The special ids that the vocabulary has, by name: {"pad": 0, "mask": 103, ...}."""
+        ids = {name: getattr(self, name) for name in SPECIAL_NAMES}
         return {name: i for name, i in ids.items() if i is not None}
 
-    def remedy(self, name: str) -> str:
-        """What to add to a vocabulary so that it has the special id `name`: for people to read."""
+    def how_to_add(self, name: str) -> str:
+        """What to add to the vocabulary so that it has the special id `name`, for a message."""
         return f"an id for {name}"
 
     @cached_property
     def special(self) -> np.ndarray:
-        """bool [size]: ids that stand for no text: all special ones but unk, which does."""
-        ids = {*self.sentinels, *(i for name, i in self.named.items() if name != "unk")}
-        return table(i in ids for i in range(self.size))
+        """bool [size]: ids without text, which are all special ids except unk."""
+        ids = {*self.sentinels, *(i for name, i in self.special_ids.items() if name != "unk")}
+        return read_only_array(i in ids for i in range(self.size))
 
     @cached_property
     def unscored(self) -> np.ndarray:
-        """bool [size]: ids that no score counts: the special ones, and unk, whose text is lost."""
-        return table(special or i == self.unk for i, special in enumerate(self.special))
+        """bool [size]: ids that are not scored: special ids, and unk, whose text is lost."""
+        return read_only_array(special or i == self.unk for i, special in enumerate(self.special))
 
     @cached_property
     def sentence_ends(self) -> np.ndarray:
-        """bool [size]: whether a token's text ends in . ! ? or a line end. Made once."""
-        return table(self.decode([i]).endswith(SENTENCE_ENDS) for i in range(self.size))
+        """bool [size]: whether the text of a token ends in . ! ? or a newline."""
+        return read_only_array(self.decode([i]).endswith(SENTENCE_ENDS) for i in range(self.size))
 
 
-def table(values: Iterable[Any], dtype: Any = np.bool_) -> np.ndarray:
-    """[n] of values that cannot be written to: it is made once and serves every example."""
-    made = np.fromiter(values, dtype)
-    made.flags.writeable = False
-    return made
+def read_only_array(values: Iterable[Any], dtype: Any = np.bool_) -> np.ndarray:
+    """A read-only array [n] of values, to be shared by all examples."""
+    array = np.fromiter(values, dtype)
+    array.flags.writeable = False
+    return array
 
 
-def well_formed(text: str) -> str:
-    """`text` with lone surrogates, which have no UTF-8, as U+FFFD.
+def replace_surrogates(text: str) -> str:
+    """`text` with unpaired surrogates, which have no UTF-8 encoding, replaced by U+FFFD.
 
-    A JSON file can spell them (`"\\ud800"`), and the libraries refuse them.
+    A JSON file can contain them (`"\\ud800"`), and the libraries reject them.
     """
     try:
         text.encode()
@@ -124,10 +124,10 @@ def well_formed(text: str) -> str:
     return text
 
 
-def take(texts: Iterable[str], characters: int) -> Iterator[str]:
-    """The beginning of `texts`, up to that many characters in all.
+def limit_characters(texts: Iterable[str], characters: int) -> Iterator[str]:
+    """The first `characters` characters of `texts`.
 
-    >>> list(take(["abc", "def", "ghi"], 5))
+    >>> list(limit_characters(["abc", "def", "ghi"], 5))
     ['abc', 'de']
     """
     for text in texts:
@@ -137,8 +137,11 @@ def take(texts: Iterable[str], characters: int) -> Iterator[str]:
             return
 
 
-def read(path: epath.PathLike, filename: str) -> bytes:
-    """Bytes of the vocabulary file `path`, or of `filename` where `path` is a folder."""
+def read_vocabulary_file(path: epath.PathLike, filename: str) -> bytes:
+    """The bytes of the vocabulary file `path`, or of `filename` in the folder `path`.
+
+    Raises InputMissing if it cannot be read.
+    """
     file = epath.Path(path)
     if file.is_dir():
         file = file / filename
@@ -146,13 +149,13 @@ def read(path: epath.PathLike, filename: str) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise InputMissing(
-            f"tokenizer.path must name a folder with {filename}, or that file itself; received "
+            f"tokenizer.path must be a folder with {filename}, or that file; received "
             f"{path}: {error.strerror or error}"
         ) from error
 
 
 def sentinel_ids(size: int, count: int) -> tuple[int, ...]:
-    """T5's layout: sentinels are the last ids, the sentinel 0 the very last.
+    """T5's layout: the sentinels are the last ids, in reverse order, so sentinel 0 is the last id.
 
     >>> sentinel_ids(103, 3)
     (102, 101, 100)
@@ -160,6 +163,6 @@ def sentinel_ids(size: int, count: int) -> tuple[int, ...]:
     return tuple(range(size - 1, size - 1 - count, -1))
 
 
-def digest(*parts: Any) -> str:
-    """A fingerprint: hex SHA-256 of parts that JSON can write."""
+def fingerprint_of(*parts: Any) -> str:
+    """A fingerprint of values: hex SHA-256 of their JSON."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,19 +1,21 @@
-"""How WordPiece normalizes a text and splits it into words, before any vocabulary.
+"""Normalization and word splitting for WordPiece, before the vocabulary is used.
 
-`bert` is google-research/bert, tokenization.py: control characters out, Chinese characters and
-punctuation words of their own, and with `lower_case` lower case without accents.
+`bert` is google-research/bert, tokenization.py: it removes control characters, makes each Chinese
+character and each punctuation character a word, and with `lower_case` lowers the case and removes
+accents.
 
-`every_script` is for vocabularies that are learned here. Scripts that put no space between words
-are split into characters, each with its marks, as BERT splits Chinese; longer words are cut; and
-accents are taken from the letters of ACCENTED only, for elsewhere such marks are vowels and tones.
+`every_script` is for vocabularies that are learned here. It splits scripts without spaces between
+words into characters with their combining marks, as BERT splits Chinese. It splits long words. It
+removes accents only from letters of the scripts ACCENTED: in other scripts, combining marks are
+vowels and tones.
 """
 
 from collections.abc import Iterable
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-# Unicode's line break classes SA and ID, Javanese and Balinese. Tibetan has a mark between
-# syllables, at which BERT splits.
+# Scripts of Unicode's line break classes SA and ID, Javanese and Balinese. Tibetan is not needed:
+# it has a mark between syllables, at which BERT splits.
 UNSPACED = (
     "Han Hiragana Katakana Bopomofo Yi Tangut Nushu Thai Lao Khmer Myanmar Tai_Le New_Tai_Lue "
     "Tai_Tham Tai_Viet Ahom Javanese Balinese"
@@ -21,11 +23,11 @@ UNSPACED = (
 ACCENTED = ["Latin", "Greek", "Cyrillic"]
 LONGEST_WORD = 100
 OPTIONS = {"accents_of": ACCENTED, "characters_of": UNSPACED, "longest_word": LONGEST_WORD}
-"""What is kept on disk beside a vocabulary that was learned with `every_script`."""
+"""Stored next to a vocabulary that was learned with `every_script`."""
 
 
 def bert(lower_case: bool) -> Tokenizer:
-    """BERT's own way."""
+    """BERT's normalization and splitting."""
     splitter = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     splitter.normalizer = normalizers.BertNormalizer(
         clean_text=True, handle_chinese_chars=True, strip_accents=lower_case, lowercase=lower_case
@@ -35,7 +37,7 @@ def bert(lower_case: bool) -> Tokenizer:
 
 
 def every_script(lower_case: bool) -> Tokenizer:
-    """BERT's way, and what it lacks: see above."""
+    """BERT's splitting, extended to all scripts (see the module docstring)."""
     splitter = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     cleaned = normalizers.BertNormalizer(
         clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=lower_case
@@ -55,5 +57,5 @@ def every_script(lower_case: bool) -> Tokenizer:
 
 
 def _any_of(scripts: Iterable[str]) -> str:
-    """A pattern of one character of these scripts."""
+    """A pattern that matches one character of these scripts."""
     return "[" + "".join(f"\\p{{{script}}}" for script in scripts) + "]"

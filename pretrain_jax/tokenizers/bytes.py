@@ -1,6 +1,6 @@
-"""UTF-8 bytes: id = byte; the special ids follow from 256. Nothing to learn, nothing unknown.
+"""UTF-8 bytes: the id is the byte; special ids start at 256. No training, no unknown text.
 
-A space belongs to the word after it: a word starts at every whitespace byte.
+A space belongs to the word after it: every whitespace byte starts a word.
 """
 
 import json
@@ -11,7 +11,14 @@ from etils import epath
 
 from pretrain_jax.errors import DataError
 from pretrain_jax.files import parsing
-from pretrain_jax.tokenizers import Tokenizer, digest, read, sentinel_ids, table, well_formed
+from pretrain_jax.tokenizers import (
+    Tokenizer,
+    fingerprint_of,
+    read_only_array,
+    read_vocabulary_file,
+    replace_surrogates,
+    sentinel_ids,
+)
 
 FILE = "bytes.json"
 SPECIALS = ("pad", "bos", "eos", "mask", "cls", "sep")
@@ -30,18 +37,20 @@ class Bytes(Tokenizer):
         self.size = 256 + len(SPECIALS) + sentinels
         self.pad, self.bos, self.eos, self.mask, self.cls, self.sep = range(256, 262)
         self.sentinels = sentinel_ids(self.size, sentinels)
-        self.fingerprint = digest("bytes", LAYOUT, sentinels)
-        self._word_starts = table(i in WHITESPACE if i < 256 else True for i in range(self.size))
-        self._token_bytes = table((i < 256 for i in range(self.size)), np.int32)
+        self.fingerprint = fingerprint_of("bytes", LAYOUT, sentinels)
+        self._word_starts = read_only_array(
+            i in WHITESPACE if i < 256 else True for i in range(self.size)
+        )
+        self._token_bytes = read_only_array((i < 256 for i in range(self.size)), np.int32)
 
     def encode(self, text: str) -> np.ndarray:
-        return np.frombuffer(well_formed(text).encode(), np.uint8).astype(np.int32)
+        return np.frombuffer(replace_surrogates(text).encode(), np.uint8).astype(np.int32)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         ids = np.asarray(ids, np.int32)
         return ids[ids < 256].astype(np.uint8).tobytes().decode("utf-8", "replace")
 
-    def spell(self, token: int) -> str:
+    def id_to_token(self, token: int) -> str:
         if token < 256:
             return chr(token) if 32 < token < 127 else f"<0x{token:02X}>"
         if token < 256 + len(SPECIALS):
@@ -58,15 +67,15 @@ class Bytes(Tokenizer):
 
 
 def load(path: epath.PathLike, *, sentinels: int = 0) -> Bytes:
-    """Reads the file that `train` wrote, so that a vocabulary of another layout is noticed."""
-    content = read(path, FILE)
+    """Reads the file that `train` writes, to detect a vocabulary with another layout."""
+    content = read_vocabulary_file(path, FILE)
     try:
-        layout = parsing.parse(content)
+        layout = parsing.parse_json(content)
     except ValueError:
         layout = None
     if layout != LAYOUT:
         raise DataError(
-            f"the bytes tokenizer has one layout, {json.dumps(LAYOUT)}; {path} says otherwise; "
+            f"the layout of the bytes tokenizer must be {json.dumps(LAYOUT)}; {path} has another; "
             "leave tokenizer.path empty"
         )
     return Bytes(sentinels)
@@ -75,6 +84,6 @@ def load(path: epath.PathLike, *, sentinels: int = 0) -> Bytes:
 def train(
     texts: Iterable[str], directory: epath.PathLike, *, vocab_size: int, sentinels: int = 0
 ) -> None:
-    """Writes the layout; nothing is learnt from `texts`, and `vocab_size` is only a limit."""
+    """Writes the layout. It does not depend on `texts` or `vocab_size`."""
     del texts, vocab_size, sentinels
     (epath.Path(directory) / FILE).write_text(json.dumps(LAYOUT) + "\n")

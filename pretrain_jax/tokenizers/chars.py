@@ -1,8 +1,8 @@
-"""Characters: the sorted characters of the corpus from id 0, then one unknown and the specials.
+"""Characters: the sorted characters of the corpus from id 0, then special ids.
 
-nanoGPT's character recipe: tiny Shakespeare has 65 characters, with the same ids; the 7 ids
-after them are <unk> <pad> <bos> <eos> <mask> <cls> <sep>, so model.vocab_size must be 72 or more.
-A space belongs to the word after it: a word starts at every whitespace character.
+This is nanoGPT's character recipe: the 65 characters of tiny Shakespeare have the same ids. The
+next 7 ids are <unk> <pad> <bos> <eos> <mask> <cls> <sep>, so model.vocab_size must be at least 72
+there. A space belongs to the word after it: every whitespace character starts a word.
 """
 
 import json
@@ -13,7 +13,13 @@ from etils import epath
 
 from pretrain_jax.errors import DataError
 from pretrain_jax.files import parsing
-from pretrain_jax.tokenizers import Tokenizer, digest, read, sentinel_ids, table
+from pretrain_jax.tokenizers import (
+    Tokenizer,
+    fingerprint_of,
+    read_only_array,
+    read_vocabulary_file,
+    sentinel_ids,
+)
 
 FILE = "chars.json"
 SPECIALS = ("unk", "pad", "bos", "eos", "mask", "cls", "sep")
@@ -21,7 +27,7 @@ CODE_POINTS = 0x110000
 
 
 class Chars(Tokenizer):
-    """One id for each character, 7 special ids, then the sentinels.
+    """One id per character, 7 special ids, then the sentinels.
 
     >>> Chars(["a", "b"], 0).encode("abba?").tolist()
     [0, 1, 1, 0, 2]
@@ -33,13 +39,13 @@ class Chars(Tokenizer):
         self.size = n + len(SPECIALS) + sentinels
         self.unk, self.pad, self.bos, self.eos, self.mask, self.cls, self.sep = range(n, n + 7)
         self.sentinels = sentinel_ids(self.size, sentinels)
-        self.fingerprint = digest("chars", self._characters, SPECIALS, sentinels)
+        self.fingerprint = fingerprint_of("chars", self._characters, SPECIALS, sentinels)
         self._ids = np.full(CODE_POINTS, self.unk, np.int32)
         self._ids[[ord(character) for character in characters]] = np.arange(n)
         starts = [*map(str.isspace, characters), False]  # the unknown character is inside a word
-        self._word_starts = table(starts + [True] * (self.size - n - 1))
+        self._word_starts = read_only_array(starts + [True] * (self.size - n - 1))
         sizes = [len(character.encode("utf-8", "surrogatepass")) for character in characters]
-        self._token_bytes = table(sizes + [0] * (self.size - n), np.int32)
+        self._token_bytes = read_only_array(sizes + [0] * (self.size - n), np.int32)
 
     def encode(self, text: str) -> np.ndarray:
         return self._ids[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)]
@@ -50,12 +56,12 @@ class Chars(Tokenizer):
         return len("".join(lost).encode("utf-8", "surrogatepass"))
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """The unknown character is written as U+FFFD."""
+        """Unknown characters become U+FFFD."""
         n = len(self._characters)
         written = (i for i in np.asarray(ids).tolist() if i <= n)
         return "".join("\ufffd" if i == n else self._characters[i] for i in written)
 
-    def spell(self, token: int) -> str:
+    def id_to_token(self, token: int) -> str:
         n = len(self._characters)
         if token < n:
             return self._characters[token]
@@ -73,24 +79,24 @@ class Chars(Tokenizer):
 
 
 def load(path: epath.PathLike, *, sentinels: int = 0) -> Chars:
-    """Reads chars.json, a JSON list of different single characters."""
-    content = read(path, FILE)
+    """Reads chars.json, a JSON list of distinct single characters."""
+    content = read_vocabulary_file(path, FILE)
     try:
-        characters = parsing.parse(content)
-        whole = isinstance(characters, list) and all(
+        characters = parsing.parse_json(content)
+        is_valid = isinstance(characters, list) and all(
             isinstance(character, str) and len(character) == 1 for character in characters
         )
     except ValueError:
-        characters, whole = [], False
-    if not whole or len(set(characters)) != len(characters):
-        raise DataError(f"{path} must be a JSON list of different single characters")
+        characters, is_valid = [], False
+    if not is_valid or len(set(characters)) != len(characters):
+        raise DataError(f"{path} must be a JSON list of distinct single characters")
     return Chars(characters, sentinels)
 
 
 def train(
     texts: Iterable[str], directory: epath.PathLike, *, vocab_size: int, sentinels: int = 0
 ) -> None:
-    """Writes the characters of all of `texts`; whether they fit `vocab_size` is seen on loading."""
+    """Writes the characters of all texts. Loading checks that they fit `vocab_size`."""
     del vocab_size, sentinels
     characters: set[str] = set()
     for string in texts:

@@ -1,8 +1,8 @@
 """SentencePiece: a .model file, unigram or BPE, as T5, ALBERT and LLaMA use it.
 
-A word starts at a piece that begins with "▁" (U+2581), which stands for a space, or with a line
-end or a tab. Control pieces (<s>, [MASK], <extra_id_0> ...) never come out of `encode`, whatever a
-document spells.
+A word starts at a piece that starts with "▁" (U+2581), which stands for a space, or with a newline
+or a tab. `encode` never returns control pieces (<s>, [MASK], <extra_id_0> ...), even if a document
+contains their spelling.
 """
 
 import base64
@@ -19,43 +19,51 @@ from sentencepiece import sentencepiece_model_pb2
 
 from pretrain_jax.errors import ConfigError, DataError
 from pretrain_jax.process import child
-from pretrain_jax.tokenizers import Tokenizer, digest, read, sentinel_ids, table, take, well_formed
+from pretrain_jax.tokenizers import (
+    Tokenizer,
+    fingerprint_of,
+    limit_characters,
+    read_only_array,
+    read_vocabulary_file,
+    replace_surrogates,
+    sentinel_ids,
+)
 
 FILE = "sentencepiece.model"
 KINDS = ("unigram", "bpe")
 WHITESPACE = ("\u2581", "\t", "\r", "<0x09>", "<0x0A>", "<0x0B>", "<0x0C>", "<0x0D>")
 TRAIN_CHARACTERS = 10_000_000
-"""Training reads this much of the corpus: it runs on one thread, so that it always repeats."""
+"""Training reads this much of the corpus. It uses one thread, so that it is deterministic."""
 LONGEST_LINE = 4000
-"""Characters; longer lines are cut for training (the library would leave them out)."""
+"""Characters; longer lines are split for training (the library would skip them)."""
 RUN_CHARACTERS = 250_000
-"""Training reads this much of runs of LONGEST_LINE ASCII characters without a space (DNA, base64):
-a unigram model's time grows faster than their length, and no language has such words."""
+"""Training reads this much of runs of LONGEST_LINE ASCII characters without a space (DNA, base64).
+The time to train a unigram model grows faster than their length, and no language has such words."""
 
 ModelProto = sentencepiece_model_pb2.ModelProto  # pyright: ignore[reportAttributeAccessIssue]
 Piece = ModelProto.SentencePiece
 
 
 class SentencePiece(Tokenizer):
-    """Ids of the model, then as many more as its own sentinels are fewer than `sentinels`.
+    """Ids of the model, then additional sentinels if the model has fewer than `sentinels`.
 
-    T5's spiece.model has 32000 pieces; with 100 sentinels <extra_id_0> is 32099, <extra_id_99>
-    32000, as in T5.
+    T5's spiece.model has 32000 pieces; with 100 sentinels, <extra_id_0> is 32099 and <extra_id_99>
+    is 32000, as in T5.
     """
 
     def __init__(self, model: Any, sentinels: int):
         spellings = [piece.piece for piece in model.pieces]
-        own = _own_sentinels(spellings)
-        _make_control(model, own)
+        model_sentinels = _find_sentinels(spellings)
+        _make_control(model, model_sentinels)
         serialized = model.SerializeToString(deterministic=True)
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=serialized)
         self._collapses = model.normalizer_spec.remove_extra_whitespaces
         self.lead_bytes = int(model.normalizer_spec.add_dummy_prefix)
         model.normalizer_spec.add_dummy_prefix = False
         self._within = sentencepiece.SentencePieceProcessor(model_proto=model.SerializeToString())
-        appended = max(sentinels - len(own), 0)
+        appended = max(sentinels - len(model_sentinels), 0)
         self.size = len(spellings) + appended
-        self.sentinels = own + sentinel_ids(self.size, appended)
+        self.sentinels = model_sentinels + sentinel_ids(self.size, appended)
         control = {
             piece.piece: i for i, piece in enumerate(model.pieces) if piece.type == Piece.CONTROL
         }
@@ -72,47 +80,48 @@ class SentencePiece(Tokenizer):
             control.get(f"[{name}]", control.get(f"<{name.lower()}>"))
             for name in ("MASK", "CLS", "SEP")
         )
-        numbers = range(len(self.sentinels) - 1, len(own) - 1, -1)
+        numbers = range(len(self.sentinels) - 1, len(model_sentinels) - 1, -1)
         self._spellings = spellings + [f"<extra_id_{i}>" for i in numbers]
         self._no_text = {*control.values(), *self.sentinels}
-        self._word_starts = table(
+        self._word_starts = read_only_array(
             i in self._no_text or spelling.startswith(WHITESPACE)
             for i, spelling in enumerate(self._spellings)
         )
         sizes = [_size(piece) for piece in model.pieces] + [0] * appended
-        self._token_bytes = table(sizes, np.int32)
-        self.fingerprint = digest("sentencepiece", serialized.hex(), appended)
+        self._token_bytes = read_only_array(sizes, np.int32)
+        self.fingerprint = fingerprint_of("sentencepiece", serialized.hex(), appended)
 
     def encode(self, text: str) -> np.ndarray:
-        return self._processor.encode(well_formed(text), return_type="numpy")
+        return self._processor.encode(replace_surrogates(text), return_type="numpy")
 
-    def encode_on(self, text: str, before: str) -> np.ndarray:
-        """Models put a space in front of a text, which has no place inside of one.
+    def encode_after(self, text: str, before: str) -> np.ndarray:
+        """Encodes without the space that the model adds at the start of a text.
 
-        Where white space is collapsed, it stands for what was there and is left out at both ends.
+        If the model collapses whitespace and there is whitespace at the split, that space stands
+        for it, because the model strips whitespace at both ends.
         """
         spaced = self._collapses and (before.isspace() or text[:1].isspace())
         if not before or spaced:
             return self.encode(text)
-        return self._within.encode(well_formed(text), return_type="numpy")
+        return self._within.encode(replace_surrogates(text), return_type="numpy")
 
     def unknown_bytes(self, text: str) -> int:
-        found = 0
-        for line in well_formed(text).split("\n"):  # pieces of a long text are many objects
+        lost = 0
+        for line in replace_surrogates(text).split("\n"):  # limits the number of piece objects
             pieces = self._processor.encode(line, return_type="proto").pieces
-            found += sum(len(p.surface.encode()) for p in pieces if p.id == self.unk)
-        return found
+            lost += sum(len(p.surface.encode()) for p in pieces if p.id == self.unk)
+        return lost
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         ids = np.asarray(ids, np.int64)
         return self._processor.decode(ids[~self.special[ids]].tolist())
 
-    def spell(self, token: int) -> str:
+    def id_to_token(self, token: int) -> str:
         return self._spellings[token]
 
     @cached_property
     def special(self) -> np.ndarray:
-        return table(i in self._no_text for i in range(self.size))
+        return read_only_array(i in self._no_text for i in range(self.size))
 
     @property
     def word_starts(self) -> np.ndarray:
@@ -122,18 +131,18 @@ class SentencePiece(Tokenizer):
     def token_bytes(self) -> np.ndarray:
         return self._token_bytes
 
-    def remedy(self, name: str) -> str:
+    def how_to_add(self, name: str) -> str:
         if name in ("mask", "cls", "sep"):
             return f"the control piece [{name.upper()}]"
         return f"the piece that SentencePiece's trainer makes with --{name}_id"
 
 
 def load(path: epath.PathLike, *, sentinels: int = 0) -> SentencePiece:
-    """Reads a .model; `sentinels` are its own <extra_id_0>, <extra_id_1> ..., then new ids.
+    """Reads a .model file. `sentinels` counts its own <extra_id_0>, <extra_id_1> ..., then new ids.
 
-    What else `train` takes, a model knows.
+    The file contains all other options of `train`.
     """
-    content = read(path, FILE)
+    content = read_vocabulary_file(path, FILE)
     model = ModelProto()
     try:
         model.ParseFromString(content)
@@ -165,7 +174,7 @@ def train(
     """
     if kind not in KINDS:
         raise ConfigError(f"tokenizer.kind must be one of {', '.join(KINDS)}; received {kind!r}")
-    lines = list(_lines(take(texts, TRAIN_CHARACTERS)))
+    lines = list(_lines(limit_characters(texts, TRAIN_CHARACTERS)))
     options = {
         "model_type": kind,
         "vocab_size": vocab_size - sentinels,
@@ -185,7 +194,7 @@ def train(
         "minloglevel": 2,
     }
     try:
-        model = child.call(learn, lines=lines, options=options)
+        model = child.call_in_child(learn, lines=lines, options=options)
     except RuntimeError as error:
         raise ConfigError(
             f"SentencePiece could not train {vocab_size - sentinels} pieces (model.vocab_size - "
@@ -195,7 +204,7 @@ def train(
 
 
 def learn(lines: list[str], options: dict[str, Any]) -> str:
-    """The file of a model trained on these lines, in base64."""
+    """The base64 of the .model file of a model trained on these lines."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines), model_writer=model, **options
@@ -204,7 +213,7 @@ def learn(lines: list[str], options: dict[str, Any]) -> str:
 
 
 def _lines(texts: Iterable[str]) -> Iterator[str]:
-    """Lines of the texts without the characters that would make the library skip a line."""
+    """The lines of the texts, without characters that would make the library skip a line."""
     left = RUN_CHARACTERS
     for text in texts:
         for line in text.replace("\0", "").split("\n"):
@@ -218,7 +227,7 @@ def _lines(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _size(piece: Any) -> int:
-    """Bytes of the text of a piece, in which "\u2581" is a space."""
+    """UTF-8 bytes of the text of a piece, in which "\u2581" is a space."""
     if piece.type == Piece.BYTE:
         return 1
     if piece.type in (Piece.NORMAL, Piece.USER_DEFINED):
@@ -226,17 +235,17 @@ def _size(piece: Any) -> int:
     return 0
 
 
-def _own_sentinels(spellings: Sequence[str]) -> tuple[int, ...]:
-    """Ids of <extra_id_0>, <extra_id_1> ... as far as the model has them."""
+def _find_sentinels(spellings: Sequence[str]) -> tuple[int, ...]:
+    """The ids of <extra_id_0>, <extra_id_1>, ... up to the first one that the model lacks."""
     ids = {spelling: i for i, spelling in enumerate(spellings)}
-    own = []
-    while (i := ids.get(f"<extra_id_{len(own)}>")) is not None:
-        own.append(i)
-    return tuple(own)
+    sentinels = []
+    while (i := ids.get(f"<extra_id_{len(sentinels)}>")) is not None:
+        sentinels.append(i)
+    return tuple(sentinels)
 
 
 def _make_control(model: Any, sentinels: Iterable[int]) -> None:
-    """Special pieces that a model finds in documents ("user defined") become control pieces."""
+    """Turns "user defined" special pieces, which `encode` would return, into control pieces."""
     names = {f"[{name}]" for name in ("MASK", "CLS", "SEP")} | {"<mask>", "<cls>", "<sep>"}
     sentinels = set(sentinels)
     for i, piece in enumerate(model.pieces):

@@ -1,8 +1,8 @@
-"""WordPiece as BERT has it: vocab.txt, one piece a line, "##" before a piece inside a word.
+"""WordPiece in BERT's format: vocab.txt with one piece per line; "##" marks pieces inside a word.
 
-A published vocabulary is normalized and split as BERT does it. One that is learned here splits
-scripts without spaces, too (_splitting.py), and has splitting.json beside vocab.txt. Neither can be
-undone: `decode` puts one space between words. A word starts at a piece without "##".
+With a published vocabulary, text is normalized and split as in BERT. A vocabulary that is learned
+here also splits scripts without spaces (_splitting.py), and has splitting.json next to vocab.txt.
+Neither is reversible: `decode` puts one space between words. A piece without "##" starts a word.
 """
 
 import json
@@ -21,43 +21,43 @@ from pretrain_jax.process import child
 from pretrain_jax.tokenizers import (
     Tokenizer,
     _splitting,
-    digest,
-    read,
+    fingerprint_of,
+    limit_characters,
+    read_only_array,
+    read_vocabulary_file,
+    replace_surrogates,
     sentinel_ids,
-    table,
-    take,
-    well_formed,
 )
 
 FILE = "vocab.txt"
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[BOS]", "[EOS]")
 LONGEST_WORD = 200
-"""A longer word is [UNK] as a whole (google-research/bert: max_input_chars_per_word)."""
+"""Characters; a longer word is one [UNK] (google-research/bert: max_input_chars_per_word)."""
 TRAIN_CHARACTERS = 50_000_000
-"""Training reads this much of the corpus: more text hardly changes the pieces."""
+"""Training reads this much of the corpus; more text hardly changes the pieces."""
 COVERED = 0.9999
-"""Characters get ids before pieces do until they make this share of the text ..."""
+"""Characters get ids before pieces until they cover this share of the text ..."""
 LEAST, MOST = 1 / 4, 3 / 4
-"""... and take at least and at most these shares of the ids."""
+"""... but use at least and at most these shares of the ids."""
 FEWEST = 14
-"""Ids below which nothing can be learned: the special ones, and some letters twice."""
+"""The smallest number of ids: the special ids, and some letters with and without "##"."""
 
 SPLITTING_FILE = "splitting.json"
-"""Beside a vocabulary that was learned here: how it splits text."""
+"""Next to a vocabulary that was learned here: how it splits text."""
 
-# Long texts are encoded in parts, which keeps memory flat; BERT splits at these characters too.
+# Long texts are encoded in parts to bound memory; BERT also splits at these characters.
 PART = 1 << 16
 SPACE = re.compile("[ \t\n\r]")
 
 
 class WordPiece(Tokenizer):
-    """Ids by line of vocab.txt, then the sentinels; special ids by their spelling in SPECIALS.
+    """Ids are the lines of vocab.txt, then the sentinels; SPECIALS are the special spellings.
 
-    With the vocabulary of BERT's own test (un ##want ##ed runn ##ing ,), "UNwantéd,running" is
+    With the vocabulary of BERT's test (un ##want ##ed runn ##ing ,), "UNwantéd,running" becomes
     un ##want ##ed , runn ##ing.
 
-    `token_bytes` are of the text that `decode` writes, with a space before each word: 3 of "un", 4
-    of "##want", 2 of ",".
+    `token_bytes` counts the text that `decode` returns, with a space before each word: 3 for "un",
+    4 for "##want", 2 for ",".
     """
 
     lead_bytes = 1
@@ -73,29 +73,29 @@ class WordPiece(Tokenizer):
         self.sentinels = sentinel_ids(self.size, sentinels)
         self._pieces = pieces
         inside = (piece.startswith("##") for piece in [*pieces, *[""] * sentinels])
-        self._word_starts = table(not piece for piece in inside)
-        self._token_bytes = table(map(self._size, range(self.size)), np.int32)
+        self._word_starts = read_only_array(not piece for piece in inside)
+        self._token_bytes = read_only_array(map(self._size, range(self.size)), np.int32)
         self._tokenizer = (_splitting.every_script if every_script else _splitting.bert)(lower_case)
         self._tokenizer.model = tokenizers.models.WordPiece(
             ids, unk_token="[UNK]", max_input_chars_per_word=LONGEST_WORD
         )
         splitting = [_splitting.OPTIONS] if every_script else []
-        self.fingerprint = digest(
+        self.fingerprint = fingerprint_of(
             "wordpiece", pieces, lower_case, LONGEST_WORD, sentinels, *splitting
         )
 
     def encode(self, text: str) -> np.ndarray:
         encode = self._tokenizer.encode_batch_fast
-        parts = _parts(well_formed(text))
+        parts = _parts(replace_surrogates(text))
         return np.concatenate([np.array(encode([part])[0].ids, np.int32) for part in parts])
 
     def unknown_bytes(self, text: str) -> int:
-        found = 0
-        for part in _parts(well_formed(text)):
+        lost = 0
+        for part in _parts(replace_surrogates(text)):
             (encoded,) = self._tokenizer.encode_batch([part])
             places = zip(encoded.ids, encoded.offsets, strict=True)
-            found += sum(len(part[a:b].encode()) for i, (a, b) in places if i == self.unk)
-        return found
+            lost += sum(len(part[a:b].encode()) for i, (a, b) in places if i == self.unk)
+        return lost
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         special = self.special
@@ -103,13 +103,13 @@ class WordPiece(Tokenizer):
         return " ".join(pieces).replace(" ##", "")
 
     def _size(self, token: int) -> int:
-        """Bytes of one id."""
+        """Bytes of an id, as in `token_bytes`."""
         if token == self.unk or self.special[token]:
             return 0
         space = int(self._word_starts[token])
         return space + len(self._pieces[token].removeprefix("##").encode())
 
-    def spell(self, token: int) -> str:
+    def id_to_token(self, token: int) -> str:
         if token in self.sentinels:
             return f"<extra_id_{self.sentinels.index(token)}>"
         return self._pieces[token]
@@ -122,14 +122,14 @@ class WordPiece(Tokenizer):
     def token_bytes(self) -> np.ndarray:
         return self._token_bytes
 
-    def remedy(self, name: str) -> str:
+    def how_to_add(self, name: str) -> str:
         return f"the last line [{name.upper()}] of {FILE}"
 
 
 def load(path: epath.PathLike, *, lower_case: bool = True, sentinels: int = 0) -> WordPiece:
-    """Reads a vocab.txt; only [UNK] must be in it. BERT's uncased one has 30522 pieces."""
+    """Reads a vocab.txt. Only [UNK] is required. BERT's uncased vocabulary has 30522 pieces."""
     try:
-        lines = read(path, FILE).decode().split("\n")
+        lines = read_vocabulary_file(path, FILE).decode().split("\n")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} must be UTF-8; {error}") from error
     pieces = [line.rstrip("\r") for line in lines]
@@ -137,22 +137,22 @@ def load(path: epath.PathLike, *, lower_case: bool = True, sentinels: int = 0) -
         pieces.pop()
     repeated = next((piece for piece, n in Counter(pieces).items() if n > 1), None)
     if repeated is not None:
-        raise DataError(f"{path} must hold every piece once; {repeated!r} is there twice")
+        raise DataError(f"{path} must hold every piece once; {repeated!r} occurs twice")
     if "[UNK]" not in pieces:
-        raise DataError(f"{path} must hold one piece a line, [UNK] among them; there is no [UNK]")
+        raise DataError(f"{path} must hold one piece per line, including [UNK]; there is no [UNK]")
     return WordPiece(pieces, lower_case, sentinels, _splits_every_script(epath.Path(path)))
 
 
 def _splits_every_script(path: epath.Path) -> bool:
-    """Whether a vocabulary was learned here: splitting.json lies beside its vocab.txt."""
+    """Whether a vocabulary was learned here, which means that splitting.json exists."""
     file = (path if path.is_dir() else path.parent) / SPLITTING_FILE
     if not file.exists():
         return False
     if parsing.read_json(file, "restore it") != _splitting.OPTIONS:
         raise DataError(
-            f"{file} must be as it is written beside a vocabulary that is learned, "
-            f"{json.dumps(_splitting.OPTIONS)}; it says otherwise. Restore it, or take it "
-            f"away where {FILE} was made for BERT's own splitting"
+            f"{file} must hold {json.dumps(_splitting.OPTIONS)}, as written with a learned "
+            f"vocabulary; it has other content. Restore it, or remove it if {FILE} was made for "
+            "BERT's splitting"
         )
     return True
 
@@ -165,15 +165,15 @@ def train(
     lower_case: bool = True,
     sentinels: int = 0,
 ) -> None:
-    """Learns pieces, writes vocab.txt and splitting.json; equal texts give equal files everywhere.
+    """Learns pieces and writes vocab.txt and splitting.json. Equal texts give equal files.
 
-    Characters come first, the commonest first, as COVERED, LEAST and MOST say; the others get
-    the ids that no piece takes. So 2,000 Chinese characters, which make no longer pieces, all have
-    their ids in a vocabulary of 8192.
+    The most frequent characters get ids first, as COVERED, LEAST and MOST define. The other
+    characters get the ids that remain after the pieces. So in a vocabulary of 8192, 2,000 Chinese
+    characters, which form no longer pieces, all have ids.
 
-    The library numbers "##x" in the order of a hash table that differs from run to run, and
-    breaks ties by number. Here the alphabet, plain and with "##", stands first and sorted, so
-    that nothing is left to number.
+    The library numbers "##x" in the order of a hash table, which differs between runs, and breaks
+    ties by number. Here the alphabet, with and without "##", comes first and sorted, so the library
+    numbers none of it.
     """
     room = vocab_size - sentinels
     if room < FEWEST:
@@ -182,13 +182,13 @@ def train(
             f"{sentinels} and some letters twice, {FEWEST + sentinels} at least; received "
             f"{vocab_size}"
         )
-    strings = list(take(texts, TRAIN_CHARACTERS))
+    strings = list(limit_characters(texts, TRAIN_CHARACTERS))
     splitter = _splitting.every_script(lower_case)
     counts = _characters(splitter, strings)
     forms = {character: _forms(splitter, character) for character in counts}
     kept = _first(counts, forms, room - len(SPECIALS))
     inside = [form for character in kept for form in forms[character][1:]]
-    pieces = child.call(
+    pieces = child.call_in_child(
         learn,
         texts=strings,
         lower_case=lower_case,
@@ -213,13 +213,13 @@ def learn(
     alphabet: list[str],
     unknown: list[str],
 ) -> list[str]:
-    """At most `size` pieces: those that stand first, the alphabet, and what is learned.
+    """At most `size` pieces: `first`, the alphabet, and learned pieces.
 
-    A word ends at an unknown character: nothing is learned across it.
+    An unknown character ends a word, so no piece spans it.
     """
     splitter = _splitting.every_script(lower_case)
     spaces = str.maketrans(dict.fromkeys(unknown, " "))
-    # The library's own replacing takes only so many characters.
+    # The library can replace only a limited number of characters.
     normalized = (splitter.normalizer.normalize_str(text).translate(spaces) for text in texts)
     tokenizer = tokenizers.Tokenizer(splitter.model)
     tokenizer.pre_tokenizer = splitter.pre_tokenizer
@@ -236,7 +236,7 @@ def learn(
 
 
 def _characters(splitter: tokenizers.Tokenizer, strings: Iterable[str]) -> Counter[str]:
-    """How often each character occurs after normalization, without white space."""
+    """Counts of the characters after normalization, without whitespace."""
     counts: Counter[str] = Counter()
     for string in strings:
         for part in _parts(string):
@@ -248,7 +248,7 @@ def _characters(splitter: tokenizers.Tokenizer, strings: Iterable[str]) -> Count
 
 
 def _forms(splitter: tokenizers.Tokenizer, character: str) -> list[str]:
-    """The pieces that a character can be: a Chinese one or a full stop is never inside a word."""
+    """The pieces of a character. A Chinese character or a full stop is never inside a word."""
     between = splitter.normalizer.normalize_str(f"a{character}a")
     alone = len(splitter.pre_tokenizer.pre_tokenize_str(between)) == 3
     if alone and not unicodedata.category(character).startswith("M"):
@@ -257,19 +257,19 @@ def _forms(splitter: tokenizers.Tokenizer, character: str) -> list[str]:
 
 
 def _first(counts: Counter[str], forms: dict[str, list[str]], room: int) -> list[str]:
-    """Characters that get ids before anything is learned, sorted; ties go to the lower one."""
-    kept, ids, seen, whole = [], 0, 0, counts.total()
+    """The sorted characters that get ids before pieces are learned; ties go to the lower one."""
+    kept, ids, covered, total = [], 0, 0, counts.total()
     for character in sorted(counts, key=lambda c: (-counts[c], c)):
         ids += len(forms[character])
-        if ids > room * (LEAST if seen >= whole * COVERED else MOST):
+        if ids > room * (LEAST if covered >= total * COVERED else MOST):
             break
         kept.append(character)
-        seen += counts[character]
+        covered += counts[character]
     return sorted(kept)
 
 
 def _parts(text: str) -> Iterator[str]:
-    """`text` cut at white space into parts of about PART characters."""
+    """Splits `text` at whitespace into parts of about PART characters."""
     begin = 0
     while begin == 0 or begin < len(text):
         space = SPACE.search(text, begin + PART)

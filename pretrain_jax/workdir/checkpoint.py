@@ -77,7 +77,7 @@ class Checkpoints:
         self.failed = False
         self._unconfirmed: int | None = None
         _quiet_orbax()
-        with contextlib.nullcontext() if read_only else outputs.writing(self.directory):
+        with contextlib.nullcontext() if read_only else outputs.report_unwritable(self.directory):
             if not read_only and jax.process_index() == 0:
                 _clear_unmarked_steps(self.directory)
             self._manager = ocp.CheckpointManager(
@@ -160,7 +160,7 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            with outputs.writing(self.directory):
+            with outputs.report_unwritable(self.directory):
                 self._manager.close()
 
     def __enter__(self) -> Self:
@@ -313,7 +313,7 @@ def _handlers() -> ocp.handlers.CheckpointHandlerRegistry:
 
 
 def _step_directories(directory: epath.Path) -> list[int]:
-    with outputs.writing(directory, OSError):  # a file may lie in its place
+    with outputs.report_unwritable(directory, OSError):  # a file may lie in its place
         if not directory.exists():
             return []
         names = [child.name for child in directory.iterdir()]

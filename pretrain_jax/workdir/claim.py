@@ -38,7 +38,7 @@ def claim(workdir: epath.PathLike) -> Iterator[epath.Path]:
     probe(path)
     with contextlib.ExitStack() as stack:
         if "://" not in os.fspath(path):
-            with outputs.writing(path / LOCK):
+            with outputs.report_unwritable(path / LOCK):
                 stack.enter_context(lock.held(path / LOCK, path))
         yield path
 

@@ -48,14 +48,14 @@ def check(path: epath.Path, step: int, every: int, go_back: bool) -> None:
     for name in (METRICS, SAMPLES):
         if (path / name).exists():
             aside = unused(path, f"{name}.before_")
-            outputs.replace(aside, (path / name).read_bytes())
+            outputs.write_atomic(aside, (path / name).read_bytes())
             log.warning("%s; going back to step %d: the file is kept as %s", lost, step, aside)
     record(path, step)
 
 
 def record(path: epath.Path, step: int) -> None:
     """Notes that a step is committed. Raises UnwritableWorkdir."""
-    outputs.replace(path / SAVED, (json.dumps({"step": step}) + "\n").encode())
+    outputs.write_atomic(path / SAVED, (json.dumps({"step": step}) + "\n").encode())
 
 
 def lines(path: epath.Path) -> list[Line]:
@@ -73,7 +73,7 @@ def keep_lines(path: epath.Path, step: int) -> list[Line]:
     lines, texts = _parsed(text)
     if len(texts) < len(text.split("\n")) - 1:
         aside = unused(path, f"{METRICS}.before_")
-        outputs.replace(aside, text.encode())
+        outputs.write_atomic(aside, text.encode())
         log.warning("%s has lines that no run writes: as it was, it is kept as %s", METRICS, aside)
     kept = [bool(step) and line["step"] <= step for line in lines]
     whole = "".join(f"{text}\n" for text, keep in zip(texts, kept, strict=True) if keep)
@@ -82,7 +82,7 @@ def keep_lines(path: epath.Path, step: int) -> list[Line]:
         log.info(
             "%s: %d lines behind step %d are dropped; the run repeats them", METRICS, count, step
         )
-        outputs.replace(path / METRICS, whole.encode())
+        outputs.write_atomic(path / METRICS, whole.encode())
     return [line for line, keep in zip(lines, kept, strict=True) if keep]
 
 
@@ -96,7 +96,7 @@ def keep_samples(path: epath.Path, step: int, evaluated: bool) -> None:
     beyond = (found for found in HEADING.finditer(text) if int(found[1]) > last)
     first = next(beyond, None)
     if first is not None:
-        outputs.replace(path / SAMPLES, text[: first.start()].encode())
+        outputs.write_atomic(path / SAMPLES, text[: first.start()].encode())
 
 
 def unused(folder: epath.Path, beginning: str) -> epath.Path:
@@ -121,7 +121,7 @@ def _recorded(path: epath.Path) -> int | None:
     found = outputs.read_json(file, fix)
     if found is None:
         return None
-    step = parsing.having({"step": int}, found, str(file), fix)["step"]
+    step = parsing.check_keys({"step": int}, found, str(file), fix)["step"]
     if not _is_step(step):
         raise DataError(f'"step" in {file} must be 0 or more; it is {step}; {fix}')
     return step
@@ -135,7 +135,7 @@ def _stored_every(path: epath.Path, every: int) -> int:
 
 def _text(path: epath.Path) -> str:
     """Of a file of the run; empty where it is not there. Raises DataError."""
-    content = outputs.read(path)
+    content = outputs.read_bytes(path)
     try:
         return (content or b"").decode()
     except UnicodeDecodeError as error:
@@ -153,7 +153,7 @@ def _parsed(text: str) -> tuple[list[Line], list[str]]:
 def _step_of(text: str) -> float:
     """The step of a line; infinite for what is none."""
     try:
-        step: Any = parsing.value(text, dict, METRICS, "").get("step")
+        step: Any = parsing.parse_json_as(text, dict, METRICS, "").get("step")
     except DataError:
         return math.inf
     return step if _is_step(step) else math.inf

@@ -68,7 +68,7 @@ def _take(lock: int, workdir: epath.Path) -> None:
 
 def _owner(lock: int) -> str:
     try:
-        owner = parsing.value(os.pread(lock, 4096, 0), dict, "run.lock", "")
+        owner = parsing.parse_json_as(os.pread(lock, 4096, 0), dict, "run.lock", "")
         return f"process {owner['pid']} on {owner['host']} since {owner['start']}"
     except (DataError, KeyError):
         return "a process that is just starting"

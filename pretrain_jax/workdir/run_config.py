@@ -6,7 +6,7 @@ from typing import Any
 
 from etils import epath
 
-from pretrain_jax.differences import differing
+from pretrain_jax.differences import diff
 from pretrain_jax.errors import WorkdirMismatch
 from pretrain_jax.files import outputs
 
@@ -48,7 +48,7 @@ def compare_configs(
     """
     lines = [
         f"  {key}: stored {before}, now {after}"
-        for key, (before, after) in differing(stored, now).items()
+        for key, (before, after) in diff(stored, now).items()
         if not any(fnmatch.fnmatchcase(key, pattern) for pattern in free)
     ]
     if lines:
@@ -65,7 +65,7 @@ def compare_configs(
 def write_config(workdir: epath.PathLike, config: dict[str, Any]) -> None:
     """Writes the resolved config to config.json, sorted; whole or not at all."""
     content = json.dumps(config, indent=2, sort_keys=True) + "\n"
-    outputs.replace(epath.Path(workdir) / CONFIG, content.encode())
+    outputs.write_atomic(epath.Path(workdir) / CONFIG, content.encode())
 
 
 def read_config(workdir: epath.PathLike) -> dict[str, Any] | None:

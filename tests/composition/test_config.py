@@ -366,7 +366,7 @@ def test_malformed_command_lines_end_in_errors_for_people(write):
 # --- the command line -----------------------------------------------------------------------
 
 
-def parse(*words: str, **more) -> command.Line:
+def parse(*words: str, **more) -> command.CommandLine:
     return command.parse(
         words, {"workdir": "", "mode": "train"}, {"mode": ("train", "eval")}, **more
     )

@@ -48,12 +48,12 @@ def test_what_lies_outside_is_refused_by_name(key):
         (Range(0, 1, open="both"), [0.5], [0, 1]),
         (Range(0, 1, open="most"), [0, 0.5], [1]),
         (Range(0, open="least"), [1e-300, 1e300], [0, math.inf]),
-        (Range(1, 4, also=-1), [-1, 1, 4], [0, -2, 5]),
+        (Range(1, 4, special=-1), [-1, 1, 4], [0, -2, 5]),
     ],
 )
 def test_bounds(range, inside, outside):
-    assert all(range.holds(value) for value in inside)
-    assert not any(range.holds(value) for value in [*outside, math.nan])
+    assert all(range.contains(value) for value in inside)
+    assert not any(range.contains(value) for value in [*outside, math.nan])
 
 
 @pytest.mark.parametrize(

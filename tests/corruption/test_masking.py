@@ -6,7 +6,7 @@ from sequences import one
 
 from pretrain_jax.corruption.masking import mask_tokens
 from pretrain_jax.corruption.noise import random_tokens
-from pretrain_jax.corruption.uniform import plain
+from pretrain_jax.corruption.uniform import from_generator
 
 MASK = 7
 TEXT = np.arange(100, 30_100, dtype=np.int32)
@@ -24,7 +24,9 @@ def corrupted(noise: np.ndarray, seed: int = 0, **options) -> np.ndarray:
     noise.setflags(write=False)
     tokens = TEXT[: len(noise)]
     options = {"mask": MASK, "candidates": CANDIDATES} | options
-    return mask_tokens(tokens, noise, one(noise), plain(np.random.default_rng(seed)), **options)
+    return mask_tokens(
+        tokens, noise, one(noise), from_generator(np.random.default_rng(seed)), **options
+    )
 
 
 def within_three_sigma(found: np.ndarray, shares=(0.8, 0.1, 0.1)) -> bool:
@@ -35,7 +37,7 @@ def within_three_sigma(found: np.ndarray, shares=(0.8, 0.1, 0.1)) -> bool:
 
 
 def test_80_10_10_over_10_000_draws():
-    noise = random_tokens(one(TEXT), np.array([10_000]), plain(np.random.default_rng(1)))
+    noise = random_tokens(one(TEXT), np.array([10_000]), from_generator(np.random.default_rng(1)))
     found = corrupted(noise)
     assert found.dtype == TEXT.dtype
     np.testing.assert_array_equal(found[noise == 0], TEXT[noise == 0])

@@ -8,32 +8,32 @@ import pytest
 from sequences import groups_of, one
 
 from pretrain_jax.corruption import noise, words
-from pretrain_jax.corruption.uniform import plain
-from pretrain_jax.ragged import Parts, Ragged
+from pretrain_jax.corruption.uniform import from_generator
+from pretrain_jax.ragged import Ragged, RowSplits
 
 
 def random_tokens(starts, count, rng):
-    return noise.random_tokens(one(starts), np.array([count]), plain(rng))
+    return noise.random_tokens(one(starts), np.array([count]), from_generator(rng))
 
 
 def whole_words(starts, count, rng):
     counts = np.array([count])
-    starts = cut_words(one(starts), starts, counts, np.ones(len(starts), int))
-    return noise.whole_words(one(starts), counts, plain(rng), starts=starts)
+    starts = split_long_words(one(starts), starts, counts, np.ones(len(starts), int))
+    return noise.whole_words(one(starts), counts, from_generator(rng), starts=starts)
 
 
-def cut_words(texts, starts, counts, sizes):
-    """words.cut_words of texts in which every token is another, of `sizes` [T] bytes."""
-    return words.cut_words(Ragged(np.arange(len(starts)), texts), starts, counts, sizes)
+def split_long_words(texts, starts, counts, sizes):
+    """words.split_long_words of texts in which every token is another, of `sizes` [T] bytes."""
+    return words.split_long_words(Ragged(np.arange(len(starts)), texts), starts, counts, sizes)
 
 
 def geometric_spans(starts, count, rng):
-    return noise.geometric_spans(one(starts), np.array([count]), plain(rng), starts=starts)
+    return noise.geometric_spans(one(starts), np.array([count]), from_generator(rng), starts=starts)
 
 
 def random_spans(n, count, spans, rng, **options):
     numbers = np.array([count]), np.array([spans])
-    return noise.random_spans(Parts([n]), *numbers, plain(rng), **options)
+    return noise.random_spans(RowSplits([n]), *numbers, from_generator(rng), **options)
 
 
 def third_as_many_spans(starts, count, rng):
@@ -156,7 +156,7 @@ def test_whole_words_are_taken_in_random_order_and_passed_over_as_in_bert():
 
 def cut(starts, count, sizes):
     starts = np.array(starts, bool)
-    found = cut_words(one(starts), starts, np.array([count]), np.array(sizes))
+    found = split_long_words(one(starts), starts, np.array([count]), np.array(sizes))
     return found.astype(int).tolist()
 
 
@@ -178,8 +178,8 @@ def test_words_of_too_many_bytes_are_cut_into_stretches():
 
 
 def test_every_text_has_its_own_words_cut():
-    texts, starts = Parts([4, 0, 3]), np.array([1, 0, 0, 0, 0, 0, 1], bool)
-    found = cut_words(texts, starts, np.array([2, 0, 9]), np.ones(7, int))
+    texts, starts = RowSplits([4, 0, 3]), np.array([1, 0, 0, 0, 0, 0, 1], bool)
+    found = split_long_words(texts, starts, np.array([2, 0, 9]), np.ones(7, int))
     assert found.astype(int).tolist() == [1, 0, 1, 0, 0, 0, 1]
 
 
@@ -245,7 +245,7 @@ def test_random_spans_alternate_with_text_and_sum_to_the_count(n, count, spans):
 
 
 def test_random_spans_are_equally_likely():
-    """3 tokens of noise in 2 parts, 5 of text in 2: 2 x 4 ways."""
+    """3 noise tokens in 2 parts, 5 of text in 2: 2 x 4 ways."""
     rng = np.random.default_rng(0)
     draws = Counter(tuple(random_spans(8, 3, 2, rng)) for _ in range(8000))
     assert equally_likely(draws, kinds=8)
@@ -263,8 +263,8 @@ def test_spans_anywhere_are_equally_likely(n, count, spans, ways):
 
 
 def test_spans_anywhere_of_many_texts():
-    texts, counts, spans = Parts([9, 0, 1, 5, 9]), np.array([3, 0, 1, 0, 4]), [2, 0, 1, 0, 3]
-    uniform = plain(np.random.default_rng(0))
+    texts, counts, spans = RowSplits([9, 0, 1, 5, 9]), np.array([3, 0, 1, 0, 4]), [2, 0, 1, 0, 3]
+    uniform = from_generator(np.random.default_rng(0))
     found = noise.random_spans(texts, counts, np.array(spans), uniform, anywhere=True)
     for text, count, number in zip(Ragged(found, texts).split(), counts, spans, strict=True):
         assert np.count_nonzero(text) == count and text.max(initial=0) == number
@@ -279,7 +279,7 @@ def test_one_span_may_be_the_whole_text():
 
 @pytest.mark.parametrize("n, count, spans", [(8, 3, 4), (8, 6, 3), (8, 3, 0), (8, 0, 1), (1, 2, 1)])
 def test_random_spans_that_cannot_be_are_refused(n, count, spans):
-    with pytest.raises(ValueError, match=f"{count} tokens of noise in {spans} spans among {n}"):
+    with pytest.raises(ValueError, match=f"{count} noise tokens in {spans} spans of a text of {n}"):
         random_spans(n, count, spans, np.random.default_rng(0))
 
 
@@ -287,9 +287,9 @@ def test_random_spans_that_cannot_be_are_refused(n, count, spans):
 @pytest.mark.parametrize("mean", [0.5, 1.0, 3.0, 10.0])
 def test_spans_of_length_can_always_be_drawn(density, mean):
     lengths = np.arange(80)
-    counts, spans = noise.spans_of_length(lengths, density, mean)
+    counts, spans = noise.noise_and_span_counts(lengths, density, mean)
     for n, count, number in zip(lengths.tolist(), counts, spans, strict=True):
-        assert noise.spans_of_length(n, density, mean) == (count, number)
+        assert noise.noise_and_span_counts(n, density, mean) == (count, number)
         found = random_spans(n, int(count), int(number), np.random.default_rng(n))
         assert np.count_nonzero(found) == count and found.max(initial=0) == number
         assert (count > 0) == (n > 1 and density > 0)
@@ -298,8 +298,8 @@ def test_spans_of_length_can_always_be_drawn(density, mean):
 def test_neighbouring_places_are_one_group():
     chosen = np.array([1, 1, 0, 0, 1, 0, 1], bool)
     chosen.setflags(write=False)
-    assert noise.given(one(chosen), chosen).tolist() == [1, 1, 0, 0, 2, 0, 3]
-    assert noise.given(Parts([0]), np.zeros(0, bool)).tolist() == []
+    assert noise.from_mask(one(chosen), chosen).tolist() == [1, 1, 0, 0, 2, 0, 3]
+    assert noise.from_mask(RowSplits([0]), np.zeros(0, bool)).tolist() == []
 
 
 def test_groups_that_touch_stay_apart():

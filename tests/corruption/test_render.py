@@ -7,19 +7,19 @@ import pytest
 from sequences import one
 
 from pretrain_jax.corruption import noise, render
-from pretrain_jax.corruption.uniform import plain
-from pretrain_jax.ragged import Fields, Parts, Ragged
+from pretrain_jax.corruption.uniform import from_generator
+from pretrain_jax.ragged import Fields, Ragged, RowSplits
 
 SENTINELS = tuple(range(999, 799, -1))
 DRAW = {
     "spans": lambda t, rng: noise.random_spans(
-        t, t.sizes // 4, np.maximum(1, t.sizes // 12), plain(rng)
+        t, t.sizes // 4, np.maximum(1, t.sizes // 12), from_generator(rng)
     ),
-    "tokens": lambda t, rng: noise.random_tokens(t, t.sizes // 4, plain(rng)),
+    "tokens": lambda t, rng: noise.random_tokens(t, t.sizes // 4, from_generator(rng)),
     "words": lambda t, rng: noise.whole_words(
-        t, t.sizes // 4, plain(rng), starts=rng.random(t.total) < 0.7
+        t, t.sizes // 4, from_generator(rng), starts=rng.random(t.total) < 0.7
     ),
-    "merged": lambda t, rng: noise.given(t, rng.random(t.total) < 0.4),
+    "merged": lambda t, rng: noise.from_mask(t, rng.random(t.total) < 0.4),
     "none": lambda t, rng: np.zeros(t.total, np.int32),
     "all": lambda t, rng: np.ones(t.total, np.int32),
 }
@@ -48,14 +48,14 @@ def interleave(inputs: list[int], targets: list[int]) -> list[int]:
 
 def both(text: np.ndarray, drawn: np.ndarray, sentinels: Any) -> tuple[np.ndarray, np.ndarray]:
     """Inputs and targets of one text."""
-    inputs, targets = render.with_sentinels(Ragged.joined([text]), drawn, sentinels)
+    inputs, targets = render.with_sentinels(Ragged.concatenate([text]), drawn, sentinels)
     return inputs.values, targets.values
 
 
 @pytest.mark.parametrize("draw", DRAW.values(), ids=DRAW)
 def test_texts_together_are_written_as_they_are_alone(draw):
     rng = np.random.default_rng(0)
-    parts = Parts([4, 12, 5, 40, 4])
+    parts = RowSplits([4, 12, 5, 40, 4])
     together = Ragged(rng.integers(500, size=parts.total, dtype=np.int32), parts)
     drawn = draw(parts, rng)
     sides = render.with_sentinels(together, drawn, SENTINELS)
@@ -70,7 +70,7 @@ def test_texts_together_are_written_as_they_are_alone(draw):
 def test_inputs_and_targets_interleave_to_the_text(draw, n):
     for seed in range(10):
         rng = np.random.default_rng(seed)
-        text, drawn = frozen(rng.integers(500, size=n, dtype=np.int32), draw(Parts([n]), rng))
+        text, drawn = frozen(rng.integers(500, size=n, dtype=np.int32), draw(RowSplits([n]), rng))
         inputs, targets = both(text, drawn, SENTINELS)
         assert inputs.dtype == targets.dtype == np.int32
         assert interleave(inputs.tolist(), targets.tolist()) == text.tolist()
@@ -92,23 +92,33 @@ def test_t5_unit_tests():
     """t5/data/preprocessors_test.py: vocabulary of 1000, tokens 10 .. 15, mask 1 1 0 0 1 0."""
     mask = np.array([1, 1, 0, 0, 1, 0], bool)
     text, drawn, rest = frozen(
-        np.arange(10, 16), noise.given(one(mask), mask), noise.given(one(mask), ~mask)
+        np.arange(10, 16), noise.from_mask(one(mask), mask), noise.from_mask(one(mask), ~mask)
     )
     same, alone = [999] * 6, np.cumsum(mask) * mask
     assert both(text, alone, same)[0].tolist() == [999, 999, 12, 13, 999, 15]
     assert both(text, drawn, same)[0].tolist() == [999, 12, 13, 999, 15]
     assert both(text, rest, same)[0].tolist() == [10, 11, 999, 14, 999]
     assert both(text, drawn, SENTINELS)[0].tolist() == [999, 12, 13, 998, 15]
-    assert render.drop(Ragged.joined([text]), drawn).values.tolist() == [12, 13, 15]
-    assert render.drop(Ragged.joined([text]), rest).values.tolist() == [10, 11, 14]
+    assert render.drop_noise(Ragged.concatenate([text]), drawn).values.tolist() == [12, 13, 15]
+    assert render.drop_noise(Ragged.concatenate([text]), rest).values.tolist() == [10, 11, 14]
 
 
 def test_t5_paper_figure_2():
     """Thank you for inviting me to your party last week: arXiv 1910.10683."""
-    text, drawn = frozen(np.arange(10), noise.given(Parts([10]), np.isin(np.arange(10), [2, 3, 8])))
+    text, drawn = frozen(
+        np.arange(10), noise.from_mask(RowSplits([10]), np.isin(np.arange(10), [2, 3, 8]))
+    )
     assert both(text, drawn, (99, 98))[0].tolist() == [0, 1, 99, 4, 5, 6, 7, 98, 9]
     assert both(text, drawn, (99, 98))[1].tolist() == [99, 2, 3, 98, 8]
-    assert render.drop(Ragged.joined([text]), drawn).values.tolist() == [0, 1, 4, 5, 6, 7, 9]
+    assert render.drop_noise(Ragged.concatenate([text]), drawn).values.tolist() == [
+        0,
+        1,
+        4,
+        5,
+        6,
+        7,
+        9,
+    ]
 
 
 def lists(fields: Fields) -> dict[str, list]:
@@ -117,7 +127,7 @@ def lists(fields: Fields) -> dict[str, list]:
 
 def texts(*values: list[int]) -> list[Ragged]:
     """Each alone in its batch."""
-    return [Ragged.joined([each]) for each in values]
+    return [Ragged.concatenate([each]) for each in values]
 
 
 def test_as_memory_shifts_the_targets():

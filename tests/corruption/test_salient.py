@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pretrain_jax.corruption import salient
-from pretrain_jax.corruption.uniform import plain
-from pretrain_jax.ragged import Parts, Ragged
+from pretrain_jax.corruption.uniform import from_generator
+from pretrain_jax.ragged import Ragged, RowSplits
 from pretrain_jax.tokenizers import Tokenizer
 from pretrain_jax.tokenizers.bytes import Bytes
 from pretrain_jax.tokenizers.chars import Chars
@@ -15,7 +15,7 @@ VOCAB = Bytes(0)
 
 def found(text: str, vocab: Tokenizer = VOCAB) -> list[str]:
     tokens = vocab.encode(text).astype(np.int32)
-    starts, stops = salient.found(tokens, vocab)
+    starts, stops = salient.find_spans(tokens, vocab)
     assert np.all(starts < stops)
     assert np.all(starts[1:] >= stops[:-1])
     return [vocab.decode(tokens[a:b]) for a, b in zip(starts, stops, strict=True)]
@@ -79,7 +79,7 @@ def test_another_tokenizer_finds_the_same():
 
 def test_a_chunk_that_begins_inside_a_word_is_read_from_there():
     tokens = VOCAB.encode("sterday Mary came").astype(np.int32)
-    starts, stops = salient.found(tokens, VOCAB)
+    starts, stops = salient.find_spans(tokens, VOCAB)
     assert VOCAB.decode(tokens[starts[0] : stops[0]]) == "Mary"
 
 
@@ -94,17 +94,19 @@ def test_a_chunk_that_begins_inside_a_word_is_read_from_there():
     ],
 )
 def test_marked(marks, starts, stops):
-    found = salient.marked(np.array(marks, np.uint8))
+    found = salient.annotated_spans(np.array(marks, np.uint8))
     np.testing.assert_array_equal(found, (starts, stops))
 
 
 def test_spans_are_drawn_alike_and_as_long_as_they_fit():
     """Three spans of 1, 2 and 3 tokens, 3 tokens to take: {1, 2} or {3}, by which comes first."""
-    starts, stops = Ragged.joined([[0, 2, 5]]), Ragged.joined([[1, 4, 8]])
+    starts, stops = Ragged.concatenate([[0, 2, 5]]), Ragged.concatenate([[1, 4, 8]])
     rng, draws = np.random.default_rng(0), 10_000
     longest = 0
     for _ in range(draws):
-        noise = salient.draw(Parts([9]), starts, stops, np.array([3]), 9, plain(rng))
+        noise = salient.choose_spans(
+            RowSplits([9]), starts, stops, np.array([3]), 9, from_generator(rng)
+        )
         assert noise.tolist() in ([1, 0, 2, 2, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1, 1, 1, 0])
         longest += int(noise[5])
     assert abs(longest / draws - 1 / 3) < 3 * np.sqrt(2 / 9 / draws)

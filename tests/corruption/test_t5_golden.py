@@ -9,7 +9,7 @@ import pytest
 from sequences import one
 
 from pretrain_jax.corruption import noise, render
-from pretrain_jax.corruption.uniform import plain
+from pretrain_jax.corruption.uniform import from_generator
 from pretrain_jax.objectives import span_corruption
 from pretrain_jax.ragged import Ragged
 
@@ -25,8 +25,8 @@ def golden() -> dict:
 def test_renderings(golden):
     case = golden["unit_tests"]
     text, mask = np.array(case["tokens"]), np.array(case["noise_mask"], bool)
-    drawn, rest = noise.given(one(mask), mask), noise.given(one(mask), ~mask)
-    texts = Ragged.joined([text])
+    drawn, rest = noise.from_mask(one(mask), mask), noise.from_mask(one(mask), ~mask)
+    texts = Ragged.concatenate([text])
     alone = np.cumsum(mask) * mask  # every token of noise a group of its own
     sentinel = case["vocab_size"] - 1
     same, unique = [sentinel] * len(text), range(sentinel, sentinel - 100, -1)
@@ -35,8 +35,8 @@ def test_renderings(golden):
         "noise_span_to_sentinel": render.with_sentinels(texts, drawn, same)[0].values,
         "nonnoise_span_to_sentinel": render.with_sentinels(texts, rest, same)[0].values,
         "noise_span_to_unique_sentinel": render.with_sentinels(texts, drawn, unique)[0].values,
-        "drop_noise_tokens": render.drop(texts, drawn).values,
-        "drop_nonnoise_tokens": render.drop(texts, rest).values,
+        "drop_noise_tokens": render.drop_noise(texts, drawn).values,
+        "drop_nonnoise_tokens": render.drop_noise(texts, rest).values,
     }
     assert {name: tokens.tolist() for name, tokens in found.items()} == {
         name: case[name] for name in found
@@ -59,12 +59,12 @@ def test_noise_masks_have_the_same_counts(golden):
     """TensorFlow's random numbers are not ours; numbers of tokens and spans are."""
     for case in golden["random_spans_noise_mask"]:
         mask = np.array(case["mask"], bool)
-        published = noise.given(one(mask), mask)
-        count, spans = noise.spans_of_length(
+        published = noise.from_mask(one(mask), mask)
+        count, spans = noise.noise_and_span_counts(
             case["length"], case["noise_density"], case["mean_noise_span_length"]
         )
         assert (count, spans) == (np.count_nonzero(published), published.max())
-        uniform = plain(np.random.default_rng(0))
+        uniform = from_generator(np.random.default_rng(0))
         ours = noise.random_spans(one(mask), np.array([count]), np.array([spans]), uniform)
         assert (np.count_nonzero(ours), ours.max()) == (count, spans)
 
@@ -75,8 +75,12 @@ def test_denoised_example(golden):
     chosen = np.zeros(len(text), bool)
     for start, stop in case["masked_spans"]:
         chosen[start:stop] = True
-    texts, drawn, sentinels = Ragged.joined([text]), noise.given(one(chosen), chosen), (25, 24)
-    count, spans = noise.spans_of_length(len(text), case["noise_density"], 3.0)
+    texts, drawn, sentinels = (
+        Ragged.concatenate([text]),
+        noise.from_mask(one(chosen), chosen),
+        (25, 24),
+    )
+    count, spans = noise.noise_and_span_counts(len(text), case["noise_density"], 3.0)
     assert (np.count_nonzero(drawn), drawn.max()) == (count, spans)
     assert render.with_sentinels(texts, drawn, sentinels)[0].values.tolist() == case["inputs"]
     assert render.with_sentinels(texts, drawn, sentinels)[1].values.tolist() == case["targets"]

@@ -5,11 +5,11 @@ import json
 
 import numpy as np
 
-from pretrain_jax.data.arrange import Chunks
-from pretrain_jax.data.cache import TokenCache, token_cache
+from pretrain_jax.data.cache import TokenCache, open_token_cache
 from pretrain_jax.data.corpus import open_corpus
-from pretrain_jax.data.pipeline import Member, Stream
-from pretrain_jax.ragged import Parts, Ragged
+from pretrain_jax.data.examples import DocumentChunks
+from pretrain_jax.data.pipeline import MemberRows, Stream
+from pretrain_jax.ragged import Ragged, RowSplits
 from pretrain_jax.tokenizers import Tokenizer
 
 FIELDS = ("tokens", "targets", "weights")
@@ -33,7 +33,7 @@ class ByteTokenizer(Tokenizer):
         kept = [(int(i) - self.shift) % 256 for i in ids if i < 256]
         return bytes(kept).decode(errors="replace")
 
-    def spell(self, token):
+    def id_to_token(self, token):
         return str(token)
 
     @property
@@ -48,11 +48,11 @@ class ByteTokenizer(Tokenizer):
 def causal(examples, uniform, vocab):
     """Tokens and targets, one apart."""
     texts = examples["tokens"]
-    parts = Parts(texts.parts.sizes - 1)
-    last = texts.parts.each(parts.sizes)
+    parts = RowSplits(texts.splits.sizes - 1)
+    last = texts.splits.broadcast(parts.sizes)
     return {
-        "tokens": Ragged(texts.values[texts.parts.place < last], parts),
-        "targets": Ragged(texts.values[texts.parts.place > 0], parts),
+        "tokens": Ragged(texts.values[texts.splits.offsets < last], parts),
+        "targets": Ragged(texts.values[texts.splits.offsets > 0], parts),
         "weights": Ragged(np.ones(parts.total, np.float32), parts),
     }
 
@@ -64,13 +64,13 @@ def causal_lengths(n):
 def causal_stream(source, folder, *, seq_len=32, split="auto", **options):
     """A stream of one member over the training half of `source`, and its token cache."""
     tokenizer = ByteTokenizer()
-    cache = token_cache(open_corpus(source, split=split), "train", tokenizer, folder)
+    cache = open_token_cache(open_corpus(source, split=split), "train", tokenizer, folder)
     return Stream([member(cache, seq_len)], FIELDS, {"L": seq_len}, **options), cache
 
 
 def member(cache, seq_len, corrupt=causal, rate=1.0, copies=0):
-    examples = Chunks(cache, raw_length=seq_len + 1, overlap=1, begin=256, end=257)
-    return Member.planned(
+    examples = DocumentChunks(cache, raw_length=seq_len + 1, overlap=1, begin=256, end=257)
+    return MemberRows.plan(
         examples,
         lengths=causal_lengths,
         budgets={"L": seq_len},
@@ -86,7 +86,7 @@ def cache_of(tokens, offsets, marks=None, marked=""):
     cache = TokenCache.__new__(TokenCache)
     cache.tokens = np.asarray(tokens, np.uint16)
     cache.offsets = np.asarray(offsets, np.int64)
-    cache.marks, cache.marked = marks, marked
+    cache.annotations, cache.annotation_kind = marks, marked
     return cache
 
 

@@ -11,9 +11,9 @@ from sequences import taken
 
 from pretrain_jax.data import annotations
 from pretrain_jax.data import corpus as corpus_module
-from pretrain_jax.data.arrange import Chunks, Texts
-from pretrain_jax.data.cache import token_cache
+from pretrain_jax.data.cache import open_token_cache
 from pretrain_jax.data.corpus import open_corpus
+from pretrain_jax.data.examples import DocumentChunks, TextPairs
 from pretrain_jax.errors import ConfigError, DataError
 from pretrain_jax.tokenizers import byte_bpe
 
@@ -27,13 +27,15 @@ def write_records(path, records):
 
 
 def build(source, folder, half="train", tokenizer=None, **options):
-    return token_cache(open_corpus(source, **options), half, tokenizer or ByteTokenizer(), folder)
+    return open_token_cache(
+        open_corpus(source, **options), half, tokenizer or ByteTokenizer(), folder
+    )
 
 
 def marked_text(cache, document):
     """The text of a document with its marked parts in brackets: "[1:Anna] lives"."""
     at, stop = cache.offsets[document], cache.offsets[document + 1]
-    ids, found = cache.tokens[at:stop].astype(np.uint8), cache.marks[at:stop]
+    ids, found = cache.tokens[at:stop].astype(np.uint8), cache.annotations[at:stop]
     edges = [0, *(np.flatnonzero(np.diff(found)) + 1), stop - at]
     parts = []
     for a, b in itertools.pairwise(edges):
@@ -60,8 +62,8 @@ def annotated(count=120):
 def test_spans_alternate_and_take_the_space_before_them(tmp_path):
     source = write_records(tmp_path / "a.jsonl", annotated())
     cache = build(source, tmp_path / "cache", **SPANS)
-    assert cache.marks is not None and cache.marks.dtype == np.uint8
-    assert len(cache.marks) == len(cache.tokens)
+    assert cache.annotations is not None and cache.annotations.dtype == np.uint8
+    assert len(cache.annotations) == len(cache.tokens)
     first = marked_text(cache, 0)
     assert first[first.index("[") :] == (
         "[1: Anna] lives in[2: Paris] with[1: BobCarl] and[2: Ünal]"
@@ -77,7 +79,7 @@ def test_tokens_bytes_and_split_are_those_of_the_plain_text(tmp_path):
         without = build(plain, tmp_path / "cache", half)
         np.testing.assert_array_equal(with_marks.tokens, without.tokens)
         np.testing.assert_array_equal(with_marks.offsets, without.offsets)
-        assert with_marks.text_bytes == without.text_bytes and without.marks is None
+        assert with_marks.text_bytes == without.text_bytes and without.annotations is None
         assert with_marks.fingerprint != without.fingerprint
     texts = ["".join(open_corpus(s, **o).texts("train")) for s, o in ((source, SPANS), (plain, {}))]
     assert texts[0] == texts[1]
@@ -86,7 +88,7 @@ def test_tokens_bytes_and_split_are_those_of_the_plain_text(tmp_path):
 @pytest.mark.parametrize("limit", [16, 64, 1 << 18])
 def test_ids_of_bpe_do_not_depend_on_marks_wherever_they_stand(tmp_path, monkeypatch, limit):
     """Spans drawn anywhere, inside words too: ids stay, and each span covers its tokens."""
-    monkeypatch.setattr(corpus_module, "PIECE", limit)
+    monkeypatch.setattr(corpus_module, "BLOCK_CHARACTERS", limit)
     draw = np.random.default_rng(0)
     records = []
     for _ in range(120):
@@ -98,14 +100,14 @@ def test_ids_of_bpe_do_not_depend_on_marks_wherever_they_stand(tmp_path, monkeyp
     tokenizer = byte_bpe.load(tmp_path)
     source = write_records(tmp_path / "a.jsonl", records)
     cache = build(source, tmp_path / "cache", tokenizer=tokenizer, **SPANS)
-    assert cache.marks is not None
+    assert cache.annotations is not None
     texts = ["".join(d) for d in open_corpus(source, **SPANS).documents("train")]
     by_text = {record["text"]: record["spans"] for record in records}
     for i, travelling in enumerate(texts):
-        text = annotations.strip(travelling)
+        text = annotations.strip_switches(travelling)
         if limit > 1000:
             np.testing.assert_array_equal(cache[i], tokenizer.encode(text))
-        found = cache.marks[cache.offsets[i] : cache.offsets[i + 1]]
+        found = cache.annotations[cache.offsets[i] : cache.offsets[i + 1]]
         stops = np.cumsum([len(tokenizer.decode([t]).encode("utf-8", "replace")) for t in cache[i]])
         if text.isascii():  # tokens of half a character decode to another size
             for number, (start, stop) in enumerate(by_text[text]):
@@ -115,7 +117,7 @@ def test_ids_of_bpe_do_not_depend_on_marks_wherever_they_stand(tmp_path, monkeyp
 
 
 def test_a_mark_carries_on_from_piece_to_piece(tmp_path, monkeypatch):
-    monkeypatch.setattr(corpus_module, "PIECE", 50)
+    monkeypatch.setattr(corpus_module, "BLOCK_CHARACTERS", 50)
     text = "before " + "a long span of many words " * 20 + "behind it all"
     start, stop = text.index("a long"), text.index("behind") - 1
     records = [{"text": f"{i:03d} {text}", "spans": [[start + 4, stop + 4]]} for i in range(120)]
@@ -153,7 +155,7 @@ def test_each_choice_of_fields_has_its_own_fingerprint(tmp_path):
         ({"spans": "0-3"}, SPANS, 'its "spans" is a str'),
         ({"spans": [[0]]}, SPANS, r"received \[0\]"),
         ({"spans": [[2, 2]]}, SPANS, r"received \[2, 2\]"),
-        ({"spans": [[0, 2], [1, 3]]}, SPANS, r"apart.*received \[1, 3\]"),
+        ({"spans": [[0, 2], [1, 3]]}, SPANS, r"without overlap.*received \[1, 3\]"),
         ({"spans": [[0, 99]]}, SPANS, r"within the 4 characters.*received \[0, 99\]"),
         ({"spans": [[0, 1.5]]}, SPANS, r"received \[0, 1.5\]"),
         ({}, TARGET, "its fields are 'text'.*data.text_key and data.target_key"),
@@ -186,7 +188,7 @@ def test_pairs_are_split_whole(tmp_path):
     with pytest.raises(ConfigError, match=r"Use data\.split=hash"):
         open_corpus(source, split="tail", **TARGET)
     corpus = open_corpus(source, **TARGET)
-    assert corpus.split == "hash"  # under 100 documents too
+    assert corpus.split_method == "hash"  # under 100 documents too
     assert corpus.count("train") + corpus.count("valid") == 60
     few = write_records(tmp_path / "b.jsonl", pairs_of(2))
     with pytest.raises(DataError, match=r"Add records$"):
@@ -200,7 +202,7 @@ def test_texts_are_inputs_and_targets_cut_to_their_budgets(tmp_path):
     records += [{"text": "long " * 50, "answer": "an answer " * 50}] * 3
     source = write_records(tmp_path / "a.jsonl", records)
     halves = [build(source, tmp_path / "c", half, **TARGET) for half in ("train", "valid")]
-    made = [Texts(cache, inputs=20, targets=8) for cache in halves]
+    made = [TextPairs(cache, inputs=20, targets=8) for cache in halves]
     found = []
     for texts in made:
         assert texts.length.dtype == np.int32 and texts.length.shape == (len(texts), 2)
@@ -219,8 +221,8 @@ def test_texts_are_inputs_and_targets_cut_to_their_budgets(tmp_path):
 def test_texts_need_pairs(tmp_path):
     for options in (SPANS, {}):
         source = write_records(tmp_path / "a.jsonl", annotated())
-        with pytest.raises(DataError, match=r"with data\.target_key"):
-            Texts(build(source, tmp_path / "c", **options), inputs=8, targets=8)
+        with pytest.raises(DataError, match=r"Set data\.target_key"):
+            TextPairs(build(source, tmp_path / "c", **options), inputs=8, targets=8)
 
 
 @pytest.mark.parametrize("ends", [{}, {"begin": 256}, {"end": 257}, {"begin": 256, "end": 257}])
@@ -228,27 +230,29 @@ def test_chunks_carry_the_marks_of_their_tokens(ends):
     tokens = np.arange(1, 31)
     stored = (tokens % 3).astype(np.uint8)
     cache = cache_of(tokens, [0, 11, 11, 30], stored, "spans")
-    chunks = Chunks(cache, raw_length=7, overlap=2, **ends)
+    chunks = DocumentChunks(cache, raw_length=7, overlap=2, **ends)
     for k in range(len(chunks)):
         example = taken(chunks, k)
-        found, text = example["marks"], example["tokens"]
+        found, text = example["annotations"], example["tokens"]
         assert found.dtype == np.uint8
         assert found.tolist() == np.where(text > 255, 0, text % 3).tolist()
-    without = Chunks(cache_of(tokens, [0, 11, 11, 30]), raw_length=7, overlap=2)
+    without = DocumentChunks(cache_of(tokens, [0, 11, 11, 30]), raw_length=7, overlap=2)
     assert set(taken(without, 0)) == {"tokens"}
 
 
 def test_the_grammar_of_switches():
-    travelling = annotations.mark_spans("Anna met Bob", [(0, 4), (9, 12)])
-    assert list(annotations.runs(travelling)) == [
+    travelling = annotations.annotate_spans("Anna met Bob", [(0, 4), (9, 12)])
+    assert list(annotations.split_at_switches(travelling)) == [
         (0, ""),
         (1, "Anna"),
         (0, " met"),
         (2, " Bob"),
         (0, ""),
     ]
-    assert annotations.strip(travelling) == "Anna met Bob"
-    assert [annotations.last(text, 2) for text in ("plain", "a\ufdd1b", "\ufdd1a\ufdd0")] == [
+    assert annotations.strip_switches(travelling) == "Anna met Bob"
+    assert [
+        annotations.final_annotation(text, 2) for text in ("plain", "a\ufdd1b", "\ufdd1a\ufdd0")
+    ] == [
         2,
         1,
         0,

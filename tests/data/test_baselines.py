@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from data_toys import cache_of
 
-from pretrain_jax.data.baselines import count, score
+from pretrain_jax.data.baselines import count_tokens, score_baselines
 from pretrain_jax.errors import DataError
 
 A, B, C, BEGIN, END = range(5)
@@ -15,7 +15,7 @@ A, B, C, BEGIN, END = range(5)
 
 def counts_of(tokens=(A, B, A, A, C), offsets=(0, 3, 5), **options):
     cache = cache_of(tokens, offsets)
-    return count([(cache, 1.0)], vocab_size=5, **({"begin": BEGIN, "end": END} | options))
+    return count_tokens([(cache, 1.0)], vocab_size=5, **({"begin": BEGIN, "end": END} | options))
 
 
 def test_the_formulas_by_hand():
@@ -69,14 +69,14 @@ def test_scores_are_of_text_that_is_predicted():
     }
     special = np.array([False, False, False, True, True])
     names = ("uniform", "unigram", "bigram")
-    found = score(names, counts=counts, batches=[batch, batch], special=special)
+    found = score_baselines(names, counts=counts, batches=[batch, batch], special=special)
     pairs = [(BEGIN, A), (A, B), (B, A), (A, C)]
     context, target = (np.array(side) for side in zip(*pairs, strict=True))
     assert found["uniform"] == pytest.approx(np.log(5))
     assert found["unigram"] == pytest.approx(-np.log(counts.unigram[target]).mean())
     assert found["bigram"] == pytest.approx(-np.log(counts.bigram(context, target)).mean())
-    with pytest.raises(DataError, match="a held-out text token to predict"):
-        score(names, counts=counts, batches=[], special=special)
+    with pytest.raises(DataError, match="at least one text token to predict"):
+        score_baselines(names, counts=counts, batches=[], special=special)
 
 
 def test_a_source_of_known_entropy():
@@ -93,7 +93,7 @@ def test_a_source_of_known_entropy():
         "weights": np.ones((1, 50_000)),
     }
     none = np.zeros(5, np.bool_)
-    found = score(("unigram", "bigram"), counts=counts, batches=[batch], special=none)
+    found = score_baselines(("unigram", "bigram"), counts=counts, batches=[batch], special=none)
     chance = np.array([0.9 + 0.1 / 3, 0.1 / 3, 0.1 / 3])
     assert found["bigram"] == pytest.approx(-(chance * np.log(chance)).sum(), abs=0.01)
     assert found["unigram"] == pytest.approx(np.log(3), abs=0.01)
@@ -102,7 +102,7 @@ def test_a_source_of_known_entropy():
 def test_a_mixture_is_counted_by_its_rates():
     caches = [cache_of([token] * 100, [0, 50, 100]) for token in (A, B)]
     members = [(caches[0], 3.0), (caches[1], 1.0)]
-    counts = count(members, vocab_size=5, begin=BEGIN, end=END, limit=80)
+    counts = count_tokens(members, vocab_size=5, begin=BEGIN, end=END, limit=80)
     # 60 tokens of the first (in two documents), 20 of the second: each is followed by something.
     # Ends of documents count too, so that the shares are not exactly these.
     assert counts.after[[A, B]].tolist() == pytest.approx([60, 20], rel=0.02)
@@ -140,10 +140,10 @@ def test_a_member_with_few_tokens_has_the_weight_of_its_rate():
     """10 tokens of one, 1,000 of the other, drawn alike: half of all predictions are of each."""
     few, many = cache_of([A] * 10, [0, 10]), cache_of([B, C] * 500, [0, 1000])
     options = {"vocab_size": 5, "begin": None, "end": None}
-    counts = count([(few, 1.0), (many, 1.0)], **options)
+    counts = count_tokens([(few, 1.0), (many, 1.0)], **options)
     np.testing.assert_allclose(counts.unigram[[A, B, C]], [0.5, 0.25, 0.25], atol=0.003)
     np.testing.assert_allclose(counts.bigram(np.full(5, A), np.arange(5)).sum(), 1)
-    lopsided = count([(few, 3.0), (many, 1.0)], **options)
+    lopsided = count_tokens([(few, 3.0), (many, 1.0)], **options)
     np.testing.assert_allclose(lopsided.unigram[A], 0.75, atol=0.003)
-    tiny = count([(few, 1e-9), (many, 1.0)], **options)
+    tiny = count_tokens([(few, 1e-9), (many, 1.0)], **options)
     assert 0 < tiny.unigram[A] < 0.001

@@ -11,16 +11,18 @@ import pytest
 from data_toys import ByteTokenizer, write_lines
 
 from pretrain_jax.data import corpus as corpus_module
-from pretrain_jax.data.cache import token_cache
+from pretrain_jax.data.cache import open_token_cache
 from pretrain_jax.data.corpus import open_corpus
 from pretrain_jax.errors import ConfigError, DataError
-from pretrain_jax.files import atomic
+from pretrain_jax.files import sealed_folder
 
 TEXTS = [f"document {i} " + "words and more\n" * (i % 7) for i in range(150)]
 
 
 def build(source, folder, half="train", tokenizer=None, **options):
-    return token_cache(open_corpus(source, **options), half, tokenizer or ByteTokenizer(), folder)
+    return open_token_cache(
+        open_corpus(source, **options), half, tokenizer or ByteTokenizer(), folder
+    )
 
 
 def test_documents_come_back_token_for_token(tmp_path):
@@ -30,7 +32,7 @@ def test_documents_come_back_token_for_token(tmp_path):
         texts = ["".join(document) for document in open_corpus(source).documents(half)]
         assert [bytes(cache[i].astype(np.uint8)).decode() for i in range(len(cache))] == texts
         assert cache.tokens.dtype == np.uint16 and cache.offsets.dtype == np.int64
-        assert cache.text_bytes == len("".join(texts)) and cache.split == "hash"
+        assert cache.text_bytes == len("".join(texts)) and cache.split_method == "hash"
 
 
 def test_more_than_65536_ids_are_kept_in_32_bits(tmp_path):
@@ -91,7 +93,7 @@ def test_another_tokenizer_is_not_served_from_a_stale_cache(tmp_path):
 def test_another_split_is_not_served_from_a_stale_cache(tmp_path):
     source = write_lines(tmp_path / "a.jsonl", TEXTS)
     caches = [build(source, tmp_path / "cache", split=split) for split in ("hash", "tail")]
-    assert [cache.split for cache in caches] == ["hash", "tail"]
+    assert [cache.split_method for cache in caches] == ["hash", "tail"]
     assert caches[0].fingerprint != caches[1].fingerprint
 
 
@@ -131,7 +133,7 @@ def test_text_without_a_token_is_refused(tmp_path):
             return np.zeros(0, np.int32)
 
     (tmp_path / "a.txt").write_text("some text that means nothing")
-    with pytest.raises(DataError, match="must give at least one token"):
+    with pytest.raises(DataError, match="must have at least one token"):
         build(f"text:{tmp_path}/a.txt", tmp_path / "cache", tokenizer=Silent())
 
 
@@ -153,8 +155,8 @@ def test_a_disk_that_is_full_is_told(tmp_path):
         (folder / "half").write_text("half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "tokens"))
 
-    with pytest.raises(ConfigError, match=r"must have room .* No space left on device"):
-        atomic.ensure(tmp_path / "made", lambda folder: folder.exists(), build)
+    with pytest.raises(ConfigError, match=r"have enough space.* No space left on device"):
+        sealed_folder.ensure(tmp_path / "made", lambda folder: folder.exists(), build)
     assert [path.name for path in tmp_path.iterdir()] == ["made.lock"]
 
 
@@ -181,7 +183,7 @@ def test_two_processes_build_the_same_cache_at_once(tmp_path):
 
 
 def test_documents_in_many_pieces_are_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(corpus_module, "PIECE", 64)
+    monkeypatch.setattr(corpus_module, "BLOCK_CHARACTERS", 64)
     long = "a line of some length\n" * 300
     source = write_lines(tmp_path / "a.jsonl", [long + str(i) for i in range(120)])
     cache = build(source, tmp_path / "cache")
@@ -197,7 +199,9 @@ def test_gpt2_ids_do_not_depend_on_where_pieces_are_cut(tmp_path):
     tokenizer = byte_bpe.load(tmp_path)
     for whole in (text, text.replace("\n", " ")):
         for limit in (500, 4096):
-            cut = [tokenizer.encode(piece) for piece in corpus_module.pieces([whole], limit)]
+            cut = [
+                tokenizer.encode(piece) for piece in corpus_module.split_into_blocks([whole], limit)
+            ]
             np.testing.assert_array_equal(np.concatenate(cut), tokenizer.encode(whole))
 
 

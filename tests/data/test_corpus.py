@@ -10,7 +10,7 @@ import pytest
 from data_toys import write_lines
 
 from pretrain_jax.data import corpus as corpus_module
-from pretrain_jax.data.corpus import open_corpus, pieces
+from pretrain_jax.data.corpus import open_corpus, split_into_blocks
 from pretrain_jax.errors import ConfigError, DataError
 
 
@@ -22,7 +22,7 @@ def test_tail_of_a_single_ascii_file_is_nanogpts(tmp_path):
     data = "".join(random.Random(0).choices("abc \n", k=12_347))
     (tmp_path / "a.txt").write_text(data)
     corpus = open_corpus(f"text:{tmp_path}/a.txt")
-    assert corpus.split == "tail"
+    assert corpus.split_method == "tail"
     assert whole(corpus, "train") == [data[: int(0.9 * len(data))]]
     assert whole(corpus, "valid") == [data[int(0.9 * len(data)) :]]
 
@@ -42,7 +42,7 @@ def test_tail_never_cuts_a_character(tmp_path, length):
 def test_hash_splits_whole_documents_by_content(tmp_path):
     texts = [f"document {i}" for i in range(2000)]
     first = open_corpus(write_lines(tmp_path / "a.jsonl", texts))
-    assert first.split == "hash"
+    assert first.split_method == "hash"
     train, valid = whole(first, "train"), whole(first, "valid")
     assert sorted(train + valid) == sorted(texts)
     assert 60 < len(valid) < 140
@@ -58,16 +58,16 @@ def test_auto_takes_tails_under_100_documents(tmp_path):
         texts = [f"document number {i}" for i in range(count)] + [""] * 5
         source = write_lines(tmp_path / f"{count}.jsonl", texts)
         corpus = open_corpus(source)
-        assert corpus.split == split
+        assert corpus.split_method == split
         assert corpus.count("train") and corpus.count("valid")
 
 
 def test_no_half_is_ever_empty(tmp_path):
     source = write_lines(tmp_path / "a.jsonl", ["only one"])
-    with pytest.raises(DataError, match=r"leaves nothing in (train|valid)"):
+    with pytest.raises(DataError, match=r"has no text in the split '(train|valid)'"):
         open_corpus(source, split="hash").bytes("train")
     (tmp_path / "b.txt").write_text("x")
-    with pytest.raises(DataError, match="leaves nothing in train"):
+    with pytest.raises(DataError, match="has no text in the split 'train'"):
         open_corpus(f"text:{tmp_path}/b.txt").bytes("train")
     with pytest.raises(ConfigError, match="did you mean hash"):
         open_corpus(source, split="hashed")
@@ -98,16 +98,16 @@ def test_pieces_join_to_the_text_and_keep_the_limit():
         text = "".join(draw.choices("ab \n", weights=[5, 5, 2, 1], k=draw.randrange(300)))
         cuts = sorted(draw.choices(range(len(text) + 1), k=3))
         parts = [text[a:b] for a, b in itertools.pairwise([0, *cuts, len(text)])]
-        made = list(pieces(parts, limit=17))
+        made = list(split_into_blocks(parts, limit=17))
         assert "".join(made) == text
         assert all(0 < len(piece) <= 17 for piece in made)
 
 
 def test_pieces_are_cut_where_words_stay_whole():
     text = "one  two\n\nthree\nfour five"
-    assert list(pieces([text], limit=20)) == ["one  two\n\nthree\n", "four five"]
-    assert list(pieces(["one two three"], limit=9)) == ["one two", " three"]
-    assert list(pieces(["x" * 25], limit=10)) == ["x" * 10, "x" * 10, "x" * 5]
+    assert list(split_into_blocks([text], limit=20)) == ["one  two\n\nthree\n", "four five"]
+    assert list(split_into_blocks(["one two three"], limit=9)) == ["one two", " three"]
+    assert list(split_into_blocks(["x" * 25], limit=10)) == ["x" * 10, "x" * 10, "x" * 5]
 
 
 def test_characters_are_whole_across_the_pieces_that_files_are_read_in(tmp_path):
@@ -121,7 +121,7 @@ def test_characters_are_whole_across_the_pieces_that_files_are_read_in(tmp_path)
 
 
 def test_a_long_document_is_read_in_bounded_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr(corpus_module, "PIECE", 1000)
+    monkeypatch.setattr(corpus_module, "BLOCK_CHARACTERS", 1000)
     text = "some words in a line\n" * 20_000
     (tmp_path / "a.txt").write_text(text)
     made = list(open_corpus(f"text:{tmp_path}/a.txt").texts("train"))

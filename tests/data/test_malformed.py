@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from data_toys import ByteTokenizer
 
-from pretrain_jax.data.cache import token_cache
+from pretrain_jax.data.cache import open_token_cache
 from pretrain_jax.data.corpus import open_corpus
 from pretrain_jax.errors import UserError
 
@@ -124,7 +124,9 @@ def outcome(path: Path) -> int:
     try:
         corpus = open_corpus(f"text:{path}")
         for half in ("train", "valid"):
-            assert len(token_cache(corpus, half, ByteTokenizer(), path.parent / "cache").tokens)
+            assert len(
+                open_token_cache(corpus, half, ByteTokenizer(), path.parent / "cache").tokens
+            )
     except UserError as error:
         assert path.name in str(error), error
         return error.exit_code

@@ -50,9 +50,9 @@ def test_given_rates_multiply_proportional_ones():
         (("given", (), ()), {}, "must be positive"),
         (("given", (1, float("nan")), (1, 1)), {}, "must be positive"),
         (("given", (1, float("inf")), (1, 1)), {}, "must be positive"),
-        (("given", (1, 1, 1e-10), (1, 1, 1)), {}, "member 3 of 3, with the rate 1e-10"),
-        (("proportional", (1, 1e-9), (8, 1)), {}, "member 2 of 2, with the rate 1e-09"),
-        (("proportional", (1,), (1,)), {"cap": -1}, "0 .none. or more"),
+        (("given", (1, 1, 1e-10), (1, 1, 1)), {}, "member 3 of 3, with rate 1e-10"),
+        (("proportional", (1, 1e-9), (8, 1)), {}, "member 2 of 2, with rate 1e-09"),
+        (("proportional", (1,), (1,)), {"cap": -1}, "at least 0"),
         (("proportional", (1,), (1,)), {"temperature": 0.0}, "above 0"),
     ],
 )

@@ -47,15 +47,18 @@ def opened(members, split="auto"):
         )
         for source, name in members
     ]
-    read = {member.objective.marks for member in built}
+    read = {member.objective.annotation_kind for member in built}
     keys: Any = {key: name for key, name in KEYS.items() if name + "s" in read or name in read}
-    design = SimpleNamespace(members=built, data=DataOptions(seq_len=64, split=split, **keys))
+    spec = SimpleNamespace(data=DataOptions(seq_len=64, split=split, **keys))
+    design = SimpleNamespace(task=SimpleNamespace(members=built), spec=spec)
     return [source.corpus for source in open_sources(design, None)]  # type: ignore[arg-type]
 
 
 def seen(corpus, half):
     """The words of a half; one that a cut parts is no word of either."""
-    text = " ".join(annotations.strip("".join(document)) for document in corpus.documents(half))
+    text = " ".join(
+        annotations.strip_switches("".join(document)) for document in corpus.documents(half)
+    )
     return set(re.findall("<[0-9]+:[0-9]+>", text))
 
 
@@ -96,11 +99,11 @@ def test_who_reads_the_text_too_changes_neither_split_nor_fingerprint_without_ne
     for name in ("causal_lm", "masked_lm", "salient_spans"):
         (alone[name],) = opened([(source, name)])
     plain, spans = opened([(source, "causal_lm"), (source, "salient_spans")])
-    assert plain.split == spans.split == alone["causal_lm"].split == "tail"
+    assert plain.split_method == spans.split_method == alone["causal_lm"].split_method == "tail"
     assert plain.fingerprint == alone["causal_lm"].fingerprint == alone["masked_lm"].fingerprint
     assert spans.fingerprint == alone["salient_spans"].fingerprint != plain.fingerprint
     with_pairs, _ = opened([(source, "causal_lm"), (source, "text_to_text")])
-    assert with_pairs.split == "hash" and with_pairs.fingerprint != plain.fingerprint
+    assert with_pairs.split_method == "hash" and with_pairs.fingerprint != plain.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -113,5 +116,7 @@ def test_who_reads_the_text_too_changes_neither_split_nor_fingerprint_without_ne
     ],
 )
 def test_older_runs_over_marked_text_are_concerned_and_no_others(section, concerned):
-    said = code_version.since(2, {"data": {"source": "text:a.jsonl", "mixture": [], **section}})
-    assert any("held out" in what for what in said) == concerned
+    said = code_version.changes_since(
+        2, {"data": {"source": "text:a.jsonl", "mixture": [], **section}}
+    )
+    assert any("validation split" in what for what in said) == concerned

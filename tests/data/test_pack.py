@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sequences import together
 
-from pretrain_jax.data.pack import blank, pack
+from pretrain_jax.data.pack import empty_batch, pack
 
 
 def arrays(**fields):
@@ -36,7 +36,7 @@ def test_the_row_of_the_contract():
 
 
 def test_a_batch_of_padding_alone():
-    batch = blank(2, ("tokens", "memory_tokens"), {"L": 6, "M": 4})
+    batch = empty_batch(2, ("tokens", "memory_tokens"), {"L": 6, "M": 4})
     assert {name: array.shape for name, array in batch.items()} == {
         "tokens": (2, 6),
         "segments": (2, 6),
@@ -89,5 +89,5 @@ def test_memory_has_its_own_axis_segments_and_positions():
 
 
 def test_more_than_a_row_holds_is_an_error():
-    with pytest.raises(ValueError, match="a row has 4 L; received 6"):
+    with pytest.raises(ValueError, match="axis L of a row has length 4; received examples of 6"):
         packed([arrays(tokens=[1, 2, 3])] * 2, budgets={"L": 4})

@@ -17,12 +17,19 @@ from data_toys import (
     write_lines,
 )
 
-from pretrain_jax.data.arrange import Chunks
-from pretrain_jax.data.cache import token_cache
+from pretrain_jax.data.cache import open_token_cache
 from pretrain_jax.data.corpus import open_corpus
-from pretrain_jax.data.pipeline import Member, Noise, Stream, batches, eval_batches, eval_rows
+from pretrain_jax.data.examples import DocumentChunks
+from pretrain_jax.data.pipeline import (
+    MemberRows,
+    RowNoise,
+    Stream,
+    count_eval_rows,
+    eval_batches,
+    train_batches,
+)
 from pretrain_jax.errors import DataError
-from pretrain_jax.ragged import Parts
+from pretrain_jax.ragged import RowSplits
 
 TEXTS = [f"<{i}> " + "some words " * (i * 7 % 11) for i in range(300)]
 SPECIAL = ByteTokenizer().special
@@ -31,7 +38,7 @@ SPECIAL = ByteTokenizer().special
 def noisy(examples, uniform, vocab):
     """As causal, with a draw in the weights."""
     fields = causal(examples, uniform, vocab)
-    drawn = uniform(fields["tokens"].parts.sizes).astype(np.float32)
+    drawn = uniform(fields["tokens"].splits.sizes).astype(np.float32)
     return fields | {"weights": fields["weights"]._replace(values=drawn)}
 
 
@@ -42,7 +49,7 @@ def source(tmp_path):
 
 @pytest.fixture
 def cache(source, tmp_path):
-    return token_cache(open_corpus(source), "train", ByteTokenizer(), tmp_path / "cache")
+    return open_token_cache(open_corpus(source), "train", ByteTokenizer(), tmp_path / "cache")
 
 
 @pytest.fixture
@@ -52,7 +59,7 @@ def stream(cache):
 
 def take(stream, count, **options: Any):
     options = {"seed": 3, "batch_size": 8, **options}
-    with contextlib.closing(batches(stream, **options)) as made:
+    with contextlib.closing(train_batches(stream, **options)) as made:
         return list(itertools.islice(made, count))
 
 
@@ -130,8 +137,8 @@ def test_noise_is_of_seed_epoch_and_row_not_of_the_order_of_rows(stream):
 
 
 def test_every_row_has_random_numbers_of_its_own_in_every_epoch_and_call():
-    epochs, places, rows = np.array([0, 2, 0]), np.array([7, 7, 1]), Parts([2, 1, 1])
-    noise, sizes = Noise(3, 4, epochs, places, rows), np.array([3, 2, 0, 6])
+    epochs, places, rows = np.array([0, 2, 0]), np.array([7, 7, 1]), RowSplits([2, 1, 1])
+    noise, sizes = RowNoise(3, 4, epochs, places, rows), np.array([3, 2, 0, 6])
     for call in (1, 2):
         found = np.split(noise(sizes), [5, 5])  # of the rows: 3 + 2, 0 and 6 numbers
         for drawn, place, epoch in zip(found, places, epochs, strict=True):
@@ -181,7 +188,7 @@ def test_a_mixture_keeps_its_rates_and_mixes_no_row(tmp_path):
     members = []
     for mark, rate in (("a", 5.0), ("b", 2.0), ("c", 1.0)):
         source = write_lines(tmp_path / f"{mark}.jsonl", [mark * (10 + i % 50) for i in range(200)])
-        cache = token_cache(open_corpus(source), "train", ByteTokenizer(), tmp_path)
+        cache = open_token_cache(open_corpus(source), "train", ByteTokenizer(), tmp_path)
         members.append(member(cache, 64, noisy, rate))
     mixture = Stream(members, FIELDS, {"L": 64})
     tokens = mixture.batch(range(800), seed=1)["tokens"]
@@ -198,7 +205,7 @@ def test_each_member_walks_its_own_rows_once_an_epoch(tmp_path):
     members = []
     for mark, rate in (("a", 3.0), ("b", 1.0)):
         source = write_lines(tmp_path / f"{mark}.jsonl", [f"{mark}{i:05d}" * 9 for i in range(150)])
-        cache = token_cache(open_corpus(source), "train", ByteTokenizer(), tmp_path)
+        cache = open_token_cache(open_corpus(source), "train", ByteTokenizer(), tmp_path)
         members.append(member(cache, 64, causal, rate))
     mixture = Stream(members, FIELDS, {"L": 64})
     count = 4 * len(members[0].rows) // 3
@@ -215,7 +222,7 @@ def test_two_members_over_one_corpus_take_different_orders(cache):
 
 
 def test_evaluation_is_always_the_same_rows_and_noise(stream):
-    rows, _ = eval_rows(stream, 1500, SPECIAL)
+    rows, _ = count_eval_rows(stream, 1500, SPECIAL)
     wholes = []
     for size, hosts in ((8, 1), (8, 2), (4, 1), (rows, 1)):
         parts = []
@@ -236,17 +243,17 @@ def test_evaluation_holds_the_tokens_wanted(source, tmp_path):
         (batch,) = eval_batches(stream, rows=rows, batch_size=rows)
         return ((batch["weights"] > 0) & ~SPECIAL[batch["targets"]]).sum()
 
-    rows, found = eval_rows(stream, 1500, SPECIAL)
+    rows, found = count_eval_rows(stream, 1500, SPECIAL)
     assert found == text(rows) >= 1500 > text(rows - 1)
-    assert eval_rows(stream, 10**9, SPECIAL) == (len(stream), len(cache.tokens))
+    assert count_eval_rows(stream, 10**9, SPECIAL) == (len(stream), len(cache.tokens))
     assert text(len(stream)) == len(cache.tokens)
 
 
 def test_documents_too_short_to_predict_anything_are_refused():
     cache = cache_of([1, 2], [0, 1, 2])
-    examples = Chunks(cache, raw_length=9, overlap=1)
-    with pytest.raises(DataError, match=r"every document of this one is too short"):
-        Member.planned(
+    examples = DocumentChunks(cache, raw_length=9, overlap=1)
+    with pytest.raises(DataError, match=r"every document of this member is too short"):
+        MemberRows.plan(
             examples, lengths=causal_lengths, budgets={"L": 8}, corrupt=causal, vocab=None
         )
 

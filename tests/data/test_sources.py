@@ -10,7 +10,7 @@ import pytest
 from pretrain_jax import code_version
 from pretrain_jax.data.corpus import open_corpus
 from pretrain_jax.data.sources import open_source
-from pretrain_jax.data.sources.stdlib import Library
+from pretrain_jax.data.sources.stdlib import LibraryShard
 from pretrain_jax.errors import ConfigError, DataError, InputMissing
 
 
@@ -67,7 +67,7 @@ def test_unknown_scheme_and_malformed_source():
         (b'{"txt": "a", "id": 1}', "its fields are 'txt', 'id'"),
         (b'{"text": 5}', 'its "text" is a int'),
         (b'{"text": "\xff"}', "byte 10 is not valid UTF-8"),
-        (b'{"text": "\\ud800"}', "half a surrogate pair"),
+        (b'{"text": "\\ud800"}', "an unpaired surrogate"),
     ],
 )
 def test_a_malformed_line_is_named(tmp_path, line, complaint):
@@ -109,7 +109,7 @@ def test_text_that_ends_inside_a_character(tmp_path):
 
 def test_empty_corpus(tmp_path):
     (tmp_path / "a.txt").write_text("")
-    with pytest.raises(DataError, match="not one byte of text"):
+    with pytest.raises(DataError, match="have no text"):
         open_corpus(f"text:{tmp_path}/a.txt").bytes("train")
 
 
@@ -147,7 +147,7 @@ def test_stdlib_holds_no_tables():
     ],
 )
 def test_older_runs_on_the_library_are_concerned_and_no_others(data, concerned):
-    said = code_version.since(2, {"data": {"split": "auto", **data}})
+    said = code_version.changes_since(2, {"data": {"split": "auto", **data}})
     assert any("tables" in what for what in said) == concerned
 
 
@@ -157,6 +157,6 @@ def test_files_of_the_library_that_are_not_utf8_are_left_out_and_counted(tmp_pat
     (tmp_path / "a.py").write_text("x = 1")
     (tmp_path / "json").mkdir()
     (tmp_path / "json" / "c.py").write_text("y = 2")
-    library = Library(tmp_path)
+    library = LibraryShard(tmp_path)
     assert [document.name for document in library.documents()] == ["a.py", "json/c.py"]
-    assert "left out 1 files" in caplog.text
+    assert "skipped 1 files" in caplog.text

@@ -9,11 +9,11 @@ import pytest
 from data_toys import ByteTokenizer
 
 from pretrain_jax import registry
-from pretrain_jax.data.arrange import Chunks, Texts
-from pretrain_jax.data.cache import token_cache
+from pretrain_jax.data.cache import open_token_cache
 from pretrain_jax.data.corpus import open_corpus
-from pretrain_jax.data.pairs import Pairs
-from pretrain_jax.data.pipeline import Member, Stream, batches
+from pretrain_jax.data.examples import DocumentChunks, TextPairs
+from pretrain_jax.data.pipeline import MemberRows, Stream, train_batches
+from pretrain_jax.data.sentence_pairs import SentencePairs
 
 SEQ_LEN = 64
 OPTIONS = {"text_to_text": {"targets_length": 24}}
@@ -45,16 +45,18 @@ def stream_of(name, source):
     objective = registry.load("objectives", name, "objective").build(**OPTIONS.get(name, {}))
     tokenizer = WholeTokenizer()
     folder = source.removeprefix("text:") + ".cache"
-    cache = token_cache(open_corpus(source, **KEYS.get(name, {})), "train", tokenizer, folder)
+    cache = open_token_cache(open_corpus(source, **KEYS.get(name, {})), "train", tokenizer, folder)
     options = dict(objective.arrange(SEQ_LEN))
     if objective.arrangement == "chunks":
         for end in ("begin", "end"):
             options[end] = options[end] and getattr(tokenizer, options[end])
     if objective.arrangement == "pairs":
         options["sentence_ends"] = tokenizer.sentence_ends
-    arrange = {"chunks": Chunks, "pairs": Pairs, "texts": Texts}[objective.arrangement]
+    arrange = {"chunks": DocumentChunks, "pairs": SentencePairs, "texts": TextPairs}[
+        objective.arrangement
+    ]
     budgets = objective.budgets(SEQ_LEN)
-    member = Member.planned(
+    member = MemberRows.plan(
         arrange(cache, **options),
         lengths=objective.lengths,
         budgets=budgets,
@@ -66,7 +68,7 @@ def stream_of(name, source):
 
 
 def take(stream, **options):
-    with contextlib.closing(batches(stream, seed=5, batch_size=4, **options)) as made:
+    with contextlib.closing(train_batches(stream, seed=5, batch_size=4, **options)) as made:
         return list(itertools.islice(made, STEPS))
 
 

@@ -85,7 +85,7 @@ def test_fingerprint_is_of_the_records(prepared, tmp_path):
 
 
 def test_a_missing_data_set_is_said_in_one_sentence(prepared, tmp_path):
-    with pytest.raises(InputMissing, match=r"no such one in .*, which holds my_set") as caught:
+    with pytest.raises(InputMissing, match=r"there is none in .*, which holds my_set") as caught:
         open_corpus("tfds:my_sett")
     message = str(caught.value)
     assert "download_and_prepare" in message and "mnist" not in message and len(message) < 600
@@ -104,7 +104,7 @@ def test_another_format_is_refused_with_how_to_prepare_it(prepared, tmp_path):
 
 
 def test_the_text_feature_is_checked(prepared):
-    with pytest.raises(DataError, match='received "body", its texts are text'):
+    with pytest.raises(DataError, match="received 'body'; its texts are text"):
         open_corpus(f"tfds:{prepared}", text_key="body")
     with pytest.raises(DataError, match="its texts are text"):
         open_corpus(f"tfds:{prepared}", text_key="id")
@@ -119,7 +119,7 @@ def test_a_train_split_is_needed(prepared, tmp_path):
 def test_a_shard_cut_short_is_named(prepared):
     shard = sorted(prepared.glob("*array_record*"))[1]
     shard.write_bytes(shard.read_bytes()[:-100])
-    with pytest.raises(DataError, match=rf"{shard.name} must be an ArrayRecord file with the 70"):
+    with pytest.raises(DataError, match=rf"{shard.name} must be an ArrayRecord file with 70"):
         open_corpus("tfds:my_set").bytes("train")
     shard.unlink()
     with pytest.raises(InputMissing, match=f"{shard.name} must be readable"):
@@ -156,7 +156,7 @@ def test_spans_and_targets_are_read_and_checked(tmp_path):
     assert "Änna met Bob 7\ufdd1yes 7" in documents(source, target_key="answer")
     with pytest.raises(DataError, match=r'record 0 .* "spans" that must list .* received \[4, 0\]'):
         documents(source, spans_key="spans")
-    with pytest.raises(DataError, match=r"data\.spans_key must name spans .* its spans are spans$"):
+    with pytest.raises(DataError, match=r"spans_key must be a feature .* its spans are spans$"):
         documents(source, spans_key="answer")
     with pytest.raises(DataError, match=r"data\.target_key must name texts"):
         documents(source, target_key="spans")

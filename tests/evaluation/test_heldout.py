@@ -54,8 +54,8 @@ def held_out(feed):
 def test_every_byte_of_held_out_text_is_scored_once(job, name, crossing):
     size = ("model.vocab_size", "600")
     _, feed = opened(job, ("tokenizer.name", name), size, ("data.cross_documents", crossing))
-    assert feed.scored.bytes == sum(len(text.encode()) for text in held_out(feed))
-    assert feed.scored.unknown == 0
+    assert feed.eval_counts.bytes == sum(len(text.encode()) for text in held_out(feed))
+    assert feed.eval_counts.unknown == 0
 
 
 def test_unknown_tokens_are_left_out_and_their_share_is_said(job):
@@ -64,8 +64,8 @@ def test_unknown_tokens_are_left_out_and_their_share_is_said(job):
     texts = "".join(held_out(feed))
     lost = [c for c in texts if feed.tokenizer.encode(c)[0] == feed.tokenizer.unk]
     assert len(lost) == len(held_out(feed))
-    assert feed.scored.unknown_share == pytest.approx(len(lost) / len(texts))
-    assert feed.scored.bytes == len(texts.encode()) - 3 * len(lost)
+    assert feed.eval_counts.unknown_share == pytest.approx(len(lost) / len(texts))
+    assert feed.eval_counts.bytes == len(texts.encode()) - 3 * len(lost)
 
 
 LONG = ("model.max_length", "32")

@@ -10,9 +10,9 @@ from pretrain_jax.files import paths
 
 def test_the_home_of_a_user_and_what_has_none(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert paths.expanded("~/runs", "--workdir") == f"{tmp_path}/runs"
+    assert paths.expand_user("~/runs", "--workdir") == f"{tmp_path}/runs"
     for same in ("gs://bucket/~x", "runs/~", "", "./~"):
-        assert paths.expanded(same, "--workdir") == same
+        assert paths.expand_user(same, "--workdir") == same
     with pytest.raises(ConfigError, match=r"--workdir must be a path; ~nobody-at-all"):
         command.parse(["--workdir=~nobody-at-all/x"], {"workdir": ""}, takes_config=False)
 

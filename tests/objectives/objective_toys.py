@@ -11,7 +11,7 @@ import numpy as np
 from sequences import apart, together
 
 from pretrain_jax import registry
-from pretrain_jax.corruption.uniform import plain
+from pretrain_jax.corruption.uniform import from_generator
 from pretrain_jax.data import pack
 from pretrain_jax.layers.embeddings import Readout
 from pretrain_jax.layers.stacks import Output
@@ -37,7 +37,7 @@ class Vocabulary(Tokenizer):
     def decode(self, ids):
         return " ".join(map(str, ids))
 
-    def spell(self, token):
+    def id_to_token(self, token):
         return str(token)
 
 
@@ -86,7 +86,7 @@ class Keyed:
 
 def corrupt(how: Objective, raw: Any, rng: Any, vocab: Any = None) -> dict[str, np.ndarray]:
     """The fields of one raw example, alone in its batch."""
-    return apart(how.corrupt(together([raw]), plain(rng), vocab or VOCAB))[0]
+    return apart(how.corrupt(together([raw]), from_generator(rng), vocab or VOCAB))[0]
 
 
 def corrupted(how: Objective, n: int, seed: int = 0, draw: int = 0) -> dict[str, np.ndarray]:
@@ -95,7 +95,7 @@ def corrupted(how: Objective, n: int, seed: int = 0, draw: int = 0) -> dict[str,
 
 def corrupted_often(how: Objective, raw: Any, times: int, rng: Any) -> list[dict[str, np.ndarray]]:
     """The fields of `times` copies of a raw example."""
-    return apart(how.corrupt(together([raw] * times), plain(rng), VOCAB))
+    return apart(how.corrupt(together([raw] * times), from_generator(rng), VOCAB))
 
 
 def packed(how: Objective, rows: Any, n: int = 17) -> dict[str, jax.Array]:
@@ -105,7 +105,7 @@ def packed(how: Objective, rows: Any, n: int = 17) -> dict[str, jax.Array]:
     batch = (
         pack.pack(together(examples), np.array([len(row) for row in rows]), budgets=budgets)
         if examples
-        else pack.blank(len(rows), how.fields, budgets)
+        else pack.empty_batch(len(rows), how.fields, budgets)
     )
     return {field: jnp.asarray(value) for field, value in batch.items()}
 

@@ -34,7 +34,7 @@ def words(tmp_path_factory):
 
 def ids(tokenizer, spelled):
     """Ids of pieces and special tokens, written as they are spelled."""
-    known = {tokenizer.spell(i): i for i in range(tokenizer.size)}
+    known = {tokenizer.id_to_token(i): i for i in range(tokenizer.size)}
     return np.array([known[piece] for piece in spelled.split()], np.int32)
 
 
@@ -159,7 +159,7 @@ def test_tokens_that_hold_their_spaces(tmp_path, name):
         hidden[place] = tokenizer.mask
         predicted[place] = tokens[place]
     written = preview.written(tokenizer, hidden, predicted)
-    mask = tokenizer.spell(tokenizer.mask)
+    mask = tokenizer.id_to_token(tokenizer.mask)
     assert written.count(f"{{{mask}→") == len(predicted)
     plain = written.replace(f"{{{mask}→", "").replace("}", "")
     for visible in ("\\n", "Ċ", "<0x0A>"):

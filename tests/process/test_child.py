@@ -17,36 +17,36 @@ from pretrain_jax.process import child
 LONG_CALL = """
 import subprocess
 from pretrain_jax.process import child
-child.call(subprocess.call, args={command})
+child.call_in_child(subprocess.call, args={command})
 """
 
 
 def test_values_come_back():
-    assert child.call(statistics.mean, data=[1, 2, 6]) == 3
-    assert child.call(os.getpid) != os.getpid()
+    assert child.call_in_child(statistics.mean, data=[1, 2, 6]) == 3
+    assert child.call_in_child(os.getpid) != os.getpid()
 
 
 def test_what_a_function_prints_is_no_part_of_its_value():
-    assert child.call(subprocess.call, args=["echo", "words"]) == 0
+    assert child.call_in_child(subprocess.call, args=["echo", "words"]) == 0
 
 
 def test_its_errors_come_back_with_their_words():
     with pytest.raises(RuntimeError, match="at least one data point"):
-        child.call(statistics.mean, data=[])
+        child.call_in_child(statistics.mean, data=[])
 
 
 @pytest.mark.parametrize("status", [0, 3])
 def test_a_process_that_ends_early_is_no_result(status):
-    said = rf"posix\._exit runs in a process of its own.*ended with {status}$"
+    said = rf"posix\._exit runs in a child process.*ended with exit code {status}$"
     with pytest.raises(ChildLost, match=said):
-        child.call(os._exit, status=status)
+        child.call_in_child(os._exit, status=status)
 
 
 def test_a_killed_process_is_told_in_words():
     # By what it calls itself: the function is to be of a module, and this one is not importable.
     kill_own_parent = [sys.executable, "-c", "import os; os.kill(os.getppid(), 9)"]
-    with pytest.raises(ChildLost, match="ended with -9, killed: was there memory for it"):
-        child.call(subprocess.call, args=kill_own_parent)
+    with pytest.raises(ChildLost, match=r"-9 .killed.\. Did it run out of memory"):
+        child.call_in_child(subprocess.call, args=kill_own_parent)
 
 
 def test_it_ends_with_its_caller(tmp_path):

@@ -31,7 +31,7 @@ def trained(vocabulary):
     @functools.cache
     def load(name: str, **options):
         module = registry.load("tokenizers", name, "tokenizer.name")
-        read = registry.taken(module.load, options)
+        read = registry.accepted_kwargs(module.load, options)
         return module.load(vocabulary(name, **options), **read)
 
     return load

@@ -10,7 +10,7 @@ import pytest
 from text_samples import CORPUS
 
 from pretrain_jax.data import corpus as corpus_module
-from pretrain_jax.data.cache import token_cache
+from pretrain_jax.data.cache import open_token_cache
 from pretrain_jax.data.corpus import open_corpus
 from pretrain_jax.tokenizers import byte_bpe, sentencepiece
 
@@ -33,7 +33,9 @@ def test_a_long_text_comes_back_from_the_token_cache(tmp_path, trained, name, ki
     text, tokenizer = long(kind), trained(name)
     (tmp_path / "a.txt").write_text(text)
     corpus = open_corpus(f"text:{tmp_path}/a.txt")
-    read = [token_cache(corpus, half, tokenizer, tmp_path / "c") for half in ("train", "valid")]
+    read = [
+        open_token_cache(corpus, half, tokenizer, tmp_path / "c") for half in ("train", "valid")
+    ]
     cut = int(0.9 * len(text))
     assert [tokenizer.decode(cache[0]) for cache in read] == [text[:cut], text[cut:]]
     assert tokenizer.decode(tokenizer.encode(text)) == text
@@ -54,10 +56,10 @@ def test_marked_texts_come_back_from_the_token_cache(tmp_path, trained, name, ke
     corpus = open_corpus(f"text:{tmp_path}/a.jsonl", **{key: "marks"})
     found = []
     for half in ("train", "valid"):
-        cache = token_cache(corpus, half, tokenizer, tmp_path / "c")
-        assert cache.marks is not None
+        cache = open_token_cache(corpus, half, tokenizer, tmp_path / "c")
+        assert cache.annotations is not None
         for i in range(len(cache)):
-            marks = cache.marks[cache.offsets[i] : cache.offsets[i + 1]]
+            marks = cache.annotations[cache.offsets[i] : cache.offsets[i + 1]]
             if key == "spans_key":
                 found.append(tokenizer.decode(cache[i]))
                 continue
@@ -70,7 +72,9 @@ def test_no_space_where_a_run_is_cut(tmp_path, trained):
     """T5's way of white space would put one there."""
     tokenizer, text = trained("sentencepiece", lossless=False), long("letters")
     (tmp_path / "a.txt").write_text(text)
-    cache = token_cache(open_corpus(f"text:{tmp_path}/a.txt"), "train", tokenizer, tmp_path / "c")
+    cache = open_token_cache(
+        open_corpus(f"text:{tmp_path}/a.txt"), "train", tokenizer, tmp_path / "c"
+    )
     assert tokenizer.decode(cache[0]) == tokenizer.decode(
         tokenizer.encode(text[: len(text) * 9 // 10])
     )
@@ -82,10 +86,12 @@ def test_sentencepiece_reads_parts_as_it_reads_the_text(
     tmp_path, trained, monkeypatch, options, kind
 ):
     """Short ones: a unigram model adds up scores in 32 bits, so that much text changes its mind."""
-    monkeypatch.setattr(corpus_module, "PIECE", 300)
+    monkeypatch.setattr(corpus_module, "BLOCK_CHARACTERS", 300)
     tokenizer, text = trained("sentencepiece", **options), long(kind, 3000)
     (tmp_path / "a.txt").write_text(text)
-    cache = token_cache(open_corpus(f"text:{tmp_path}/a.txt"), "train", tokenizer, tmp_path / "c")
+    cache = open_token_cache(
+        open_corpus(f"text:{tmp_path}/a.txt"), "train", tokenizer, tmp_path / "c"
+    )
     np.testing.assert_array_equal(cache[0], tokenizer.encode(text[: int(0.9 * len(text))]))
 
 

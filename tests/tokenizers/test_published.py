@@ -66,15 +66,18 @@ def test_roberta(shared, roberta, gpt2):
         assert roberta.decode(case["ids"]) == case["text"]
     assert roberta.size == 50265
     named = {"bos": 0, "cls": 0, "pad": 1, "eos": 2, "sep": 2, "unk": 3, "mask": 50264}
-    assert roberta.named == named
-    assert roberta.spell(50264) == "<mask>" and roberta.spell(4) == gpt2.spell(13) == "."
+    assert roberta.special_ids == named
+    assert (
+        roberta.id_to_token(50264) == "<mask>"
+        and roberta.id_to_token(4) == gpt2.id_to_token(13) == "."
+    )
     assert roberta.special.sum() == 4 + 1 + 3 + 1  # with <|endoftext|> and three made-up words
     check_needs(roberta, ("cls", "sep", "mask", "pad", "bos", "eos"), 0, "an encoder")
 
 
 def test_roberta_as_hugging_face_writes_it(roberta, gpt2, shared, tmp_path):
     """vocab.json holds the ids of RoBERTa itself."""
-    encoder = {roberta.spell(i): i for i in range(roberta.size)}
+    encoder = {roberta.id_to_token(i): i for i in range(roberta.size)}
     (tmp_path / "vocab.json").write_text(json.dumps(encoder))
     shutil.copy(shared / "vocab" / "gpt2" / "vocab.bpe", tmp_path / "merges.txt")
     assert byte_bpe.load(tmp_path).fingerprint == roberta.fingerprint != gpt2.fingerprint
@@ -124,7 +127,7 @@ def test_bert_parts(shared, tmp_path, part):
         ids = tokenizer.encode(case["text"]).tolist()
         if "X" in case["text"]:  # WordPiece alone: its case goes in without lower-casing
             ids = wordpiece.load(tmp_path, lower_case=False).encode(case["text"]).tolist()
-        assert [tokenizer.spell(i) for i in ids] == case["tokens"]
+        assert [tokenizer.id_to_token(i) for i in ids] == case["tokens"]
         assert ids == case.get("ids", ids)
 
 
@@ -143,8 +146,8 @@ def test_sentencepiece(shared, name):
             continue
         ids = tokenizer.encode(case["text"]).tolist()
         assert ids == case["ids"], case
-        for i, piece in zip(ids, case.get("pieces", map(tokenizer.spell, ids)), strict=True):
-            assert i == tokenizer.unk or tokenizer.spell(i) == piece
+        for i, piece in zip(ids, case.get("pieces", map(tokenizer.id_to_token, ids)), strict=True):
+            assert i == tokenizer.unk or tokenizer.id_to_token(i) == piece
 
 
 def test_sentencepiece_sentinels_of_t5(shared):

@@ -7,7 +7,7 @@ import pytest
 import tokenizers
 from text_samples import CORPUS, NASTY
 
-from pretrain_jax.tokenizers import digest, wordpiece
+from pretrain_jax.tokenizers import fingerprint_of, wordpiece
 
 LINES = {
     "thai": "ที่นี่เป็นประเทศไทยและผู้คนพูดภาษาไทยกันทุกวัน",
@@ -33,7 +33,7 @@ def learned(tmp_path):
 
 
 def spelled(tokenizer, text):
-    return [tokenizer.spell(i) for i in tokenizer.encode(text)]
+    return [tokenizer.id_to_token(i) for i in tokenizer.encode(text)]
 
 
 def test_every_character_has_an_id_while_ids_are_free(learned):
@@ -43,7 +43,7 @@ def test_every_character_has_an_id_while_ids_are_free(learned):
     texts = ["".join(draw.sample(characters, 2000)) for _ in range(3)]
     tokenizer = learned(texts, 2200)
     assert spelled(tokenizer, texts[0]) == list(texts[0])
-    assert not any(tokenizer.spell(i).startswith("##") for i in range(tokenizer.size))
+    assert not any(tokenizer.id_to_token(i).startswith("##") for i in range(tokenizer.size))
 
 
 def test_rare_characters_do_not_take_the_ids_of_words(learned):
@@ -89,7 +89,7 @@ def test_a_vocabulary_without_its_splitting_is_split_as_bert_does(tmp_path, lear
     tokenizer = wordpiece.load(tmp_path / wordpiece.FILE)
     bert = tokenizers.Tokenizer(
         tokenizers.models.WordPiece(
-            {tokenizer.spell(i): i for i in range(tokenizer.size)},
+            {tokenizer.id_to_token(i): i for i in range(tokenizer.size)},
             unk_token="[UNK]",
             max_input_chars_per_word=200,
         )
@@ -99,8 +99,12 @@ def test_a_vocabulary_without_its_splitting_is_split_as_bert_does(tmp_path, lear
     for text in (*LINES.values(), CORPUS, NASTY, LINES["thai"] * 30):
         assert tokenizer.encode(text).tolist() == bert.encode(text).ids
     assert tokenizer.encode(LINES["thai"] * 30).tolist() == [tokenizer.unk]
-    pieces = [tokenizer.spell(i) for i in range(tokenizer.size)]
-    assert tokenizer.fingerprint == digest("wordpiece", pieces, True, 200, 0) != own.fingerprint
+    pieces = [tokenizer.id_to_token(i) for i in range(tokenizer.size)]
+    assert (
+        tokenizer.fingerprint
+        == fingerprint_of("wordpiece", pieces, True, 200, 0)
+        != own.fingerprint
+    )
 
 
 def test_the_file_alone_is_loaded_as_its_folder_is(tmp_path, learned):

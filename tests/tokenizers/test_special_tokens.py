@@ -43,9 +43,9 @@ def test_a_missing_id(tmp_path, vocabulary):
 
 
 def test_remedies_name_what_the_file_should_hold(trained):
-    assert trained("byte_bpe").remedy("mask") == 'the entry "<|mask|>" of encoder.json'
-    assert trained("sentencepiece").remedy("mask") == "the control piece [MASK]"
-    assert trained("sentencepiece").remedy("eos").endswith("--eos_id")
+    assert trained("byte_bpe").how_to_add("mask") == 'the entry "<|mask|>" of encoder.json'
+    assert trained("sentencepiece").how_to_add("mask") == "the control piece [MASK]"
+    assert trained("sentencepiece").how_to_add("eos").endswith("--eos_id")
 
 
 class Bare(Tokenizer):
@@ -60,7 +60,7 @@ class Bare(Tokenizer):
     def decode(self, ids):
         return "".join("ab."[i] for i in ids)
 
-    def spell(self, token):
+    def id_to_token(self, token):
         return "ab."[token]
 
     @property
@@ -74,7 +74,7 @@ class Bare(Tokenizer):
 
 def test_the_interface_asks_for_little():
     bare = Bare()
-    assert bare.named == {} and not bare.special.any()
+    assert bare.special_ids == {} and not bare.special.any()
     assert bare.sentence_ends.tolist() == [False, False, True]
     with pytest.raises(ConfigError, match=r"no pad \(it has none\)"):
         check_needs(bare, ("pad",), 0, "anything")
@@ -103,7 +103,7 @@ def test_fairseq_numbers_by_line(fairseq):
     assert tokenizer.decode(wanted) == text
     assert tokenizer.size == plain.size + 4 + 2
     assert (tokenizer.bos, tokenizer.pad, tokenizer.eos, tokenizer.unk) == (0, 1, 2, 3)
-    assert tokenizer.spell(tokenizer.size - 1) == "<mask>"
+    assert tokenizer.id_to_token(tokenizer.size - 1) == "<mask>"
     assert tokenizer.special[tokenizer.size - 2] and tokenizer.fingerprint != plain.fingerprint
 
 

@@ -31,8 +31,8 @@ def test_specials_exist_and_never_come_out_of_encode(trained, name):
     assert len(tokenizer.sentinels) == 3
     assert tokenizer.sentinel(0) == tokenizer.size - 1  # T5's layout
     assert np.flatnonzero(tokenizer.special).tolist() == sorted(set(specials))
-    spelled = " ".join(tokenizer.spell(i) for i in specials) + "".join(
-        map(tokenizer.spell, specials)
+    spelled = " ".join(tokenizer.id_to_token(i) for i in specials) + "".join(
+        map(tokenizer.id_to_token, specials)
     )
     ids = tokenizer.encode(spelled + NASTY)
     assert not tokenizer.special[ids].any()
@@ -50,7 +50,7 @@ def test_shapes_types_and_ranges(trained, name):
     assert tokenizer.encode("").size == 0 and tokenizer.decode([]) == ""
     assert tokenizer.word_starts.shape == tokenizer.special.shape == (tokenizer.size,)
     assert tokenizer.word_starts[tokenizer.special].all()
-    spellings = [tokenizer.spell(i) for i in range(tokenizer.size)]
+    spellings = [tokenizer.id_to_token(i) for i in range(tokenizer.size)]
     assert len(set(spellings)) == tokenizer.size
 
 
@@ -150,7 +150,7 @@ def test_a_worker_process_gets_the_same_tokenizer(trained, name):
     tables = {f: getattr(tokenizer, f) for f in ("word_starts", "special", "sentence_ends")}
     sent = pickle.loads(pickle.dumps(tokenizer))
     np.testing.assert_array_equal(sent.encode(NASTY), tokenizer.encode(NASTY))
-    assert sent.named == tokenizer.named and sent.sentinels == tokenizer.sentinels
+    assert sent.special_ids == tokenizer.special_ids and sent.sentinels == tokenizer.sentinels
     for field, table in tables.items():
         np.testing.assert_array_equal(getattr(sent, field), table)
 
@@ -212,7 +212,7 @@ def test_byte_bpe_ids_in_any_order(vocabulary, tmp_path, trained):
 def test_chars_are_those_of_nanogpt(tmp_path):
     chars.train(["hello\n", "world"], tmp_path, vocab_size=20)
     tokenizer = chars.load(tmp_path)
-    assert [tokenizer.spell(i) for i in range(8)] == sorted(set("hello\nworld"))
+    assert [tokenizer.id_to_token(i) for i in range(8)] == sorted(set("hello\nworld"))
     assert tokenizer.size == 8 + 7
     assert tokenizer.encode("dew?").tolist() == [1, 2, 7, tokenizer.unk]
     assert tokenizer.decode(tokenizer.encode("dew?")) == "dew\ufffd"
@@ -254,7 +254,7 @@ def test_sentencepiece_own_sentinels_are_no_text(tmp_path, trained):
     more = sentencepiece.load(tmp_path / "own.model", sentinels=5)
     assert more.sentinels == (*own, more.size - 1, more.size - 2, more.size - 3)
     assert more.size == tokenizer.size + 3
-    assert [more.spell(i) for i in more.sentinels] == [f"<extra_id_{k}>" for k in range(5)]
+    assert [more.id_to_token(i) for i in more.sentinels] == [f"<extra_id_{k}>" for k in range(5)]
     assert more.special.sum() == tokenizer.special.sum() + 3
 
 

@@ -9,7 +9,7 @@ import tiny_job
 from text_samples import CORPUS
 
 from pretrain_jax.composition import config
-from pretrain_jax.data.cache import token_cache
+from pretrain_jax.data.cache import open_token_cache
 from pretrain_jax.data.corpus import open_corpus
 from pretrain_jax.planning import preflight
 from pretrain_jax.tokenizers import chars, sentencepiece, wordpiece
@@ -46,7 +46,7 @@ def lossy(tmp_path):
 def cached(tmp_path, tokenizer, text, half="train"):
     (tmp_path / "a.txt").write_text(text)
     corpus = open_corpus(f"text:{tmp_path}/a.txt")
-    return token_cache(corpus, half, tokenizer, tmp_path / "cache")
+    return open_token_cache(corpus, half, tokenizer, tmp_path / "cache")
 
 
 @pytest.mark.parametrize("name", ["chars", "wordpiece", "sentencepiece"])
@@ -70,7 +70,7 @@ def test_the_cache_counts_what_is_lost(tmp_path, caplog, lossy, name):
     assert cache.unknown.tokens_unknown == (cache.tokens == tokenizer.unk).sum() > 1000
     assert cache.unknown.bytes == cache.text_bytes >= len(kept)
     assert cache.unknown.bytes_unknown == pytest.approx(11 * 360, rel=0.02)
-    assert cache.unknown.much
+    assert cache.unknown.is_excessive
     for _ in range(2):  # counted once, said again by a cache that is there
         (warning,) = (r for r in caplog.records if r.levelno == logging.WARNING)
         for word in ("model.vocab_size", "byte_bpe", "sentencepiece"):
@@ -83,7 +83,7 @@ def test_a_long_run_is_one_token_and_many_bytes(tmp_path, lossy):
     """SentencePiece joins unknown characters: the share of tokens alone would not show them."""
     cache = cached(tmp_path, lossy("sentencepiece"), f"{CORPUS} {'☃' * 5000}\n{CORPUS}")
     tokens, of_bytes = cache.unknown.shares
-    assert tokens < 0.01 < of_bytes and cache.unknown.much
+    assert tokens < 0.01 < of_bytes and cache.unknown.is_excessive
 
 
 @pytest.mark.parametrize("name", ["bytes", "byte_bpe", "sentencepiece", "chars", "wordpiece"])

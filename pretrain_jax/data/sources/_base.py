@@ -1,4 +1,4 @@
-"""What every source of text is, and opening the one that a config names."""
+"""The classes of all text sources, and `open_source`."""
 
 import hashlib
 import os
@@ -12,28 +12,28 @@ from pretrain_jax.data import annotations
 from pretrain_jax.errors import ConfigError, DataError
 
 CHUNK = 1 << 18
-"""Bytes read at once from a file."""
+"""Bytes per read from a file."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """One text. `name` says where it lies, for messages: "a.txt", or "b.jsonl line 7"."""
+    """A text. `name` is its location, for messages: "a.txt" or "b.jsonl line 7"."""
 
     name: str
     chunks: Callable[[int], Iterator[bytes]]
-    """chunks(start): the document's bytes from `start` to its end, cut anywhere."""
-    own: bytes | None = None
-    """The text of the record alone, where `chunks` have marks or a target in them: the split into
-    halves goes by it, the same for all that read the record."""
+    """chunks(start): the bytes of the document from `start` to its end, split anywhere."""
+    plain_text: bytes | None = None
+    """The text of the record alone, if `chunks` have switches or a target in them. The split
+    depends only on it, so that all readers of the record agree."""
 
     @classmethod
-    def of(cls, name: str, data: bytes, own: bytes | None = None) -> "Document":
-        """A document that is already in memory."""
+    def from_bytes(cls, name: str, data: bytes, own: bytes | None = None) -> "Document":
+        """A document in memory."""
         return cls(name, lambda start: iter([data[start:]]), own)
 
 
 class Shard(ABC):
-    """A part of a source that can be read without the others."""
+    """A part of a source that can be read independently."""
 
     name: str
 
@@ -43,70 +43,74 @@ class Shard(ABC):
 
     @abstractmethod
     def documents(self) -> Iterator[Document]:
-        """The documents, always the same and in the same order."""
+        """The documents, always in the same order."""
 
 
 @dataclass(frozen=True)
 class Keys:
-    """Names of the fields of a record; "" = none."""
+    """The names of the fields of a record; "" = none."""
 
     text: str = "text"
     spans: str = ""
-    """[[start, end], ...]: character places of the text's salient spans, marked 1 and 2 in turn."""
+    """[[start, end], ...]: salient spans in characters; their annotations are 1 and 2 in turn."""
     target: str = ""
-    """The target text of a pair, marked 1; the text is its inputs."""
+    """The target of a pair, with annotation 1; the text is the input."""
 
     @property
-    def kind(self) -> str:
-        """What is marked: "spans", "targets" or ""."""
+    def annotation_kind(self) -> str:
+        """What is annotated: "spans", "targets" or ""."""
         return "spans" if self.spans else "targets" if self.target else ""
 
     def digest(self, content: str) -> str:
-        """Distinguishes what records of the same `content` are read as."""
-        marked = [f"{name}={key}" for name, key in vars(self).items() if key and name != "text"]
-        return " ".join([self.text, *marked, content])
+        """A digest of what is read from records with the digest `content`."""
+        fields = [f"{name}={key}" for name, key in vars(self).items() if key and name != "text"]
+        return " ".join([self.text, *fields, content])
 
     def document(
         self, name: str, text: str, spans: Sequence[Sequence[int]], target: str
     ) -> Document:
-        """A record's fields as a document, with its marks."""
-        own = text.encode()
+        """A document from the fields of a record, with its annotations."""
+        plain = text.encode()
         if self.spans:
-            return Document.of(name, annotations.mark_spans(text, spans).encode(), own)
+            return Document.from_bytes(
+                name, annotations.annotate_spans(text, spans).encode(), plain
+            )
         if self.target:
-            return Document.of(name, annotations.mark_target(text, target).encode(), own)
-        return Document.of(name, own)
+            return Document.from_bytes(
+                name, annotations.annotate_target(text, target).encode(), plain
+            )
+        return Document.from_bytes(name, plain)
 
 
 @dataclass(frozen=True)
-class Source:
-    """A place that holds text. `label` opens the corpus's fingerprint ("stdlib-3.11.9").
+class TextSource:
+    """A source of text. `label` is the start of the fingerprint of its corpus ("stdlib-3.11.9").
 
-    marks   what its texts have marked: "spans", "targets" or ""
+    annotation_kind   what is annotated: "spans", "targets" or ""
     """
 
     label: str
     shards: Sequence[Shard]
-    marks: str = ""
+    annotation_kind: str = ""
 
 
 def open_source(
     source: str, *, text_key: str = "text", spans_key: str = "", target_key: str = ""
-) -> Source:
-    """The source that a config's string names.
+) -> TextSource:
+    """The source of the config value `data.source`.
 
-    Raises ConfigError for an unknown scheme, InputMissing where nothing is found.
+    Raises ConfigError for an unknown scheme, InputMissing if there is no text.
     """
     if spans_key and target_key:
         raise ConfigError(
-            "a source marks spans or targets, not both; received "
-            f"data.spans_key={spans_key!r} and data.target_key={target_key!r}"
+            "a source has spans or targets, not both; received "
+            f"data.spans_key={spans_key!r} and data.target_key={target_key!r}. Leave one empty"
         )
     scheme, colon, name = source.partition(":")
     known = registry.names("data.sources")
     if scheme not in known and (set("/*.~") & set(scheme) or os.path.lexists(source)):
         raise ConfigError(
-            f"data.source must begin with a scheme, one of {', '.join(known)}; received "
+            f"data.source must start with a scheme, one of {', '.join(known)}; received "
             f"{source!r}. To read these files as text, write text:{source}"
         )
     module = registry.load("data.sources", scheme, "the scheme of data.source")
@@ -116,23 +120,24 @@ def open_source(
     return module.find(name, Keys(text_key, spans_key, target_key))
 
 
-def without_fields(what: str, keys: Keys) -> None:
-    """Raises DataError where marks are asked of text that has no fields to hold them."""
-    if keys.kind:
+def check_no_fields(what: str, keys: Keys) -> None:
+    """Raises DataError if `keys` name fields of annotations for text that has no fields."""
+    if keys.annotation_kind:
         option, key = ("spans_key", keys.spans) if keys.spans else ("target_key", keys.target)
         raise DataError(
-            f"data.{option} names a field of records (.jsonl, tfds); {what} has no fields, and "
-            f"data.{option} is {key!r}. Leave it empty, or name other files in data.source"
+            f"data.{option} must be empty for text without records (only .jsonl and tfds have "
+            f"them); {what} has no fields, and data.{option} is {key!r}. Leave it empty, or name "
+            "other files in data.source"
         )
 
 
 def read_chunks(file: BinaryIO) -> Iterator[bytes]:
-    """The rest of an open file in pieces of CHUNK bytes."""
+    """The rest of an open file in chunks of CHUNK bytes."""
     while chunk := file.read(CHUNK):
         yield chunk
 
 
 def hash_file(path: str) -> str:
-    """SHA-256 of a file's bytes; threads run it side by side, since hashlib releases the GIL."""
+    """SHA-256 of the bytes of a file. Threads run it in parallel: hashlib releases the GIL."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

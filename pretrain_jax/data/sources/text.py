@@ -1,24 +1,31 @@
-"""`text:GLOB`: files on disk. A .jsonl file is one document a line, any other file is one document.
+"""`text:GLOB`: files. A .jsonl file has one document per line; any other file is one document.
 
-Each may be gzipped (.txt.gz). Files are read in the order of their sorted paths. The text must be
-valid UTF-8 and is used byte for byte, but for a byte-order mark in front: line ends are kept,
-nothing is normalised.
+Files may be gzipped (.txt.gz). They are read in the order of their sorted paths. The text must be
+valid UTF-8. It is used unchanged except for a byte-order mark at the start: line ends are kept,
+nothing is normalized.
 """
 
 import hashlib
 from collections.abc import Iterator
 
 from pretrain_jax.data import annotations, globs
-from pretrain_jax.data.files import TextFile
-from pretrain_jax.data.sources import Document, Keys, Shard, Source, read_chunks, without_fields
+from pretrain_jax.data.sources import (
+    Document,
+    Keys,
+    Shard,
+    TextSource,
+    check_no_fields,
+    read_chunks,
+)
+from pretrain_jax.data.text_files import TextFile
 from pretrain_jax.errors import DataError
 from pretrain_jax.files import parsing
 
 TAKES_NAME = "GLOB"
 
 
-class Plain(Shard):
-    """A file that is one document."""
+class TextShard(Shard):
+    """A file with one document."""
 
     def __init__(self, path: str):
         self.name = path
@@ -31,13 +38,13 @@ class Plain(Shard):
         yield Document(self.name, self.chunks)
 
     def chunks(self, start: int) -> Iterator[bytes]:
-        with self.file.opened() as file:
+        with self.file.open() as file:
             file.seek(file.tell() + start)
             yield from read_chunks(file)
 
 
-class Lines(Shard):
-    """A file with one JSON object a line; blank lines are skipped."""
+class JsonLinesShard(Shard):
+    """A file with one JSON object per line; blank lines are skipped."""
 
     def __init__(self, path: str, keys: Keys):
         self.name = path
@@ -45,11 +52,11 @@ class Lines(Shard):
         self.keys = keys
 
     def digest(self) -> str:
-        whole = f"lines {self.keys.digest(self.file.digest())}"
-        return hashlib.sha256(whole.encode()).hexdigest()
+        content = f"lines {self.keys.digest(self.file.digest())}"
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def documents(self) -> Iterator[Document]:
-        with self.file.opened() as file:
+        with self.file.open() as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     yield self.document(line, f"{self.name} line {number}")
@@ -57,13 +64,13 @@ class Lines(Shard):
     def document(self, line: bytes, name: str) -> Document:
         keys = self.keys
         try:
-            record = parsing.parse(line)
-            wrong = self.complaint(record)
+            record = parsing.parse_json(line)
+            wrong = self.record_error(record)
             if wrong is None:
                 spans, target = record.get(keys.spans, []), record.get(keys.target, "")
                 return keys.document(name, record[keys.text], spans, target)
         except UnicodeEncodeError:
-            wrong = "the text holds half a surrogate pair, which UTF-8 cannot write"
+            wrong = "the text has an unpaired surrogate, which UTF-8 cannot encode"
         except ValueError as error:
             wrong = str(error)
         fields = f'a string "{keys.text}"'
@@ -73,10 +80,11 @@ class Lines(Shard):
         named = " and ".join(f"data.{o}" for name, o in options.items() if getattr(keys, name))
         raise DataError(
             f"{name} must be a JSON object with {fields} in UTF-8; {wrong}. "
-            f"Mend the line, or name the field with {named}"
+            f"Fix the line, or name the field with {named}"
         )
 
-    def complaint(self, record: object) -> str | None:
+    def record_error(self, record: object) -> str | None:
+        """What is wrong with a record, as a clause; None if it is valid."""
         if not isinstance(record, dict):
             return f"it is a {type(record).__name__}"
         keys = self.keys
@@ -86,23 +94,26 @@ class Lines(Shard):
             if key and not isinstance(record[key], kind):
                 return f'its "{key}" is a {type(record[key]).__name__}'
         wrong = (
-            annotations.complaint(record[keys.spans], len(record[keys.text]))
+            annotations.spans_error(record[keys.spans], len(record[keys.text]))
             if keys.spans
             else None
         )
         return wrong and f'its "{keys.spans}" {wrong}'
 
 
-def shard(path: str, keys: Keys) -> Shard:
+def open_shard(path: str, keys: Keys) -> Shard:
+    """The shard of a file; its name decides the format."""
     if path.lower().removesuffix(".gz").endswith(".jsonl"):
-        return Lines(path, keys)
-    without_fields(path, keys)
-    return Plain(path)
+        return JsonLinesShard(path, keys)
+    check_no_fields(path, keys)
+    return TextShard(path)
 
 
-def find(name: str, keys: Keys) -> Source:
-    """Every file that the glob `name` matches (data/globs.py).
+def find(name: str, keys: Keys) -> TextSource:
+    """All files that the glob `name` matches (data/globs.py).
 
-    Raises InputMissing when nothing matches.
+    Raises InputMissing if there are none.
     """
-    return Source("text", [shard(path, keys) for path in globs.files(name)], keys.kind)
+    return TextSource(
+        "text", [open_shard(path, keys) for path in globs.expand_glob(name)], keys.annotation_kind
+    )

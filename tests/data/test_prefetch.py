@@ -9,10 +9,10 @@ import time
 RUN = """
 import multiprocessing, sys
 import numpy as np
-from pretrain_jax.data.carry import carried
+from pretrain_jax.data.prefetch import prefetch_batches
 
 if __name__ == "__main__":
-    made = carried(lambda step: {"step": np.array([step])}, 1 << 40, workers=1, prefetch=2)
+    made = prefetch_batches(lambda step: {"step": np.array([step])}, 1 << 40, workers=1, prefetch=2)
     next(made)
     print(*(child.pid for child in multiprocessing.active_children()), flush=True)
     for _ in sys.stdin:

@@ -7,10 +7,10 @@ import pytest
 from data_toys import ByteTokenizer, cache_of, write_lines
 from sequences import taken
 
-from pretrain_jax.data import pairs as module
-from pretrain_jax.data.cache import token_cache
+from pretrain_jax.data import sentence_pairs as module
+from pretrain_jax.data.cache import open_token_cache
 from pretrain_jax.data.corpus import open_corpus
-from pretrain_jax.data.pairs import Pairs
+from pretrain_jax.data.sentence_pairs import SentencePairs
 from pretrain_jax.errors import DataError
 
 STOP = 7
@@ -36,7 +36,7 @@ def owners(cache, places):
 
 @pytest.fixture(scope="module")
 def pairs():
-    return Pairs(numbered(drawn_sizes()), raw_length=64, short=0.1, sentence_ends=ENDS)
+    return SentencePairs(numbered(drawn_sizes()), raw_length=64, short=0.1, sentence_ends=ENDS)
 
 
 def test_each_pair_is_of_one_document_or_of_two(pairs):
@@ -70,7 +70,7 @@ def test_labels_are_balanced_and_lengths_are_short_as_often_as_said(pairs):
     n = len(is_next)
     assert n > 2000
     assert abs(is_next.sum() - n / 2) < 3 * np.sqrt(n / 4)
-    whole = Pairs(numbered([20_000] * 4), raw_length=64, short=0.1, sentence_ends=ENDS)
+    whole = SentencePairs(numbered([20_000] * 4), raw_length=64, short=0.1, sentence_ends=ENDS)
     below = np.count_nonzero(whole.length < 64)
     n = len(whole)
     expected = 0.1 * 62 / 63
@@ -93,12 +93,12 @@ def test_the_shape_of_a_pair_does_not_tell_its_label(pairs):
 
 def test_cuts_are_at_the_nearest_sentence_or_anywhere(pairs):
     cache = cache_of([1, 2, 3, STOP, 4, 5, 6, 1, 2] * 2 + [1] * 9, [0, 9, 18, 27])
-    made = Pairs(cache, raw_length=9, short=0.0, sentence_ends=ENDS)
+    made = SentencePairs(cache, raw_length=9, short=0.0, sentence_ends=ENDS)
     whole = np.isin(made.pairs.first, (0, 9))
     assert set(made.pairs.first_length[whole].tolist()) == {4}
     cuts = set()
     for seed in range(60):
-        anywhere = Pairs(cache, raw_length=9, short=0.0, seed=seed)
+        anywhere = SentencePairs(cache, raw_length=9, short=0.0, seed=seed)
         cuts.add(int(anywhere.pairs.first_length[0]))
     assert cuts == set(range(1, 9))
     first, first_length, second, _, is_next = pairs.pairs
@@ -124,7 +124,7 @@ def test_what_an_example_holds(pairs):
 
 def test_long_documents_are_walked_in_step(monkeypatch):
     monkeypatch.setattr(module, "WALK", 500)
-    made = Pairs(numbered([5000, 30, 1234]), raw_length=64, sentence_ends=ENDS)
+    made = SentencePairs(numbered([5000, 30, 1234]), raw_length=64, sentence_ends=ENDS)
     first, first_length, _, second_length, is_next = made.pairs
     behind = first + first_length + np.where(is_next, second_length, 0)
     used = np.zeros(len(made.cache.tokens) + 1, int)
@@ -135,14 +135,16 @@ def test_long_documents_are_walked_in_step(monkeypatch):
 
 
 def test_a_function_of_cache_and_seed(pairs, tmp_path):
-    again = Pairs(numbered(drawn_sizes()), raw_length=64, short=0.1, sentence_ends=ENDS)
-    other = Pairs(numbered(drawn_sizes()), raw_length=64, short=0.1, sentence_ends=ENDS, seed=1)
+    again = SentencePairs(numbered(drawn_sizes()), raw_length=64, short=0.1, sentence_ends=ENDS)
+    other = SentencePairs(
+        numbered(drawn_sizes()), raw_length=64, short=0.1, sentence_ends=ENDS, seed=1
+    )
     for left, right in zip(pairs.pairs, again.pairs, strict=True):
         np.testing.assert_array_equal(left, right)
     assert other.length.tolist() != pairs.length.tolist()
     source = write_lines(tmp_path / "a.jsonl", [f"document {i}. " * 9 for i in range(120)])
-    cache = token_cache(open_corpus(source), "train", ByteTokenizer(), tmp_path)
-    kept = Pairs(cache, raw_length=33, sentence_ends=ByteTokenizer().sentence_ends)
+    cache = open_token_cache(open_corpus(source), "train", ByteTokenizer(), tmp_path)
+    kept = SentencePairs(cache, raw_length=33, sentence_ends=ByteTokenizer().sentence_ends)
     data = pickle.dumps(kept)
     assert len(data) < 2000  # a worker process is sent names of files, not tokens
     copy = pickle.loads(data)
@@ -152,7 +154,7 @@ def test_a_function_of_cache_and_seed(pairs, tmp_path):
 
 
 def test_one_long_document_among_short_ones_takes_what_they_have():
-    made = Pairs(cache_of([1] * 500 + [2] * 5, [0, 500, 505]), raw_length=100, short=0.0)
+    made = SentencePairs(cache_of([1] * 500 + [2] * 5, [0, 500, 505]), raw_length=100, short=0.0)
     for k in range(len(made)):
         example = taken(made, k)
         if not example["is_next"][0]:
@@ -161,7 +163,7 @@ def test_one_long_document_among_short_ones_takes_what_they_have():
 
 
 def test_one_document_alone_is_refused():
-    with pytest.raises(DataError, match="at least two in each half of the corpus; this one has 1"):
-        Pairs(cache_of([1] * 50, [0, 50, 50]), raw_length=10)
+    with pytest.raises(DataError, match="needs at least two; this one has 1"):
+        SentencePairs(cache_of([1] * 50, [0, 50, 50]), raw_length=10)
     with pytest.raises(ValueError, match="at least 2"):
-        Pairs(cache_of([1] * 50, [0, 20, 50]), raw_length=1)
+        SentencePairs(cache_of([1] * 50, [0, 20, 50]), raw_length=1)

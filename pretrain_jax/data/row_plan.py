@@ -1,7 +1,8 @@
-"""Which examples share a row: decided once, from lengths alone, before anything is shuffled.
+"""Which examples share a row: planned once, from lengths alone, before rows are shuffled.
 
-Best-fit-decreasing inside windows of 256 examples, on all budgets at once. Examples that fill a
-row are set apart first. Rows hold neighbours of the corpus; each epoch shuffles the rows.
+Best-fit-decreasing bin packing in windows of 256 examples, for all budgets at once. An example that
+fills a row alone gets its own row first. A row holds examples that are close to each other in the
+corpus; each epoch shuffles the rows.
 """
 
 import hashlib
@@ -10,17 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
-from pretrain_jax.files import atomic, parsing
-from pretrain_jax.ragged import Ragged, stretches
+from pretrain_jax.files import parsing, sealed_folder
+from pretrain_jax.ragged import Ragged, gather_slices
+from pretrain_jax.rounding import ceil_div
 
 CODE_VERSION = 1
-ANEW = "delete the folder: the next run makes it anew"
+ANEW = "delete the folder; the next run creates it again"
 FILES = ("row_offsets", "order")
 WINDOW = 256
-SCALE = 1 << 20  # budgets are compared in integers: 1 / SCALE of a row
+SCALE = 1 << 20  # room is compared in integer units of 1 / SCALE of a row
 
 
-class Rows:
+class RowPlan:
     """The plan: row r holds the examples order[row_offsets[r] : row_offsets[r + 1]].
 
     row_offsets   int64 [R+1]
@@ -39,24 +41,26 @@ class Rows:
         return self.order[self.row_offsets[row] : self.row_offsets[row + 1]]
 
     def take(self, rows: np.ndarray) -> Ragged:
-        """The examples of these rows, one row behind the other."""
+        """The examples of these rows, as rows of a ragged array."""
         sizes = self.row_offsets[rows + 1] - self.row_offsets[rows]
-        return stretches(self.order, self.row_offsets[rows], sizes, np.int64)
+        return gather_slices(self.order, self.row_offsets[rows], sizes, np.int64)
 
     def __reduce__(self):
-        """A worker process opens the files itself."""
+        """Pickles the folder, if there is one; a worker process opens the files again."""
         if self.folder:
-            return load_rows, (self.folder,)
-        return Rows, (self.row_offsets, self.order)
+            return load_plan, (self.folder,)
+        return RowPlan, (self.row_offsets, self.order)
 
 
-def plan_rows(lengths: np.ndarray, budgets: np.ndarray, window: int = WINDOW) -> Rows:
-    """Rows for N examples with A kinds of length each, such that every row keeps every budget.
+def plan_rows(lengths: np.ndarray, budgets: np.ndarray, window: int = WINDOW) -> RowPlan:
+    """Plans rows for N examples with A lengths each, so that no row exceeds a budget.
 
     lengths   int [N, A]
     budgets   int [A], positive
 
-    With budgets [8] the lengths 8, 5, 4, 3, 4 become the rows (8), (5, 3), (4, 4):
+    Raises ValueError for an example that exceeds a budget.
+
+    With budgets [8], the lengths 8, 5, 4, 3, 4 become the rows (8), (5, 3), (4, 4):
 
     >>> rows = plan_rows(np.array([[8], [5], [4], [3], [4]]), np.array([8]))
     >>> [rows[r].tolist() for r in range(len(rows))]
@@ -64,7 +68,10 @@ def plan_rows(lengths: np.ndarray, budgets: np.ndarray, window: int = WINDOW) ->
     """
     lengths, budgets = np.asarray(lengths, np.int64), np.asarray(budgets, np.int64)
     if (lengths > budgets).any():
-        raise ValueError(f"an example needs {lengths.max(0)} where a row has {budgets}")
+        raise ValueError(
+            f"an example must fit into a row of {budgets}; received lengths of up to "
+            f"{lengths.max(0)}"
+        )
     row_of = np.empty(len(lengths), np.int64)
     alone = (lengths == budgets).any(1)
     rows = np.count_nonzero(alone)
@@ -72,7 +79,7 @@ def plan_rows(lengths: np.ndarray, budgets: np.ndarray, window: int = WINDOW) ->
     shared = np.flatnonzero(~alone)
     for at in range(0, len(shared), 1024 * window):
         taken = shared[at : at + 1024 * window]
-        placed, used = fill(lengths[taken], budgets, window)
+        placed, used = best_fit(lengths[taken], budgets, window)
         row_of[taken] = rows + placed
         rows += used
     first = np.full(rows, len(lengths))
@@ -81,17 +88,17 @@ def plan_rows(lengths: np.ndarray, budgets: np.ndarray, window: int = WINDOW) ->
     rank[np.argsort(first)] = np.arange(rows)
     row_of = rank[row_of]
     counts = np.bincount(row_of, minlength=rows)
-    return Rows(np.concatenate([[0], np.cumsum(counts)]), np.argsort(row_of, kind="stable"))
+    return RowPlan(np.concatenate([[0], np.cumsum(counts)]), np.argsort(row_of, kind="stable"))
 
 
-def fill(lengths: np.ndarray, budgets: np.ndarray, window: int) -> tuple[np.ndarray, int]:
-    """The row of each example, and how many rows that makes; all windows are filled in step.
+def best_fit(lengths: np.ndarray, budgets: np.ndarray, window: int) -> tuple[np.ndarray, int]:
+    """(the row of each example, the number of rows); all windows are filled in parallel.
 
-    Each step places the next largest example of every window W into the row of its window that
-    it leaves least room in, or into a new one.
+    Each step puts the next largest example of every window into the row of its window with the
+    least remaining room, or into a new row.
     """
     count, axes = lengths.shape
-    windows = -(-count // window)
+    windows = ceil_div(count, window)
     weight = SCALE // budgets
     padded = np.zeros((windows * window, axes), np.int64)
     padded[:count] = lengths
@@ -101,55 +108,55 @@ def fill(lengths: np.ndarray, budgets: np.ndarray, window: int) -> tuple[np.ndar
     score = room @ weight
     row_of = np.empty((windows, window), np.int64)
     opened = np.zeros(windows, np.int64)
-    each = np.arange(windows)
+    window_ids = np.arange(windows)
     for step in range(window):
         example = largest_first[:, step]
-        need = padded[each, example]
-        limit = int(opened.max()) + 1  # every window has an empty row among these
+        need = padded[window_ids, example]
+        limit = int(opened.max()) + 1  # includes an empty row of every window
         fits = (room[:, :limit] >= need[:, None]).all(-1)
         row = np.where(fits, score[:, :limit], np.iinfo(np.int64).max).argmin(1)
-        row_of[each, example] = row
-        room[each, row] -= need
-        score[each, row] -= need @ weight
+        row_of[window_ids, example] = row
+        room[window_ids, row] -= need
+        score[window_ids, row] -= need @ weight
         opened = np.maximum(opened, row + 1)
-    flat = (row_of + each[:, None] * window).ravel()[:count]
+    flat = (row_of + window_ids[:, None] * window).ravel()[:count]
     used, dense = np.unique(flat, return_inverse=True)
     return dense, len(used)
 
 
-def planned_rows(
+def cached_plan(
     parent: Path, lengths: np.ndarray, budgets: np.ndarray, window: int = WINDOW
-) -> Rows:
-    """`plan_rows`, kept in a folder of `parent` that is named by all it depends on."""
+) -> RowPlan:
+    """`plan_rows`, cached in a folder of `parent` whose name is a hash of all inputs."""
     lengths, budgets = np.asarray(lengths, np.int64), np.asarray(budgets, np.int64)
     key = hashlib.sha256(f"{CODE_VERSION} {window} {budgets.tolist()} {lengths.shape}".encode())
     key.update(np.ascontiguousarray(lengths).data)
     folder = parent / f"rows-{key.hexdigest()[:32]}"
-    atomic.ensure(
+    sealed_folder.ensure(
         folder,
-        partial(whole, examples=len(lengths)),
-        lambda building: save(building, plan_rows(lengths, budgets, window)),
+        partial(is_complete, examples=len(lengths)),
+        lambda building: save_plan(building, plan_rows(lengths, budgets, window)),
     )
-    return load_rows(folder)
+    return load_plan(folder)
 
 
-def save(folder: Path, rows: Rows) -> None:
+def save_plan(folder: Path, rows: RowPlan) -> None:
     for name, array in zip(FILES, (rows.row_offsets, rows.order), strict=True):
         np.save(folder / f"{name}.npy", array)
 
 
-def load_rows(folder: Path) -> Rows:
-    """The plan in `folder`, memory-mapped."""
+def load_plan(folder: Path) -> RowPlan:
+    """The memory-mapped plan in `folder`."""
     row_offsets, order = (parsing.read_array(folder / f"{n}.npy", np.int64, ANEW) for n in FILES)
-    return Rows(row_offsets, order, folder)
+    return RowPlan(row_offsets, order, folder)
 
 
-def whole(folder: Path, examples: int) -> bool:
-    """Whether the folder holds a plan for so many examples: each of them once, in rows.
+def is_complete(folder: Path, examples: int) -> bool:
+    """Whether the folder holds a plan in which each of `examples` examples occurs once.
 
-    Raises DataError where a file holds something else.
+    Raises DataError if a file has another content.
     """
-    rows = load_rows(folder)
+    rows = load_plan(folder)
     edges, order = rows.row_offsets, rows.order
     if len(order) != examples or not len(edges) or (edges[0], edges[-1]) != (0, examples):
         return False

@@ -3,7 +3,7 @@
 import numpy as np
 from data_toys import ByteTokenizer
 
-from pretrain_jax.data.scored import Scored
+from pretrain_jax.data.eval_counts import EvalCounts
 
 A, B, UNK, BEGIN, END = ord("a"), ord("b"), 258, 256, 257
 
@@ -15,9 +15,9 @@ class Spaced(ByteTokenizer):
 
 
 def counted(batch, ends=(BEGIN, END)):
-    scored = Scored()
+    scored = EvalCounts()
     arrays = {name: np.array(values) for name, values in batch.items()}
-    passed = list(scored.watch([arrays, arrays], Spaced(), ends))
+    passed = list(scored.count([arrays, arrays], Spaced(), ends))
     assert [each is arrays for each in passed] == [True, True]
     return scored.tokens / 2, scored.bytes / 2, scored.unknown / 2
 
@@ -44,5 +44,5 @@ def test_predictions_at_places_are_read_behind_these_places():
 
 
 def test_the_share_of_unknown_tokens():
-    assert Scored(tokens=3, bytes=5, unknown=1).unknown_share == 0.25
-    assert Scored().unknown_share == 0.0
+    assert EvalCounts(tokens=3, bytes=5, unknown=1).unknown_share == 0.25
+    assert EvalCounts().unknown_share == 0.0

@@ -1,4 +1,4 @@
-"""What an evaluation scores: how many tokens, and of how many bytes of text."""
+"""Counts the tokens and bytes of text that an evaluation scores."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,33 +10,39 @@ from pretrain_jax.batch import is_text
 
 
 @dataclass
-class Scored:
-    """Counts over the targets of weight above 0 that a pass of evaluation predicts.
+class EvalCounts:
+    """Counts over the targets with weight above 0 in one evaluation pass.
 
-    A space that a tokenizer puts in front of every text is no byte of it. It is left out where the
-    objective reads a begin or end id before the text; elsewhere nothing in a batch says where a
-    text begins, and the space counts.
+    A space that a tokenizer adds before every text is not part of the text. It is not counted if
+    the objective puts a begin or end id before the text. Otherwise a batch does not show where a
+    text starts, and the space is counted.
     """
 
     tokens: int = 0
-    """Text tokens: what `valid/loss` is the mean over."""
+    """Text tokens; `valid/loss` is the mean over them."""
     bytes: int = 0
-    """UTF-8 bytes of exactly these."""
+    """UTF-8 bytes of these tokens."""
     unknown: int = 0
-    """Unknown tokens: their text is lost, and no score counts them."""
+    """Unknown tokens. Their text is lost, and they are not scored."""
 
     @property
     def unknown_share(self) -> float:
-        """Of the targets that stand for text. 1 unknown beside 3 tokens: 0.25."""
+        """The share of unknown tokens among all targets that stand for text.
+
+        1 unknown token and 3 text tokens: 0.25.
+        """
         return self.unknown / max(self.tokens + self.unknown, 1)
 
-    def watch(
+    def count(
         self,
         batches: Iterable[Mapping[str, np.ndarray]],
         tokenizer: Any,
         ends: Iterable[int | None],
     ) -> Iterator[Mapping[str, np.ndarray]]:
-        """The batches as they come, counted. ends: ids that the objective puts around a text."""
+        """Yields the batches unchanged and counts them.
+
+        ends: ids that the objective puts before and after a text.
+        """
         edges = [token for token in ends if token is not None]
         for batch in batches:
             text, targets = is_text(batch, tokenizer.unscored), batch["targets"]
@@ -45,13 +51,13 @@ class Scored:
             if tokenizer.unk is not None:
                 self.unknown += int(((targets == tokenizer.unk) & (batch["weights"] > 0)).sum())
             if tokenizer.lead_bytes and edges:
-                first = text & np.isin(before(batch), edges)
+                first = text & np.isin(previous_tokens(batch), edges)
                 self.bytes -= tokenizer.lead_bytes * int(first.sum())
             yield batch
 
 
-def before(batch: Mapping[str, np.ndarray]) -> np.ndarray:
-    """int, like the targets of one stream: the token that is read last before each."""
+def previous_tokens(batch: Mapping[str, np.ndarray]) -> np.ndarray:
+    """int, like the targets of a decoder: the last input token before each target."""
     if "predict_at" in batch:
         return np.take_along_axis(batch["tokens"], batch["predict_at"], axis=1)
     return batch["tokens"]

@@ -1,9 +1,9 @@
-"""A permutation of 0 .. size - 1 for each key, read at any place without making the whole.
+"""A random-access permutation of 0 .. size - 1 for each key, which needs no array of `size`.
 
-A generalised Feistel network (Black and Rogaway 2002, "Ciphers with arbitrary finite domains")
-over pairs (left, right) below a side of about sqrt(size); values that fall outside are sent
-through again until they come out inside (cycle walking), which takes two turns in the worst case
-on average, and one where size is large.
+A generalized Feistel network (Black and Rogaway 2002, "Ciphers with arbitrary finite domains") over
+pairs (left, right) below a side of about sqrt(size). Values of `size` or more pass through the
+network again until they are smaller (cycle walking): two passes on average in the worst case, and
+one for large sizes.
 """
 
 import functools
@@ -16,7 +16,7 @@ ROUNDS = 6
 
 
 def permute(indices: np.ndarray, size: int, *key: int) -> np.ndarray:
-    """int64, as `indices`: where the permutation `key` of `size` things sends each index.
+    """int64, like `indices`: the image of each index under the permutation `key` of 0 .. size - 1.
 
     >>> sorted(permute(np.arange(7), 7, 42).tolist())
     [0, 1, 2, 3, 4, 5, 6]
@@ -47,7 +47,7 @@ def network(values: np.ndarray, side: int, keys: tuple[np.uint64, ...]) -> np.nd
 
 
 def mix(x: np.ndarray, side: int) -> np.ndarray:
-    """SplitMix64's finaliser (Steele, Lea and Flood 2014), brought below `side`."""
+    """The finalizer of SplitMix64 (Steele, Lea and Flood 2014), modulo `side`."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     x = x ^ (x >> np.uint64(31))

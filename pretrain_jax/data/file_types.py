@@ -1,15 +1,15 @@
-"""What kind of file it is, by its first bytes: text in UTF-8, text in another encoding, or no text.
+"""Detects from the first bytes of a file whether it is UTF-8 text, other text, or not text.
 
-Names do not decide: `wiki_00` may be text and `notes.txt` a PDF.
+The name does not matter: `wiki_00` may be text and `notes.txt` a PDF.
 """
 
 import codecs
 import re
 
 HEAD = 4096
-"""Bytes that are looked at."""
+"""Number of bytes that are inspected."""
 BOM = codecs.BOM_UTF8
-BOMS = (  # the longer ones first: UTF-32's begins with UTF-16's
+BOMS = (  # longer ones first: the BOM of UTF-32 starts with that of UTF-16
     (codecs.BOM_UTF32_LE, "UTF-32"),
     (codecs.BOM_UTF32_BE, "UTF-32"),
     (codecs.BOM_UTF16_LE, "UTF-16"),
@@ -41,25 +41,25 @@ MAGIC = (
     (b"\xd0\xcf\x11\xe0", "an old Office document"),
 )
 TAR = slice(257, 262)
-ZEROS = {  # which of four neighbouring bytes are zero in Latin text
+ZEROS = {  # which of four consecutive bytes are zero in Latin text
     (False, True, False, True): "UTF-16LE",
     (True, False, True, False): "UTF-16BE",
     (False, True, True, True): "UTF-32LE",
     (True, True, True, False): "UTF-32BE",
 }
 CONTROLS = re.compile(rb"[\0-\x07\x0e-\x1a\x1c-\x1f\x7f]")
-"""Those that no text has: not tabs, ends of lines and pages, backspace and escape."""
+"""Control characters that text does not have; it may have tabs, line and page ends, escape."""
 
 
-def complaint(head: bytes, path: str) -> str | None:
-    """Why a file that begins with these bytes is not text in UTF-8, and what to do; None where
-    nothing says so.
+def not_text_reason(head: bytes, path: str) -> str | None:
+    """Why a file that starts with these bytes is not UTF-8 text, and the fix; None if it may be
+    text.
 
-    >>> complaint("né\\n".encode(), "a.txt")
-    >>> complaint("né\\n".encode("utf-16"), "a.txt")
+    >>> not_text_reason("né\\n".encode(), "a.txt")
+    >>> not_text_reason("né\\n".encode("utf-16"), "a.txt")
     "it is UTF-16: convert it with iconv -f UTF-16 -t UTF-8 'a.txt' > NEW.txt"
-    >>> complaint(b"%PDF-1.7", "a.txt")
-    'it is a PDF. Extract the text from it, or leave it out of data.source'
+    >>> not_text_reason(b"%PDF-1.7", "a.txt")
+    'it is a PDF. Extract its text, or leave it out of data.source'
     """
     encoding = next((name for mark, name in BOMS if head.startswith(mark)), None)
     clean = is_utf8(head) and b"\0" not in head
@@ -76,11 +76,11 @@ def complaint(head: bytes, path: str) -> str | None:
     controls = len(CONTROLS.findall(head))
     if not kind and controls * 20 > len(head):
         kind = f"binary: {controls} of its first {len(head)} bytes are control characters"
-    return kind and f"it is {kind}. Extract the text from it, or leave it out of data.source"
+    return kind and f"it is {kind}. Extract its text, or leave it out of data.source"
 
 
 def is_utf8(head: bytes) -> bool:
-    """Whether bytes are UTF-8, perhaps cut inside the last character."""
+    """Whether bytes are UTF-8; the last character may be incomplete."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:

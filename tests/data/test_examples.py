@@ -7,9 +7,9 @@ import pytest
 from data_toys import ByteTokenizer, cache_of, write_lines
 from sequences import apart, taken
 
-from pretrain_jax.data.arrange import Chunks, Joined
-from pretrain_jax.data.cache import token_cache
+from pretrain_jax.data.cache import open_token_cache
 from pretrain_jax.data.corpus import open_corpus
+from pretrain_jax.data.examples import CorpusChunks, DocumentChunks
 
 
 def counted(sizes):
@@ -19,7 +19,7 @@ def counted(sizes):
 
 
 def test_the_example_of_the_docstring():
-    chunks = Chunks(counted([5, 1]), raw_length=4, overlap=1, begin=1, end=2)
+    chunks = DocumentChunks(counted([5, 1]), raw_length=4, overlap=1, begin=1, end=2)
     assert [taken(chunks, k)["tokens"].tolist() for k in range(len(chunks))] == [
         [1, 10, 11, 12],
         [12, 13, 14, 2],
@@ -34,7 +34,7 @@ def test_the_example_of_the_docstring():
 def test_every_token_is_predicted_exactly_once(begin, end, raw_length, overlap):
     sizes = [0, 1, 2, 3, 4, 5, 6, 0, 13, 40]
     cache = counted(sizes)
-    chunks = Chunks(cache, raw_length=raw_length, overlap=overlap, begin=begin, end=end)
+    chunks = DocumentChunks(cache, raw_length=raw_length, overlap=overlap, begin=begin, end=end)
     predicted = [[] for _ in sizes]
     for k in range(len(chunks)):
         example = taken(chunks, k)["tokens"]
@@ -60,7 +60,7 @@ def test_every_token_is_predicted_exactly_once(begin, end, raw_length, overlap):
     ],
 )
 def test_joined_documents_are_one_text(begin, end, expected):
-    joined = Joined(counted([3, 2]), raw_length=4, begin=begin, end=end)
+    joined = CorpusChunks(counted([3, 2]), raw_length=4, begin=begin, end=end)
     assert [taken(joined, k)["tokens"].tolist() for k in range(len(joined))] == expected
     assert joined.length.tolist() == [len(example) for example in expected]
 
@@ -70,7 +70,7 @@ def test_joined_documents_are_one_text(begin, end, expected):
 def test_every_token_of_joined_documents_is_predicted_once(begin, end, raw_length):
     sizes = [0, 1, 2, 0, 0, 13, 4, 40, 0]
     cache = counted(sizes)
-    joined = Joined(cache, raw_length=raw_length, begin=begin, end=end)
+    joined = CorpusChunks(cache, raw_length=raw_length, begin=begin, end=end)
     whole = []
     for first, behind in zip(cache.offsets[:-1], cache.offsets[1:], strict=True):
         whole += [begin] * (begin is not None) + cache.tokens[first:behind].tolist()
@@ -85,13 +85,13 @@ def test_every_token_of_joined_documents_is_predicted_once(begin, end, raw_lengt
 
 def test_joined_documents_need_something_between_them():
     with pytest.raises(ValueError, match="begin or an end"):
-        Joined(counted([3]), raw_length=4, begin=None, end=None)
+        CorpusChunks(counted([3]), raw_length=4, begin=None, end=None)
 
 
-@pytest.mark.parametrize("kind, options", [(Chunks, {"overlap": 1}), (Joined, {})])
+@pytest.mark.parametrize("kind, options", [(DocumentChunks, {"overlap": 1}), (CorpusChunks, {})])
 def test_a_pickled_copy_reads_the_same_files(kind, options, tmp_path):
     source = write_lines(tmp_path / "a.jsonl", [f"document {i}" * 9 for i in range(120)])
-    cache = token_cache(open_corpus(source), "train", ByteTokenizer(), tmp_path)
+    cache = open_token_cache(open_corpus(source), "train", ByteTokenizer(), tmp_path)
     chunks = kind(cache, raw_length=33, begin=256, end=257, **options)
     data = pickle.dumps(chunks)
     assert len(data) < 1000  # a worker process is sent names of files, not tokens

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pretrain_jax.data.order import permute
+from pretrain_jax.data.permutation import permute
 
 
 def test_it_is_a_bijection_for_every_size():

@@ -1,23 +1,23 @@
-"""How much of a text a tokenizer has no ids for."""
+"""Counts the text for which a tokenizer has no ids."""
 
 from dataclasses import dataclass
 
 SAMPLE = 1_000_000
-"""Bytes behind unknown tokens are counted in so many characters from the beginning."""
+"""Characters at the start of a corpus in which the bytes of unknown tokens are counted."""
 MUCH = 0.01
-"""The share from which on it is a fault."""
-MEND = (
-    "what they stand for is lost. Learn the vocabulary on this text (leave tokenizer.path empty) "
-    "with a larger model.vocab_size, or set tokenizer.name to byte_bpe or to sentencepiece, which "
-    "lose nothing when they are learned here"
+"""A share of unknown text above this deserves a warning."""
+FIX = (
+    "their text is lost. Learn the vocabulary on this text (leave tokenizer.path empty) with a "
+    "larger model.vocab_size, or set tokenizer.name to byte_bpe or sentencepiece, which lose no "
+    "text when they are learned here"
 )
 
 
 @dataclass(frozen=True)
-class Unknown:
-    """Tokens of a text, and those of them that are unknown; the same of bytes, in its beginning.
+class UnknownCounts:
+    """Tokens of a text and how many are unknown; bytes at its start and how many are unknown.
 
-    >>> str(Unknown(tokens=200, tokens_unknown=1) + Unknown(bytes=900, bytes_unknown=5))
+    >>> str(UnknownCounts(tokens=200, tokens_unknown=1) + UnknownCounts(bytes=900, bytes_unknown=5))
     '0.50 % of the tokens are unknown (0.56 % of the bytes of the first 1M characters)'
     """
 
@@ -26,8 +26,8 @@ class Unknown:
     bytes: int = 0
     bytes_unknown: int = 0
 
-    def __add__(self, other: "Unknown") -> "Unknown":
-        return Unknown(
+    def __add__(self, other: "UnknownCounts") -> "UnknownCounts":
+        return UnknownCounts(
             self.tokens + other.tokens,
             self.tokens_unknown + other.tokens_unknown,
             self.bytes + other.bytes,
@@ -36,21 +36,21 @@ class Unknown:
 
     @property
     def shares(self) -> tuple[float, float]:
-        """Of the tokens, and of the bytes; 0 of none."""
+        """The shares of unknown tokens and of unknown bytes; 0 if there are none."""
         tokens = self.tokens_unknown / max(self.tokens, 1)
         return tokens, self.bytes_unknown / max(self.bytes, 1)
 
     @property
-    def much(self) -> bool:
-        """Whether it needs mending."""
+    def is_excessive(self) -> bool:
+        """Whether a share is large enough for a warning."""
         return max(self.shares) > MUCH
 
     def __str__(self) -> str:
         if not self.tokens_unknown:
             return "no token is unknown"
         tokens, of_bytes = self.shares
-        said = (
+        text = (
             f"{tokens:.2%} of the tokens are unknown ({of_bytes:.2%} of the bytes of the first "
             f"{SAMPLE // 1_000_000}M characters)"
         ).replace("%", " %")
-        return said + (f"; {MEND}" if self.much else "")
+        return text + (f"; {FIX}" if self.is_excessive else "")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from data_toys import ByteTokenizer
 
-from pretrain_jax.data.cache import token_cache
+from pretrain_jax.data.cache import open_token_cache
 from pretrain_jax.data.corpus import open_corpus
 from pretrain_jax.data.sources import open_source
 from pretrain_jax.errors import ConfigError, DataError, InputMissing, UserError
@@ -164,7 +164,7 @@ def test_a_record_that_is_added_between_two_readings_is_no_traceback(tmp_path):
     with path.open("a") as file:
         file.write('{"text": "five"}\n')
     with pytest.raises(DataError, match=r"a\.jsonl"):
-        token_cache(corpus, "train", ByteTokenizer(), tmp_path / "cache")
+        open_token_cache(corpus, "train", ByteTokenizer(), tmp_path / "cache")
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".txt.gz"])
@@ -175,7 +175,7 @@ def test_a_byte_order_mark_is_skipped_and_changes_no_token(tmp_path, suffix):
         (tmp_path / f"a{suffix}").write_bytes(gzip.compress(data) if "gz" in suffix else data)
         corpus = open_corpus(f"text:{tmp_path}/a{suffix}")
         halves = [
-            token_cache(corpus, h, ByteTokenizer(), tmp_path / "c") for h in ("train", "valid")
+            open_token_cache(corpus, h, ByteTokenizer(), tmp_path / "c") for h in ("train", "valid")
         ]
         seen.append((corpus.fingerprint, [half.tokens.copy() for half in halves]))
     for plain, marked in zip(seen[0][1], seen[1][1], strict=True):

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from pretrain_jax.data.plan import plan_rows, planned_rows
+from pretrain_jax.data.row_plan import cached_plan, plan_rows
 
 
 def check(rows, lengths, budgets):
@@ -53,7 +53,7 @@ def test_windows_do_not_see_each_other():
 
 
 def test_an_example_larger_than_a_row_is_an_error():
-    with pytest.raises(ValueError, match="an example needs"):
+    with pytest.raises(ValueError, match="an example must fit"):
         plan_rows(np.array([[11]]), np.array([10]))
 
 
@@ -68,14 +68,14 @@ def test_a_million_examples_take_seconds():
 
 def test_a_kept_plan_depends_on_lengths_budgets_and_window(tmp_path):
     lengths, budgets = np.full((500, 1), 3), np.array([10])
-    first = planned_rows(tmp_path, lengths, budgets)
-    assert planned_rows(tmp_path, lengths, budgets).folder == first.folder
+    first = cached_plan(tmp_path, lengths, budgets)
+    assert cached_plan(tmp_path, lengths, budgets).folder == first.folder
     changed = lengths.copy()
     changed[7] = 4
     others = [
-        planned_rows(tmp_path, changed, budgets),
-        planned_rows(tmp_path, lengths, budgets + 1),
-        planned_rows(tmp_path, lengths, budgets, window=100),
+        cached_plan(tmp_path, changed, budgets),
+        cached_plan(tmp_path, lengths, budgets + 1),
+        cached_plan(tmp_path, lengths, budgets, window=100),
     ]
     assert len({rows.folder for rows in [first, *others]}) == 4
     check(others[0], changed, budgets)
@@ -86,8 +86,8 @@ def test_a_kept_plan_depends_on_lengths_budgets_and_window(tmp_path):
 @pytest.mark.parametrize("name", ["order.npy", "row_offsets.npy"])
 def test_a_damaged_plan_is_made_anew(tmp_path, name):
     lengths, budgets = np.full((500, 1), 3), np.array([10])
-    first = planned_rows(tmp_path, lengths, budgets)
+    first = cached_plan(tmp_path, lengths, budgets)
     order, folder = first.order.copy(), first.folder
     del first
     os.truncate(folder / name, 200)
-    np.testing.assert_array_equal(planned_rows(tmp_path, lengths, budgets).order, order)
+    np.testing.assert_array_equal(cached_plan(tmp_path, lengths, budgets).order, order)
