@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 
 from pretrain_jax import registry
-from pretrain_jax.errors import ConfigError, shown
-from pretrain_jax.process import ending
+from pretrain_jax.errors import ConfigError, short_repr
+from pretrain_jax.process import exit
 
 HELP = ("--help", "-h")
 
@@ -64,11 +64,11 @@ def main(argv: list[str]) -> int:
         return 0
     name, *options = argv
     if name not in commands():
-        near = registry.nearest(name, commands())
+        near = registry.did_you_mean(name, commands())
         known = ", ".join(commands())
         sys.stderr.write(
-            f"ConfigError: the first argument must be a command; received {shown(name)}{near}; "
-            f"commands are {known}\n"
+            "ConfigError: the first argument must be a command; received "
+            f"{short_repr(name)}{near}; commands are {known}\n"
         )
         return ConfigError.exit_code
     sys.argv = [name, *options]
@@ -78,7 +78,7 @@ def main(argv: list[str]) -> int:
 
 def script() -> int:
     """The console script `pretrain-jax`. A signal ends it at once, as with `python -m`."""
-    ending.by_signals()
+    exit.exit_on_signals()
     return main(sys.argv[1:])
 
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from pretrain_jax.batch import is_text
 from pretrain_jax.cross_entropy import cross_entropy
+from pretrain_jax.rounding import ceil_div
 
 Sums = dict[str, tuple[jax.Array, jax.Array]]
 """(sum, weight) by name."""
@@ -76,14 +77,14 @@ def count_chunks(output: Any) -> int:
     """The number of chunks of P that keeps at most MAX_LOGITS logits alive on a device."""
     rows, length = output.hidden.shape[:2]
     logits = rows * length * output.readout.table.shape[0] // output.readout.shards
-    size = -(-length // min(-(-logits // MAX_LOGITS), length))
-    return -(-length // size)
+    size = ceil_div(length, min(ceil_div(logits, MAX_LOGITS), length))
+    return ceil_div(length, size)
 
 
 def split(x: jax.Array, chunks: int) -> jax.Array:
     """[B, P, ...] -> [chunks, B, P / chunks, ...]; zeros pad a P that does not divide."""
     rows, length = x.shape[:2]
-    size = -(-length // chunks)
+    size = ceil_div(length, chunks)
     padded = jnp.pad(x, ((0, 0), (0, chunks * size - length), *((0, 0),) * (x.ndim - 2)))
     return jnp.moveaxis(padded.reshape(rows, chunks, size, *x.shape[2:]), 1, 0)
 

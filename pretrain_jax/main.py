@@ -72,7 +72,7 @@ def main(argv: list[str]) -> int:
     return (planned if mode in ("preflight", "compile") else run)(line, settings, workdir)
 
 
-def announce(line: command.Line, workdir: str) -> None:
+def announce(line: command.CommandLine, workdir: str) -> None:
     """Logs what this command works on, before the imports that take seconds.
 
     Raises InputMissing for a config file that does not exist.
@@ -87,7 +87,7 @@ def announce(line: command.Line, workdir: str) -> None:
         log.info(message)
 
 
-def settings_of(line: command.Line) -> Any:
+def settings_of(line: command.CommandLine) -> Any:
     """The resolved config: of the file, or, to evaluate a workdir, what a run left there."""
     from pretrain_jax.composition import config
 
@@ -103,16 +103,16 @@ def every_key() -> list[str]:
     return sections.every_key()
 
 
-def run(line: command.Line, settings: Any, workdir: str) -> int:
+def run(line: command.CommandLine, settings: Any, workdir: str) -> int:
     """--mode=train and --mode=eval."""
     import jax
 
     from pretrain_jax.cluster import hosts
     from pretrain_jax.training import eval_mode, loop
 
-    count = command.number(line, "processes", int, COUNT)
-    own = command.number(line, "process", int, FROM_0)
-    wait = command.number(line, "wait", float, NOT_NEGATIVE)
+    count = command.parse_number(line, "processes", int, COUNT)
+    own = command.parse_number(line, "process", int, FROM_0)
+    wait = command.parse_number(line, "wait", float, NOT_NEGATIVE)
     group = hosts.join(line.flags["coordinator"], count, own, wait)
     with group.all_or_none("the options for these devices"):
         settings = fitted(line, settings, workdir, jax.devices())
@@ -124,13 +124,13 @@ def run(line: command.Line, settings: Any, workdir: str) -> int:
     return 0
 
 
-def planned(line: command.Line, settings: Any, workdir: str) -> int:
+def planned(line: command.CommandLine, settings: Any, workdir: str) -> int:
     """--mode=preflight and --mode=compile, for devices that need not be here."""
     from pretrain_jax.composition import build
     from pretrain_jax.planning import aot, preflight, search
 
     where = line.flags["topology"]
-    devices, simulated = aot.devices(where, command.number(line, "slices", int, COUNT))
+    devices, simulated = aot.devices(where, command.parse_number(line, "slices", int, COUNT))
     settings = fitted(line, settings, workdir, devices, simulated)
     if line.flags["mode"] == "preflight":
         return preflight.preflight(settings, workdir, devices, simulated)
@@ -142,7 +142,11 @@ def planned(line: command.Line, settings: Any, workdir: str) -> int:
 
 
 def fitted(
-    line: command.Line, settings: Any, workdir: str, devices: Sequence[Any], simulated: str = ""
+    line: command.CommandLine,
+    settings: Any,
+    workdir: str,
+    devices: Sequence[Any],
+    simulated: str = "",
 ) -> Any:
     """The config, with the options that its file has for these devices where it has some."""
     from pretrain_jax.composition import config
@@ -156,7 +160,7 @@ def fitted(
     return config.read(line.config, line.overrides, preset) if preset else settings
 
 
-def check_options(line: command.Line, mode: str) -> None:
+def check_options(line: command.CommandLine, mode: str) -> None:
     """Raises ConfigError for an option of other modes, and for a missing config."""
     for name, default in {**TRAIN, **COMPILE}.items():
         if name not in MODES[mode] and line.flags[name] != default:

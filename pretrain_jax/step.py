@@ -62,7 +62,7 @@ def train_step(
     (the minimized value), grad_norm (before clipping), learning_rate, tokens (without padding),
     memory_tokens (those of the memory, where there is one), finite (1 or 0).
     """
-    rng = jax.random.fold_in(seeds.key(program.seed), state.step)
+    rng = jax.random.fold_in(seeds.random_key(program.seed), state.step)
     sums, grads = gradients(state.params, batch, rng, program)
     means = {term: mean(*pair) for term, pair in sums.items()}
     objective = sum(c * means[term] for term, c in program.coefficients.items())
@@ -196,7 +196,7 @@ def eval_step(
 ) -> dict[str, tuple[jax.Array, jax.Array]]:
     """Sums of one evaluation batch: the objective's terms and its metrics, with fixed random
     numbers. special: bool [V], the ids that no metric counts."""
-    rng = seeds.key(program.seed)
+    rng = seeds.random_key(program.seed)
     return {
         **program.loss(program.apply, params, batch, rng, False),
         **program.metrics(program.apply, params, batch, rng, special),
@@ -207,5 +207,5 @@ def pll_step(
     params: Any, batch: Batch, special: jax.Array, program: Program
 ) -> tuple[jax.Array, jax.Array]:
     """(sum of nats, number) of the text tokens predicted in a batch of `Objective.pll_examples`."""
-    rng = seeds.key(program.seed)
+    rng = seeds.random_key(program.seed)
     return program.metrics(program.apply, params, batch, rng, special)["text"]

@@ -13,18 +13,20 @@ SEEDS = (0, 1, 2**31, 2**32 - 1, 2**32, 2**32 + 1, 2**33, 2**63, 2**64 - 1)
 
 def test_seeds_of_32_bits_have_the_keys_of_jax():
     for seed in (0, 7, 2**31, 2**32 - 1):
-        assert seeds.key(seed) == jax.random.key(seed)
+        assert seeds.random_key(seed) == jax.random.key(seed)
 
 
 def test_no_two_seeds_share_a_key():
-    data = {tuple(np.asarray(jax.random.key_data(seeds.key(seed))).tolist()) for seed in SEEDS}
+    data = {
+        tuple(np.asarray(jax.random.key_data(seeds.random_key(seed))).tolist()) for seed in SEEDS
+    }
     assert len(data) == len(SEEDS)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64])
 def test_more_bits_are_refused(seed):
     with pytest.raises(ValueError, match="64 bits"):
-        seeds.key(seed)
+        seeds.random_key(seed)
 
 
 def test_the_upper_half_of_a_seed_changes_the_first_parameters(tmp_path):

@@ -7,7 +7,7 @@ from typing import Any
 
 from pretrain_jax import registry
 from pretrain_jax.composition import ranges
-from pretrain_jax.errors import ConfigError, shown
+from pretrain_jax.errors import ConfigError, short_repr
 from pretrain_jax.models._base import Architecture
 from pretrain_jax.objectives import Objective
 
@@ -128,7 +128,7 @@ def member_of(entry: Any, main: str, objective: Objective) -> Member:
         raise ConfigError(
             "data.mixture is a list of (source, objective, rate) with positive rates, where an "
             "objective is a name or {'name': ..., its options}; "
-            f"received the member {shown(entry)}"
+            f"received the member {short_repr(entry)}"
         )
     source, named, rate = entry
     if named == main:
@@ -140,6 +140,6 @@ def member_of(entry: Any, main: str, objective: Objective) -> Member:
     for key, value in given.items():
         registry.check_name(key, known, f"an option of the objective in {entry!r}")
         named = f"data.mixture's {key}"
-        value = registry.checked(named, value, known[key].type)
+        value = registry.coerce(named, value, known[key].type)
         given[key] = ranges.check(f"objective.{key}", value, named)
     return Member(source, name, given, module.build(**given), float(rate))

@@ -207,7 +207,7 @@ def fill_option(key: str, value: Any, option: Option) -> Any:
         value = option.default
     if value is REQUIRED:
         raise ConfigError(f"config.{key} must be set; it has no default")
-    return ranges.check(key, registry.checked(key, value, option.type))
+    return ranges.check(key, registry.coerce(key, value, option.type))
 
 
 def parse(key: str, text: str, wanted: Any) -> Any:
@@ -221,7 +221,7 @@ def parse(key: str, text: str, wanted: Any) -> Any:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         value = text
-    return ranges.check(key, registry.checked(key, value, wanted))
+    return ranges.check(key, registry.coerce(key, value, wanted))
 
 
 def check_key(key: str) -> None:
@@ -239,8 +239,8 @@ def check_key(key: str) -> None:
 def unknown_key(key: str, known: typing.Iterable[str]) -> ConfigError:
     """An error that names the nearest keys: by meaning, else by letters in the same section."""
     section, dot, name = key.rpartition(".")
-    meant = synonyms.like(key, every_key())
-    near = registry.nearest(name, known)
+    meant = synonyms.find_keys(key, every_key())
+    near = registry.did_you_mean(name, known)
     if meant:
         near = f"; did you mean {' or '.join(f'config.{one}' for one in meant)}?"
     listed = ", ".join(sorted(known))

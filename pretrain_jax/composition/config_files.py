@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pretrain_jax
-from pretrain_jax.errors import ConfigError, InputMissing, shown
+from pretrain_jax.errors import ConfigError, InputMissing, short_repr
 from pretrain_jax.files import paths
 
 
@@ -43,7 +43,7 @@ def locate(config: str) -> tuple[str, str]:
     ('.../configs/shakespeare_char.py', 'input.txt')
     """
     name, _, argument = config.partition(":")
-    file = paths.expanded(name, "--config")
+    file = paths.expand_user(name, "--config")
     file = names().get(file, file)
     if not os.path.isfile(file):  # False, not an error, for names that no file can have
         raise missing(file)
@@ -60,7 +60,7 @@ def missing(file: str) -> InputMissing:
     fix = f"--config takes a Python file or the name of a config in {folder()}"
     if close:
         fix = f"did you mean {known[close[0]]}?"
-    return InputMissing(f"no such file: {shown(file)}; {fix}")
+    return InputMissing(f"no such file: {short_repr(file)}; {fix}")
 
 
 def run(file: str) -> ModuleType:

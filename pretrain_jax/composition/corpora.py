@@ -40,7 +40,7 @@ def open_sources(design: Design, stored: Mapping[str, Any] | None) -> tuple[Sour
     another way, where that was accepted: fingerprints that differ are then accepted too.
     """
     opened = {(m.source, m.objective.annotation_kind) for m in design.task.members}
-    corpora = {key: open_marked(design.spec.data, *key) for key in sorted(opened)}
+    corpora = {key: open_annotated(design.spec.data, *key) for key in sorted(opened)}
     align_splits(corpora.values())
     sources = tuple(
         Source(corpora[m.source, m.objective.annotation_kind], m.objective, m.rate)
@@ -101,14 +101,14 @@ def own_tokenizer(
     )
 
 
-def open_marked(data: DataOptions, source: str, marks: str) -> Corpus:
-    """The corpus of a source, with the marks that its objective reads."""
+def open_annotated(data: DataOptions, source: str, annotation_kind: str) -> Corpus:
+    """The corpus of a source, with the annotations that its objective reads."""
     return open_corpus(
         source,
         split=data.split,
         text_key=data.text_key,
-        target_key=data.target_key if marks == "targets" else "",
-        spans_key=data.spans_key if marks == "spans" else "",
+        target_key=data.target_key if annotation_kind == "targets" else "",
+        spans_key=data.spans_key if annotation_kind == "spans" else "",
     )
 
 

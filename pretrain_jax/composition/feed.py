@@ -16,10 +16,10 @@ from pretrain_jax.composition.corpora import Source, obtain_tokenizer, open_sour
 from pretrain_jax.composition.phases import Phase
 from pretrain_jax.composition.special_tokens import check_boundary
 from pretrain_jax.data import baselines, mixing, pipeline
-from pretrain_jax.data.arrange import Chunks, Joined, Texts
-from pretrain_jax.data.cache import TokenCache, token_cache
-from pretrain_jax.data.pairs import Pairs
-from pretrain_jax.data.scored import Scored
+from pretrain_jax.data.cache import TokenCache, open_token_cache
+from pretrain_jax.data.eval_counts import EvalCounts
+from pretrain_jax.data.examples import CorpusChunks, DocumentChunks, TextPairs
+from pretrain_jax.data.sentence_pairs import SentencePairs
 from pretrain_jax.errors import DataError
 from pretrain_jax.progress import progress
 
@@ -27,7 +27,12 @@ log = logging.getLogger(__name__)
 Batches = Generator[pipeline.Batch, None, None]
 ROWS_COUNTED = 64
 """Rows of each member of a mixture whose predictions are counted."""
-ARRANGEMENTS = {"chunks": Chunks, "joined": Joined, "pairs": Pairs, "texts": Texts}
+ARRANGEMENTS = {
+    "chunks": DocumentChunks,
+    "joined": CorpusChunks,
+    "pairs": SentencePairs,
+    "texts": TextPairs,
+}
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ class Feed:
         key = (source.corpus.fingerprint, half)
         if key not in self._caches:
             where = self.design.spec.data.cache_dir or None
-            self._caches[key] = token_cache(source.corpus, half, self.tokenizer, where)
+            self._caches[key] = open_token_cache(source.corpus, half, self.tokenizer, where)
         return self._caches[key]
 
     def stream(self, half: str, seq_len: int) -> pipeline.Stream:
@@ -107,7 +112,7 @@ class Feed:
             budgets = self.design.task.budgets(seq_len)
             self._streams[key] = pipeline.Stream(
                 members=[
-                    pipeline.Member.planned(
+                    pipeline.MemberRows.plan(
                         each,
                         lengths=source.objective.lengths,
                         budgets=budgets,
@@ -188,7 +193,7 @@ class Feed:
             for past in self.design.spec.phases
             if past.seq_len == phase.seq_len and past.first < step
         )
-        return pipeline.batches(
+        return pipeline.train_batches(
             self.stream("train", phase.seq_len),
             seed=self.design.spec.seed,
             batch_size=phase.batch_size,
@@ -213,7 +218,7 @@ class Feed:
             self.stream("valid", self.design.spec.phases.eval_seq_len),
             self.design.spec.eval.tokens,
         )
-        rows, found = pipeline.eval_rows(stream, wanted, self.tokenizer.unscored)
+        rows, found = pipeline.count_eval_rows(stream, wanted, self.tokenizer.unscored)
         if not found:
             raise DataError(
                 "held-out text must have at least one text token to predict; "
@@ -242,7 +247,7 @@ class Feed:
         )
 
     @property
-    def scored(self) -> Scored:
+    def eval_counts(self) -> EvalCounts:
         """How many tokens and bytes evaluation scores."""
         return self._scores[0]
 
@@ -252,16 +257,16 @@ class Feed:
         return self._scores[1]
 
     @cached_property
-    def _scores(self) -> tuple[Scored, dict[str, float]]:
+    def _scores(self) -> tuple[EvalCounts, dict[str, float]]:
         """Both, from one pass over the rows."""
-        objective, scored = self.design.task.objective, Scored()
+        objective, scored = self.design.task.objective, EvalCounts()
         ends = self.ends(objective.arrange(self.design.spec.phases.eval_seq_len))
         if "train" not in self.halves:
-            for _ in scored.watch(self.eval_batches(), self.tokenizer, ends.values()):
+            for _ in scored.count(self.eval_batches(), self.tokenizer, ends.values()):
                 pass  # counted, and compared with nothing
             return scored, {}
         with progress("counting tokens for the yardsticks"):
-            counts = baselines.count(
+            counts = baselines.count_tokens(
                 [
                     (self.cache(source, "train"), share)
                     for source, share in zip(self.sources, self.token_shares(), strict=True)
@@ -270,10 +275,10 @@ class Feed:
                 begin=ends["begin"],
                 end=ends["end"],
             )
-            scores = baselines.score(
+            scores = baselines.score_baselines(
                 objective.baselines,
                 counts=counts,
-                batches=scored.watch(self.eval_batches(), self.tokenizer, ends.values()),
+                batches=scored.count(self.eval_batches(), self.tokenizer, ends.values()),
                 special=self.tokenizer.unscored,
             )
         return scored, {f"yardstick/{name}": value for name, value in scores.items()}

@@ -85,10 +85,10 @@ class Task:
         cap, temperature = self.spec.data.mixing_cap, self.spec.data.mixing_temperature
         mixing.rates(self.spec.data.mixing, rates, sizes, cap=cap, temperature=temperature)
         read = {member.objective.annotation_kind for member in self.members}
-        for marks, key in (("targets", "target_key"), ("spans", "spans_key")):
-            if getattr(self.spec.data, key) and marks not in read:
+        for kind, key in (("targets", "target_key"), ("spans", "spans_key")):
+            if getattr(self.spec.data, key) and kind not in read:
                 raise ConfigError(
-                    f"data.{key} is read by objectives over marked {marks}, and none is here; "
+                    f"data.{key} is read by objectives over annotated {kind}, and none is here; "
                     f"received data.{key}={getattr(self.spec.data, key)!r}. Leave it empty"
                 )
         if self.spec.eval.pseudo_tokens and self.objective.pll_examples is None:

@@ -140,7 +140,7 @@ def parse(topology: str) -> tuple[str, tuple[int, ...]]:
         raise ConfigError(
             f"--topology must begin with a TPU generation ({', '.join(TPU_DIMENSIONS)}), as in "
             f"v5e:4x4, or with a GPU ({', '.join(GPUS)}), as in h100:2x8; received {topology!r}"
-            f"{registry.nearest(kind, dimensions)}"
+            f"{registry.did_you_mean(kind, dimensions)}"
         )
     sides = layout.split("x")
     if len(sides) == 1 and kind in GPUS:

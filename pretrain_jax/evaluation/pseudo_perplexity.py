@@ -47,7 +47,9 @@ def batches(design: Design, feed: Feed) -> Iterator[Batch]:
     if pll_examples is None:
         raise ValueError("only encoders have a pseudo-perplexity")
     budgets = design.task.budgets(design.spec.phases.eval_seq_len)
-    padding = {k: a[0] for k, a in pack.blank(1, design.task.objective.fields, budgets).items()}
+    padding = {
+        k: a[0] for k, a in pack.empty_batch(1, design.task.objective.fields, budgets).items()
+    }
     made = probed(feed, design.spec.phases.eval_seq_len, pll_examples, budgets)
     rows = list(itertools.islice(made, design.spec.eval.pseudo_tokens))
     size = feed.eval_batch_size

@@ -11,6 +11,7 @@ from flax import struct
 from pretrain_jax.layers.axes import constrain, ways, with_axes
 from pretrain_jax.layers.makers import Maker
 from pretrain_jax.layers.positions import sinusoids
+from pretrain_jax.rounding import round_up
 
 VOCABULARY_MULTIPLE = 128
 """Vocabulary matrices have a multiple of this many rows, for the hardware and for the mesh."""
@@ -18,7 +19,7 @@ VOCABULARY_MULTIPLE = 128
 
 def padded_size(vocab_size: int, pad_vocab_to: int = VOCABULARY_MULTIPLE) -> int:
     """Rounds up to a multiple of `pad_vocab_to`: padded_size(50257) is 50304."""
-    return -(-vocab_size // pad_vocab_to) * pad_vocab_to
+    return round_up(vocab_size, pad_vocab_to)
 
 
 def padded_rows(init: Any, rows: int) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 
 from pretrain_jax.layers.axes import with_axes
 from pretrain_jax.layers.context import Context
-from pretrain_jax.process import capacity
+from pretrain_jax.process import host_memory
 
 
 class Rotary(nn.Module):
@@ -61,7 +61,7 @@ class RelativeBuckets(nn.Module):
         table = self.param("table", with_axes(self.table_init, *axes), (self.buckets, self.heads))
         length = positions.shape[1]
         num_bytes = 3 * 8 * length**2
-        capacity.check(num_bytes, "T5's distances between tokens", "Lower data.seq_len")
+        host_memory.check_memory(num_bytes, "T5's distances between tokens", "Lower data.seq_len")
         # Indices in the row give the distances inside every packed segment.
         index = np.arange(length)
         distance = index[None, :] - index[:, None]

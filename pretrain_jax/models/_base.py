@@ -10,7 +10,7 @@ import flax.linen as nn
 
 from pretrain_jax import registry
 from pretrain_jax.batch import FIELDS
-from pretrain_jax.errors import ConfigError, shown
+from pretrain_jax.errors import ConfigError, short_repr
 
 ATTENTIONS = ("causal", "prefix", "full")
 
@@ -75,7 +75,9 @@ def from_module(module: ModuleType) -> Architecture:
         registry.check_name(value, constants["FIELDS"], what)
     check_build(name, getattr(module, "build", None))
     if not callable(getattr(module, "check", accept)):
-        raise incomplete(name, "check as a function check(options, longest)", shown(module.check))
+        raise incomplete(
+            name, "check as a function check(options, longest)", short_repr(module.check)
+        )
     return Architecture(
         name,
         module.build,
@@ -93,7 +95,7 @@ def names_in(module: ModuleType, key: str, default: tuple[str, ...] = ()) -> tup
     value = getattr(module, key, default)
     if not isinstance(value, tuple) or not all(isinstance(entry, str) for entry in value):
         name = module.__name__.rpartition(".")[2]
-        raise incomplete(name, f'{key} as a tuple of names, such as ("causal",)', shown(value))
+        raise incomplete(name, f'{key} as a tuple of names, such as ("causal",)', short_repr(value))
     return value
 
 
@@ -101,7 +103,7 @@ def check_build(name: str, build: Any) -> None:
     """Raises ConfigError unless `build` is build(context, *, vocab_size: int, ...)."""
     wanted = "build(context, *, vocab_size: int, ...)"
     if not inspect.isfunction(build):
-        raise incomplete(name, f"a function {wanted}", shown(build))
+        raise incomplete(name, f"a function {wanted}", short_repr(build))
     signature = inspect.signature(build)
     positional, *options = signature.parameters.values() or (None,)
     keyword_only = inspect.Parameter.KEYWORD_ONLY

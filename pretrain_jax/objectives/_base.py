@@ -21,7 +21,7 @@ class Objective:
     attention: str
     """The attention mask of the predicting stream: "causal", "prefix" or "full"."""
     arrangement: str
-    """How documents become raw examples: "chunks", "pairs" or "texts" (data/arrange.py). With
+    """How documents become raw examples: "chunks", "pairs" or "texts" (data/examples.py). With
     data.cross_documents, chunks that have a begin or end token are cut from all documents as one
     text."""
     arrange: Callable[[int], dict[str, Any]]
@@ -41,8 +41,8 @@ class Objective:
     """Special ids that the tokenizer must have: "mask", "cls", "sep", "pad", "bos", "eos"."""
     sentinels: Callable[[int], int] = lambda seq_len: 0
     """sentinels(seq_len) -> the most sentinel ids that one example may use."""
-    marks: str = ""
-    """What the text's marks (data/annotations.py) mean to the objective: "spans" (data.spans_key),
+    annotation_kind: str = ""
+    """What the annotations of the text (data/annotations.py) mean to the objective: "spans" (data.spans_key),
     "targets" (data.target_key), or "" for an objective that ignores them."""
     copies: int = 0
     """0: noise is drawn anew in every epoch. n: epoch e repeats the noise of epoch e mod n, which
@@ -67,7 +67,7 @@ class Objective:
     "text" (nats of the predicted text tokens) and further metrics. Names that begin with
     "yardstick/" are baselines."""
     data_warning: Callable[[Any, Any], str] = lambda examples, vocab: ""
-    """data_warning(raw examples (data/arrange.py), vocab) -> a sentence that warns of training text
+    """data_warning(raw examples (data/examples.py), vocab) -> a sentence that warns of training text
     for which the objective does not work as its authors intended; "" for all other text."""
     pll_examples: Callable[..., Fields] | None = None
     """pll_examples(raw example, positions [n], vocab) -> the fields of n examples. Each masks and

@@ -8,10 +8,11 @@ import numpy as np
 
 from pretrain_jax import registry
 from pretrain_jax.corruption import masking, noise, words
-from pretrain_jax.corruption.render import ones
+from pretrain_jax.corruption.render import unit_weights
 from pretrain_jax.corruption.uniform import Uniform
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.ragged import Fields, Parts, Ragged, around
+from pretrain_jax.ragged import Fields, Ragged, RowSplits, wrap
+from pretrain_jax.rounding import round_up
 
 FIELDS = ("tokens", "predict_at", "targets", "weights")
 SPECIAL_TOKENS = ("mask", "cls", "sep")
@@ -25,7 +26,7 @@ WITHOUT_SPACES = 0.2
 
 
 def single_tokens(
-    texts: Parts, counts: np.ndarray, uniform: Uniform, *, starts: np.ndarray
+    texts: RowSplits, counts: np.ndarray, uniform: Uniform, *, starts: np.ndarray
 ) -> np.ndarray:
     """Draws `counts` tokens of each text, independently of where words start."""
     del starts
@@ -78,7 +79,7 @@ class Masking:
 
     def budget(self, seq_len: int) -> int:
         """Predictions in a row, a multiple of 8: 512 at a rate of 0.15 -> 80."""
-        return -(-int(np.ceil(self.rate * seq_len)) // 8) * 8
+        return round_up(int(np.ceil(self.rate * seq_len)), 8)
 
     def hide(
         self,
@@ -92,15 +93,15 @@ class Masking:
 
         starts: bool [T], where words start. specials: special tokens to be added to each example.
         """
-        sizes = texts.parts.sizes
+        sizes = texts.splits.sizes
         counts = np.minimum(self.count(sizes + specials), sizes)
         if self.by_words:
-            starts = words.cut_words(texts, starts, counts, vocab.token_bytes)
-        drawn = self.draw(texts.parts, counts, uniform, starts=starts)
+            starts = words.split_long_words(texts, starts, counts, vocab.token_bytes)
+        drawn = self.draw(texts.splits, counts, uniform, starts=starts)
         hidden = masking.mask_tokens(
             texts.values,
             drawn,
-            texts.parts,
+            texts.splits,
             uniform,
             mask=vocab.mask,
             replaced=self.replaced,
@@ -118,7 +119,7 @@ class Masking:
         first = examples.cache.offsets[:-1]
         starts = vocab.word_starts[tokens]
         starts[first[first < len(tokens)]] = True
-        lengths = words.lengths_of_words(starts, vocab.token_bytes[tokens])
+        lengths = words.word_lengths(starts, vocab.token_bytes[tokens])
         share = lengths[lengths > words.LONGEST_WORD].sum() / max(lengths.sum(), 1)
         if share <= WITHOUT_SPACES:
             return ""
@@ -188,8 +189,8 @@ def corrupt(examples: Fields, uniform: Uniform, vocab: Any, *, how: Masking) -> 
 
 def text_fields(texts: Ragged, hidden: np.ndarray, at: np.ndarray, vocab: Any) -> Fields:
     """The fields of [CLS] hidden [SEP] that predict the tokens of `texts` at the indices `at`."""
-    tokens = around(texts._replace(values=hidden), (vocab.cls,), (vocab.sep,))
-    return {"tokens": tokens, **predictions(texts, at, texts.parts.place[at] + 1)}
+    tokens = wrap(texts._replace(values=hidden), (vocab.cls,), (vocab.sep,))
+    return {"tokens": tokens, **predictions(texts, at, texts.splits.offsets[at] + 1)}
 
 
 def predictions(texts: Ragged, at: np.ndarray, predict_at: np.ndarray) -> Fields:
@@ -197,11 +198,11 @@ def predictions(texts: Ragged, at: np.ndarray, predict_at: np.ndarray) -> Fields
 
     predict_at: the positions of these tokens in the streams of their examples.
     """
-    parts = texts.parts.counts(at)
+    parts = texts.splits.take(at)
     return {
         "predict_at": Ragged(predict_at, parts),
         "targets": Ragged(texts.values[at], parts),
-        "weights": ones(parts),
+        "weights": unit_weights(parts),
     }
 
 
@@ -217,8 +218,8 @@ def mask_one_each(
 
     The text "a b" and positions 0, 1 -> "a b a b", "[MASK] b a [MASK]" and indices 0, 3.
     """
-    n, times = text.parts.total, len(positions)
-    copies = Ragged(np.tile(text.values, times), Parts(np.full(times, n)))
+    n, times = text.splits.total, len(positions)
+    copies = Ragged(np.tile(text.values, times), RowSplits(np.full(times, n)))
     hidden, at = copies.values.copy(), np.arange(times) * n + positions
     hidden[at] = vocab.mask
     return copies, hidden, at

@@ -17,6 +17,7 @@ from pretrain_jax import registry
 from pretrain_jax.corruption import render
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.ragged import Fields, Ragged
+from pretrain_jax.rounding import round_up
 
 LONGEST = 64
 """Most tokens of a text per token of seq_len; reached where 98 % of the text is noise."""
@@ -78,7 +79,7 @@ class Layout:
             bounds = lengths(raw_length(seq_len))
             most = max(bounds.values())
             exact = {axis: seq_len if n == most else int(n) for axis, n in bounds.items()}
-            return {axis: -(-n // 8) * 8 if axis == "P" else n for axis, n in exact.items()}
+            return {axis: round_up(n, 8) if axis == "P" else n for axis, n in exact.items()}
 
         return {
             "fields": self.fields,

@@ -10,7 +10,7 @@ from pretrain_jax import losses
 from pretrain_jax.batch import is_text
 from pretrain_jax.corruption import render
 from pretrain_jax.objectives._layout import Layout, mode_tokens
-from pretrain_jax.ragged import Fields, Ragged, around
+from pretrain_jax.ragged import Fields, Ragged, wrap
 
 
 def span_fields(
@@ -22,9 +22,7 @@ def span_fields(
     """
     inputs, targets = render.with_sentinels(texts, drawn, vocab.sentinels)
     end = (vocab.eos,)
-    return layout.write(
-        around(inputs, mode_tokens(mode, vocab), end), around(targets, (), end), vocab
-    )
+    return layout.write(wrap(inputs, mode_tokens(mode, vocab), end), wrap(targets, (), end), vocab)
 
 
 def span_metrics(

@@ -37,7 +37,7 @@ from pretrain_jax.corruption.uniform import Uniform
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.objectives import Objective
 from pretrain_jax.objectives._layout import Layout, pick_layout
-from pretrain_jax.ragged import Fields, Ragged, around
+from pretrain_jax.ragged import Fields, Ragged, wrap
 
 SPREAD = 2.5
 """In standard deviations. With 2.5, T5's 100 sentinels suffice for "spans" of 512 inputs."""
@@ -125,10 +125,10 @@ def corrupt(
 ) -> Fields:
     """The fields of {"tokens": int32 texts}."""
     texts = examples["tokens"]
-    bounds = noise_bounds(texts.parts.sizes, rate)
-    drawn = noise.independent_tokens(texts.parts, rate, *bounds, uniform)
+    bounds = noise_bounds(texts.splits.sizes, rate)
+    drawn = noise.independent_tokens(texts.splits, rate, *bounds, uniform)
     end = (vocab.eos,)
-    inputs, targets = (around(side, (), end) for side in write(texts, drawn, vocab, uniform))
+    inputs, targets = (wrap(side, (), end) for side in write(texts, drawn, vocab, uniform))
     return layout.write(inputs, targets, vocab)
 
 
@@ -137,7 +137,7 @@ def write_all(texts, drawn, vocab, uniform, replaced, random):
     hidden = masking.mask_tokens(
         texts.values,
         drawn,
-        texts.parts,
+        texts.splits,
         uniform,
         mask=vocab.sentinel(0),
         replaced=replaced,
@@ -152,7 +152,7 @@ def write_spans(texts, drawn, vocab, uniform, replaced, random):
     each run of kept tokens."""
     del uniform, replaced, random  # only "all" uses them
     inputs, targets = (
-        render.with_sentinels(texts, noise.given(texts.parts, hidden), vocab.sentinels)[0]
+        render.with_sentinels(texts, noise.from_mask(texts.splits, hidden), vocab.sentinels)[0]
         for hidden in (drawn > 0, drawn == 0)
     )
     return inputs, targets
@@ -161,7 +161,7 @@ def write_spans(texts, drawn, vocab, uniform, replaced, random):
 def write_tokens(texts, drawn, vocab, uniform, replaced, random):
     """Inputs: the text without the noise. Targets: the noise."""
     del vocab, uniform, replaced, random  # only "all" uses them
-    return render.drop(texts, drawn), texts.where(drawn > 0)
+    return render.drop_noise(texts, drawn), texts.boolean_mask(drawn > 0)
 
 
 def span_bounds(n: Any, fewest: Any, most: Any) -> tuple[Any, Any, Any]:

@@ -25,14 +25,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from pretrain_jax import losses
-from pretrain_jax.corruption.render import ones
+from pretrain_jax.corruption.render import unit_weights
 from pretrain_jax.corruption.uniform import Uniform
 from pretrain_jax.layers.heads import PooledClassifier
 from pretrain_jax.layers.initializers import TruncatedNormal
 from pretrain_jax.layers.makers import maker
 from pretrain_jax.objectives import Objective, _encoder
 from pretrain_jax.objectives._encoder import Masking
-from pretrain_jax.ragged import Fields, Parts, Ragged, side_by_side
+from pretrain_jax.ragged import Fields, Ragged, RowSplits, concatenate_rows
+from pretrain_jax.rounding import ceil_div
 
 SPECIALS = 3
 """[CLS] A [SEP] B [SEP]."""
@@ -69,7 +70,7 @@ def build(
         budgets=lambda seq_len: {
             "L": seq_len,
             "P": how.budget(seq_len),
-            "E": -(-seq_len // TOKENS_PER_PAIR),
+            "E": ceil_div(seq_len, TOKENS_PER_PAIR),
         },
         corrupt=partial(corrupt, how=how),
         baselines=_encoder.BASELINES,
@@ -89,7 +90,7 @@ def corrupt(examples: Fields, uniform: Uniform, vocab: Any, *, how: Masking) -> 
     a + b + 3 of each; predict_at, targets, weights, P of each; labels."""
     texts, first = join_pairs(examples)
     starts = vocab.word_starts[texts.values]
-    starts[texts.parts.starts + first] = True  # no word runs from one text into the other
+    starts[texts.splits.starts + first] = True  # no word runs from one text into the other
     hidden, drawn = how.hide(texts, starts, SPECIALS, uniform, vocab)
     labels = 1 - examples["is_next"].values
     return pair_fields(texts, first, labels, hidden, drawn.nonzero()[0], vocab)
@@ -111,27 +112,27 @@ def pair_fields(
     hidden  int32 [T], the tokens that the model reads in place of `texts`
     at      indices of the predicted tokens in `texts`
     """
-    in_second = texts.parts.place >= texts.parts.each(first)
-    streams = Parts(texts.parts.sizes + SPECIALS)
+    in_second = texts.splits.offsets >= texts.splits.broadcast(first)
+    streams = RowSplits(texts.splits.sizes + SPECIALS)
     tokens = np.full(streams.total, vocab.sep, hidden.dtype)
-    tokens[np.arange(len(hidden)) + texts.parts.of * SPECIALS + 1 + in_second] = hidden
+    tokens[np.arange(len(hidden)) + texts.splits.row_ids * SPECIALS + 1 + in_second] = hidden
     tokens[streams.starts] = vocab.cls
-    types = streams.place > streams.each(first + 1)
-    one = Parts(np.ones(len(streams), np.int64))
+    types = streams.offsets > streams.broadcast(first + 1)
+    one = RowSplits(np.ones(len(streams), np.int64))
     return {
         "tokens": Ragged(tokens, streams),
-        **_encoder.predictions(texts, at, texts.parts.place[at] + 1 + in_second[at]),
+        **_encoder.predictions(texts, at, texts.splits.offsets[at] + 1 + in_second[at]),
         "types": Ragged(types.astype(np.int32), streams),
         "example_at": Ragged(np.zeros(len(one), np.int32), one),
         "labels": Ragged(labels, one),
-        "label_weights": ones(one),
+        "label_weights": unit_weights(one),
     }
 
 
 def join_pairs(examples: Fields) -> tuple[Ragged, np.ndarray]:
     """(the two texts of each pair as one, the number of tokens in the first, int [E])."""
     first = examples["first"]
-    return side_by_side(first, examples["second"]), first.parts.sizes
+    return concatenate_rows(first, examples["second"]), first.splits.sizes
 
 
 def pll_examples(example: Fields, positions: np.ndarray, vocab: Any) -> Fields:
@@ -139,7 +140,7 @@ def pll_examples(example: Fields, positions: np.ndarray, vocab: Any) -> Fields:
     text, first = join_pairs(example)
     copies, hidden, at = _encoder.mask_one_each(text, positions, vocab)
     labels = 1 - example["is_next"].values
-    n = len(copies.parts)
+    n = len(copies.splits)
     return pair_fields(copies, first.repeat(n), labels.repeat(n), hidden, at, vocab)
 
 

@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 
 from pretrain_jax import registry
-from pretrain_jax.corruption.uniform import Uniform, whole
+from pretrain_jax.corruption.uniform import Uniform, to_int
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.objectives import Objective
 from pretrain_jax.objectives._layout import Layout, mode_tokens, pick_layout
-from pretrain_jax.ragged import Fields, around
+from pretrain_jax.ragged import Fields, wrap
 
 
 def build(
@@ -99,10 +99,10 @@ def corrupt(
     as in T5.
     """
     texts = examples["tokens"]
-    parts = texts.parts
+    parts = texts.splits
     fewest, most = SPLITS[split](parts.sizes, rate)
-    cut = fewest + whole(uniform(np.ones_like(parts.sizes)), most - fewest + 1)
-    is_input = parts.place < parts.each(cut)
+    cut = fewest + to_int(uniform(np.ones_like(parts.sizes)), most - fewest + 1)
+    is_input = parts.offsets < parts.broadcast(cut)
     end = () if layout.one_stream else (vocab.eos,)
-    inputs = around(texts.where(is_input), mode_tokens(mode, vocab), end)
-    return layout.write(inputs, around(texts.where(~is_input), (), end), vocab)
+    inputs = wrap(texts.boolean_mask(is_input), mode_tokens(mode, vocab), end)
+    return layout.write(inputs, wrap(texts.boolean_mask(~is_input), (), end), vocab)

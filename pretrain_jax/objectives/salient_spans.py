@@ -7,7 +7,7 @@ REALM's noise (arXiv 2002.08909, section 3.4) in T5's form (Roberts et al. 2020,
     inputs     The Declaration was signed in <X> on <Y> . </s>
     targets    <X> Philadelphia <Y> July 4 , 1776 </s>
 
-The candidates are the spans that the data marks, or, without marks, those that a rule finds
+The candidates are the annotated spans of the data, or without annotations those that a rule finds
 (corruption/salient.py). They are taken in random order as long as they fit. **An example without a
 salient span gets a random span of three tokens**, because rows are planned from lengths alone,
 before the text is read.
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from pretrain_jax.corruption import salient
-from pretrain_jax.corruption.uniform import Uniform, whole
+from pretrain_jax.corruption.uniform import Uniform, to_int
 from pretrain_jax.objectives import Objective
 from pretrain_jax.objectives._layout import Layout, pick_layout
 from pretrain_jax.objectives._spans import span_fields, span_metrics
@@ -58,7 +58,7 @@ def build(
         corrupt=partial(corrupt, layout=layout, rate=rate, spans=spans, longest=longest),
         special_tokens=(*layout.special_tokens, "eos"),
         sentinels=sentinels,
-        marks="spans",
+        annotation_kind="spans",
         baselines=("uniform", "unigram"),
         metrics=span_metrics,
     )
@@ -80,21 +80,22 @@ def corrupt(
     spans: int,
     longest: int,
 ) -> Fields:
-    """The fields of {"tokens": int32 texts}; data with marks adds "marks", uint8 of equal sizes."""
+    """The fields of {"tokens": int32 texts}; annotated data adds
+    "annotations", uint8 with the same splits."""
     texts = examples["tokens"]
-    if "marks" in examples:
-        candidates = [salient.marked(marks) for marks in examples["marks"].split()]
+    if "annotations" in examples:
+        candidates = [salient.annotated_spans(values) for values in examples["annotations"].split()]
     else:
-        candidates = [salient.found(tokens, vocab) for tokens in texts.split()]
-    sizes = texts.parts.sizes
-    begin = whole(uniform(np.ones_like(sizes)), np.maximum(sizes - FALLBACK, 0) + 1)
+        candidates = [salient.find_spans(tokens, vocab) for tokens in texts.split()]
+    sizes = texts.splits.sizes
+    begin = to_int(uniform(np.ones_like(sizes)), np.maximum(sizes - FALLBACK, 0) + 1)
     end = np.minimum(begin + FALLBACK, sizes)
     chosen = []
     for i, (starts, stops) in enumerate(candidates):
         short = stops - starts <= longest
         fallback = begin[i : i + 1], end[i : i + 1]
         chosen.append((starts[short], stops[short]) if short.any() else fallback)
-    starts, stops = (Ragged.joined(edge, np.int64) for edge in zip(*chosen, strict=True))
+    starts, stops = (Ragged.concatenate(edge, np.int64) for edge in zip(*chosen, strict=True))
     counts = most_noise(sizes, rate, longest)
-    drawn = salient.draw(texts.parts, starts, stops, counts, spans, uniform)
+    drawn = salient.choose_spans(texts.splits, starts, stops, counts, spans, uniform)
     return span_fields(texts, drawn, vocab, layout)

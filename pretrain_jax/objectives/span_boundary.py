@@ -35,7 +35,7 @@ from pretrain_jax.layers.initializers import Normal
 from pretrain_jax.layers.makers import maker
 from pretrain_jax.objectives import Objective, _encoder
 from pretrain_jax.objectives._encoder import Masking
-from pretrain_jax.ragged import Fields, Parts, Ragged
+from pretrain_jax.ragged import Fields, Ragged, RowSplits
 
 POSITION_WIDTH = 200
 INIT = Normal(0.02)
@@ -92,23 +92,23 @@ def corrupt(
     at = drawn.nonzero()[0]
     return {
         **_encoder.text_fields(texts, hidden, at, vocab),
-        **boundaries(texts.parts, drawn, at, boundary_positions),
+        **boundaries(texts.splits, drawn, at, boundary_positions),
     }
 
 
-def boundaries(texts: Parts, drawn: np.ndarray, at: np.ndarray, most: int) -> Fields:
+def boundaries(texts: RowSplits, drawn: np.ndarray, at: np.ndarray, most: int) -> Fields:
     """left_at, right_at, span_positions and span_weights of the predictions at the indices `at`.
 
     drawn: noise [T] of the texts. most: tokens of a span that its boundary predicts. All four
     fields are 0 where the boundary predicts nothing.
     """
-    begins = noise.firsts(texts, drawn)[at]
+    begins = noise.group_starts(texts, drawn)[at]
     span = begins.cumsum() - 1  # the span number of each prediction
     ends = np.roll(begins, -1)
-    first, last = (texts.place[at[edge]][span] for edge in (begins, ends))
-    inside = texts.place[at] - first
-    bounded = (first > 0) & (last < texts.sizes[texts.of[at]] - 1) & (inside < most)
-    parts = texts.counts(at)
+    first, last = (texts.offsets[at[edge]][span] for edge in (begins, ends))
+    inside = texts.offsets[at] - first
+    bounded = (first > 0) & (last < texts.sizes[texts.row_ids[at]] - 1) & (inside < most)
+    parts = texts.take(at)
     return {
         "left_at": Ragged(first * bounded, parts),  # the token before the span: [CLS] shifts by 1
         "right_at": Ragged((last + 2) * bounded, parts),
@@ -122,7 +122,7 @@ def pll_examples(example: Fields, positions: np.ndarray, vocab: Any) -> Fields:
     copies, hidden, at = _encoder.mask_one_each(example["tokens"], positions, vocab)
     drawn = np.zeros(len(hidden), np.int32)
     drawn[at] = 1
-    empty = boundaries(copies.parts, drawn, at, most=0)
+    empty = boundaries(copies.splits, drawn, at, most=0)
     return {**_encoder.text_fields(copies, hidden, at, vocab), **empty}
 
 

@@ -86,7 +86,7 @@ def noise_of(n: Any, rate: float, mean_span: float) -> tuple[Any, Any]:
 
     568 at 0.15 and 3 -> (85, 28).
     """
-    count, spans = noise.spans_of_length(n, rate, mean_span)
+    count, spans = noise.noise_and_span_counts(n, rate, mean_span)
     return count + (n == 1), spans + (n == 1)
 
 
@@ -103,9 +103,9 @@ def corrupt(
 ) -> Fields:
     """The fields of {"tokens": int32 texts}."""
     texts = examples["tokens"]
-    counts, spans = noise_of(texts.parts.sizes, rate, mean_span)
+    counts, spans = noise_of(texts.splits.sizes, rate, mean_span)
     anywhere = place == "random"
-    drawn = noise.random_spans(texts.parts, counts, spans, uniform, anywhere)
+    drawn = noise.random_spans(texts.splits, counts, spans, uniform, anywhere)
     return span_fields(texts, drawn, vocab, layout, mode)
 
 

@@ -8,7 +8,7 @@ a decoder:
     tokens          <p> Das ist gut.
     targets         Das ist gut. <e>
 
-The pairs come from a source that marks the target text (data.target_key). Texts that are too long
+The pairs come from a source with target texts (data.target_key). Texts that are too long
 are cut at their end.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.objectives import Objective
 from pretrain_jax.objectives._layout import Layout, pick_layout
-from pretrain_jax.ragged import Fields, around
+from pretrain_jax.ragged import Fields, wrap
 
 
 def build(
@@ -71,7 +71,7 @@ def build(
         budgets=budgets,
         corrupt=partial(corrupt, layout=layout, prefix=prefix, room=room),
         special_tokens=(*layout.special_tokens, "eos"),
-        marks="targets",
+        annotation_kind="targets",
         baselines=("uniform", "unigram"),
     )
 
@@ -88,8 +88,8 @@ def corrupt(
     """The fields of {"inputs": int32 texts, "targets": int32 texts}. Nothing is drawn."""
     del uniform
     end = (vocab.eos,)
-    inputs = around(examples["inputs"], encode_prefix(prefix, vocab, room), end)
-    return layout.write(inputs, around(examples["targets"], (), end), vocab)
+    inputs = wrap(examples["inputs"], encode_prefix(prefix, vocab, room), end)
+    return layout.write(inputs, wrap(examples["targets"], (), end), vocab)
 
 
 @lru_cache(maxsize=64)

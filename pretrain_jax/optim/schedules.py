@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import optax
 
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.registry import pick, taken
+from pretrain_jax.registry import accepted_kwargs, pick
 
 Schedule = Callable[[jax.typing.ArrayLike], jax.Array]
 
@@ -57,7 +57,7 @@ def build_schedule(
     [6e-06, 0.0006, 0.00033, 6e-05, 6e-05]
     """
     builder = pick(SCHEDULES, name, "optimizer.schedule")
-    steps = taken(builder, {"warmup_steps": warmup_steps, "decay_steps": decay_steps})
+    steps = accepted_kwargs(builder, {"warmup_steps": warmup_steps, "decay_steps": decay_steps})
     rate = builder(learning_rate=learning_rate, **steps, **options)
 
     # Compiled, so that the logged rate has the bits of the rate in the training step: XLA rounds a

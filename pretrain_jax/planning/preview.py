@@ -64,13 +64,17 @@ def about_tokenizer(design: Design, tokenizer: Tokenizer) -> Iterator[str]:
     section = design.spec.tokenizer
     origin = section.path or "trained on the run's own corpus"
     yield f"tokenizer  {section.name}, {tokenizer.size} ids, {origin}"
-    named = [f'{name} {i} "{tokenizer.spell(i)}"' for name, i in tokenizer.named.items()]
+    named = [
+        f'{name} {i} "{tokenizer.id_to_token(i)}"' for name, i in tokenizer.special_ids.items()
+    ]
     objectives = [member.objective for member in design.task.members]
     needs = sorted({name for objective in objectives for name in objective.special_tokens})
     longest = max(design.spec.seq_lens)
     taken = max(objective.sentinels(longest) for objective in objectives)
     ids = tokenizer.sentinels
-    ends = [f'{i} "{tokenizer.spell(i)}"' for i in (ids if len(ids) < 3 else (ids[0], ids[-1]))]
+    ends = [
+        f'{i} "{tokenizer.id_to_token(i)}"' for i in (ids if len(ids) < 3 else (ids[0], ids[-1]))
+    ]
     yield from entry("special", ", ".join(named) or "none")
     yield from entry("sentinels", f"{len(ids)}: {' to '.join(ends)}" if ids else "none")
     needed = f"{', '.join(needs) or 'no special ids'}; {taken or 'no'} sentinels in an example"
@@ -193,7 +197,7 @@ def about_stream(row: Batch, tokenizer: Tokenizer, segment: int, in_place: bool)
 def about_answers(row: Batch, tokenizer: Tokenizer, answers: np.ndarray) -> Iterator[str]:
     """What else belongs to the first predictions: tokens at other places, numbers."""
     known = ("predict_at", "targets", "weights")
-    others = [n for n in row if FIELDS[n].kind in (Kind.INDEX, Kind.ANSWER) and n not in known]
+    others = [n for n in row if FIELDS[n].kind in (Kind.INDEX, Kind.TARGET) and n not in known]
     for k in answers[: PREDICTIONS_SHOWN if others else 0]:
         told = []
         for name in others:
@@ -255,7 +259,11 @@ def written(
 def word(tokenizer: Tokenizer, token: Any) -> str:
     """One id as text without the space before it; spelled where that is no text."""
     text = "" if tokenizer.special[token] else tokenizer.decode([token]).strip()
-    return text if text.isprintable() and text and "\ufffd" not in text else tokenizer.spell(token)
+    return (
+        text
+        if text.isprintable() and text and "\ufffd" not in text
+        else tokenizer.id_to_token(token)
+    )
 
 
 def printable(text: str) -> str:

@@ -102,7 +102,7 @@ def open_feed(
     hosts: Hosts,
 ) -> Feed:
     """The data, the same for all processes; each tokenizes it into its own cache."""
-    writing = outputs.writing(path / "tokenizer", OSError)
+    writing = outputs.report_unwritable(path / "tokenizer", OSError)
     with hosts.all_or_none("the tokenizer", ONE_DAY), writing:
         # Process 0 may train it; the others find it.
         tokenizer = obtain_tokenizer(design, sources, path, stored) if hosts.is_primary else None

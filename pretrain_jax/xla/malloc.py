@@ -12,6 +12,8 @@ import os
 import sys
 from pathlib import Path
 
+from pretrain_jax.rounding import round_up
+
 ACCELERATORS = ("/dev/nvidia0", "/dev/accel0", "/dev/vfio/0", "/dev/kfd")
 # Parameters of mallopt, from glibc's malloc.h; a trim threshold of -1 is the largest value.
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX, ARENA_MAX = -1, -2, -4, -8
@@ -53,7 +55,7 @@ def request_huge_pages(libc: ctypes.CDLL) -> bool:
     block = libc.malloc(size)
     if not block:  # the kernel does not overcommit memory
         return False
-    first = -(-block // HUGE_PAGE) * HUGE_PAGE
+    first = round_up(block, HUGE_PAGE)
     accepted = libc.madvise(first, size - 2 * HUGE_PAGE, MADV_HUGEPAGE) == 0
     libc.free(block)
     return accepted

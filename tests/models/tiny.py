@@ -45,7 +45,7 @@ PREFIX_DECODERS = [name for name in NAMES if "prefix" in architecture(name).atte
 
 def build(name: str, context: BuildContext | None = None, **changes: Any) -> nn.Module:
     chosen = architecture(name)
-    sizes = registry.taken(chosen.build, SIZES) | changes
+    sizes = registry.accepted_kwargs(chosen.build, SIZES) | changes
     return chosen.build(context or BuildContext(chosen.attention[0]), **sizes)
 
 

@@ -11,7 +11,7 @@ import objective_toys as toys
 import pytest
 from sequences import apart, together
 
-from pretrain_jax.corruption.uniform import plain
+from pretrain_jax.corruption.uniform import from_generator
 from pretrain_jax.data import pack
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.layers.embeddings import Readout
@@ -164,7 +164,7 @@ def test_each_target_is_predicted_where_the_token_before_it_is_read(kind, inputs
 @every_variant
 def test_lengths_bound_every_draw_and_budgets_every_length(kind, inputs):
     how = build(kind, inputs)
-    axes = pack.axes_of(how.fields)
+    axes = pack.field_axes(how.fields)
     exact = KINDS[kind][0] is span_corruption or kind in ("all", "fixed")
     for n in lengths_of(kind, inputs):
         bounds = how.lengths(n)
@@ -263,7 +263,7 @@ class Words(Tokenizer):
     def decode(self, ids):
         return " ".join(self.words[i - 2] for i in np.asarray(ids).tolist() if not self.special[i])
 
-    def spell(self, token):
+    def id_to_token(self, token):
         names = {self.pad: "<p>", self.eos: "</s>"}
         names |= dict(zip(self.sentinels, ("<X>", "<Y>", "<Z>"), strict=True))
         return names.get(token) or self.words[token - 2]
@@ -277,7 +277,7 @@ class Words(Tokenizer):
         return np.ones(self.size, np.int32)
 
     def shown(self, ids):
-        return " ".join(map(self.spell, np.asarray(ids).tolist()))
+        return " ".join(map(self.id_to_token, np.asarray(ids).tolist()))
 
 
 PAPER = Words("Thank you for inviting me to your party last week .")
@@ -287,7 +287,7 @@ TEXT = PAPER.encode(" ".join(PAPER.words))
 def test_the_example_of_the_t5_paper():
     """Figure 2; the released code writes an end token where the figure has <Z>."""
     noise = np.array([0, 0, 1, 1, 0, 0, 0, 0, 2, 0, 0], np.int32)
-    written = span_fields(Ragged.joined([TEXT]), noise, PAPER, pick_layout("memory"))
+    written = span_fields(Ragged.concatenate([TEXT]), noise, PAPER, pick_layout("memory"))
     fields = apart(written)[0]
     assert PAPER.shown(fields["memory_tokens"]) == "Thank you <X> me to your party <Y> week . </s>"
     assert PAPER.shown(fields["targets"]) == "<X> for inviting <Y> last </s>"
@@ -309,8 +309,8 @@ def test_the_example_of_the_t5_paper():
 def test_the_styles_of_the_t5_paper(write, inputs, targets):
     """Table 3: MASS-style, replaced spans, dropped tokens, of the same three tokens."""
     noise = np.array([0, 0, 1, 2, 0, 0, 0, 0, 3, 0, 0], np.int32)
-    uniform = plain(np.random.default_rng(0))
-    found = write(Ragged.joined([TEXT]), noise, PAPER, uniform, replaced=1.0, random=0.0)
+    uniform = from_generator(np.random.default_rng(0))
+    found = write(Ragged.concatenate([TEXT]), noise, PAPER, uniform, replaced=1.0, random=0.0)
     wanted = inputs, targets.format(" ".join(PAPER.words))
     assert tuple(PAPER.shown(part.values) for part in found) == wanted
 
@@ -318,8 +318,8 @@ def test_the_styles_of_the_t5_paper(write, inputs, targets):
 def test_sentinels_of_noise_at_the_edges_are_t5s():
     """The released code numbers the gaps in the targets, so that they are one behind here."""
     noise = np.array([1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2], np.int32)
-    uniform = plain(np.random.default_rng(0))
-    found = iid_denoising.write_spans(Ragged.joined([TEXT]), noise, PAPER, uniform, 1.0, 0.0)
+    uniform = from_generator(np.random.default_rng(0))
+    found = iid_denoising.write_spans(Ragged.concatenate([TEXT]), noise, PAPER, uniform, 1.0, 0.0)
     assert PAPER.shown(found[0].values) == "<X> you for inviting me to your party last week <Y>"
     assert PAPER.shown(found[1].values) == "Thank <X> ."
 
@@ -328,7 +328,7 @@ def corrupted_tokens(n, draws, **options):
     """bool [draws, n]: which tokens of so many texts are noise, all of it sentinels."""
     how = iid_denoising.build(replaced=1.0, random=0.0, **options)
     texts = together([{"tokens": np.full(n, 100, np.int32)}] * draws)
-    found = how.corrupt(texts, plain(np.random.default_rng(0)), VOCAB)["memory_tokens"]
+    found = how.corrupt(texts, from_generator(np.random.default_rng(0)), VOCAB)["memory_tokens"]
     return found.values.reshape(draws, -1)[:, :-1] == VOCAB.sentinel(0)
 
 
@@ -363,11 +363,11 @@ def test_noise_of_single_tokens_never_outgrows_its_row(rate, targets, inputs):
     how = iid_denoising.build(rate=rate, targets=targets, inputs=inputs)
     sizes = [*range(1, 30), 61, 64]
     examples = [raw(n, seed) for seed in range(12) for n in sizes]
-    found = how.corrupt(together(examples), plain(np.random.default_rng(1)), VOCAB)
+    found = how.corrupt(together(examples), from_generator(np.random.default_rng(1)), VOCAB)
     bounds = how.lengths(np.array([len(example["tokens"]) for example in examples]))
     for axis, field in (("L", "tokens"), ("M", "memory_tokens"), ("P", "predict_at")):
         if axis in bounds:
-            assert (found[field].parts.sizes <= bounds[axis]).all()
+            assert (found[field].splits.sizes <= bounds[axis]).all()
 
 
 def test_t5s_sentinels_are_enough():
@@ -381,7 +381,9 @@ def test_some_corrupted_tokens_are_random():
     how, rng, text = build("all"), np.random.default_rng(0), np.full(64, 100, np.int32)
     draws = 10_000
     texts = together([{"tokens": text}] * draws)
-    found = how.corrupt(texts, plain(rng), VOCAB)["memory_tokens"].values.reshape(draws, -1)[:, :-1]
+    found = how.corrupt(texts, from_generator(rng), VOCAB)["memory_tokens"].values.reshape(
+        draws, -1
+    )[:, :-1]
     masked = found == VOCAB.sentinel(0)
     changed = (found != 100) & ~masked
     corrupted = masked.sum() + changed.sum() * 256 / 255
@@ -413,7 +415,7 @@ def test_the_one_span_of_a_short_text(place, first):
     """3 of 20 tokens: the last ones in T5's arithmetic, and anywhere alike when asked for."""
     how, text = span_corruption.build(place=place), np.arange(100, 120, dtype=np.int32)
     texts = together([{"tokens": text}] * 9000)
-    found = apart(how.corrupt(texts, plain(np.random.default_rng(0)), VOCAB))
+    found = apart(how.corrupt(texts, from_generator(np.random.default_rng(0)), VOCAB))
     begins = np.array([fields["targets"][1] - 100 for fields in found])
     assert set(begins.tolist()) == first
     counts = np.bincount(begins)[sorted(first)]
@@ -425,7 +427,7 @@ def test_prefix_lm_cuts_anywhere_alike(rate, fewest):
     """Over 10,000 texts of 64 tokens: every place from the fewest inputs to 63, equally often."""
     how, rng, draws = prefix_lm.build(rate=rate), np.random.default_rng(0), 10_000
     texts = together([raw(64)] * draws)
-    cuts = how.corrupt(texts, plain(rng), VOCAB)["memory_tokens"].parts.sizes - 1
+    cuts = how.corrupt(texts, from_generator(rng), VOCAB)["memory_tokens"].splits.sizes - 1
     counts = np.bincount(cuts, minlength=64)[fewest:]
     assert (min(cuts), max(cuts)) == (fewest, 63)
     share = 1 / len(counts)
@@ -450,7 +452,7 @@ def test_marks_choose_the_salient_spans():
     marks = np.array([0, 1, 1, 2, 0, 0, 0, 1, 0, 0], np.uint8)
     text = np.arange(10, dtype=np.int32)
     how = salient_spans.build(rate=0.5)
-    fields = corrupt(how, {"tokens": text, "marks": marks}, np.random.default_rng(0))
+    fields = corrupt(how, {"tokens": text, "annotations": marks}, np.random.default_rng(0))
     x, y, z = VOCAB.sentinels[:3]
     end = VOCAB.eos
     np.testing.assert_array_equal(fields["memory_tokens"], [0, x, y, 4, 5, 6, z, 8, 9, end])
@@ -462,7 +464,7 @@ def test_salient_spans_takes_no_more_than_it_may():
     marks[80:] = np.tile(np.array([1] * 19 + [0], np.uint8), 1)
     for draw in range(50):
         rng = np.random.default_rng(draw)
-        example = {"tokens": np.full(100, draw, np.int32), "marks": marks}
+        example = {"tokens": np.full(100, draw, np.int32), "annotations": marks}
         written = corrupt(salient_spans.build(spans=4), example, rng)["targets"]
         assert len(written) == 4 * 4 + 1
         written = corrupt(salient_spans.build(rate=0.1, longest=3), example, rng)["targets"]
@@ -473,7 +475,7 @@ def test_salient_spans_takes_no_more_than_it_may():
 def test_a_text_with_nothing_salient_has_a_random_span_of_three(n):
     how, places = salient_spans.build(), set()
     for draw in range(300):
-        example = raw(n) | {"marks": np.zeros(n, np.uint8)}
+        example = raw(n) | {"annotations": np.zeros(n, np.uint8)}
         fields = corrupt(how, example, np.random.default_rng(draw))
         assert len(fields["targets"]) == min(n, 3) + 2
         places.add(int(np.flatnonzero(fields["memory_tokens"] == VOCAB.sentinel(0))[0]))

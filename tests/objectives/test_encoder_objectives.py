@@ -13,7 +13,7 @@ from objective_toys import VOCAB
 from sequences import apart
 
 from pretrain_jax import losses
-from pretrain_jax.corruption.uniform import plain
+from pretrain_jax.corruption.uniform import from_generator
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.layers.stacks import Output
 from pretrain_jax.objectives import (
@@ -23,7 +23,7 @@ from pretrain_jax.objectives import (
     replaced_token,
     span_boundary,
 )
-from pretrain_jax.ragged import Parts, Ragged
+from pretrain_jax.ragged import Ragged, RowSplits
 
 ENCODERS = (masked_lm, next_sentence, span_boundary, replaced_token)
 
@@ -86,7 +86,7 @@ def test_static_masking_is_a_number_of_copies():
 
 
 def test_masked_lm_writes_the_example_of_its_docstring():
-    texts = Ragged.joined([ids(10, 11, 12, 13, 14)])
+    texts = Ragged.concatenate([ids(10, 11, 12, 13, 14)])
     hidden = ids(10, 11, VOCAB.mask, 13, 14)
     found = apart(_encoder.text_fields(texts, hidden, np.array([2]), VOCAB))[0]
     tokens = [5, 10, 11, 4, 13, 14, 6]
@@ -120,7 +120,7 @@ def test_no_word_runs_from_one_text_of_a_pair_into_the_other():
 
 @pytest.mark.parametrize("is_next", [0, 1])
 def test_next_sentence_writes_the_example_of_its_docstring(is_next):
-    texts, hidden, first = Ragged.joined([ids(10, 11, 12)]), ids(10, VOCAB.mask, 12), ids(2)
+    texts, hidden, first = Ragged.concatenate([ids(10, 11, 12)]), ids(10, VOCAB.mask, 12), ids(2)
     found = next_sentence.pair_fields(texts, first, ids(1 - is_next), hidden, np.array([1]), VOCAB)
     check(
         apart(found)[0],
@@ -212,7 +212,7 @@ def token_loss(how):
     ],
 )
 def test_boundaries_are_the_tokens_outside_of_a_span(drawn, left, right, positions, weights):
-    found = span_boundary.boundaries(Parts([len(drawn)]), ids(*drawn), np.flatnonzero(drawn), 3)
+    found = span_boundary.boundaries(RowSplits([len(drawn)]), ids(*drawn), np.flatnonzero(drawn), 3)
     check(
         apart(found)[0],
         left_at=left,
@@ -386,6 +386,6 @@ def test_replaced_token_minimises_50_times_the_discriminators_loss():
 
 
 def test_single_tokens_are_chosen_wherever_words_start():
-    uniform = plain(np.random.default_rng(0))
-    drawn = _encoder.single_tokens(Parts([30]), ids(7), uniform, starts=np.zeros(30, bool))
+    uniform = from_generator(np.random.default_rng(0))
+    drawn = _encoder.single_tokens(RowSplits([30]), ids(7), uniform, starts=np.zeros(30, bool))
     assert np.bincount(drawn).tolist() == [23] + [1] * 7

@@ -18,7 +18,7 @@ from sequences import apart, together
 from pretrain_jax import registry
 from pretrain_jax.batch import FIELDS, Kind
 from pretrain_jax.composition import config
-from pretrain_jax.corruption.uniform import plain
+from pretrain_jax.corruption.uniform import from_generator
 from pretrain_jax.data import baselines, pack
 from pretrain_jax.errors import ConfigError
 
@@ -93,7 +93,7 @@ def test_corrupt_writes_what_was_declared(name, n):
 @every_length
 def test_fields_of_an_axis_are_equally_long_and_within_the_declared_lengths(name, n):
     how = built(name)
-    bounds, axes = how.lengths(toys.raw_size(how, n)), pack.axes_of(how.fields)
+    bounds, axes = how.lengths(toys.raw_size(how, n)), pack.field_axes(how.fields)
     assert set(bounds) == set(axes.values())
     for draw in range(5):
         lengths: dict[str, set[int]] = {}
@@ -162,7 +162,7 @@ def test_the_raw_example_is_not_written_to(name, n):
     for value in raw.values():
         value.flags.writeable = False
     examples = together([raw])  # none of which can be written to
-    built(name).corrupt(examples, plain(np.random.default_rng(0)), VOCAB)
+    built(name).corrupt(examples, from_generator(np.random.default_rng(0)), VOCAB)
     raw = apart(examples)[0]
     assert set(raw) == set(before)
     for key, value in raw.items():
@@ -195,7 +195,7 @@ def test_indices_stay_inside_the_stream(name):
     for draw in range(5):
         found = corrupted(name, 64, draw=draw)
         for field, value in found.items():
-            if FIELDS[field].kind in (Kind.INDEX, Kind.PLACE):
+            if FIELDS[field].kind in (Kind.INDEX, Kind.EXAMPLE_INDEX):
                 assert np.all((value >= 0) & (value < len(found["tokens"]))), field
 
 
@@ -218,9 +218,9 @@ def test_examples_can_be_packed(name):
     batch = {field: np.asarray(value) for field, value in packed(name, [row, []]).items()}
     assert batch["segments"].max() == 2
     assert batch["weights"].sum() == sum(example["weights"].sum() for example in row)
-    axes = pack.axes_of(how.fields)
+    axes = pack.field_axes(how.fields)
     for field in how.fields:
-        if FIELDS[field].kind in (Kind.INDEX, Kind.PLACE):
+        if FIELDS[field].kind in (Kind.INDEX, Kind.EXAMPLE_INDEX):
             count = sum(len(example[field]) for example in row)
             read = batch["tokens"][0, batch[field][0, :count]]
             expected = np.concatenate([example["tokens"][example[field]] for example in row])
@@ -243,7 +243,9 @@ def test_yardsticks_score_the_tokens_of_the_objective(name):
     heard = np.zeros(VOCAB.size)
     heard[: len(counts)] = counts
     counts = baselines.Counts(heard, np.array([2 * VOCAB.size + 7]), np.ones(1))
-    scores = baselines.score(how.baselines, counts=counts, batches=[host], special=VOCAB.special)
+    scores = baselines.score_baselines(
+        how.baselines, counts=counts, batches=[host], special=VOCAB.special
+    )
     assert len(scores) == len(how.baselines)
     assert all(np.isfinite(score) and score > 0 for score in scores.values())
 

@@ -37,7 +37,7 @@ def mesh(**sizes):
 def boxed(name, **changes):
     """Shapes of a model's parameters, in boxes with the names of their axes."""
     architecture = _base.load(name)
-    sizes = registry.taken(architecture.build, SIZES | changes)
+    sizes = registry.accepted_kwargs(architecture.build, SIZES | changes)
     model = architecture.build(BuildContext(architecture.attention[0]), **sizes)
     fields = ("tokens", "segments", "positions")
     names = [*fields, *(f"memory_{field}" for field in fields)]

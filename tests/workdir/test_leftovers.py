@@ -11,7 +11,7 @@ import tiny_job
 from etils import epath
 
 from pretrain_jax.cluster.hosts import SINGLE_PROCESS
-from pretrain_jax.data.cache import token_cache
+from pretrain_jax.data.cache import open_token_cache
 from pretrain_jax.data.corpus import open_corpus
 from pretrain_jax.errors import UnwritableWorkdir
 from pretrain_jax.tokenizers.bytes import Bytes
@@ -22,16 +22,16 @@ LEARNS_FOR_EVER = """
 import sys, time
 from pretrain_jax import main
 from pretrain_jax.process import child
-child.call = lambda function, **arguments: time.sleep(300)
+child.call_in_child = lambda function, **arguments: time.sleep(300)
 main.main(sys.argv[1:])
 """
 TOKENIZES_FOR_EVER = """
 import sys, time
-from pretrain_jax.data.cache import token_cache
+from pretrain_jax.data.cache import open_token_cache
 from pretrain_jax.data.corpus import open_corpus
 from pretrain_jax.tokenizers.bytes import Bytes
 Bytes.encode = lambda self, text: time.sleep(300)
-token_cache(open_corpus(sys.argv[1]), "train", Bytes(0), sys.argv[2])
+open_token_cache(open_corpus(sys.argv[1]), "train", Bytes(0), sys.argv[2])
 """
 LARGER = "--config.model.vocab_size=300"
 
@@ -90,10 +90,10 @@ def test_a_killed_tokenization_is_cleared_by_whatever_is_cached_next(tmp_path, s
     (left,) = cache.glob("*.building")
     (tmp_path / "b.txt").write_text("other text\n" * 50)
     other = open_corpus(f"text:{tmp_path / 'b.txt'}")
-    token_cache(other, "train", Bytes(0), cache)
+    open_token_cache(other, "train", Bytes(0), cache)
     assert left.exists()  # it is being built
     end(process)
-    token_cache(other, "valid", Bytes(0), cache)
+    open_token_cache(other, "valid", Bytes(0), cache)
     assert not left.exists()
 
 
