@@ -33,8 +33,10 @@ def names(folder: str) -> list[str]:
 
 
 def load(folder: str, name: str, key: str) -> ModuleType:
-    """The module `name` of `folder`. `key` is the config key it comes from, for the error
-    message."""
+    """The module `name` of `folder`.
+
+    `key` is the config key it comes from, for the error message.
+    """
     check_name(name, names(folder), key)
     return importlib.import_module(f"pretrain_jax.{folder}.{name}")
 
@@ -88,12 +90,12 @@ def options(*builders: Callable[..., Any]) -> dict[str, Option]:
     >>> options(build)["layers"]
     Option(type=<class 'int'>, default=2)
     """
-    found: dict[str, Option] = {}
+    result: dict[str, Option] = {}
     for builder in builders:
         for parameter in inspect.signature(builder, eval_str=True).parameters.values():
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-                found[parameter.name] = Option(parameter.annotation, parameter.default, builder)
-    return found
+                result[parameter.name] = Option(parameter.annotation, parameter.default, builder)
+    return result
 
 
 def accepted_kwargs(builder: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:

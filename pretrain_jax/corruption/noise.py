@@ -96,7 +96,7 @@ def geometric_spans(
     """
     words, begins = word_splits(texts, starts)
     word_of = np.arange(words.total).repeat(np.diff(begins))
-    behind = words.starts + words.sizes
+    ends = words.starts + words.sizes
     # Draw the tokens in random order and skip those that are noise already.
     order, draws = texts.permutation(uniform(texts.sizes)), uniform(texts.sizes)
     noise = bytearray(texts.total)  # bytes are faster than arrays for a few short spans
@@ -107,7 +107,7 @@ def geometric_spans(
         now = (texts.offsets >= texts.broadcast(done)) & (texts.offsets < texts.broadcast(most))
         anchors, of = order[now], texts.row_ids[now]
         word = word_of[anchors]
-        last = np.minimum(word + span_lengths(draws[now], p, longest), behind[of])
+        last = np.minimum(word + span_lengths(draws[now], p, longest), ends[of])
         spans = of, anchors, begins[word], begins[last]
         for text, anchor, start, stop in zip(*(part.tolist() for part in spans), strict=True):
             if not left[text] or noise[anchor]:

@@ -1,4 +1,4 @@
-"""The host half of the pipeline: documents -> token cache -> examples -> rows -> packed batches.
+"""The host side of the pipeline: documents -> token cache -> examples -> rows -> packed batches.
 
     sources/           where text comes from: files, data sets, the standard library
     annotations.py     annotated parts of a text: salient spans, targets

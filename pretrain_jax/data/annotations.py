@@ -49,8 +49,7 @@ def final_annotation(text: str, mark: int) -> int:
 
 
 def spans_error(spans: Sequence[Any], length: int) -> str | None:
-    """What is wrong with the spans [[start, end], ...] of a text of `length` characters, or
-    None."""
+    """The error in the spans [[start, end], ...] of a text of `length` characters, or None."""
     before = 0
     for span in spans:
         pair = isinstance(span, list) and len(span) == 2 and all(type(x) is int for x in span)

@@ -267,8 +267,7 @@ def encode_group(
 
 
 def carry_annotation(texts: Iterator[str]) -> Iterator[str]:
-    """The blocks of a document, each with a switch to the annotation at the end of the last
-    block."""
+    """The blocks of a document, each starting with a switch to its first annotation."""
     mark = 0
     for text in texts:
         yield annotations.SWITCH[mark] + text

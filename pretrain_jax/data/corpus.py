@@ -104,8 +104,7 @@ class Corpus:
 
     @cached_property
     def split_method(self) -> str:
-        """How validation text is held out: "hash" (complete documents), "tail" (of each) or
-        "all"."""
+        """How validation text is held out: "hash" (complete documents), "tail" or "all"."""
         chosen = self.policy
         if chosen == "all":
             return chosen
@@ -137,8 +136,7 @@ class Corpus:
 
     @cached_property
     def tail_starts(self) -> list[np.ndarray]:
-        """For each shard, int64 [N]: the bytes of each document before its tail (its last
-        tenth)."""
+        """For each shard, int64 [N]: the bytes of each document before its last tenth."""
         tables = self.shard_stats
         with progress(f"holding out text of {self.name}"):
             return map_in_threads(shard_tail_starts, self.source.shards, tables)
@@ -227,7 +225,7 @@ def map_in_threads(function, *items):
 
 def scan_shard(shard: Shard) -> ShardStats:
     """Reads a shard once and checks that it is UTF-8."""
-    sizes, own, hashes, nuls = [], [], [], 0
+    sizes, plain_sizes, hashes, nuls = [], [], [], 0
     for document in shard.documents():
         digest, size = hashlib.blake2b(document.plain_text or b"", digest_size=8), 0
         for text in decode_document(document):
@@ -237,7 +235,7 @@ def scan_shard(shard: Shard) -> ShardStats:
             if document.plain_text is None:
                 digest.update(data)
         sizes.append(size)
-        own.append(size if document.plain_text is None else len(document.plain_text))
+        plain_sizes.append(size if document.plain_text is None else len(document.plain_text))
         hashes.append(int.from_bytes(digest.digest(), "little"))
     if nuls * NULS > sum(sizes):
         raise DataError(
@@ -248,7 +246,7 @@ def scan_shard(shard: Shard) -> ShardStats:
     if nuls:
         log.warning("%s has %d NUL characters in its text; they are kept", shard.name, nuls)
     return ShardStats(
-        np.array(sizes, np.int64), np.array(own, np.int64), np.array(hashes, np.uint64)
+        np.array(sizes, np.int64), np.array(plain_sizes, np.int64), np.array(hashes, np.uint64)
     )
 
 

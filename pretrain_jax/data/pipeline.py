@@ -175,8 +175,10 @@ class Stream:
         raise AssertionError("the last member takes all remaining rows")
 
     def batch(self, numbers: Sequence[int], seed: int) -> Batch:
-        """A batch of the rows with these numbers: arrays [B, ...]. A negative number is a padding
-        row."""
+        """A batch of the rows with these numbers: arrays [B, ...].
+
+        A negative number is a padding row.
+        """
         owners = [self.member_of(number) if number >= 0 else (-1, -1) for number in numbers]
         owner, member_row = np.array(owners, np.int64).reshape(-1, 2).T
         batch = empty_batch(len(numbers), self.fields, self.budgets)

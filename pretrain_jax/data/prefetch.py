@@ -18,8 +18,10 @@ Batch = dict[str, np.ndarray]
 def prefetch_batches(
     load: Callable[[int], Batch], steps: int, workers: int, prefetch: int
 ) -> Generator[Batch, None, None]:
-    """load(0), load(1), ... in order, prefetched by Grain. Closing the generator ends its
-    processes."""
+    """load(0), load(1), ... in order, prefetched by Grain.
+
+    Closing the generator ends its processes.
+    """
     data = grain.MapDataset.range(steps).map(load)
     made = data.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=prefetch))
     if workers:

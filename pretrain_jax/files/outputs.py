@@ -35,8 +35,10 @@ def report_unwritable(
 
 
 def write_atomic(path: epath.Path, content: bytes) -> None:
-    """Writes a file atomically: readers see the old or the new content. Raises
-    UnwritableWorkdir."""
+    """Writes a file atomically: readers see the old or the new content.
+
+    Raises UnwritableWorkdir.
+    """
     draft = path.parent / f"{path.name}.tmp"
     with report_unwritable(path):
         draft.write_bytes(content)
@@ -60,7 +62,9 @@ def read_bytes(path: epath.Path) -> bytes | None:
 
 
 def read_json(path: epath.Path, fix: str) -> Any:
-    """The object in a JSON file of a run; None if it does not exist. Raises DataError with
-    `fix`."""
+    """The object in a JSON file of a run;
+
+    None if it does not exist. Raises DataError with `fix`.
+    """
     content = read_bytes(path)
     return None if content is None else parsing.parse_json_as(content, dict, str(path), fix)

@@ -42,8 +42,8 @@ class Objective:
     sentinels: Callable[[int], int] = lambda seq_len: 0
     """sentinels(seq_len) -> the most sentinel ids that one example may use."""
     annotation_kind: str = ""
-    """What the annotations of the text (data/annotations.py) mean to the objective: "spans" (data.spans_key),
-    "targets" (data.target_key), or "" for an objective that ignores them."""
+    """What the annotations of the text (data/annotations.py) mean to the objective: "spans"
+    (data.spans_key), "targets" (data.target_key), or "" for an objective that ignores them."""
     copies: int = 0
     """0: noise is drawn anew in every epoch. n: epoch e repeats the noise of epoch e mod n, which
     is BERT's static masking."""
@@ -67,8 +67,8 @@ class Objective:
     "text" (nats of the predicted text tokens) and further metrics. Names that begin with
     "yardstick/" are baselines."""
     data_warning: Callable[[Any, Any], str] = lambda examples, vocab: ""
-    """data_warning(raw examples (data/examples.py), vocab) -> a sentence that warns of training text
-    for which the objective does not work as its authors intended; "" for all other text."""
+    """data_warning(raw examples (data/examples.py), vocab) -> a sentence that warns of training
+    text for which the objective does not work as its authors intended; "" for all other text."""
     pll_examples: Callable[..., Fields] | None = None
     """pll_examples(raw example, positions [n], vocab) -> the fields of n examples. Each masks and
     predicts one text token, the one at its position: pseudo-log-likelihood (Salazar et al. 2020).

@@ -165,7 +165,7 @@ def train(
 ) -> None:
     """Learns a unigram or BPE model; the same texts give the same file, in any process.
 
-    character_coverage: share of the corpus' characters that get a piece of their own.
+    character_coverage: share of the characters of the corpus that have their own piece.
     lossless: a text comes back from `decode`: no normalization, white space kept, a character
         without a piece written as bytes (LLaMA's way); only "▁" itself comes back as a space.
         Otherwise T5's way: NFKC, runs of white space as one space, other characters as <unk>.

@@ -27,9 +27,9 @@ class Document:
     depends only on it, so that all readers of the record agree."""
 
     @classmethod
-    def from_bytes(cls, name: str, data: bytes, own: bytes | None = None) -> "Document":
+    def from_bytes(cls, name: str, data: bytes, plain_text: bytes | None = None) -> "Document":
         """A document in memory."""
-        return cls(name, lambda start: iter([data[start:]]), own)
+        return cls(name, lambda start: iter([data[start:]]), plain_text)
 
 
 class Shard(ABC):
