@@ -49,15 +49,11 @@ def commands(page: Path) -> list[str]:
 # --- commands -------------------------------------------------------------------------------------
 
 SMALL = """
-import importlib.util
-
-spec = importlib.util.spec_from_file_location("config", {path!r})
-module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
+from pretrain_jax.composition import config_files
 
 
 def get_config():
-    config = module.get_config()
+    config = config_files.run({path!r}).get_config()
     config.data.update(source="text:books/*.txt", seq_len=16, cache_dir="cache")
     config.tokenizer.name = "bytes"
     config.model.update(vocab_size=300, layers=1, width=16, heads=4, feed_forward=16, unroll=1)
@@ -117,7 +113,8 @@ def run(line: str) -> None:
     while words and ASSIGNMENT.fullmatch(words[0]):
         del words[0]  # XLA_FLAGS: tests have eight devices in any case
     if words[:2] == ["python", "-m"]:
-        assert importlib.import_module(words[2]).main(words[3:]) == 0, line
+        name = words[2] if "." in words[2] else f"{words[2]}.__main__"
+        assert importlib.import_module(name).main(words[3:]) == 0, line
     else:
         subprocess.run(["sh", "-c", line], check=True, timeout=60)
 

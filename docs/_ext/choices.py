@@ -12,7 +12,7 @@ from typing import Any
 import jax
 from config_keys import escaped
 
-from pretrain_jax import registry
+from pretrain_jax import __main__, registry
 from pretrain_jax.composition import build, compatibility, config
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.estimates import sizes
@@ -20,7 +20,6 @@ from pretrain_jax.models import _base
 from pretrain_jax.optim import optimizers, schedules
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("main", "describe", "generate")
 SOURCE = re.compile(r"\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
 
 
@@ -131,7 +130,7 @@ def optimizer_names() -> str:
 def commands() -> str:
     """The usage of each command: the docstring of its module."""
     lines = []
-    for name in COMMANDS:
+    for name in __main__.commands():
         module = importlib.import_module(f"pretrain_jax.{name}")
         lines += [f"## {name}", "", "```text", inspect.getdoc(module) or "", "```", ""]
     return "\n".join(lines)
