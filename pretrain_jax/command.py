@@ -18,10 +18,10 @@ from typing import Any
 
 from pretrain_jax import registry
 from pretrain_jax.composition import synonyms
-from pretrain_jax.composition.ranges import Range
 from pretrain_jax.errors import ConfigError, Interrupted, UserError, shown
 from pretrain_jax.files import paths
 from pretrain_jax.process import ending, streams
+from pretrain_jax.registry import Range
 from pretrain_jax.xla import flags, malloc, oom, program_cache
 
 JAX_NOTE = "JAX_TRACEBACK_FILTERING"
@@ -195,7 +195,7 @@ def number(line: Line, name: str, kind: type[int] | type[float], allowed: Range)
         value = kind(written)
     except ValueError:
         value = math.nan
-    if not allowed.holds(value):
+    if not allowed.contains(value):
         raise ConfigError(
             f"--{name} must be a number of type {kind.__name__}, {allowed}; "
             f"received {shown(written)}"

@@ -1,59 +1,19 @@
 """The range of every number that a config may hold: one table for all builders.
 
-A builder says the type of an option and its default; what the number may be stands here, by the key
-that names it. Every number of a config comes by `check`, so none is NaN or infinite, and no builder
-asks again what one number alone decides.
+A builder's signature has the type of an option and its default; this table has the range, by key. A
+new builder can put a range into its signature instead: `share: Annotated[float, Range(0, 1)] = 0.5`
+(registry.py), so that it needs no entry here. `check` sees every number of a config, so none is NaN
+or infinite, and no builder checks a single number again.
 """
 
-import math
 import sys
-from dataclasses import dataclass
 from typing import Any
 
 from pretrain_jax.errors import ConfigError, shown
+from pretrain_jax.registry import Range
 
 MOST = 2**31 - 1
 """Counts and sizes fit 31 bits: they become int32 on a device."""
-
-
-@dataclass(frozen=True)
-class Range:
-    """Numbers from `least` to `most`; a bound that is `open` is not among them."""
-
-    least: float
-    most: float = math.inf
-    open: str = ""
-    """"least", "most" or "both"."""
-    also: int | None = None
-    """One number outside, with a meaning of its own."""
-
-    def holds(self, value: float) -> bool:
-        """Whether a number lies in the range; NaN and infinity never do.
-
-        >>> Range(0, 1, open="most").holds(1.0)
-        False
-        """
-        if value == self.also:
-            return True
-        above = value > self.least if self.open in ("least", "both") else value >= self.least
-        below = value < self.most if self.open in ("most", "both") else value <= self.most
-        return above and below and abs(value) <= sys.float_info.max
-
-    def __str__(self) -> str:
-        """As a message says it.
-
-        >>> print(Range(0, 1, open="most"), Range(0), AXIS, sep="; ")
-        0 or more and below 1; 0 or more, and finite; 1 or more and at most 2^31 - 1, or -1
-        """
-        least, most = _said(self.least), _said(self.most)
-        said = f"above {least}" if self.open in ("least", "both") else f"{least} or more"
-        if self.most == math.inf:
-            said += ", and finite"
-        else:
-            said += f" and {'below' if self.open in ('most', 'both') else 'at most'} {most}"
-        return said if self.also is None else f"{said}, or {self.also}"
-
-
 COUNT = Range(1, MOST)
 FROM_0 = Range(0, MOST)
 SHARE = Range(0, 1)
@@ -61,7 +21,7 @@ BETWEEN = Range(0, 1, open="both")
 DECAY = Range(0, 1, open="most")
 POSITIVE = Range(0, open="least")
 NOT_NEGATIVE = Range(0)
-AXIS = Range(1, MOST, also=-1)
+AXIS = Range(1, MOST, special=-1)
 
 RANGES = {
     "seed": Range(0, 2**64 - 1),
@@ -138,10 +98,11 @@ RANGES = {
 FINITE = Range(-sys.float_info.max, sys.float_info.max)
 
 
-def check(key: str, value: Any, named: str = "") -> Any:
+def check(key: str, value: Any, named: str = "", allowed: Range | None = None) -> Any:
     """The value of a config key; raises ConfigError where it is a number out of its range.
 
-    named: what the message calls it, where that is not the key.
+    named: the name in the message, if it is not the key. allowed: the range that the builder's
+    signature gives (registry.Option), if any.
 
     >>> check("optimizer.eps", 1e-8)
     1e-08
@@ -151,17 +112,7 @@ def check(key: str, value: Any, named: str = "") -> Any:
     """
     if not isinstance(value, int | float) or isinstance(value, bool):
         return value
-    allowed = RANGES.get(key, FINITE)
-    if not allowed.holds(value):
+    allowed = allowed or RANGES.get(key, FINITE)
+    if not allowed.contains(value):
         raise ConfigError(f"{named or key} must be {allowed}; received {shown(value)}")
     return value
-
-
-def _said(bound: float) -> str:
-    """A bound as a message says it.
-
-    >>> _said(2**31 - 1), _said(0.98)
-    ('2^31 - 1', '0.98')
-    """
-    powers: dict[float, str] = {2**30: "2^30", **{2**n - 1: f"2^{n} - 1" for n in (31, 64)}}
-    return powers.get(bound, f"{bound:g}")
