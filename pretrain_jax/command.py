@@ -18,10 +18,10 @@ from typing import Any
 
 from pretrain_jax import registry
 from pretrain_jax.composition import synonyms
-from pretrain_jax.composition.ranges import Range
 from pretrain_jax.errors import ConfigError, Interrupted, UserError, short_repr
 from pretrain_jax.files import paths
 from pretrain_jax.process import exit, stdio
+from pretrain_jax.registry import Range
 from pretrain_jax.xla import flags, malloc, oom, program_cache
 
 JAX_NOTE = "JAX_TRACEBACK_FILTERING"

@@ -8,7 +8,9 @@ import contextlib
 import difflib
 import importlib
 import inspect
+import math
 import pkgutil
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -72,11 +74,61 @@ REQUIRED = inspect.Parameter.empty
 
 
 @dataclass(frozen=True)
+class Range:
+    """The numbers from `least` to `most`, without a bound that is `open`."""
+
+    least: float
+    most: float = math.inf
+    open: str = ""
+    """"least", "most" or "both"."""
+    special: int | None = None
+    """One more number, with a meaning of its own."""
+
+    def contains(self, value: float) -> bool:
+        """Whether a number lies in the range; NaN and infinity never do.
+
+        >>> Range(0, 1, open="most").contains(1.0)
+        False
+        """
+        if value == self.special:
+            return True
+        above = value > self.least if self.open in ("least", "both") else value >= self.least
+        below = value < self.most if self.open in ("most", "both") else value <= self.most
+        return above and below and abs(value) <= sys.float_info.max
+
+    def __str__(self) -> str:
+        """The range as a message states it.
+
+        >>> print(Range(0, 1, open="most"), Range(0), Range(1, 8, special=-1), sep="; ")
+        0 or more and below 1; 0 or more, and finite; 1 or more and at most 8, or -1
+        """
+        least, most = _format_bound(self.least), _format_bound(self.most)
+        text = f"above {least}" if self.open in ("least", "both") else f"{least} or more"
+        if self.most == math.inf:
+            text += ", and finite"
+        else:
+            text += f" and {'below' if self.open in ('most', 'both') else 'at most'} {most}"
+        return text if self.special is None else f"{text}, or {self.special}"
+
+
+def _format_bound(bound: float) -> str:
+    """A bound as a message states it.
+
+    >>> _format_bound(2**31 - 1), _format_bound(0.98)
+    ('2^31 - 1', '0.98')
+    """
+    powers: dict[float, str] = {2**30: "2^30", **{2**n - 1: f"2^{n} - 1" for n in (31, 64)}}
+    return powers.get(bound, f"{bound:g}")
+
+
+@dataclass(frozen=True)
 class Option:
     """A keyword-only parameter of a builder: its type, and its default or REQUIRED."""
 
     type: Any
     default: Any
+    range: Range | None = field(default=None, repr=False)
+    """The range of a number whose signature gives one: `Annotated[float, Range(0, 1)]`."""
     builder: Callable[..., Any] | None = field(default=None, compare=False, repr=False)
     """The function that takes it: its docstring describes the option."""
 
@@ -89,13 +141,29 @@ def options(*builders: Callable[..., Any]) -> dict[str, Option]:
     >>> def build(*, width: int, layers: int = 2): ...
     >>> options(build)["layers"]
     Option(type=<class 'int'>, default=2)
+    >>> def build(*, share: typing.Annotated[float, Range(0, 1)] = 0.5): ...
+    >>> print(options(build)["share"].range)
+    0 or more and at most 1
     """
     result: dict[str, Option] = {}
     for builder in builders:
         for parameter in inspect.signature(builder, eval_str=True).parameters.values():
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-                result[parameter.name] = Option(parameter.annotation, parameter.default, builder)
+                kind, *notes = unannotated(parameter.annotation)
+                limits = next((note for note in notes if isinstance(note, Range)), None)
+                result[parameter.name] = Option(kind, parameter.default, limits, builder)
     return result
+
+
+def unannotated(annotation: Any) -> tuple[Any, ...]:
+    """(type, *metadata) of an annotation: (float,) for float.
+
+    >>> unannotated(typing.Annotated[float, "a share"])
+    (<class 'float'>, 'a share')
+    """
+    if typing.get_origin(annotation) is typing.Annotated:
+        return typing.get_args(annotation)
+    return (annotation,)
 
 
 def accepted_kwargs(builder: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,8 +73,8 @@ def row(section: str, key: str, option: Option) -> str:
     default = "required" if option.default is REQUIRED else f"`{shown(option.default)}`"
     meaning = describe(key, option, sections.__doc__ or "")
     meaning = meaning[:1].upper() + meaning[1:].rstrip(".")
-    if name in ranges.RANGES:
-        meaning += f". Range: {ranges.RANGES[name]}"
+    if allowed := option.range or ranges.RANGES.get(name):
+        meaning += f". Range: {allowed}"
         for bound in OBVIOUS:
             meaning = meaning.removesuffix(bound)
     return f"| `{name}` | {kind} | {default} | {escaped(meaning)}. |"

@@ -141,5 +141,5 @@ def member_of(entry: Any, main: str, objective: Objective) -> Member:
         registry.check_name(key, known, f"an option of the objective in {entry!r}")
         named = f"data.mixture's {key}"
         value = registry.coerce(named, value, known[key].type)
-        given[key] = ranges.check(f"objective.{key}", value, named)
+        given[key] = ranges.check(f"objective.{key}", value, named, known[key].range)
     return Member(source, name, given, module.build(**given), float(rate))

@@ -82,12 +82,12 @@ def resolved(given: Mapping[str, Any], overrides: Sequence[tuple[str, str]]) -> 
     for key, text in overrides:
         section, _, name = key.partition(".")
         if section in TOP:
-            filled[section] = parse(key, text, TOP[section].type)
+            filled[section] = parse(key, text, TOP[section])
         elif (section, name) not in CHOICES:
             known = section_options(section, filled[section])
             if name not in known:
                 raise unknown_key(key, known)
-            filled[section][name] = parse(key, text, known[name].type)
+            filled[section][name] = parse(key, text, known[name])
     unknown = set(config) - set(filled)
     if unknown:
         raise unknown_key(sorted(unknown)[0], filled)
@@ -207,12 +207,12 @@ def fill_option(key: str, value: Any, option: Option) -> Any:
         value = option.default
     if value is REQUIRED:
         raise ConfigError(f"config.{key} must be set; it has no default")
-    return ranges.check(key, registry.coerce(key, value, option.type))
+    return ranges.check(key, registry.coerce(key, value, option.type), allowed=option.range)
 
 
-def parse(key: str, text: str, wanted: Any) -> Any:
+def parse(key: str, text: str, option: Option) -> Any:
     """The text of an override as a value: 1e-3, 1_000, True, (1, 2), or a string as it stands."""
-    kind = typing.get_origin(wanted) or wanted
+    kind = typing.get_origin(option.type) or option.type
     if kind is str:
         return text
     if kind is bool and text.lower() in ("true", "false"):
@@ -221,7 +221,7 @@ def parse(key: str, text: str, wanted: Any) -> Any:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         value = text
-    return ranges.check(key, registry.coerce(key, value, wanted))
+    return ranges.check(key, registry.coerce(key, value, option.type), allowed=option.range)
 
 
 def check_key(key: str) -> None:

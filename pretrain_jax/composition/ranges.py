@@ -1,59 +1,19 @@
 """The ranges of all numbers in a config, by key, for all builders.
 
-A builder defines the type and default of an option; this table defines its range. `check` sees
-every number of a config, so none is NaN or infinite, and builders do not check the range of a
-single number again.
+A builder's signature has the type of an option and its default; this table has the range, by key. A
+new builder can put a range into its signature instead: `share: Annotated[float, Range(0, 1)] = 0.5`
+(registry.py), so that it needs no entry here. `check` sees every number of a config, so none is NaN
+or infinite, and no builder checks a single number again.
 """
 
-import math
 import sys
-from dataclasses import dataclass
 from typing import Any
 
 from pretrain_jax.errors import ConfigError, short_repr
+from pretrain_jax.registry import Range
 
 MOST = 2**31 - 1
-"""Counts and sizes must fit 31 bits: they become int32 on a device."""
-
-
-@dataclass(frozen=True)
-class Range:
-    """Numbers from `least` to `most`; an `open` bound is excluded."""
-
-    least: float
-    most: float = math.inf
-    open: str = ""
-    """"least", "most" or "both"."""
-    special: int | None = None
-    """A number outside the range with a special meaning, which is also allowed."""
-
-    def contains(self, value: float) -> bool:
-        """Whether a number is in the range; NaN and infinity never are.
-
-        >>> Range(0, 1, open="most").contains(1.0)
-        False
-        """
-        if value == self.special:
-            return True
-        above = value > self.least if self.open in ("least", "both") else value >= self.least
-        below = value < self.most if self.open in ("most", "both") else value <= self.most
-        return above and below and abs(value) <= sys.float_info.max
-
-    def __str__(self) -> str:
-        """The range in words, for a message.
-
-        >>> print(Range(0, 1, open="most"), Range(0), AXIS, sep="; ")
-        0 or more and below 1; 0 or more, and finite; 1 or more and at most 2^31 - 1, or -1
-        """
-        least, most = _format_bound(self.least), _format_bound(self.most)
-        text = f"above {least}" if self.open in ("least", "both") else f"{least} or more"
-        if self.most == math.inf:
-            text += ", and finite"
-        else:
-            text += f" and {'below' if self.open in ('most', 'both') else 'at most'} {most}"
-        return text if self.special is None else f"{text}, or {self.special}"
-
-
+"""Counts and sizes fit 31 bits: they become int32 on a device."""
 COUNT = Range(1, MOST)
 FROM_0 = Range(0, MOST)
 SHARE = Range(0, 1)
@@ -138,10 +98,11 @@ RANGES = {
 FINITE = Range(-sys.float_info.max, sys.float_info.max)
 
 
-def check(key: str, value: Any, named: str = "") -> Any:
-    """Returns the value of a config key; raises ConfigError for a number outside its range.
+def check(key: str, value: Any, named: str = "", allowed: Range | None = None) -> Any:
+    """The value of a config key; raises ConfigError where it is a number out of its range.
 
-    named: a name for the message, if it differs from the key.
+    named: the name in the message, if it is not the key. allowed: the range that the builder's
+    signature gives (registry.Option), if any.
 
     >>> check("optimizer.eps", 1e-8)
     1e-08
@@ -151,17 +112,7 @@ def check(key: str, value: Any, named: str = "") -> Any:
     """
     if not isinstance(value, int | float) or isinstance(value, bool):
         return value
-    allowed = RANGES.get(key, FINITE)
+    allowed = allowed or RANGES.get(key, FINITE)
     if not allowed.contains(value):
         raise ConfigError(f"{named or key} must be {allowed}; received {short_repr(value)}")
     return value
-
-
-def _format_bound(bound: float) -> str:
-    """A bound in words, for a message.
-
-    >>> _format_bound(2**31 - 1), _format_bound(0.98)
-    ('2^31 - 1', '0.98')
-    """
-    powers: dict[float, str] = {2**30: "2^30", **{2**n - 1: f"2^{n} - 1" for n in (31, 64)}}
-    return powers.get(bound, f"{bound:g}")

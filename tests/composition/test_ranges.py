@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Annotated
 
 import pytest
 
@@ -24,13 +25,26 @@ NUMBERS = {(key, option) for key, option in every_option() if option.type in (in
 
 
 def test_every_number_of_every_builder_has_a_range_and_every_range_a_number():
-    assert {key for key, _ in NUMBERS} == RANGES.keys()
+    assert {key for key, option in NUMBERS if option.range is None} == RANGES.keys()
 
 
 def test_defaults_lie_in_their_ranges():
     for key, option in NUMBERS:
         if option.default is not registry.REQUIRED:
-            assert check(key, option.default) == option.default
+            assert check(key, option.default, allowed=option.range) == option.default
+
+
+def test_a_signature_can_give_the_range():
+    def build(*, share: Annotated[float, Range(0, 1)] = 0.5):
+        return share
+
+    option = registry.options(build)["share"]
+    assert (option.type, option.default, option.range) == (float, 0.5, Range(0, 1))
+    assert config.parse("objective.share", "0.25", option) == 0.25
+    for give in (config.parse, config.fill_option):
+        value = "1.5" if give is config.parse else 1.5
+        with pytest.raises(ConfigError, match=r"objective\.share must be 0 or more and at most 1"):
+            give("objective.share", value, option)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("key", RANGES)
