@@ -5,6 +5,7 @@ this table and no model. An axis without a rule, a mesh axis used twice in one a
 does not divide are errors before anything is compiled; nothing is dropped silently.
 """
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from pretrain_jax.errors import ConfigError, nearest_divisors
 
+log = logging.getLogger(__name__)
 RULES: dict[str, tuple[str, ...]] = {
     # parameters
     "layers": (),
@@ -72,8 +74,18 @@ def named_shardings(boxed: Any, mesh: Mesh) -> Any:
     """
     is_box = lambda x: isinstance(x, nn.Partitioned)  # noqa: E731
     leaves = jax.tree_util.tree_leaves_with_path(boxed, is_leaf=is_box)
-    for path, box in leaves:
-        _check_divides(jax.tree_util.keystr(path, simple=True, separator="/"), box, mesh)
+    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+    for name, (_, box) in zip(names, leaves, strict=True):
+        _check_divides(name, box, mesh)
+    unnamed = [n for n, (_, box) in zip(names, leaves, strict=True) if {*box.names} == {None}]
+    if unnamed and mesh.size > 1:
+        log.warning(
+            "%d parameters, such as %s, have no axis names (layers.axes.with_axes) and are "
+            "replicated on all %d devices",
+            len(unnamed),
+            unnamed[0],
+            mesh.size,
+        )
     return jax.tree.map(
         lambda box: NamedSharding(mesh, partition_spec(tuple(box.names))), boxed, is_leaf=is_box
     )

@@ -18,6 +18,7 @@ from test_parity import assert_close, padded
 from pretrain_jax import losses
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.layers.stacks import BuildContext
+from pretrain_jax.layers.two_stacks import GeneratorDiscriminator
 from pretrain_jax.models import electra
 from pretrain_jax.objectives import masked_lm, next_sentence, replaced_token
 
@@ -190,12 +191,11 @@ def first_layers(tree, count):
 
 def states(model, batch) -> dict[str, jax.Array]:
     """Hidden states [B, L, D] of a bound model's stacks; a single stack is named "hidden"."""
-    if hasattr(model, "small"):
-        read = {**batch, "tokens": batch["filled"]}
-        small = model.small(model.embedded(batch, False), batch, False)
+    if isinstance(model, GeneratorDiscriminator):
+        filled = {**batch, "tokens": batch["filled"]}
         return {
-            "generator_hidden": small,
-            "hidden": model.large(model.embedded(read, False), read, False),
+            "generator_hidden": model.generator_tower(model.embed(batch, False), batch, False),
+            "hidden": model.discriminator_tower(model.embed(filled, False), filled, False),
         }
     return {"hidden": model(batch, False).hidden}
 
