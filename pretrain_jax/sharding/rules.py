@@ -125,7 +125,7 @@ def check_length(slots: int, mesh: Mesh, what: str) -> None:
 
     what: the axis, for the message.
     """
-    ways = MeshRules(mesh).ways("length")
+    ways = MeshRules(mesh).num_shards("length")
     if slots % ways:
         near = ", ".join(map(str, nearest_divisors(slots, ways)))
         raise ConfigError(
@@ -137,7 +137,7 @@ def check_length(slots: int, mesh: Mesh, what: str) -> None:
 
 def batch_ways(mesh: Mesh) -> int:
     """The number of parts into which a batch is split."""
-    return MeshRules(mesh).ways("batch")
+    return MeshRules(mesh).num_shards("batch")
 
 
 def check_batch(batch_size: int, accumulate: int, mesh: Mesh, key: str) -> None:
@@ -160,7 +160,7 @@ def check_batch(batch_size: int, accumulate: int, mesh: Mesh, key: str) -> None:
 
 @dataclass(frozen=True)
 class MeshRules:
-    """The rule table applied to a mesh, for layers.axes.placing."""
+    """The rule table applied to a mesh, for layers.axes.use_axis_rules."""
 
     mesh: Mesh
 
@@ -168,7 +168,7 @@ class MeshRules:
         """`x`, split by the rules of its axes."""
         return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, partition_spec(axes)))
 
-    def mapped(
+    def map_shards(
         self, function: Callable[..., Any], inputs: Sequence[tuple[str | None, ...]], output: Any
     ) -> Callable[..., Any]:
         """`function` applied to each device's own part of arrays that the rules split."""
@@ -180,6 +180,6 @@ class MeshRules:
             check_vma=False,  # kernels do not support the check
         )
 
-    def ways(self, axis: str) -> int:
+    def num_shards(self, axis: str) -> int:
         """The number of parts into which an axis is split: 8 for batch on 2 data x 4 fsdp."""
         return math.prod(self.mesh.shape[mesh_axis] for mesh_axis in RULES[axis])

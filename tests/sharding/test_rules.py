@@ -121,13 +121,13 @@ def test_parameters_without_axis_names_are_replicated_with_a_warning(caplog):
     named = nn.Partitioned(jnp.ones((8, 4)), ("width", "feed_forward"))
     tree = box_all({"cell": {"kernel": jnp.ones((3, 5)), "count": jnp.ones(())}, "map": named})
     assert tree["map"] is named
-    placed = rules.shardings(tree, mesh(fsdp=4, tensor=2))
+    placed = rules.named_shardings(tree, mesh(fsdp=4, tensor=2))
     assert placed["cell"]["kernel"].is_fully_replicated
     assert placed["cell"]["count"].is_fully_replicated
     assert placed["map"].spec == P(("fsdp", "sequence"), "tensor")
     (record,) = caplog.records
     assert "1 parameters, such as cell/kernel, have no axis names" in record.getMessage()
-    rules.shardings(tree, mesh(data=1))  # one device holds everything anyway
+    rules.named_shardings(tree, mesh(data=1))  # one device holds everything anyway
     assert len(caplog.records) == 1
 
 
