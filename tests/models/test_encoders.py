@@ -65,8 +65,8 @@ def build(name, context=CONTEXTS[0], **changes):
 def compiled(name, context):
     """params, batch -> (objective, results), gradients; one shape for all tests here."""
     objective = OBJECTIVES[name].build()
-    how = BuildContext(**{**vars(context), "heads": objective.heads})
-    model = build(name, how)
+    context = BuildContext(**{**vars(context), "heads": objective.heads})
+    model = build(name, context)
 
     def apply(params, batch, rng, train, method="__call__") -> Any:
         return model.apply({"params": params}, batch, train, method=method)
@@ -344,7 +344,7 @@ def test_initial_values_are_as_documented(name):
 def test_dropout_acts_only_in_training(name):
     model = build(name, dropout=0.5)
     params, batch = ours(name, "parameters"), batch_of(name, [[0], [1]])
-    method = OBJECTIVES[name].build().methods[0]
+    method = OBJECTIVES[name].build().model_methods[0]
 
     @functools.partial(jax.jit, static_argnums=0)
     def hidden(train, seed):
