@@ -11,7 +11,7 @@ from pretrain_jax.composition.model import Model
 from pretrain_jax.composition.spec import Spec
 from pretrain_jax.composition.task import Task
 from pretrain_jax.devices.target import Target
-from pretrain_jax.layers.axes import placing
+from pretrain_jax.layers.axes import use_axis_rules
 from pretrain_jax.sharding import mesh as meshes
 from pretrain_jax.sharding import rules
 from pretrain_jax.sharding.batches import BatchSharding
@@ -55,7 +55,7 @@ class Placement:
         self, params: Any, batch: Any, rng: jax.Array, train: bool, method: str = "__call__"
     ) -> Any:
         """`Model.apply` with activations placed on the mesh."""
-        with placing(rules.MeshRules(self.mesh)):
+        with use_axis_rules(rules.MeshRules(self.mesh)):
             return self.model.apply(params, batch, rng, train, method)
 
     def check(self) -> None:

@@ -101,4 +101,4 @@ def _saved_bytes(design: Design) -> int:
     held = {id(v) for v in jaxpr.invars}  # parameters and the batch are there anyway
     residuals = {id(v): v.aval for v in jaxpr.outvars if id(v) not in held}
     total = sum(aval.size * aval.dtype.itemsize for aval in residuals.values())
-    return total // rules.MeshRules(design.placement.mesh).ways("length")
+    return total // rules.MeshRules(design.placement.mesh).num_shards("length")

@@ -12,7 +12,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from pretrain_jax.layers.axes import mapped, ways
+from pretrain_jax.layers.axes import map_shards, num_shards
 from pretrain_jax.layers.masks import CrossMask, Mask
 
 IMPLEMENTATION = "cudnn"
@@ -29,7 +29,7 @@ def make_kernel_mask(mask: Mask | CrossMask) -> jax.Array | None:
 
     The flag does not suffice when devices share a row: their queries start in the middle of it.
     """
-    return None if mask.is_purely_causal and ways("length") == 1 else mask.visible()
+    return None if mask.is_purely_causal and num_shards("length") == 1 else mask.visible()
 
 
 def unsupported_reason(mask: Mask | CrossMask, bias: jax.Array | None, q_BLHK: jax.Array) -> str:
@@ -40,7 +40,7 @@ def unsupported_reason(mask: Mask | CrossMask, bias: jax.Array | None, q_BLHK: j
     width = q_BLHK.shape[-1]
     if width % 8 or width > MAX_HEAD_WIDTH:
         return f"cuDNN needs heads of a multiple of 8 up to {MAX_HEAD_WIDTH}; the width is {width}"
-    lengths = (mask.segments.shape[1] // ways("length"), mask.keys.shape[1])
+    lengths = (mask.segments.shape[1] // num_shards("length"), mask.keys.shape[1])
     if (bias is not None or make_kernel_mask(mask) is not None) and any(
         length % 2 for length in lengths
     ):
@@ -63,11 +63,11 @@ def attend(
     """
     bias = None if bias is None else bias.reshape(-1, *bias.shape[-3:])
     kernel = partial(_attend, causal=causal, scale=scale)
-    if ways("length") > 1:
+    if num_shards("length") > 1:
         queries, keys = (("batch", axis, "heads", "head_width") for axis in ("length", "keys"))
         bias_axes = (row_axis(bias), "heads", "length", "keys")
         mask_axes = (row_axis(kernel_mask), None, "length", "keys")
-        kernel = mapped(kernel, [queries, keys, keys, bias_axes, mask_axes], queries)
+        kernel = map_shards(kernel, [queries, keys, keys, bias_axes, mask_axes], queries)
     return kernel(q_BLHK, k_BMHK, v_BMHK, bias, kernel_mask)
 
 

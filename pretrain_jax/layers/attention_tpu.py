@@ -24,7 +24,7 @@ from jax.experimental.pallas.ops.tpu.splash_attention import (
     splash_attention_mask as masks,
 )
 
-from pretrain_jax.layers.axes import mapped, ways
+from pretrain_jax.layers.axes import map_shards, num_shards
 from pretrain_jax.layers.masks import CrossMask, Mask
 
 BLOCKS = (512, 384, 256, 128)
@@ -50,7 +50,7 @@ def unsupported_reason(mask: Mask | CrossMask, bias: jax.Array | None, q_BLHK: j
     """The kernels take neither a bias per row nor queries that start in the middle of a row."""
     if bias is not None and bias.ndim == 4:
         return "every row has its own bias"
-    if mask.attention != "full" and ways("length") > 1:
+    if mask.attention != "full" and num_shards("length") > 1:
         return f"mesh.sequence splits {mask.attention} rows"
     return ""
 
@@ -82,10 +82,12 @@ def _attend(q, k, v, bias, segments, causal):
     segment_axes = [QUERIES[:2], KEYS[:2]][: len(segments)]
     if bias is None:
         function = partial(_splash, causal=causal)
-        return mapped(function, [QUERIES, KEYS, KEYS, *segment_axes], QUERIES)(q, k, v, *segments)
+        return map_shards(function, [QUERIES, KEYS, KEYS, *segment_axes], QUERIES)(
+            q, k, v, *segments
+        )
     function = partial(_flash, causal=causal)
     axes = [QUERIES, KEYS, KEYS, ("heads", "length", "keys"), *segment_axes]
-    return mapped(function, axes, QUERIES)(q, k, v, bias, *segments)
+    return map_shards(function, axes, QUERIES)(q, k, v, bias, *segments)
 
 
 def _splash(q, k, v, *segments, causal):

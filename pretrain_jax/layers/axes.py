@@ -19,61 +19,62 @@ import flax.linen as nn
 import jax
 
 
-class Placement(Protocol):
+class AxisRules(Protocol):
     """How logical axes are split over a mesh; sharding/rules.py implements it."""
 
     def constrain(self, x: jax.Array, axes: tuple[str, ...]) -> jax.Array:
         """Returns `x`, split over the mesh according to its axes."""
         ...
 
-    def mapped(
+    def map_shards(
         self, function: Callable[..., Any], inputs: Sequence[tuple[str | None, ...]], output: Any
     ) -> Callable[..., Any]:
         """Returns `function`, run by each device on its own shard of the arrays."""
         ...
 
-    def ways(self, axis: str) -> int:
+    def num_shards(self, axis: str) -> int:
         """Returns the number of shards along an axis."""
         ...
 
 
-_placement: ContextVar[Placement | None] = ContextVar("placement", default=None)
+_axis_rules: ContextVar[AxisRules | None] = ContextVar("axis_rules", default=None)
 
 
 @contextmanager
-def placing(placement: Placement):
-    """Inside this context, `constrain`, `mapped` and `ways` use `placement` while tracing."""
-    token = _placement.set(placement)
+def use_axis_rules(rules: AxisRules):
+    """Inside this context, `constrain`, `map_shards` and `num_shards` use `rules` while tracing."""
+    token = _axis_rules.set(rules)
     try:
         yield
     finally:
-        _placement.reset(token)
+        _axis_rules.reset(token)
 
 
 def constrain(x: jax.Array, *axes: str) -> jax.Array:
     """Names the axes of `x`, so that the compiler keeps it split according to the rules.
 
-    Outside `placing` (in tests, or on one device) it returns `x` unchanged.
+    Outside `use_axis_rules` (in tests, or on one device) it returns `x` unchanged.
     """
-    placement = _placement.get()
-    return x if placement is None else placement.constrain(x, axes)
+    rules = _axis_rules.get()
+    return x if rules is None else rules.constrain(x, axes)
 
 
-def mapped(
+def map_shards(
     function: Callable[..., Any], inputs: Sequence[tuple[str | None, ...]], output: tuple[str, ...]
 ) -> Callable[..., Any]:
     """Returns `function`, run by every device on its own shard of arrays with these axes.
 
-    For kernels, which the compiler cannot split. Outside `placing` it returns `function` unchanged.
+    It is for kernels, which the compiler cannot split. Outside `use_axis_rules` it returns
+    `function` unchanged.
     """
-    placement = _placement.get()
-    return function if placement is None else placement.mapped(function, inputs, output)
+    rules = _axis_rules.get()
+    return function if rules is None else rules.map_shards(function, inputs, output)
 
 
-def ways(*axes: str) -> int:
-    """Returns the number of shards of an array with these axes; 1 outside `placing`."""
-    placement = _placement.get()
-    return 1 if placement is None else math.prod(placement.ways(axis) for axis in axes)
+def num_shards(*axes: str) -> int:
+    """Returns the number of shards of an array with these axes; 1 outside `use_axis_rules`."""
+    rules = _axis_rules.get()
+    return 1 if rules is None else math.prod(rules.num_shards(axis) for axis in axes)
 
 
 def with_axes(init: Callable[..., Any], *axes: str) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from pretrain_jax.layers.axes import constrain, ways, with_axes
+from pretrain_jax.layers.axes import constrain, num_shards, with_axes
 from pretrain_jax.layers.makers import Maker
 from pretrain_jax.layers.positions import sinusoids
 from pretrain_jax.rounding import round_up
@@ -119,7 +119,7 @@ class Embedding(nn.Module):
 
     def readout(self) -> Readout:
         """A read-out tied to the token embedding (Press and Wolf 2017)."""
-        return Readout(self.tokens, None, 1.0, self.vocab_size, ways("batch", "vocabulary"))
+        return Readout(self.tokens, None, 1.0, self.vocab_size, num_shards("batch", "vocabulary"))
 
 
 MAX_ONE_HOT_ROWS = 514

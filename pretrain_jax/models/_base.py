@@ -41,7 +41,7 @@ class Architecture:
     required_fields: tuple[str, ...] = ()
     """Those of `fields` that the objective must write."""
     methods: tuple[str, ...] = ("__call__",)
-    """Methods of the module that the objective calls (objectives.Objective.methods)."""
+    """Methods of the module that the objective calls (objectives.Objective.model_methods)."""
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Prefixes of parameter names, by the name of a part whose size `describe` prints."""
     check: Callable[[Mapping[str, Any], int], None] = accept

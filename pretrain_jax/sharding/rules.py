@@ -5,6 +5,7 @@ this table and no model. An axis without a rule, a mesh axis used twice in one a
 does not divide are errors before anything is compiled; nothing is dropped silently.
 """
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from pretrain_jax.errors import ConfigError, nearest_divisors
 
+log = logging.getLogger(__name__)
 RULES: dict[str, tuple[str, ...]] = {
     # parameters
     "layers": (),
@@ -72,8 +74,18 @@ def named_shardings(boxed: Any, mesh: Mesh) -> Any:
     """
     is_box = lambda x: isinstance(x, nn.Partitioned)  # noqa: E731
     leaves = jax.tree_util.tree_leaves_with_path(boxed, is_leaf=is_box)
-    for path, box in leaves:
-        _check_divides(jax.tree_util.keystr(path, simple=True, separator="/"), box, mesh)
+    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+    for name, (_, box) in zip(names, leaves, strict=True):
+        _check_divides(name, box, mesh)
+    unnamed = [n for n, (_, box) in zip(names, leaves, strict=True) if {*box.names} == {None}]
+    if unnamed and mesh.size > 1:
+        log.warning(
+            "%d parameters, such as %s, have no axis names (layers.axes.with_axes) and are "
+            "replicated on all %d devices",
+            len(unnamed),
+            unnamed[0],
+            mesh.size,
+        )
     return jax.tree.map(
         lambda box: NamedSharding(mesh, partition_spec(tuple(box.names))), boxed, is_leaf=is_box
     )
@@ -113,7 +125,7 @@ def check_length(slots: int, mesh: Mesh, what: str) -> None:
 
     what: the axis, for the message.
     """
-    ways = MeshRules(mesh).ways("length")
+    ways = MeshRules(mesh).num_shards("length")
     if slots % ways:
         near = ", ".join(map(str, nearest_divisors(slots, ways)))
         raise ConfigError(
@@ -125,7 +137,7 @@ def check_length(slots: int, mesh: Mesh, what: str) -> None:
 
 def batch_ways(mesh: Mesh) -> int:
     """The number of parts into which a batch is split."""
-    return MeshRules(mesh).ways("batch")
+    return MeshRules(mesh).num_shards("batch")
 
 
 def check_batch(batch_size: int, accumulate: int, mesh: Mesh, key: str) -> None:
@@ -148,7 +160,7 @@ def check_batch(batch_size: int, accumulate: int, mesh: Mesh, key: str) -> None:
 
 @dataclass(frozen=True)
 class MeshRules:
-    """The rule table applied to a mesh, for layers.axes.placing."""
+    """The rule table applied to a mesh, for layers.axes.use_axis_rules."""
 
     mesh: Mesh
 
@@ -156,7 +168,7 @@ class MeshRules:
         """`x`, split by the rules of its axes."""
         return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, partition_spec(axes)))
 
-    def mapped(
+    def map_shards(
         self, function: Callable[..., Any], inputs: Sequence[tuple[str | None, ...]], output: Any
     ) -> Callable[..., Any]:
         """`function` applied to each device's own part of arrays that the rules split."""
@@ -168,6 +180,6 @@ class MeshRules:
             check_vma=False,  # kernels do not support the check
         )
 
-    def ways(self, axis: str) -> int:
+    def num_shards(self, axis: str) -> int:
         """The number of parts into which an axis is split: 8 for batch on 2 data x 4 fsdp."""
         return math.prod(self.mesh.shape[mesh_axis] for mesh_axis in RULES[axis])

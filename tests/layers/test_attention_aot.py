@@ -39,7 +39,7 @@ where, kernel, name, *changes = sys.argv[1:]
 topology.configure_environment(where)
 from pretrain_jax.composition import config
 from pretrain_jax.planning import aot
-from pretrain_jax.composition.build import Design, build_design, fix_schedule
+from pretrain_jax.composition.build import build_design, fix_schedule
 changes = [tuple(word.split("=", 1)) for word in changes]
 devices, _ = aot.devices(where, 1)
 design = build_design(fix_schedule(config.read(f"configs/{name}.py", changes)), tuple(devices))

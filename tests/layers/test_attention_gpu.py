@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pretrain_jax.layers import attention_gpu, attention_plain
-from pretrain_jax.layers.axes import placing
+from pretrain_jax.layers.axes import use_axis_rules
 from pretrain_jax.layers.masks import CrossMask, Mask
 from pretrain_jax.sharding import mesh as meshes
 from pretrain_jax.sharding import rules
@@ -84,7 +84,7 @@ def test_devices_that_share_a_row_equal_one_device(kind, biased, monkeypatch):
     mesh = meshes.build(jax.devices()[:8], data=2, sequence=2, tensor=2)
 
     def split(*arrays):
-        with placing(rules.MeshRules(mesh)):
+        with use_axis_rules(rules.MeshRules(mesh)):
             return total(attention_gpu, mask, jnp.float32, *arrays)
 
     found = jax.jit(jax.grad(split, places))(*arrays)
@@ -100,10 +100,9 @@ def test_each_device_has_an_even_number_of_queries():
     mesh = meshes.build(jax.devices()[:2], sequence=2)
     mask = Mask(jnp.ones((2, 6), jnp.int32), None, "causal", single_segment=True)
     assert not attention_gpu.unsupported_reason(mask, None, drawn(2, 6, 2, 64))
-    with placing(rules.MeshRules(mesh)):
-        assert "even lengths, not 3 and 6" in attention_gpu.unsupported_reason(
-            mask, None, drawn(2, 6, 2, 64)
-        )
+    with use_axis_rules(rules.MeshRules(mesh)):
+        reason = attention_gpu.unsupported_reason(mask, None, drawn(2, 6, 2, 64))
+        assert "even lengths; they are 3 and 6" in reason
 
 
 @on_gpu

@@ -259,7 +259,7 @@ def test_a_shared_stack_equals_two_equal_stacks(context):
 
 def test_a_shared_stack_has_the_decoders_parameters():
     apart = tiny.named(shapes_of(tiny_model("t5")))
-    shared, unrolled = (init(tiny_model("t5 shared", how)) for how in CONTEXTS[:2])
+    shared, unrolled = (init(tiny_model("t5 shared", context)) for context in CONTEXTS[:2])
     assert {k: v.shape for k, v in tiny.named(shared).items()} == {
         k: v.shape for k, v in apart.items() if not k.startswith("encoder/")
     }

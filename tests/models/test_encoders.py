@@ -18,6 +18,7 @@ from test_parity import assert_close, padded
 from pretrain_jax import losses
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.layers.stacks import BuildContext
+from pretrain_jax.layers.two_stacks import GeneratorDiscriminator
 from pretrain_jax.models import electra
 from pretrain_jax.objectives import masked_lm, next_sentence, replaced_token
 
@@ -64,8 +65,8 @@ def build(name, context=CONTEXTS[0], **changes):
 def compiled(name, context):
     """params, batch -> (objective, results), gradients; one shape for all tests here."""
     objective = OBJECTIVES[name].build()
-    how = BuildContext(**{**vars(context), "heads": objective.heads})
-    model = build(name, how)
+    context = BuildContext(**{**vars(context), "heads": objective.heads})
+    model = build(name, context)
 
     def apply(params, batch, rng, train, method="__call__") -> Any:
         return model.apply({"params": params}, batch, train, method=method)
@@ -190,12 +191,11 @@ def first_layers(tree, count):
 
 def states(model, batch) -> dict[str, jax.Array]:
     """Hidden states [B, L, D] of a bound model's stacks; a single stack is named "hidden"."""
-    if hasattr(model, "small"):
-        read = {**batch, "tokens": batch["filled"]}
-        small = model.small(model.embedded(batch, False), batch, False)
+    if isinstance(model, GeneratorDiscriminator):
+        filled = {**batch, "tokens": batch["filled"]}
         return {
-            "generator_hidden": small,
-            "hidden": model.large(model.embedded(read, False), read, False),
+            "generator_hidden": model.generator_tower(model.embed(batch, False), batch, False),
+            "hidden": model.discriminator_tower(model.embed(filled, False), filled, False),
         }
     return {"hidden": model(batch, False).hidden}
 
@@ -344,7 +344,7 @@ def test_initial_values_are_as_documented(name):
 def test_dropout_acts_only_in_training(name):
     model = build(name, dropout=0.5)
     params, batch = ours(name, "parameters"), batch_of(name, [[0], [1]])
-    method = OBJECTIVES[name].build().methods[0]
+    method = OBJECTIVES[name].build().model_methods[0]
 
     @functools.partial(jax.jit, static_argnums=0)
     def hidden(train, seed):

@@ -8,6 +8,7 @@ from jax.sharding import PartitionSpec as P
 
 from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError
+from pretrain_jax.layers.axes import box_all
 from pretrain_jax.layers.stacks import BuildContext
 from pretrain_jax.models import _base
 from pretrain_jax.sharding import mesh as meshes
@@ -114,6 +115,20 @@ def test_a_width_that_does_not_divide_names_the_nearest_sizes():
     over_both = r"over mesh.fsdp x mesh.sequence; received mesh.fsdp=4 x mesh.sequence=2\."
     with pytest.raises(ConfigError, match=over_both):
         rules.named_shardings(boxed("gpt", width=36), mesh(fsdp=4, sequence=2))
+
+
+def test_parameters_without_axis_names_are_replicated_with_a_warning(caplog):
+    named = nn.Partitioned(jnp.ones((8, 4)), ("width", "feed_forward"))
+    tree = box_all({"cell": {"kernel": jnp.ones((3, 5)), "count": jnp.ones(())}, "map": named})
+    assert tree["map"] is named
+    placed = rules.named_shardings(tree, mesh(fsdp=4, tensor=2))
+    assert placed["cell"]["kernel"].is_fully_replicated
+    assert placed["cell"]["count"].is_fully_replicated
+    assert placed["map"].spec == P(("fsdp", "sequence"), "tensor")
+    (record,) = caplog.records
+    assert "1 parameters, such as cell/kernel, have no axis names" in record.getMessage()
+    rules.named_shardings(tree, mesh(data=1))  # one device holds everything anyway
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 from pretrain_jax.composition import config
 from pretrain_jax.composition.build import build_design
-from pretrain_jax.layers.axes import constrain, placing
+from pretrain_jax.layers.axes import constrain, use_axis_rules
 from pretrain_jax.sharding import mesh, rules
 
 CONFIG = Path(__file__).with_name("tiny_config.py")
@@ -114,7 +114,7 @@ def test_activations_are_constrained_inside_placing_alone():
 
     @jax.jit
     def placed(x):
-        with placing(rules.MeshRules(devices)):
+        with use_axis_rules(rules.MeshRules(devices)):
             return constrain(x, "batch", "length", "hidden")
 
     assert placed(x).sharding.shard_shape(x.shape) == (2, 3, 8)
