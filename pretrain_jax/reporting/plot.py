@@ -1,7 +1,7 @@
 """loss.png: the training and validation objective, and held-out loss against its baselines.
 
-The left panel compares like with like: `train/loss` and `valid/objective` are the same sum of
-terms. The right panel shows `valid/loss` (nats per token of held-out text) with the losses that
+The left panel compares like with like: `train/objective` and `valid/objective` are the same sum of
+terms (ELECTRA: generator + 50 x discriminator). The right panel shows `valid/loss` (nats per token of held-out text) with the losses that
 counting alone reaches on exactly those tokens. Every line has the same color in every plot.
 """
 
@@ -20,6 +20,15 @@ log = logging.getLogger(__name__)
 FILE_NAME = "loss.png"
 SIZE = (8.0, 5.0)
 """Inches, at 100 dots per inch."""
+LEGEND: dict[str, Any] = {
+    "loc": "upper center",
+    "bbox_to_anchor": (0.5, -0.14),
+    "ncols": 2,
+    "columnspacing": 1.0,
+    "handlelength": 1.5,
+    "frameon": False,
+}
+"""Below the axes and their label."""
 MAX_POINTS = 2000
 """Points of a drawn curve; a panel is about 350 pixels wide."""
 DRAW_TIMEOUT = 60.0
@@ -45,7 +54,10 @@ class Panel(NamedTuple):
 OBJECTIVE = Panel(
     title="Objective (minimized)",
     y_label="loss",
-    curves={"train/loss": Style("training", "C0"), "valid/objective": Style("validation", "C1")},
+    curves={
+        "train/objective": Style("training", "C0"),
+        "valid/objective": Style("validation", "C1"),
+    },
     baselines=False,
 )
 HELD_OUT = Panel(
@@ -73,7 +85,7 @@ class LossPlot:
 
     def __init__(self, workdir: epath.Path):
         self._path = workdir / FILE_NAME
-        self._title = workdir.name
+        self._title = f"{workdir.name}: training and held-out loss"
         self._thread: threading.Thread | None = None
         self._failed: UnwritableWorkdir | None = None
 
@@ -115,7 +127,12 @@ class LossPlot:
 
 
 def record_line(curves: Curves, line: dict[str, Any]) -> None:
-    """Adds what the plot needs of a line of metrics.jsonl to `curves`; other keys are ignored."""
+    """Adds what the plot needs of a line of metrics.jsonl to `curves`; other keys are ignored.
+
+    A line of an earlier version has `train/loss` alone, which stands in for `train/objective`.
+    """
+    if "train/loss" in line:
+        line = {"train/objective": line["train/loss"], **line}
     for name, value in line.items():
         if not isinstance(value, int | float):
             continue  # null: not finite
@@ -135,9 +152,12 @@ def render_png(curves: Curves, title: str = "") -> bytes:
     from matplotlib.figure import Figure
 
     panels = [panel for panel in (OBJECTIVE, HELD_OUT) if curves.keys() & panel.curves.keys()]
-    figure = Figure(figsize=SIZE, layout="constrained")
+    figure = Figure(figsize=SIZE)
     figure.suptitle(title, fontsize="large")
-    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    all_axes = figure.subplots(1, len(panels), squeeze=False, sharex=True)[0]
+    # Fixed margins: a layout that is computed takes as long as the rest of the plot.
+    figure.subplots_adjust(left=0.08, right=0.98, bottom=0.24, top=0.86, wspace=0.2)
+    for axes, panel in zip(all_axes, panels, strict=True):
         _draw_panel(axes, panel, curves)
     png = io.BytesIO()
     FigureCanvasAgg(figure).print_png(png)
@@ -160,7 +180,7 @@ def _draw_panel(axes: Any, panel: Panel, curves: Curves) -> None:
             axes.axhline(loss, linestyle="--", linewidth=1, color=color, label=label)
     axes.set(title=panel.title, xlabel="step", ylabel=panel.y_label)
     axes.grid(alpha=0.3)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False)
+    axes.legend(**LEGEND)
 
 
 def _thin(points: list[tuple[int, float]]) -> list[tuple[int, float]]:

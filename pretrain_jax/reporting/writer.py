@@ -54,12 +54,12 @@ class Writer:
         self._curves: plot.Curves = {}
         lines = history.keep_lines(self._workdir, restored_step)
         for line in lines:
-            plot.remember(self._curves, line)
+            plot.record_line(self._curves, line)
         self._there = [line for line in lines if line["step"] == restored_step]
         history.keep_samples(self._workdir, restored_step, self.evaluated)
         history.record(self._workdir, restored_step)
         self._recorded = restored_step
-        self._picture = plot.Picture(self._workdir)
+        self._plot = plot.LossPlot(self._workdir)
 
     @property
     def evaluated(self) -> bool:
@@ -79,7 +79,7 @@ class Writer:
         if sample:
             self._append(history.SAMPLES, f"==== step {step} ====\n{sample}\n\n")
         self._append(history.METRICS, json.dumps(line, allow_nan=False) + "\n")
-        plot.remember(self._curves, line)
+        plot.record_line(self._curves, line)
         finite = {name: line[name] for name in values if line[name] is not None}
         for tracker in self._trackers:
             tracker.scalars(step, finite)
@@ -93,12 +93,12 @@ class Writer:
 
     def draw(self) -> None:
         """Draws loss.png in the background; a call while one is being drawn does nothing."""
-        self._picture.draw(self._curves)
+        self._plot.draw(self._curves)
 
     def close(self) -> None:
         """Draws loss.png a last time."""
         try:
-            self._picture.close(self._curves)
+            self._plot.close(self._curves)
         finally:
             for tracker in self._trackers:
                 tracker.close()
