@@ -19,7 +19,7 @@ import resume
 from etils import epath
 
 from pretrain_jax.composition.feed import Feed
-from pretrain_jax.inference.restore import design_of
+from pretrain_jax.inference.restore import load_design
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
 
 def batches(run: Path, steps: int) -> str:
     """Of every field of the batches of these steps."""
-    design: Any = design_of(run)
+    design: Any = load_design(run)
     feed = Feed.open(design, epath.Path(run))
     total = hashlib.sha256()
     with contextlib.closing(feed.batches(design.spec.phases[0], 0)) as made:

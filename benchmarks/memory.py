@@ -55,7 +55,7 @@ def report(name: str, changes: dict, options: argparse.Namespace) -> dict[str, A
     from pretrain_jax.composition.build import fix_schedule
     from pretrain_jax.planning import aot
 
-    chips, _ = aot.devices(options.topology, 1)
+    chips, _ = aot.find_devices(options.topology, 1)
     settings = {
         **changes,
         "train.batch_size": options.batch * len(chips),
@@ -68,7 +68,7 @@ def report(name: str, changes: dict, options: argparse.Namespace) -> dict[str, A
     if name == "gpt2_small":
         settings["data.seq_len"] = options.seq_len
     words = [(key, str(value)) for key, value in settings.items()]
-    return aot.report_of(fix_schedule(config.read(f"configs/{name}.py", words)), chips)
+    return aot.report_config(fix_schedule(config.read(f"configs/{name}.py", words)), chips)
 
 
 if __name__ == "__main__":

@@ -80,10 +80,10 @@ def digest(run: Path) -> str:
     import jax
     import numpy as np
 
-    from pretrain_jax.inference.restore import design_of
+    from pretrain_jax.inference.restore import load_design
     from pretrain_jax.workdir.checkpoint import Checkpoints
 
-    design = design_of(run)
+    design = load_design(run)
     whole = hashlib.sha256()
     with Checkpoints(run / "checkpoints", read_only=True) as checkpoints:
         state = checkpoints.restore(checkpoints.steps()[-1], design.update.abstract_state)

@@ -18,7 +18,7 @@ from pathlib import Path
 import jobs
 
 from pretrain_jax.composition import config
-from pretrain_jax.reporting.tables import axes
+from pretrain_jax.reporting.tables import format_mesh
 
 CONFIGS = sorted(Path("configs").glob("*.py"))
 GROWTH = ("v5p:4x8x8", "v5p:8x8x8", "v5p:8x8x16", "v5p:8x16x16", "v5p:16x16x24")
@@ -75,7 +75,7 @@ def line(name: str, pod: str, words: list[str]) -> list[str]:
         return [*row, said, *[""] * (len(HEAD) - len(row) - 1)]
     found = json.loads(done.stdout)
     print(json.dumps({"config": name, "topology": pod, **found}), file=sys.stderr, flush=True)
-    mesh = axes(found["mesh"])
+    mesh = format_mesh(found["mesh"])
     gib = lambda key: f"{found[key] / 2**30:.2f}"  # noqa: E731
     row += [mesh, f"{found['tokens_per_step']:,}"]
     row += [gib("peak_bytes_per_device"), gib("hbm_bytes_per_device")]

@@ -89,7 +89,7 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
             if pending is not None:
                 numbers = {name: float(n) for name, n in jax.device_get(pending).items()}
                 tokens.append(numbers["tokens"])
-                work.append(flops.of_step(design, phase.seq_len, numbers))
+                work.append(flops.per_step(design, phase.seq_len, numbers))
                 ends.append(time.monotonic())
             if options.profile and number == options.warm + 2:
                 jax.block_until_ready(metrics)

@@ -66,7 +66,7 @@ def test_the_table_shows_every_value_with_its_origin(capsys):
 def test_parts_are_the_parameters_of_the_model_without_padding():
     """A vocabulary of 1000 is stored in 1024 rows; 24 x 128 numbers are no parameters."""
     design = nano(("model.vocab_size", "1000"))
-    parts = sizes.parameters(design)
+    parts = sizes.count_parameters(design)
     stored = {name: leaf.size for name, leaf in named_leaves(design.model.param_shapes)}
     assert parts.keys() == stored.keys()
     assert {n: stored[n] - parts[n] for n in parts if stored[n] != parts[n]} == {
@@ -76,7 +76,7 @@ def test_parts_are_the_parameters_of_the_model_without_padding():
 
 def test_an_untied_read_out_is_not_padded_either():
     overrides = [("model.name", "llama"), ("model.vocab_size", "1000")]
-    parts = sizes.parameters(nano(*overrides))
+    parts = sizes.count_parameters(nano(*overrides))
     assert parts["output/table"] == parts["embedding/tokens"] == 1000 * 128
 
 

@@ -1,8 +1,9 @@
 """loss.png: the training and validation objective, and held-out loss against its baselines.
 
 The left panel compares like with like: `train/objective` and `valid/objective` are the same sum of
-terms (ELECTRA: generator + 50 x discriminator). The right panel shows `valid/loss` (nats per token of held-out text) with the losses that
-counting alone reaches on exactly those tokens. Every line has the same color in every plot.
+terms (ELECTRA: generator + 50 x discriminator). The right panel shows `valid/loss` (nats per token
+of held-out text) with the losses that counting alone reaches on exactly those tokens. Every line
+has the same color in every plot.
 """
 
 import copy

@@ -45,10 +45,10 @@ def test_both_together_are_those_of_a_row(name):
 def test_a_step_is_worth_the_count_tokens_of_each_side():
     design = of_config("ul2_nano")
     each = flops.per_axis(design, 128)
-    found = flops.of_step(design, 128, {"tokens": 300.0, "memory_tokens": 200.0})
+    found = flops.per_step(design, 128, {"tokens": 300.0, "memory_tokens": 200.0})
     assert found == 100 * each["L"] + 200 * each["M"]
     one = of_config("gpt2_nano")
-    assert flops.of_step(one, 128, {"tokens": 300.0}) == 300 * flops.per_token(one, 128)
+    assert flops.per_step(one, 128, {"tokens": 300.0}) == 300 * flops.per_token(one, 128)
 
 
 def test_tokens_of_each_side_are_counted():
@@ -77,7 +77,7 @@ def test_mfu_counts_each_side_for_itself(monkeypatch, filled, share):
     reports.throughput.count(memory + stream, reports.flops(values))
     tokens_per_second = reports.throughput.read() or 0.0
     by_slots = tokens_per_second * flops.per_token(design, 128) / peak
-    assert reports.mfu() == flops.of_step(design, 128, values) / 2 / peak
+    assert reports.mfu() == flops.per_step(design, 128, values) / 2 / peak
     assert (reports.mfu() or 0.0) / by_slots == pytest.approx(share, abs=0.01)
     monkeypatch.setattr(chips, "peak_flops", lambda *_: None)
     assert reports.mfu() is None and reports.flops(values) == 0

@@ -88,7 +88,7 @@ def test_loss_and_bits_are_over_exactly_the_known_text(job, objective):
     design, feed = opened(job, ("data.seq_len", "32"), *changes)
     params = design.update.init_state().params
     function = jax.jit(partial(eval_step, program=design.update.program))
-    found = heldout.numbers(design, feed, params, function, jnp.asarray(feed.tokenizer.unscored))
+    found = heldout.evaluate(design, feed, params, function, jnp.asarray(feed.tokenizer.unscored))
     total, tokens, size, unknown = 0.0, 0, 0, 0
     for batch in feed.eval_batches():
         output = design.placement.apply(params, batch, jax.random.key(0), False)
@@ -103,4 +103,4 @@ def test_loss_and_bits_are_over_exactly_the_known_text(job, objective):
     assert found["valid/loss"] == pytest.approx(total / tokens, rel=1e-5)
     assert found["valid/bits_per_byte"] == pytest.approx(total / math.log(2) / size, rel=1e-5)
     assert found["valid/unknown"] == pytest.approx(unknown / (unknown + tokens))
-    assert "unknown" in heldout.summary(0, found)
+    assert "unknown" in heldout.format_summary(0, found)

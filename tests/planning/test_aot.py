@@ -38,9 +38,9 @@ def test_a_report_on_the_devices_that_are_here(job):
     """Eight devices split the batch: each sends 2 x 7/8 of the gradients, and those of the tied
     embedding's two uses apart."""
     of = design(job)
-    found = aot.report(of)
+    found = aot.report_design(of)
     assert found["devices"] == 8 and found["mesh"]["data"] == 8
-    assert found["parameters"] == sum(sizes.parameters(of).values())
+    assert found["parameters"] == sum(sizes.count_parameters(of).values())
     assert found["tokens_per_step"] == 8 * 16
     state = found["parameter_bytes_per_device"] + found["optimizer_bytes_per_device"]
     assert found["peak_bytes_per_device"] > state
@@ -52,7 +52,7 @@ def test_a_report_on_the_devices_that_are_here(job):
 
 def test_flops_count_recomputation(job):
     plain, again = (
-        aot.report(design(job, **{"model.remat": remat}))["flops_per_device"]
+        aot.report_design(design(job, **{"model.remat": remat}))["flops_per_device"]
         for remat in ("none", "full")
     )
     # Of 8 products' worth (2 forward, 4 backward, for layers and read-out) the layers' 2 again.
@@ -63,7 +63,7 @@ def test_flops_are_those_of_the_batch_however_many_microbatches_it_has(job):
     """The pass that sums the weights of all microbatches multiplies nothing that is kept."""
     batch = {"train.batch_size": 32}
     one, four = (
-        flops.executed(found.update.trace(found.task.largest_phase))
+        flops.count_executed(found.update.trace(found.task.largest_phase))
         for found in (design(job, **batch, **{"train.accumulate": count}) for count in (1, 4))
     )
     assert one == pytest.approx(four, rel=0.01)
@@ -71,7 +71,8 @@ def test_flops_are_those_of_the_batch_however_many_microbatches_it_has(job):
 
 def test_split_parameters_take_less_memory_and_more_network(job):
     whole, split = (
-        aot.report(design(job, **{"mesh.data": 8 // ways, "mesh.fsdp": ways})) for ways in (1, 8)
+        aot.report_design(design(job, **{"mesh.data": 8 // ways, "mesh.fsdp": ways}))
+        for ways in (1, 8)
     )
     assert split["parameter_bytes_per_device"] < whole["parameter_bytes_per_device"] / 4
     assert split["collective_bytes_per_device"] > whole["collective_bytes_per_device"]
@@ -79,13 +80,13 @@ def test_split_parameters_take_less_memory_and_more_network(job):
 
 def test_a_mesh_that_does_not_fit_is_refused_before_compiling(job):
     with pytest.raises(ConfigError, match=r"mesh\.fsdp"):
-        aot.report(design(job, **{"mesh.data": 1, "mesh.fsdp": 3}))
+        aot.report_design(design(job, **{"mesh.data": 1, "mesh.fsdp": 3}))
 
 
 def test_the_roofline_is_the_slowest_of_three():
     chip = chips.Chip(flops=100.0, memory=1, memory_rate=10.0, link_rate=1.0)
     names = ("flops_per_device", "memory_bytes_per_device", "collective_bytes_per_device")
-    found = aot.roofline(chip, dict(zip(names, (200.0, 50.0, 4.0), strict=True)), model=150.0)
+    found = aot.roofline(chip, dict(zip(names, (200.0, 50.0, 4.0), strict=True)), model_flops=150.0)
     assert found["seconds"] == {"products": 2.0, "memory": 5.0, "network": 2.0}
     assert found["estimated_mfu"] == pytest.approx(150 / 100 / 5)
 
@@ -98,7 +99,7 @@ def test_json_is_all_of_standard_output(job, capsys):
 def test_the_table_says_what_the_json_says(job, capsys):
     assert main.main([f"--config={job}", "--mode=compile"]) == 0
     told = capsys.readouterr().out
-    assert "bytes it sends" in told and "(mesh data 8)" in told
+    assert "bytes sent" in told and "(mesh data 8)" in told
 
 
 @pytest.mark.parametrize(
@@ -180,36 +181,36 @@ def test_what_does_not_fit_is_said_in_the_same_words(job):
 )
 def test_the_search_begins_with_what_costs_least(job, changes, expected):
     overrides = [(key, str(value)) for key, value in changes.items()]
-    found = list(itertools.islice(search.alternatives(config.read(str(job), overrides)), 3))
+    found = list(itertools.islice(search.candidate_changes(config.read(str(job), overrides)), 3))
     assert found[: len(expected)] == expected
 
 
 def test_the_search_tries_until_it_fits(job, monkeypatch):
     """A device with room for less than the config as it is takes."""
     settings = build.fix_schedule(config.read(str(job)))
-    takes = aot.report_of(settings, jax.devices())["peak_bytes_per_device"]
+    takes = aot.report_config(settings, jax.devices())["peak_bytes_per_device"]
     small = chips.Chip(1e12, int(takes * 0.9), 1e12, 1e12)
     monkeypatch.setattr(chips, "lookup", lambda kind: small)
-    found = search.search(settings, jax.devices())
+    found = search.find_fit(settings, jax.devices())
     assert found["fits"] is True and found["peak_bytes_per_device"] <= small.memory
     assert found["tried"][0]["changes"] == {} and found["changes"] == found["tried"][-1]["changes"]
     assert all(one["peak_bytes"] > small.memory for one in found["tried"][:-1])
-    told = "\n".join(aot.table(found, ""))
-    assert "tried the config as it is" in told and "fits" in told
+    told = "\n".join(aot.format_report(found, ""))
+    assert "tried the unchanged config" in told and "fits" in told
 
 
 def test_the_search_needs_a_known_memory(job):
     with pytest.raises(ConfigError, match="memory is known"):
-        search.search(build.fix_schedule(config.read(str(job))), jax.devices())
+        search.find_fit(build.fix_schedule(config.read(str(job))), jax.devices())
 
 
 def test_the_search_gives_more_microbatches_to_phases_too(job):
     phases = '((0, {"batch_size": 8}), (9, {"batch_size": 16, "accumulate": 2}))'
     settings = config.read(str(job), [("train.phases", phases)])
-    found = search.microbatches(settings, 4)
+    found = search.accumulate_changes(settings, 4)
     assert found["train.accumulate"] == 4
     assert found["train.phases"] == (
         (0, {"batch_size": 8}),
         (9, {"batch_size": 16, "accumulate": 8}),
     )
-    assert search.microbatches(config.read(str(job)), 4) == {"train.accumulate": 4}
+    assert search.accumulate_changes(config.read(str(job)), 4) == {"train.accumulate": 4}

@@ -42,7 +42,7 @@ def lines(tokenizer, examples, *, in_place, **budgets):
     """What the page says of one packed row of these examples; words of a line one space apart."""
     batch = pack(together(examples), np.array([len(examples)]), budgets=budgets)
     row = {name: field[0] for name, field in batch.items()}
-    return [" ".join(x.split()) for x in preview.about_row(row, tokenizer, in_place)]
+    return [" ".join(x.split()) for x in preview.format_row(row, tokenizer, in_place)]
 
 
 def masked(tokenizer, read, at, targets):
@@ -158,7 +158,7 @@ def test_tokens_that_hold_their_spaces(tmp_path, name):
     for place in range(2, len(tokens), 3):
         hidden[place] = tokenizer.mask
         predicted[place] = tokens[place]
-    written = preview.written(tokenizer, hidden, predicted)
+    written = preview.render_tokens(tokenizer, hidden, predicted)
     mask = tokenizer.spell(tokenizer.mask)
     assert written.count(f"{{{mask}→") == len(predicted)
     plain = written.replace(f"{{{mask}→", "").replace("}", "")
@@ -168,10 +168,10 @@ def test_tokens_that_hold_their_spaces(tmp_path, name):
 
 
 def test_long_and_strange_text_stays_on_the_page():
-    (first, *more) = preview.entry("reads", "x y " * 1000)
+    (first, *more) = preview.format_entry("reads", "x y " * 1000)
     assert len(more) < 10 and all(len(line) <= 100 for line in (first, *more))
     assert "(3500 more characters)" in " ".join(" ".join(more).split())
-    assert preview.printable("a\x1b[31m\nb") == "a\\x1b[31m\\nb"
+    assert preview.escape_control("a\x1b[31m\nb") == "a\\x1b[31m\\nb"
 
 
 # --- whole pages ----------------------------------------------------------------------------------

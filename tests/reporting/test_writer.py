@@ -126,7 +126,7 @@ def test_the_picture_is_drawn_with_the_curves_of_earlier_processes(tmp_path):
     assert not (tmp_path / "loss.png").exists()
     with Writer(tmp_path, 1) as writer:
         for step in range(2, 12000):
-            writer._curves.setdefault("train/loss", []).append((step, 1 / step))
+            writer._curves.setdefault("train/objective", []).append((step, 1 / step))
         writer.write(12000, {"valid/loss": 2.0, "yardstick/uniform": 5.5, "yardstick/bigram": 3.0})
         writer.draw()
     assert png_size(tmp_path / "loss.png") == (800, 500)
@@ -156,7 +156,7 @@ def test_an_error_of_the_picture_never_hides_the_one_that_ends_the_run(tmp_path)
 
 
 def test_a_picture_that_cannot_be_drawn_is_said_and_ends_nothing(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(plot, "png", lambda curves: 1 / 0)
+    monkeypatch.setattr(plot, "render_png", lambda *_: 1 / 0)
     with Writer(tmp_path, 0) as writer:
         writer.write(1, {"train/loss": 1.0})
         writer.draw()
@@ -248,7 +248,7 @@ def test_off_a_terminal_a_plain_line_from_time_to_time():
         for step in range(101, 111):
             clock.now += 4
             progress.update(step, loss=1 / step, tokens_per_second=51234.0, mfu=0.4125)
-        progress.say("done")
+        progress.print_line("done")
     assert stream.getvalue().splitlines() == [
         "step 101/110, loss 0.010, 51.2k tokens/s, MFU 41.2%",
         "step 104/110, loss 0.010, 51.2k tokens/s, MFU 41.2%, 00:24 left",
@@ -301,7 +301,7 @@ def test_on_a_terminal_a_bar_that_survives_restarts():
         progress.update(102, loss=3.25, tokens_per_second=2e6)
         clock.now += 98
         progress.update(200)
-        progress.say("validation 3.1")
+        progress.print_line("validation 3.1")
     shown = read_all(controller)
     assert "25%|" in shown.split("\r")[1]  # begins where the run was restored
     assert "200/400" in shown
