@@ -1,4 +1,4 @@
-"""The benchmark of injected faults, at reduced size: real processes, disks and signals."""
+"""The benchmark of injected faults at reduced size, with real processes, disks and signals."""
 
 import importlib.util
 import os
@@ -32,7 +32,7 @@ def may_mount(folder):
 
 
 def test_each_fault_ends_as_promised(tmp_path):
-    # Two devices: a run of eight takes longer to compile than the faults take.
+    # Two devices: compiling for eight takes longer than the faults.
     flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
     counts = {"pairs": 1, "moments": 1, "disks": 1, "outputs": 2}
     if not may_mount(tmp_path):

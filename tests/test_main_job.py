@@ -342,5 +342,5 @@ def test_generate_refuses_what_it_cannot_do(straight, option, said):
 
 
 def test_generate_says_where_there_is_no_run(tmp_path):
-    with pytest.raises(InputMissing, match="has no run"):
+    with pytest.raises(InputMissing, match=r"has no config\.json"):
         generate.main([f"--workdir={tmp_path}"])

@@ -165,7 +165,7 @@ def parse_needed_bytes(message: str, state: int) -> int | None:
 
     >>> parse_needed_bytes("Used 20.00G of 15.75G hbm. Exceeded hbm capacity by 4.25G", 0)
     21474836480
-    >>> parse_needed_bytes("required for HLO temporaries (1.00G) exceeds available HBM (15.75G)", 1000)
+    >>> parse_needed_bytes("HLO temporaries (1.00G) exceeds available HBM (15.75G)", 1000)
     1073742824
     """
     for prefix, uncounted in ((r"Used ", 0), (r"HLO temporaries \(", state)):

@@ -1,4 +1,4 @@
-"""Event files are what TensorBoard reads; a write that fails raises where it is made."""
+"""TensorBoard can read the event files; a write that fails raises in the caller."""
 
 import os
 import time
@@ -33,7 +33,7 @@ def test_a_long_tag_and_a_high_step_take_more_bytes(tmp_path):
     assert list(found["scalars"]) == ["x" * 300]
 
 
-def test_what_float32_cannot_hold_is_left_out(tmp_path):
+def test_values_outside_float32_are_left_out(tmp_path):
     EventFile(tmp_path, restored_step=0).scalars(1, {"a": 1e39, "b": float("nan"), "c": 2.0})
     assert list(event_files.events(tmp_path))[-1]["scalars"] == {"c": 2.0}
 
@@ -51,7 +51,7 @@ def test_a_write_that_fails_raises_at_once_and_keeps_no_descriptor(tmp_path):
     path.unlink()
     path.symlink_to("/dev/full")
     before = os.listdir("/proc/self/fd")
-    for _ in range(20):  # as many as would fill a queue
+    for _ in range(20):  # a queue would be full
         with pytest.raises(UnwritableWorkdir, match="tfevents") as failed:
             events.scalars(1, {"train/loss": 1.0})
     assert failed.value.exit_code == 74
