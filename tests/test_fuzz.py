@@ -26,6 +26,6 @@ def test_a_fault_is_found(monkeypatch, capsys, fault):
 
 
 def test_what_was_executed_is_found(monkeypatch, capsys):
-    monkeypatch.setattr(fuzz, "checked", lambda *_: Path(fuzz.CANARY).touch() or "0")
+    monkeypatch.setattr(fuzz, "check_case", lambda *_: Path(fuzz.CANARY).touch() or "0")
     assert fuzz.main(["--count=2", "--processes=0"]) == 1
     assert f"executed or written: {fuzz.CANARY}" in capsys.readouterr().out

@@ -64,7 +64,7 @@ def test_real_tokens_of_stream_and_memory():
 
 @pytest.mark.parametrize("filled, share", [((0.91, 0.43), 0.93), ((0.5, 0.5), 1.0)])
 def test_mfu_counts_stream_and_memory_separately(monkeypatch, filled, share):
-    """UL2 fills 0.91 of the memory and 0.43 of the stream, and a stream token costs 1.5 times as much:
+    """UL2 fills 0.91 of the memory and 0.43 of the stream, whose tokens cost 1.5 times as much:
     tokens times the mean cost of a slot would be 7 % too high."""
     design = of_config("ul2_nano")
     budgets, peak = design.task.budgets(128), 1e9

@@ -87,6 +87,6 @@ def test_a_proposed_mesh_has_a_lower_estimate(job):
 
 def test_a_report_that_does_not_fit_proposes_options(job, monkeypatch):
     report = {"fits": False, "peak_bytes_per_device": 100, "usable_bytes_per_device": 80}
-    monkeypatch.setattr(aot, "report", lambda design, full: dict(report))
+    monkeypatch.setattr(aot, "report_design", lambda design, full: dict(report))
     found = aot.report_config(settings(job), jax.devices())
     assert mesh_proposal.format_options(found["proposed"]).startswith("--config.mesh.data=")

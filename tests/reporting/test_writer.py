@@ -114,6 +114,31 @@ def test_a_run_that_starts_over_keeps_nothing(tmp_path):
     assert [line["step"] for line in lines(tmp_path)] == [0, 1]
 
 
+def test_readers_ignore_keys_that_they_do_not_know(tmp_path):
+    line = {"step": 3, "train/loss": 1.0, "tokens": 96, "seconds": 0.5, "new": {"key": [1]}}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    with Writer(tmp_path, restored_step=3) as writer:
+        writer.write(4, {"train/loss": 2.0})
+    assert lines(tmp_path) == [line, {"step": 4, "train/loss": 2.0}]
+
+
+def test_the_plot_compares_the_training_with_the_validation_objective():
+    """ELECTRA's objective is far from its `train/loss`; earlier lines have `train/loss` alone."""
+    curves: plot.Curves = {}
+    plot.record_line(curves, {"step": 1, "train/loss": 7.0, "tokens": 128, "seconds": 0.5})
+    plot.record_line(curves, {"step": 2, "train/loss": 6.5, "train/objective": 31.0})
+    plot.record_line(curves, {"step": 2, "valid/objective": 30.0, "valid/loss": 6.0})
+    for step, baseline in ((2, 3.0), (4, 3.5)):
+        values = {"yardstick/unigram": baseline, "yardstick/always_original": 0.9}
+        plot.record_line(curves, {"step": step, "valid/accuracy": 0.1, **values})
+    assert curves == {
+        "train/objective": [(1, 7.0), (2, 31.0)],
+        "valid/objective": [(2, 30.0)],
+        "valid/loss": [(2, 6.0)],
+        "yardstick/unigram": [(4, 3.5)],
+    }
+
+
 def png_size(path):
     header = path.read_bytes()[:24]
     assert header[:8] == b"\x89PNG\r\n\x1a\n"
