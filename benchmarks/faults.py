@@ -7,11 +7,10 @@
 - outputs: something else exists at the path of an output, or the output is on a read-only mount;
   the run exits with 74 and names it.
 - moments: SIGTERM and SIGINT at random moments between the first import of the package and a few
-  steps after the first; each run exits with 75 within ten seconds, with its state saved if it had
-  trained.
+  steps after the first; each run exits with 75 within ten seconds, with its last step saved.
 
-The options are numbers of tries; 0 skips a part. Prints a table; exits with 1 if any try fails.
-Disks and mounts need root. About 15 minutes on two idle cores.
+Options are numbers of tries; 0 skips a part. Exits with 1 if any try fails. Disks and mounts need
+root. About 15 minutes on two idle cores.
 """
 
 import argparse
@@ -61,8 +60,7 @@ def get_config():
 class Exit:
     """The end of a run."""
 
-    code: int | None
-    """None: the run did not end."""
+    code: int | None  # None: the run did not end
     seconds: float
     stderr: str
 
