@@ -2,12 +2,13 @@
 
     python benchmarks/architectures.py [--text='FOLDER/*.jsonl'] [--steps=500] [--out=FOLDER]
 
-The shapes are those of Raffel et al. 2020, section 3.2 (table 2), with 4 layers of width 128 for
-their 12 of 768; the noise is that of t5_nano. Every row of a batch holds 128 tokens of text, so
-every run sees the same tokens.
-The loss is over the held-out text tokens that the objective predicts: it compares shapes under one
-objective, and not the two objectives. The decoder alone is trained on every token by the language
-model objective, as in the paper, and scored like the others: on the second part of a text.
+The shapes are those of Raffel et al. 2020, section 3.2 (table 2), with 4 layers of width 128
+instead of 12 of width 768, and with the noise of t5_nano. Every row of a batch has 128 tokens of
+text, so every run trains on the same tokens.
+
+The loss covers the held-out text tokens that the objective predicts: compare shapes under one
+objective, not the two objectives. As in the paper, the language model objective trains the decoder
+on every token; its score is that of the others, on the second part of a text.
 """
 
 import argparse
@@ -25,7 +26,7 @@ SHAPES = {
     "decoder": ("t5_lm", {"model.layers": LAYERS}, "stream"),
     "decoder with a prefix": ("t5_lm", {"model.layers": LAYERS}, "prefix"),
 }
-# Rows that hold 128 tokens of text: 64 of them noise in 6 spans, or cut in two at a drawn place.
+# Rows of 128 text tokens: 64 of them noise in 6 spans, or split in two at a random position.
 SEQ_LENS = {
     ("span_corruption", "memory"): 71,
     ("span_corruption", "one stream"): 141,
@@ -48,7 +49,7 @@ def main() -> None:
     rows = []
     for objective in NAMES:
         for shape, (model, sizes, inputs) in SHAPES.items():
-            where = "memory" if inputs == "memory" else "one stream"
+            layout = "memory" if inputs == "memory" else "one stream"
             scored = {
                 **shared,
                 **sizes,
@@ -56,18 +57,21 @@ def main() -> None:
                 "model.unroll": LAYERS,
                 "objective.name": objective,
                 "objective.inputs": inputs,
-                "data.seq_len": SEQ_LENS[objective, where],
+                "data.seq_len": SEQ_LENS[objective, layout],
             }
             name = f"{objective}-{shape}".replace(" ", "_").replace(",", "")
-            row = one(scored, folder / name, causal=(objective, inputs) == ("prefix_lm", "stream"))
+            row = train_and_score(
+                scored, folder / name, causal=(objective, inputs) == ("prefix_lm", "stream")
+            )
             rows.append([shape, NAMES[objective], *row])
             print("|", " | ".join(rows[-1]), "|", flush=True)
     head = ["shape", "objective", "parameters", "FLOPs", "valid/loss", "unigram"]
     print(jobs.table(head, rows))
 
 
-def one(scored: dict, workdir: Path, *, causal: bool) -> list[str]:
-    """Trains one row of the table; `causal` trains on every token and scores as `scored` says."""
+def train_and_score(scored: dict, workdir: Path, *, causal: bool) -> list[str]:
+    """Columns of one row: trains with the changes `scored`; with `causal`, trains on every token
+    and then scores with `scored`."""
     trained = dict(scored)
     if causal:
         del trained["objective.inputs"]
@@ -76,13 +80,13 @@ def one(scored: dict, workdir: Path, *, causal: bool) -> list[str]:
     if causal:
         again = {**scored, "train.steps": 0, "init_from": workdir}
         lines, _ = jobs.train(CONFIG, workdir.with_name(f"{workdir.name}-scored"), again)
-    found = jobs.describe(CONFIG, trained)
-    end = lines[-1]
+    sizes = jobs.describe(CONFIG, trained)
+    last = lines[-1]
     return [
-        f"{found['parameters']:,}",
-        f"{found['flops']:.3g}",
-        f"{end['valid/loss']:.3f}",
-        f"{end['yardstick/unigram']:.3f}",
+        f"{sizes['parameters']:,}",
+        f"{sizes['flops']:.3g}",
+        f"{last['valid/loss']:.3f}",
+        f"{last['yardstick/unigram']:.3f}",
     ]
 
 

@@ -2,8 +2,8 @@
 
     python benchmarks/bits.py [--steps=40] [--configs=gpt2_nano,bert_nano,electra_nano,t5_nano]
 
-Run it before and after a change that must not change training: the tables must be equal. Needs the
-same machine, the same versions of the libraries and no other change.
+Run it before and after a change that must not affect training: the tables must be equal. Both runs
+need the same machine and the same library versions.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import resume
 from etils import epath
 
 from pretrain_jax.composition.feed import Feed
-from pretrain_jax.inference.restore import design_of
+from pretrain_jax.inference.restore import load_design
 
 
 def main() -> None:
@@ -34,22 +34,22 @@ def main() -> None:
             every = {"train.steps": options.steps, "train.log_every": 1, "eval.every": 0}
             lines, _ = jobs.train(f"configs/{name}.py", run, every)
             losses = repr(list(resume.losses(run).values())).encode()
-            parts = (batches(run, options.steps), hashlib.sha256(losses).hexdigest())
+            digests = (digest_batches(run, options.steps), hashlib.sha256(losses).hexdigest())
             valid = f"{lines[-1]['valid/loss']:.6f}"
-            rows.append([name, *(part[:16] for part in (*parts, resume.digest(run))), valid])
+            rows.append([name, *(digest[:16] for digest in (*digests, resume.digest(run))), valid])
     print(jobs.table(["config", "batches", "losses", "state", "valid/loss"], rows))
 
 
-def batches(run: Path, steps: int) -> str:
-    """Of every field of the batches of these steps."""
-    design: Any = design_of(run)
+def digest_batches(run: Path, steps: int) -> str:
+    """SHA-256 of every field of the batches of these steps."""
+    design: Any = load_design(run)
     feed = Feed.open(design, epath.Path(run))
-    total = hashlib.sha256()
-    with contextlib.closing(feed.batches(design.spec.phases[0], 0)) as made:
+    digest = hashlib.sha256()
+    with contextlib.closing(feed.batches(design.spec.phases[0], 0)) as batches:
         for _ in range(steps):
-            for name, field in sorted(next(made).items()):
-                total.update(name.encode() + np.ascontiguousarray(field).tobytes())
-    return total.hexdigest()
+            for name, field in sorted(next(batches).items()):
+                digest.update(name.encode() + np.ascontiguousarray(field).tobytes())
+    return digest.hexdigest()
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Tokens a second of an objective's noise on one core: `corrupt`, drawing and rendering included.
+"""Tokens per second of `corrupt` on one core: drawing noise and rendering included.
 
     python benchmarks/corruption.py [--seq_len=512] [--bursts=25]
 
-Texts are random pieces of a WordPiece vocabulary of BERT's size, three in four of which begin a
-word, as long as the objective's own arrangement makes them (568 tokens for T5's 512). Bursts of the
-objectives alternate, so that a machine that slows down slows down all of them. Printed are medians,
-of wall time and of the processor time that the thread got of it, and the rate of the fastest burst.
+Texts are random pieces of a WordPiece vocabulary of BERT's size; three in four start a word. Their
+length is that of the objective's arrangement (568 tokens for T5's 512). Bursts of the objectives
+alternate, so that a slow phase of the machine affects all of them. The table has medians of wall
+time and of the thread's processor time, and the rate of the fastest burst.
 """
 
 import argparse
@@ -31,9 +31,9 @@ CASES = {
     "iid_denoising": ("iid_denoising", {}),
 }
 PIECES = 30_000
-SENTINELS = 500  # more than any objective takes for one text
-TEXTS = 16  # of a batch: as many as a loader makes worse at once
-BATCHES = 16  # of a burst
+SENTINELS = 500  # more than any objective needs for one text
+TEXTS = 16  # per batch, as in a loader
+BATCHES = 16  # per burst
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def main() -> None:
             taken = burst(corrupt, examples, rng, tokenizer)
             seconds[case] += [taken] * timed
     print(
-        "| objective | tokens of text | µs an example | M tokens/s | of processor time | fastest |"
+        "| objective | tokens of text | µs per example | M tokens/s | by processor time | fastest |"
     )
     print("|---|---|---|---|---|---|")
     for case, (_, examples) in runs.items():
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def vocabulary() -> WordPiece:
-    """Pieces of four letters, every fourth of them inside a word."""
+    """Pieces of four letters; every fourth continues a word."""
     letters = itertools.islice(itertools.product(string.ascii_lowercase, repeat=4), PIECES)
     pieces = ("##" * (i % 4 == 0) + "".join(piece) for i, piece in enumerate(letters))
     return WordPiece([*SPECIALS, *pieces], lower_case=True, sentinels=SENTINELS)
@@ -86,7 +86,7 @@ def burst(
     rng: np.random.Generator,
     tokenizer: WordPiece,
 ) -> tuple[float, float]:
-    """Seconds that the texts take: wall time and processor time."""
+    """Seconds for the texts: (wall time, processor time)."""
     wall, cpu = time.perf_counter(), time.thread_time()
     for examples in batches:
         corrupt(examples, from_generator(rng), tokenizer)

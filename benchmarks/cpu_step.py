@@ -1,13 +1,13 @@
-"""Tokens a second of a training step on CPU, side by side with nanoGPT in PyTorch.
+"""Tokens per second of a training step on CPU, side by side with nanoGPT in PyTorch.
 
     python benchmarks/cpu_step.py --nanogpt=PATH/TO/nanoGPT --torch_python=PYTHON_WITH_TORCH
 
 Both sides train the same shapes in fp32 on random tokens: forward, backward, clipping at 1.0,
 AdamW. S is nanoGPT's CPU recipe (4 layers, width 128, 4 heads, length 64, batch 12), M its GPU
-recipe for Shakespeare at batch 16 (6 layers, width 384, 6 heads, length 256). Each side is a
-process of its own that holds its model warm and runs a burst when told to, after one step that is
-not timed; bursts alternate, so that a machine that slows down slows down both. Printed are the
-median tokens a second of the bursts and the median of the ratios of neighbouring bursts.
+recipe for Shakespeare at batch 16 (6 layers, width 384, 6 heads, length 256). Each side runs in a
+separate process that keeps its model warm and runs bursts on request, each after one untimed step.
+Bursts alternate, so that a slow phase of the machine affects both sides. The output has the median
+tokens per second of the bursts and the median ratio of neighboring bursts.
 """
 
 # pyright: reportMissingImports=false
@@ -28,7 +28,7 @@ VOCABULARY = 65
 
 
 def ours(shape: dict):
-    """One step of the trainer itself, as a function that runs n of them."""
+    """A function that runs n steps of this trainer."""
     from pretrain_jax.xla import malloc
 
     malloc.keep_freed_memory()
@@ -75,7 +75,7 @@ def ours(shape: dict):
 
 
 def nanogpt(shape: dict, folder: str, compiled: bool):
-    """nanoGPT's own model and optimizer."""
+    """A function that runs n steps with nanoGPT's model and optimizer."""
     sys.path.insert(0, folder)
     import torch
     from model import GPT, GPTConfig  # nanoGPT's model.py
@@ -112,13 +112,13 @@ def nanogpt(shape: dict, folder: str, compiled: bool):
 
 
 def serve(side: str, shape: str, folder: str) -> None:
-    """A burst of steps for each line of input; answers with its seconds."""
+    """Runs a burst of steps for each line of input; prints its seconds."""
     sizes = SHAPES[shape]
     run = ours(sizes) if side == "ours" else nanogpt(sizes, folder, side == "compiled")
     run(3)
     print("ready", flush=True)
     for line in sys.stdin:
-        run(1)  # untimed: while the other side ran, this one's memory may have been taken away
+        run(1)  # untimed: caches may be cold after the other side ran
         start = time.perf_counter()
         run(int(line))
         print(time.perf_counter() - start, flush=True)
@@ -132,18 +132,18 @@ class Side:
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
         assert self.process.stdin and self.process.stdout
-        self.to, self.of = self.process.stdin, self.process.stdout
-        while self.of.readline().strip() != "ready":
+        self.requests, self.replies = self.process.stdin, self.process.stdout
+        while self.replies.readline().strip() != "ready":
             if self.process.poll() is not None:
                 raise SystemExit(f"{side} ended with {self.process.returncode}")
 
     def burst(self, steps: int) -> float:
-        self.to.write(f"{steps}\n")
-        self.to.flush()
-        return float(self.of.readline())
+        self.requests.write(f"{steps}\n")
+        self.requests.flush()
+        return float(self.replies.readline())
 
     def close(self) -> None:
-        self.to.close()
+        self.requests.close()
         self.process.wait()
 
 
@@ -166,7 +166,7 @@ def compare(shape: str, options: argparse.Namespace) -> dict:
     ratios = [a / b for a, b in zip(rates["ours"], rates[theirs], strict=True)]
     return {
         "shape": shape,
-        **{f"{name} tokens/s": round(statistics.median(found)) for name, found in rates.items()},
+        **{f"{name} tokens/s": round(statistics.median(values)) for name, values in rates.items()},
         "ratio": round(statistics.median(ratios), 2),
         "ratios": [round(min(ratios), 2), round(max(ratios), 2)],
     }

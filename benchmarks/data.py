@@ -1,9 +1,9 @@
-"""The data path: tokenizing on one core, 100 MB in bounded memory, feeding packed rows.
+"""The data path: tokenizing on one core, 100 MB in bounded memory, loading packed rows.
 
     python benchmarks/data.py --text='books/*.txt' --vocabulary=FOLDER_WITH_GPT2_FILES
 
---vocabulary names a folder with GPT-2's encoder.json and vocab.bpe; --text is a glob of plain text,
-a few MB or more (it is repeated up to 100 MB for the second row). Medians of --runs.
+--vocabulary: a folder with GPT-2's encoder.json and vocab.bpe. --text: a glob of a few MB
+of plain text or more (repeated up to 100 MB for the second row of the table). Medians of --runs.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from pretrain_jax.tokenizers import byte_bpe
 
 SEQ_LEN = 1024
 BATCH = 8
+STEPS = 400
 
 
 def main() -> None:
@@ -49,11 +50,11 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         large = Path(folder) / "large.txt"
-        whole = "\n".join(files)
-        large.write_text(whole * (1 + int(1e8 / len(whole.encode()))))
+        text = "\n".join(files)
+        large.write_text(text * (1 + int(1e8 / len(text.encode()))))
         megabytes = large.stat().st_size / 1e6
-        del files, whole
-        before = peak()
+        del files, text
+        before = peak_memory()
         start = time.perf_counter()
         corpus = open_corpus(f"text:{large}")
         cache = open_token_cache(corpus, "train", tokenizer, folder)
@@ -61,7 +62,7 @@ def main() -> None:
         print(
             f"| one file of {megabytes:.0f} MB into the cache, {os.cpu_count()} cores | "
             f"{megabytes * 0.9 / seconds:.1f} MB/s, memory {before:.0f} MB before, "
-            f"{peak():.0f} MB at its peak |"
+            f"{peak_memory():.0f} MB at its peak |"
         )
         objective = causal_lm.build()
         budgets = objective.budgets(SEQ_LEN)
@@ -76,22 +77,22 @@ def main() -> None:
             vocab=tokenizer,
         )
         stream = pipeline.Stream([member], objective.fields, budgets)
-        rates = [feed(stream, seed) for seed in range(options.runs)]
-        print(f"| feeding rows of {SEQ_LEN} | {statistics.median(rates) / 1e6:.1f} M tokens/s |")
+        rates = [loader_rate(stream, seed) for seed in range(options.runs)]
+        print(f"| loading rows of {SEQ_LEN} | {statistics.median(rates) / 1e6:.1f} M tokens/s |")
 
 
-def feed(stream: pipeline.Stream, seed: int, steps: int = 400) -> float:
-    """Tokens a second of `steps` batches."""
+def loader_rate(stream: pipeline.Stream, seed: int) -> float:
+    """Tokens per second of STEPS batches."""
     batches = pipeline.train_batches(stream, seed=seed, batch_size=BATCH)
     next(batches)
     start = time.perf_counter()
-    for _ in range(steps):
+    for _ in range(STEPS):
         next(batches)
-    return steps * BATCH * SEQ_LEN / (time.perf_counter() - start)
+    return STEPS * BATCH * SEQ_LEN / (time.perf_counter() - start)
 
 
-def peak() -> float:
-    """Most memory this process has held, in MB."""
+def peak_memory() -> float:
+    """Peak resident memory of this process, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 

@@ -3,14 +3,14 @@
     python benchmarks/encoders.py --text='FOLDER/*.jsonl' --sst2=FOLDER [--flops=2e13] [--seeds=3]
                                   [--out=FOLDER]
 
-Every run gets the same training FLOPs. Three measures, each the mean over the seeds and the
-standard error of that mean:
+Every run gets the same training FLOPs. Three measures, each with the mean over the seeds and its
+standard error:
 
-    own loss     valid/loss of the objective it was trained on (ELECTRA: its generator's)
-    masked LM    the same loss under one common noise, i.i.d. 15 %, for those that have a token head
-    SST-2        accuracy on the sentiment of dev.tsv of a logistic regression, fitted on train.tsv,
-                 over mean hidden states of the frozen stack (ELECTRA: its discriminator's); a stack
-                 with its first values gives the floor
+    own loss     valid/loss of the objective of the training (ELECTRA: of its generator)
+    masked LM    valid/loss under the same noise for all, i.i.d. 15 %, where there is a token head
+    SST-2        accuracy on dev.tsv of a logistic regression, fitted on train.tsv, over the mean
+                 hidden states of the frozen stack (ELECTRA: of its discriminator); the same with
+                 initial parameters is the lower bound
 """
 
 import argparse
@@ -34,6 +34,7 @@ KINDS = {
 }
 COMMON = {"objective.name": "masked_lm"}
 BATCH = 64
+DECAY = 1e-3
 
 
 def main() -> None:
@@ -49,9 +50,9 @@ def main() -> None:
     for kind, (name, changes) in KINDS.items():
         config = f"configs/{name}.py"
         changes = {**changes, "data.source": f"text:{options.text}", "eval.every": 0}
-        found = jobs.describe(config, changes)
-        steps = round(options.flops / found["flops_per_token"] / found["tokens_per_step"])
-        own, common, probe, first = [], [], [], []
+        sizes = jobs.describe(config, changes)
+        steps = round(options.flops / sizes["flops_per_token"] / sizes["tokens_per_step"])
+        own, common, probe, initial = [], [], [], []
         for seed in range(options.seeds):
             run = folder / f"{kind}-{seed}"
             these = {**changes, "seed": seed, "train.steps": steps, "checkpoint.every": steps}
@@ -64,17 +65,32 @@ def main() -> None:
                 common.append(lines[-1]["valid/loss"])
             probe.append(sentiment(run, Path(options.sst2)))
             if not seed:
-                first.append(sentiment(run, Path(options.sst2), untrained=True))
-        parameters = f"{found['parameters']:,}"
-        row = [kind, parameters, str(steps), spread(own), spread(common), spread(probe)]
-        rows.append([*row, f"{first[0]:.3f}"])
+                initial.append(sentiment(run, Path(options.sst2), untrained=True))
+        parameters = f"{sizes['parameters']:,}"
+        row = [
+            kind,
+            parameters,
+            str(steps),
+            format_mean(own),
+            format_mean(common),
+            format_mean(probe),
+        ]
+        rows.append([*row, f"{initial[0]:.3f}"])
         print("|", " | ".join(rows[-1]), "|", flush=True)
-    head = ["", "parameters", "steps", "own loss", "masked LM", "SST-2", "SST-2, first values"]
+    head = [
+        "",
+        "parameters",
+        "steps",
+        "own loss",
+        "masked LM",
+        "SST-2",
+        "SST-2, initial parameters",
+    ]
     print(jobs.table(head, rows))
 
 
-def spread(values: Sequence[float]) -> str:
-    """Mean and its standard error."""
+def format_mean(values: Sequence[float]) -> str:
+    """The mean ± its standard error."""
     if not values:
         return "-"
     error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
@@ -85,19 +101,19 @@ def sentiment(run: Path, data: Path, *, untrained: bool = False) -> float:
     """Accuracy on SST-2's dev sentences of a logistic regression over frozen hidden states."""
     from pretrain_jax.inference import restore
 
-    trained = restore.trained(run)
+    trained = restore.restore_model(run)
     params = trained.design.update.init_state().params if untrained else trained.params
     features, labels = {}, {}
-    for half in ("train", "dev"):
-        lines = (data / f"{half}.tsv").read_text().splitlines()
+    for split in ("train", "dev"):
+        lines = (data / f"{split}.tsv").read_text().splitlines()
         sentences, answers = zip(*(line.split("\t") for line in lines), strict=True)
-        features[half] = mean_states(trained, params, sentences)
-        labels[half] = np.array(answers, np.float32)
+        features[split] = mean_states(trained, params, sentences)
+        labels[split] = np.array(answers, np.float32)
     mean, std = features["train"].mean(0), features["train"].std(0) + 1e-6
-    scaled = {half: jnp.asarray((x - mean) / std) for half, x in features.items()}
-    weights = regression(scaled["train"], jnp.asarray(labels["train"]))
-    said = scaled["dev"] @ weights[:-1] + weights[-1] > 0
-    return float(np.mean(np.asarray(said) == labels["dev"]))
+    scaled = {split: jnp.asarray((x - mean) / std) for split, x in features.items()}
+    weights = fit_regression(scaled["train"], jnp.asarray(labels["train"]))
+    predictions = scaled["dev"] @ weights[:-1] + weights[-1] > 0
+    return float(np.mean(np.asarray(predictions) == labels["dev"]))
 
 
 def mean_states(trained: Any, params: Any, sentences: Sequence[str]) -> np.ndarray:
@@ -109,21 +125,21 @@ def mean_states(trained: Any, params: Any, sentences: Sequence[str]) -> np.ndarr
     def states(params, tokens, real):
         batch = {"tokens": tokens, "segments": real.astype(jnp.int32)}
         batch["positions"] = jnp.broadcast_to(jnp.arange(length), tokens.shape)
-        nowhere = jnp.zeros((len(tokens), 1), jnp.int32)
+        no_indices = jnp.zeros((len(tokens), 1), jnp.int32)
         indices = ("predict_at", "left_at", "right_at", "span_positions", "example_at")
-        batch |= dict.fromkeys(indices, nowhere)
+        batch |= dict.fromkeys(indices, no_indices)
         batch["types"] = jnp.zeros_like(tokens)
-        _, kept = trained.design.model.module.apply(
+        _, captured = trained.design.model.module.apply(
             {"params": params},
             batch,
             False,
             capture_intermediates=lambda module, _: module.path == (stack,),
             mutable=["intermediates"],
         )
-        hidden = kept["intermediates"][stack]["__call__"][0]
+        hidden = captured["intermediates"][stack]["__call__"][0]
         return jnp.sum(hidden * real[..., None], 1) / jnp.sum(real, 1)[:, None]
 
-    found = []
+    states_of_batches = []
     for at in range(0, len(sentences), BATCH):
         tokens = np.zeros((BATCH, length), np.int32)
         real = np.zeros((BATCH, length), np.bool_)
@@ -132,19 +148,19 @@ def mean_states(trained: Any, params: Any, sentences: Sequence[str]) -> np.ndarr
             text = vocab.encode(sentence)[: length - 2]
             tokens[row, : len(text) + 2] = [vocab.cls, *text, vocab.sep]
             real[row, : len(text) + 2] = True
-        found.append(np.asarray(states(params, tokens, real)))
-    return np.concatenate(found)[: len(sentences)]
+        states_of_batches.append(np.asarray(states(params, tokens, real)))
+    return np.concatenate(states_of_batches)[: len(sentences)]
 
 
-def regression(x: jax.Array, y: jax.Array, decay: float = 1e-3) -> jax.Array:
+def fit_regression(x: jax.Array, y: jax.Array) -> jax.Array:
     """Weights [D + 1] of a logistic regression with an L2 penalty, by Newton's method."""
     x = jnp.concatenate([x, jnp.ones((len(x), 1))], 1)
     weights = jnp.zeros(x.shape[1])
     for _ in range(10):
-        chance = jax.nn.sigmoid(x @ weights)
-        slope = x.T @ (chance - y) / len(y) + decay * weights
-        bend = (x * (chance * (1 - chance))[:, None]).T @ x / len(y)
-        weights = weights - jnp.linalg.solve(bend + decay * jnp.eye(len(bend)), slope)
+        probability = jax.nn.sigmoid(x @ weights)
+        gradient = x.T @ (probability - y) / len(y) + DECAY * weights
+        hessian = (x * (probability * (1 - probability))[:, None]).T @ x / len(y)
+        weights = weights - jnp.linalg.solve(hessian + DECAY * jnp.eye(len(hessian)), gradient)
     return weights
 
 

@@ -1,12 +1,11 @@
-"""Overrides that nobody would write on purpose: each ends with a code and a sentence, or runs.
+"""Fuzzes config overrides: each must end with an exit code and a message, or run.
 
     python benchmarks/fuzz.py [--count=1500] [--seed=0] [--processes=10]
 
-Draws overrides of several configs (wild numbers, unicode, code, nested literals, wrong types,
-paths, misspelt keys), reads each config and checks its design, as every command does before it
-reads data. The last `--processes` of them run as commands of their own. Fails (1) on a traceback,
-on a case that takes longer than a minute, and where a value was executed: it would have left a
-file.
+Draws overrides of several configs (extreme numbers, unicode, code, nested literals, wrong types,
+paths, misspelled keys), reads each config and checks its design, as every command does before it
+reads data. The last `--processes` cases run in separate processes. Exits with 1 on a traceback, on
+a case that takes longer than a minute, and if a value was executed (it would have created a file).
 """
 
 import argparse
@@ -33,8 +32,9 @@ NAMES = (
     "spanbert_nano",
     "gpt3_175b",
 )
-SECONDS = 60
+CASE_SECONDS = 60
 CANARY = "executed"
+"""A file that exists only if a value was executed."""
 
 NUMBERS = [
     *("0", "-1", "1", "2", "3", "7", "63", "1_000", "0.5", "-0.5", "1e-3", "1.0", "-0.0", "1e400"),
@@ -101,25 +101,25 @@ def cases(count: int, seed: int) -> Iterator[tuple[str, Overrides]]:
     paths = [str(CONFIGS / f"{name}.py") for name in NAMES]
     files: dict[str, Any] = {path: config.read(path) for path in paths}
     known = {
-        file: [*config.TOP, *(f"{s}.{key}" for s in config.SECTIONS for key in found[s])]
-        for file, found in files.items()
+        file: [*config.TOP, *(f"{s}.{key}" for s in config.SECTIONS for key in settings[s])]
+        for file, settings in files.items()
     }
     for _ in range(count):
         file = draw.choice(list(files))
         keys = draw.choices(known[file], k=draw.choice((1, 1, 1, 2, 3)))
-        yield file, [(misspelt(key, draw), value_of(key, draw)) for key in keys]
+        yield file, [(misspell(key, draw), draw_value(key, draw)) for key in keys]
 
 
-def misspelt(key: str, draw: random.Random) -> str:
-    """Mostly the key as it is."""
+def misspell(key: str, draw: random.Random) -> str:
+    """Mostly the unchanged key."""
     if draw.random() < 0.95:
         return key
-    place = draw.randrange(len(key))
-    return draw.choice([key[:place], key[place:], key + ".x", key.upper(), key[:place] + "é"])
+    cut = draw.randrange(len(key))
+    return draw.choice([key[:cut], key[cut:], key + ".x", key.upper(), key[:cut] + "é"])
 
 
-def value_of(key: str, draw: random.Random) -> str:
-    """Often of the right kind, so that what lies behind the reading is tried too."""
+def draw_value(key: str, draw: random.Random) -> str:
+    """A value, often of the right type, so that code after parsing is tested too."""
     if key in CHOICES and draw.random() < 0.8:
         return draw.choice(CHOICES[key])
     kinds = (NUMBERS, TEXTS, NESTED, CODE, WORDS)
@@ -128,53 +128,53 @@ def value_of(key: str, draw: random.Random) -> str:
 
 @contextlib.contextmanager
 def limited(seconds: int) -> Iterator[None]:
-    """Raises TimeoutError in what takes longer."""
+    """Raises TimeoutError in a block that takes longer."""
 
-    def late(*_: object) -> None:
+    def time_out(*_: object) -> None:
         raise TimeoutError(f"longer than {seconds} seconds")
 
-    before = signal.signal(signal.SIGALRM, late)
+    previous = signal.signal(signal.SIGALRM, time_out)
     signal.alarm(seconds)
     try:
         yield
     finally:
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGALRM, previous)
 
 
-def checked(file: str, overrides: Overrides) -> str:
-    """How reading and checking end: "0", an exit code, or a traceback."""
+def check_case(file: str, overrides: Overrides) -> str:
+    """The result of reading and checking: "0", an exit code, or a traceback."""
     import jax
 
     from pretrain_jax.composition import build, config
     from pretrain_jax.errors import UserError
 
     try:
-        with limited(SECONDS):
+        with limited(CASE_SECONDS):
             settings = build.fix_schedule(config.read(file, overrides))
             design = build.build_design(settings, tuple(jax.devices()[:1]))
             design.check()
             return "0"
     except UserError as error:
-        return str(error.exit_code) if len(str(error)) > 20 else f"says only {error}"
+        return str(error.exit_code) if len(str(error)) > 20 else f"too short a message: {error}"
     except Exception:
         return traceback.format_exc()
 
 
-def commanded(file: str, overrides: Overrides) -> str:
-    """The same of `describe` in a process of its own."""
+def run_case(file: str, overrides: Overrides) -> str:
+    """The same for `describe` in a separate process."""
     words = [f"--config.{key}={text}" for key, text in overrides]
     command = [sys.executable, "-m", "pretrain_jax.describe", f"--config={file}", *words]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5 * SECONDS)
-    except (subprocess.TimeoutExpired, ValueError) as error:  # a word with a NUL is none
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5 * CASE_SECONDS)
+    except (subprocess.TimeoutExpired, ValueError) as error:  # a NUL in an argument
         return f"{type(error).__name__}: {error}"
     known = done.returncode in (0, *range(64, 83)) and "Traceback" not in done.stderr
     return str(done.returncode) if known else done.stderr
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs all cases and prints how many ended with which code."""
+    """Runs all cases and prints the number of cases by exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -184,23 +184,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     import jax
 
-    found: collections.Counter[str] = collections.Counter()
+    counts: collections.Counter[str] = collections.Counter()
     faults = []
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         for number, case in enumerate(cases(options.count, options.seed)):
-            own = number >= options.count - options.processes
-            ended = commanded(*case) if own else checked(*case)
-            found[ended if ended.isdigit() else "fault"] += 1
-            if not ended.isdigit():
-                faults.append((case, ended))
-                print(f"case {number}: {str(case)[:500]}\n{ended}", flush=True)
+            in_process = number < options.count - options.processes
+            result = check_case(*case) if in_process else run_case(*case)
+            counts[result if result.isdigit() else "fault"] += 1
+            if not result.isdigit():
+                faults.append((case, result))
+                print(f"case {number}: {str(case)[:500]}\n{result}", flush=True)
             if number % 100 == 99:
                 jax.clear_caches()
-        left = os.listdir(folder)
-    print(", ".join(f"{n} ended with {code}" for code, n in sorted(found.items())))
-    if left:
-        print(f"something was executed or written: {', '.join(left)}")
-    return 1 if faults or left else 0
+        files = os.listdir(folder)
+    print(", ".join(f"{n} ended with {code}" for code, n in sorted(counts.items())))
+    if files:
+        print(f"something was executed or written: {', '.join(files)}")
+    return 1 if faults or files else 0
 
 
 if __name__ == "__main__":

@@ -1,24 +1,23 @@
-"""Everything that only a GPU can show, in one call: parity, speed beside PyTorch, a real run.
+"""All measurements that need a GPU, in one call: parity, speed next to PyTorch, a real run.
 
     python benchmarks/gpu.py [--parts=parity,speed,peers,run,profile] [--nanogpt=FOLDER]
                              [--torch_python=PYTHON] [--text=GLOB] [--out=FOLDER] [--limit=1500]
 
 parity    tests/layers/test_attention_gpu.py: gradients through cuDNN's attention against the plain
-          form in float32, causal, prefix, full, packed, with a bias and over a memory
+          backend in float32, causal, prefix, full, packed, with a bias and over a memory
 speed     benchmarks/speed.py for GPT-2 124M and XL, BERT-large packed at 512 and T5-1.1-large
-          512/114, without dropout, beside the published rates to beat
+          512/114, without dropout, next to the published rates to beat
 peers     the same shapes in PyTorch with torch.compile and bfloat16: nanoGPT's model (--nanogpt
           names the folder with its model.py), Hugging Face's BERT and T5
-run       shakespeare_char_gpu to its end: valid/loss at most 1.47 (--shakespeare names its text)
+run       a complete run of shakespeare_char_gpu: valid/loss at most 1.47 (--shakespeare: its text)
 profile   a trace of three steps of GPT-2 124M
-ahead     not among the parts unless named, for it needs no GPU but the extra cuda12 or cuda13: the
-          programs of `speed` compiled for an H200, with the bytes and the seconds that they take
-          at least
+ahead     not a default part, because it needs no GPU but the extra cuda12 or cuda13: the programs
+          of `speed` compiled for an H200, with their bytes and lower bounds of their seconds
 
-What a run and a profile leave goes into a new folder in --out. Every process prints its lines when
-it ends; what does not end within --limit seconds of the whole is cut off and said. A figure stands
-beside the one to beat, and the exit code is 1 where one was missed, a process failed, or there is
-no GPU. There --tiny runs all of it on shapes that mean nothing, to see that it runs.
+Workdirs and profiles go into a new folder in --out. Every process prints its output when it ends;
+--limit is in seconds for all processes together, and the output names processes that it stops. Each
+figure is printed next to the one to beat. The exit code is 1 if one is missed, a process fails, or
+there is no GPU. --tiny runs everything on tiny shapes, on any device, to test this script.
 """
 
 # pyright: reportMissingImports=false
@@ -36,7 +35,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 COMMON = {"train.accumulate": 1, "train.phases": "()", "mesh.data": -1, "mesh.fsdp": 1}
-COMMON |= {"model.remat": "none"}  # 141 GB hold what the backward pass reads
+COMMON |= {"model.remat": "none"}  # 141 GB are enough for all activations
 SPEED = {  # name: config, changes, unit, to beat
     "GPT-2 124M": ("gpt2_small", {"train.batch_size": 64}, "tokens_per_second", 470_000),
     "GPT-2 XL": ("gpt2_xl", {"train.batch_size": 24}, "tokens_per_second", 48_500),
@@ -53,8 +52,8 @@ SPEED = {  # name: config, changes, unit, to beat
         180,
     ),
 }
-MOST_LOSS = 1.47
-"""Of shakespeare_char_gpu; nanoGPT's README says 1.4697."""
+MAX_LOSS = 1.47
+"""Of shakespeare_char_gpu; nanoGPT's README has 1.4697."""
 TINY = {"model.layers": 2, "model.width": 64, "model.heads": 2, "model.feed_forward": 128}
 TINY |= {"train.batch_size": 4, "model.vocab_size": 1024, "train.dtype": "bfloat16"}
 
@@ -64,9 +63,9 @@ def main() -> None:
     parser.add_argument("--parts", default="parity,speed,peers,run,profile")
     parser.add_argument("--nanogpt", default="")
     parser.add_argument("--torch_python", default=sys.executable)
-    parser.add_argument("--text", default="", help="a glob of text; the standard library's without")
+    parser.add_argument("--text", default="", help="a glob of text; default: the standard library")
     parser.add_argument("--shakespeare", default="input.txt")
-    parser.add_argument("--out", default="gpu_out", help="gets a new folder at each call")
+    parser.add_argument("--out", default="gpu_out", help="parent of a new folder for each call")
     parser.add_argument("--limit", type=float, default=1500.0)
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--only", default="", help=argparse.SUPPRESS)
@@ -80,7 +79,7 @@ def main() -> None:
     if "peers" in parts and not Path(options.nanogpt, "model.py").is_file():
         parser.error("the part peers needs --nanogpt, the folder with nanoGPT's model.py")
     if "run" in parts and not Path(options.shakespeare).is_file():
-        parser.error(f"the part run needs --shakespeare; {options.shakespeare!r} is no file")
+        parser.error(f"the part run needs --shakespeare; no such file: {options.shakespeare!r}")
     if set(parts) - {"ahead"} and not options.tiny:
         require_gpu()
     all_good = True
@@ -95,32 +94,32 @@ def main() -> None:
 
 
 def require_gpu() -> None:
-    """Ends here where jax has no GPU: a run on a CPU shows nothing, and tests would be skipped."""
-    # Another process looks, and gives the GPU's memory back.
+    """Exits if jax has no GPU: tests would be skipped, and figures would be meaningless."""
+    # In another process, which releases the GPU's memory.
     program = "import jax, sys; sys.exit(jax.default_backend() != 'gpu')"
     if subprocess.run([sys.executable, "-c", program]).returncode:
-        raise SystemExit("all parts but ahead need a GPU, and jax has none; --tiny runs anywhere")
+        raise SystemExit("all parts but ahead need a GPU; jax has none. --tiny runs anywhere")
 
 
 def beats(part: str, name: str, lines: list[str], options: argparse.Namespace) -> bool:
-    """Whether what a process found is as good as it must be; says so. True where nothing must."""
+    """Whether a figure reaches the one to beat (prints both); True if there is none to beat."""
     if part == "speed":
         _, _, unit, least = SPEED[name]
         found = json.loads(lines[-1])[unit]
-        good, wanted = found >= least, f"{unit} at least {least:,}"
+        good, target = found >= least, f"{unit} at least {least:,}"
     elif part == "run":
         metrics = Path(options.out, "shakespeare", "metrics.jsonl").read_text().splitlines()
         found = min(json.loads(line).get("valid/loss", math.inf) for line in metrics)
-        good, wanted = found <= MOST_LOSS, f"valid/loss at most {MOST_LOSS}"
+        good, target = found <= MAX_LOSS, f"valid/loss at most {MAX_LOSS}"
     else:
         return True
-    print(f"# {'met' if good else 'MISSED'}: {name}, {wanted}, found {found:,.3f}", flush=True)
+    print(f"# {'met' if good else 'MISSED'}: {name}, {target}, measured {found:,.3f}", flush=True)
     return good
 
 
 def commands(part: str, options: argparse.Namespace) -> dict[str, list[str]]:
     """The processes of a part, by name."""
-    own = [__file__, f"--nanogpt={options.nanogpt}", *(["--tiny"] if options.tiny else [])]
+    this_script = [__file__, f"--nanogpt={options.nanogpt}", *(["--tiny"] if options.tiny else [])]
     if part == "parity":
         tests = Path("tests", "layers", "test_attention_gpu.py")
         return {part: [sys.executable, "-m", "pytest", "-q", "-n", "0", str(tests)]}
@@ -131,7 +130,7 @@ def commands(part: str, options: argparse.Namespace) -> dict[str, list[str]]:
         return {name: [sys.executable, *mode, *words(name, options)] for name in SPEED}
     if part == "peers":
         names = ("nanogpt", "bert", "t5")
-        return {name: [options.torch_python, *own, f"--only={name}"] for name in names}
+        return {name: [options.torch_python, *this_script, f"--only={name}"] for name in names}
     if part == "run":
         config = f"--config=configs/shakespeare_char_gpu.py:{options.shakespeare}"
         main = [sys.executable, "-m", "pretrain_jax.main", config]
@@ -150,7 +149,7 @@ def speed(name: str, options: argparse.Namespace) -> list[str]:
 
 
 def words(name: str, options: argparse.Namespace) -> list[str]:
-    """The config of one of SPEED, and what is changed in it."""
+    """The command line options of one of SPEED: its config and changes."""
     config, changes, _, _ = SPEED[name]
     changes = {
         **COMMON,
@@ -163,28 +162,26 @@ def words(name: str, options: argparse.Namespace) -> list[str]:
 
 
 def run(command: list[str], seconds: float) -> tuple[int | None, list[str]]:
-    """Runs a process and prints what it wrote; gives its exit code, None where it was cut off, and
-    those lines."""
-    said = " ".join(command[1:])
-    print(f"# {said}", flush=True)
+    """Runs a process and prints its output; returns (exit code, None if stopped; lines)."""
+    print(f"# {' '.join(command[1:])}", flush=True)
     if seconds <= 0:
-        print("# not begun: --limit is over", flush=True)
+        print("# not started: --limit is over", flush=True)
         return None, []
-    begun = time.monotonic()
-    # Tests stay on the CPU unless told otherwise; "" is whatever jax finds.
+    start = time.monotonic()
+    # Tests set JAX_PLATFORMS=cpu unless it is set; "" lets jax choose.
     environment = {"JAX_PLATFORMS": "", **os.environ}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:
-        written, code = process.communicate(timeout=seconds)[0], process.returncode
+        output, code = process.communicate(timeout=seconds)[0], process.returncode
     except subprocess.TimeoutExpired:
         process.kill()
-        written, code = process.communicate()[0], None
-    print(written, end="")
-    how = f"cut off after {seconds:.0f} s"
+        output, code = process.communicate()[0], None
+    print(output, end="")
+    how = f"stopped after {seconds:.0f} s"
     if code is not None:
-        how = f"ended with {code} after {time.monotonic() - begun:.0f} s"
+        how = f"ended with {code} after {time.monotonic() - start:.0f} s"
     print(f"# {how}", flush=True)
-    return code, written.splitlines()
+    return code, output.splitlines()
 
 
 # --- peers, in PyTorch ---------------------------------------------------------------------------
@@ -193,12 +190,12 @@ def run(command: list[str], seconds: float) -> tuple[int | None, list[str]]:
 def timed(
     name: str, model: Any, batch: dict[str, Any], per_step: dict[str, int], tiny: bool
 ) -> None:
-    """Median of the steps of a compiled model with fused AdamW; prints the rates."""
+    """Times the steps of a compiled model with fused AdamW; prints rates from the median."""
     import statistics
 
     import torch
 
-    device = torch.device(place(tiny))
+    device = torch.device(torch_device(tiny))
     model.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=device.type == "cuda")
     compiled = model if tiny else torch.compile(model)
@@ -218,12 +215,12 @@ def timed(
     print(json.dumps({"peer": name, "step_seconds": seconds, **rates, "torch": torch.__version__}))
 
 
-def place(tiny: bool) -> str:
-    """Where PyTorch computes: on a GPU, but tiny models."""
+def torch_device(tiny: bool) -> str:
+    """The device of PyTorch: a GPU, or with --tiny any device."""
     import torch
 
     if not (tiny or torch.cuda.is_available()):
-        raise SystemExit("peers run on a GPU, and torch sees none; --tiny runs them anywhere")
+        raise SystemExit("peers need a GPU; torch has none. --tiny runs them anywhere")
     torch.set_float32_matmul_precision("high")
     return "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -240,7 +237,7 @@ def nanogpt(options: argparse.Namespace) -> None:
             layers, heads, width, rows = 2, 2, 64, 2
         shape = {"n_layer": layers, "n_head": heads, "n_embd": width, "dropout": 0.0, "bias": True}
         model = GPT(GPTConfig(block_size=1024, vocab_size=50304, **shape))
-        tokens = torch.randint(50257, (rows, 1024), device=place(options.tiny))
+        tokens = torch.randint(50257, (rows, 1024), device=torch_device(options.tiny))
         batch = {"idx": tokens, "targets": tokens.roll(-1, 1)}
         timed(f"nanoGPT {name}", model, batch, {"tokens": rows * 1024}, options.tiny)
 
@@ -250,13 +247,13 @@ def bert(options: argparse.Namespace) -> None:
     import torch
     from transformers import BertConfig, BertForMaskedLM
 
-    more: Any = {"num_hidden_layers": 2} if options.tiny else {"num_hidden_layers": 24}
-    none: Any = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    depth: Any = {"num_hidden_layers": 2} if options.tiny else {"num_hidden_layers": 24}
+    no_dropout: Any = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     large: Any = {"hidden_size": 1024, "num_attention_heads": 16, "intermediate_size": 4096}
-    model = BertForMaskedLM(BertConfig(**large, **more, **none))
+    model = BertForMaskedLM(BertConfig(**large, **depth, **no_dropout))
     rows = 2 if options.tiny else 64
-    tokens = torch.randint(30522, (rows, 512), device=place(options.tiny))
-    chosen = torch.rand(tokens.shape, device=place(options.tiny)) < 0.15
+    tokens = torch.randint(30522, (rows, 512), device=torch_device(options.tiny))
+    chosen = torch.rand(tokens.shape, device=torch_device(options.tiny)) < 0.15
     batch = {"input_ids": tokens, "labels": torch.where(chosen, tokens, -100)}
     timed("Hugging Face BERT-large", model, batch, {"tokens": rows * 512}, options.tiny)
 
@@ -273,11 +270,11 @@ def t5(options: argparse.Namespace) -> None:
         "tie_word_embeddings": False,
         "dropout_rate": 0.0,
     }
-    rest: Any = {"vocab_size": 32128, "decoder_start_token_id": 0, "use_cache": False}
-    config = T5Config(**rest, **shape, **gated)
+    other: Any = {"vocab_size": 32128, "decoder_start_token_id": 0, "use_cache": False}
+    config = T5Config(**other, **shape, **gated)
     model = T5ForConditionalGeneration(config)
     rows = 2 if options.tiny else 64
-    inputs = torch.randint(32000, (rows, 512), device=place(options.tiny))
+    inputs = torch.randint(32000, (rows, 512), device=torch_device(options.tiny))
     batch = {"input_ids": inputs, "labels": inputs[:, :114].contiguous()}
     counts = {"rows": rows, "tokens": rows * 626}
     timed("Hugging Face T5-1.1-large", model, batch, counts, options.tiny)

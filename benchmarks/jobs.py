@@ -1,4 +1,4 @@
-"""Runs of the training command in processes of their own, for the scripts beside this file."""
+"""Runs the commands in separate processes; used by the other scripts in this folder."""
 
 import json
 import subprocess
@@ -15,16 +15,16 @@ def overrides(changes: Mapping[str, Any]) -> list[str]:
 
 
 def train(config: str, workdir: Path, changes: Mapping[str, Any]) -> tuple[list[dict], float]:
-    """Runs a config to its end; returns the lines of its evaluations and the seconds it took.
+    """Runs a config to its end; returns its evaluation lines and its seconds.
 
-    A run that has already ended in `workdir` is evaluated again, not trained again.
+    A finished run in `workdir` is not trained again.
     """
     command = [sys.executable, "-m", "pretrain_jax.main", f"--config={config}"]
-    begin = time.monotonic()
+    start = time.monotonic()
     done = subprocess.run(
         [*command, f"--workdir={workdir}", *overrides(changes)], capture_output=True, text=True
     )
-    seconds = time.monotonic() - begin
+    seconds = time.monotonic() - start
     if done.returncode:
         raise SystemExit(f"{config} in {workdir} ended with {done.returncode}:\n{done.stderr}")
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
@@ -32,13 +32,13 @@ def train(config: str, workdir: Path, changes: Mapping[str, Any]) -> tuple[list[
 
 
 def describe(config: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """What the describe command says of a config."""
+    """The JSON object of the describe command."""
     command = [sys.executable, "-m", "pretrain_jax.describe", f"--config={config}", "--json"]
     done = subprocess.run([*command, *overrides(changes)], check=True, capture_output=True)
     return json.loads(done.stdout)
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """Lines of Markdown."""
+    """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

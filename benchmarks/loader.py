@@ -1,10 +1,10 @@
-"""The loader alone: real tokens a second of packed rows, the objective's noise included.
+"""The loader alone: real tokens per second of packed rows, the objective's noise included.
 
     python benchmarks/loader.py --text='wikipedia/*.jsonl' [--workers=0] [--seq_len=512]
 
-One config of each family, once on the documents as they are and once on documents of about 60
-tokens, cut from them, so that a row holds many. Tokens of the stream and of the memory count,
-padding does not. Bursts of --steps batches; medians of --bursts, in millions of tokens.
+One config of each family, on unchanged documents and on pieces of them of about 60 tokens, many of
+which fit into a row. Tokens of the stream and of the memory count, padding does not. Medians of
+--bursts bursts of --steps batches, in millions of tokens.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from pretrain_jax.composition.feed import Feed
 
 CONFIGS = {
     "GPT (causal_lm)": ("gpt2_nano", {}),
-    "GPT, one text a row": ("gpt2_nano", {"data.cross_documents": True}),
+    "GPT, one text per row": ("gpt2_nano", {"data.cross_documents": True}),
     "BERT (next_sentence)": ("bert_nano", {}),
     "RoBERTa (masked_lm)": ("bert_nano", {"objective.name": "masked_lm"}),
     "SpanBERT (span_boundary)": ("spanbert_nano", {}),
@@ -39,7 +39,7 @@ CONFIGS = {
         {"objective.rate": 0.15, "objective.mean_span": 3.0, "tokenizer.sentinels": 300},
     ),
 }
-WORDS = 45  # of English make some 60 tokens
+WORDS = 45  # of English: about 60 tokens
 
 
 def main() -> None:
@@ -54,27 +54,29 @@ def main() -> None:
     print(f"rows of {options.seq_len}, batches of {options.batch}, {os.cpu_count()} cores\n")
     with tempfile.TemporaryDirectory() as folder:
         short = Path(folder) / "short.jsonl"
-        cut(options.text, short)
-        texts = {"as they are": options.text, "60 tokens": str(short)}
+        split_documents(options.text, short)
+        texts = {"unchanged": options.text, "60 tokens": str(short)}
         rows = []
         for name, (file, changes) in CONFIGS.items():
             row = [name]
-            for what, text in texts.items():
+            for variant, text in texts.items():
                 more = {**changes, "data.source": f"text:{text}", "data.seq_len": options.seq_len}
                 more["data.workers"] = options.workers
                 if "BERT" in name or "ELECTRA" in name or "GPT" in name:
                     more["model.max_length"] = options.seq_len
-                rate, held = feeding(f"configs/{file}.py", more, options, Path(folder) / what)
-                row += [f"{rate / 1e6:.2f}", f"{held:.1f}"]
+                rate, examples = loader_rate(
+                    f"configs/{file}.py", more, options, Path(folder) / variant
+                )
+                row += [f"{rate / 1e6:.2f}", f"{examples:.1f}"]
             rows.append(row)
             print("|", " | ".join(row), "|", flush=True)
-    head = ["", "documents as they are", "examples a row", "of 60 tokens", "examples a row"]
+    head = ["", "documents", "examples per row", "of 60 tokens", "examples per row"]
     print(jobs.table(head, rows))
 
 
-def cut(text: str, where: Path) -> None:
-    """Documents of WORDS words, from those of `text`."""
-    with where.open("w") as out:
+def split_documents(text: str, path: Path) -> None:
+    """Writes the documents of `text` in pieces of WORDS words."""
+    with path.open("w") as out:
         for file in sorted(glob.glob(text)):
             for line in Path(file).read_text().splitlines():
                 words = json.loads(line)["text"].split()
@@ -83,10 +85,10 @@ def cut(text: str, where: Path) -> None:
                     out.write(json.dumps({"text": piece}) + "\n")
 
 
-def feeding(
+def loader_rate(
     file: str, changes: dict, options: argparse.Namespace, folder: Path
 ) -> tuple[float, float]:
-    """Real tokens a second, and examples a row, of one config."""
+    """(real tokens per second, examples per row) of one config."""
     words = [(key, str(value)) for key, value in changes.items()]
     design = build_design(fix_schedule(config.read(file, words)), tuple(jax.devices()))
     sources = open_sources(design, None)
@@ -94,19 +96,19 @@ def feeding(
     tokenizer = obtain_tokenizer(design, sources, epath.Path(tempfile.mkdtemp(dir=folder)), None)
     feed = Feed.over(design, sources, tokenizer)
     phase = design.spec.phases[0]
-    rates, held = [], 0.0
+    rates, examples = [], 0.0
     batches: Any = feed.batches(phase, 0)
     with contextlib.closing(batches):
         next(batches)
         for _ in range(options.bursts):
-            begun, tokens = time.perf_counter(), 0
+            start, tokens = time.perf_counter(), 0
             for _ in range(options.steps):
                 batch = next(batches)
                 for field in ("segments", "memory_segments"):
                     tokens += int((batch[field] > 0).sum()) if field in batch else 0
-            rates.append(tokens / (time.perf_counter() - begun))
-            held = float(batch["segments"].max(1).mean())
-    return statistics.median(rates), held
+            rates.append(tokens / (time.perf_counter() - start))
+            examples = float(batch["segments"].max(1).mean())
+    return statistics.median(rates), examples
 
 
 if __name__ == "__main__":

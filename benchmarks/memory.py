@@ -1,10 +1,10 @@
-"""Memory of a training step with the vocabulary read out in chunks, and all at once.
+"""Memory of a training step with logits computed in chunks, and all at once.
 
     python benchmarks/memory.py [--topology=v5p:2x2x1] [--batch=64] [--seq_len=1024]
 
-GPT-2 124M, T5-1.1-large, T5-large and BERT-large, one update with --batch rows on each of four
-chips, from the compiler's own analysis of the whole step (needs the extra `tpu`). "Whole" keeps the
-logits of all places. Bytes are those of arguments, results and temporaries.
+GPT-2 124M, T5-1.1-large, T5-large and BERT-large: one update with --batch rows on each of four
+chips, from the compiler's analysis of the step (needs the extra `tpu`). "At once" stores the logits
+of all positions. Bytes are those of arguments, results and temporaries.
 """
 
 import argparse
@@ -36,26 +36,26 @@ def main() -> None:
     rows = []
     for name, changes in CONFIGS.items():
         row = [name]
-        for most in (losses.MAX_LOGITS, 1 << 62):
-            losses.MAX_LOGITS, kept = most, losses.MAX_LOGITS
-            found = report(name, changes, options)
-            losses.MAX_LOGITS = kept
-            temporary = found.get("temporary_bytes_per_device")
-            peak = f"{found['peak_bytes_per_device'] / 2**30:.2f}"
+        for limit in (losses.MAX_LOGITS, 1 << 62):
+            losses.MAX_LOGITS, default = limit, losses.MAX_LOGITS
+            costs = report(name, changes, options)
+            losses.MAX_LOGITS = default
+            temporary = costs.get("temporary_bytes_per_device")
+            peak = f"{costs['peak_bytes_per_device'] / 2**30:.2f}"
             row += [peak, "-" if temporary is None else f"{temporary / 2**30:.2f}"]
         rows.append(row)
         print("|", " | ".join(row), "|", flush=True)
-    head = ["GiB of one chip", "chunks: peak", "temporaries", "whole: peak", "temporaries"]
+    head = ["GiB of one chip", "chunks: peak", "temporaries", "at once: peak", "temporaries"]
     print(jobs.table(head, rows))
 
 
 def report(name: str, changes: dict, options: argparse.Namespace) -> dict[str, Any]:
-    """What the compiler says of one update."""
+    """The compiler's report of one update."""
     from pretrain_jax.composition import config
     from pretrain_jax.composition.build import fix_schedule
     from pretrain_jax.planning import aot
 
-    chips, _ = aot.devices(options.topology, 1)
+    chips, _ = aot.find_devices(options.topology, 1)
     settings = {
         **changes,
         "train.batch_size": options.batch * len(chips),
@@ -68,7 +68,7 @@ def report(name: str, changes: dict, options: argparse.Namespace) -> dict[str, A
     if name == "gpt2_small":
         settings["data.seq_len"] = options.seq_len
     words = [(key, str(value)) for key, value in settings.items()]
-    return aot.report_of(fix_schedule(config.read(f"configs/{name}.py", words)), chips)
+    return aot.report_config(fix_schedule(config.read(f"configs/{name}.py", words)), chips)
 
 
 if __name__ == "__main__":

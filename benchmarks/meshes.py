@@ -1,12 +1,12 @@
-"""The same run on 1 device and on 8 simulated ones, in 1, 2 and 4 processes: losses, and tokens.
+"""The same run on 1 device and on 8 simulated ones, in 1, 2 and 4 processes: losses and rows.
 
     python benchmarks/meshes.py [--config=configs/gpt2_nano.py] [--steps=20] [--only=sequence]
 
-Each layout has processes of its own, joined by jax.distributed over loopback (gloo). Prints the
-largest relative difference of a loss from the run on one device, and the first step at which it is
-over 1e-5 (ELECTRA's, where a sampled token flips). A mesh over which the model does not divide is
-refused, in the program's words. The order of the tokens knows of neither devices nor processes: the
-SHA-256 of all rows is printed for each layout. --only: layouts with this in their name, and 1.
+The processes of a layout are connected by jax.distributed over loopback (gloo). Prints the largest
+relative difference of a loss from the run on one device, and the first step at which it exceeds
+1e-5 (for ELECTRA, where a sampled token flips). For a mesh that does not divide the model, prints
+the error. The order of the tokens does not depend on devices or processes, so the SHA-256 of all
+rows must be the same for all layouts. --only: layouts with this text in their name, and "1".
 """
 
 import argparse
@@ -53,20 +53,20 @@ def main() -> None:
         expected: list[float] = []
         for layout in (name for name in LAYOUTS if name == "1" or options.only in name):
             run = Path(folder) / layout.replace(" ", "_").replace(",", "")
-            said = together(layout, run, options)
-            if said:
-                print(f"| {layout} | {said} | | |", flush=True)
+            error = run_layout(layout, run, options)
+            if error:
+                print(f"| {layout} | {error} | | |", flush=True)
                 continue
-            found = losses(run)
-            expected = expected or found
-            off = [abs(a - b) / b for a, b in zip(found, expected, strict=True)]
-            first = next((str(n) for n, value in enumerate(off, 1) if value > 1e-5), "none")
-            row = [layout, f"{max(off):.1e}", first, digest(run)]
+            values = losses(run)
+            expected = expected or values
+            differences = [abs(a - b) / b for a, b in zip(values, expected, strict=True)]
+            first = next((str(n) for n, value in enumerate(differences, 1) if value > 1e-5), "none")
+            row = [layout, f"{max(differences):.1e}", first, digest(run)]
             print(f"| {' | '.join(row)} |", flush=True)
 
 
-def together(layout: str, run: Path, options: argparse.Namespace) -> str:
-    """Runs the processes of a layout to their end; returns what the first says that fails."""
+def run_layout(layout: str, run: Path, options: argparse.Namespace) -> str:
+    """Runs the processes of a layout; returns the last line of the first that fails, else ""."""
     devices, processes, _ = LAYOUTS[layout]
     flag = f"--xla_force_host_platform_device_count={devices // processes}"
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -85,13 +85,13 @@ def together(layout: str, run: Path, options: argparse.Namespace) -> str:
         )
         for number in range(processes)
     ]
-    said = [process.communicate()[1] for process in started]
-    failed = [s for s, p in zip(said, started, strict=True) if p.returncode]
+    outputs = [process.communicate()[1] for process in started]
+    failed = [s for s, p in zip(outputs, started, strict=True) if p.returncode]
     return failed[0].strip().splitlines()[-1] if failed else ""
 
 
 def train(options: argparse.Namespace) -> None:
-    """One process of a run; the digests of its rows go into a file beside the workdir."""
+    """One process of a run; writes the digests of its rows into a file next to the workdir."""
     from pretrain_jax.cluster import hosts
     from pretrain_jax.composition import config
     from pretrain_jax.sharding.batches import BatchSharding
@@ -124,17 +124,17 @@ def train(options: argparse.Namespace) -> None:
 
 
 def digest(run: Path) -> str:
-    """One for all rows of all batches, whichever process made them."""
+    """SHA-256 of all rows of all batches, from all processes."""
     parts = [json.loads(path.read_text()) for path in run.parent.glob(f"{run.name}.*.json")]
-    whole = hashlib.sha256()
+    total = hashlib.sha256()
     for batch in zip(*parts, strict=True):
         rows: dict[int, str] = {}
         for part in batch:
-            for row, found in part.items():
-                if rows.setdefault(int(row), found) != found:
-                    raise SystemExit(f"two processes made row {row} in different ways")
-        whole.update("".join(rows[row] for row in sorted(rows)).encode())
-    return whole.hexdigest()[:16]
+            for row, row_digest in part.items():
+                if rows.setdefault(int(row), row_digest) != row_digest:
+                    raise SystemExit(f"row {row} differs between two processes")
+        total.update("".join(rows[row] for row in sorted(rows)).encode())
+    return total.hexdigest()[:16]
 
 
 def losses(run: Path) -> list[float]:

@@ -1,9 +1,9 @@
-"""Whether the small runs of every family learn: held-out loss beside what counting alone reaches.
+"""Whether the small runs of every family learn: held-out loss next to that of baselines.
 
     python benchmarks/nano.py [--text='FOLDER/*.jsonl'] [--runs=bert_nano,t5_nano] [--out=FOLDER]
 
-Every config as it stands, and again on a text of one's own with --text. Prints one table of the
-last evaluations, and one of the losses along the way.
+Every config as it is, and again on your own text with --text. Prints a table of the last
+evaluations and a table of the losses during training.
 """
 
 import argparse
@@ -34,15 +34,17 @@ def main() -> None:
     for name in options.runs.split(","):
         for source, changes in sources.items():
             lines, seconds = jobs.train(f"configs/{name}.py", folder / f"{name}-{source}", changes)
-            end = lines[-1]
-            sticks = {key: value for key, value in end.items() if key.startswith("yardstick/")}
-            gain = sticks["yardstick/unigram"] - end["valid/loss"]
+            last_line = lines[-1]
+            baselines = {
+                key: value for key, value in last_line.items() if key.startswith("yardstick/")
+            }
+            gain = baselines["yardstick/unigram"] - last_line["valid/loss"]
             more = [
-                f"{key.replace('_', ' ')} {end[f'valid/{key}']:.4g}"
+                f"{key.replace('_', ' ')} {last_line[f'valid/{key}']:.4g}"
                 for key in EXTRA
-                if f"valid/{key}" in end
+                if f"valid/{key}" in last_line
             ]
-            original = sticks.get("yardstick/always_original")
+            original = baselines.get("yardstick/always_original")
             if original is not None:
                 nats = -sum(p * math.log(p) for p in (original, 1 - original))
                 more.append(f"always original {original:.4f}, its share known {nats:.4f} nats")
@@ -51,8 +53,8 @@ def main() -> None:
                     name,
                     source,
                     f"{seconds:.0f}",
-                    f"{end['valid/loss']:.3f}",
-                    f"{sticks['yardstick/unigram']:.3f}",
+                    f"{last_line['valid/loss']:.3f}",
+                    f"{baselines['yardstick/unigram']:.3f}",
                     f"{gain:+.3f}",
                     ", ".join(more),
                 ]
@@ -60,7 +62,7 @@ def main() -> None:
             points = [f"{line['step']}: {line['valid/loss']:.3f}" for line in lines]
             curves.append([name, source, ", ".join(points)])
             print("|", " | ".join(last[-1]), "|", flush=True)
-    head = ["run", "text", "seconds", "valid/loss", "unigram", "below it by", "also"]
+    head = ["run", "text", "seconds", "valid/loss", "unigram", "gain over unigram", "other metrics"]
     print(jobs.table(head, last), "\n")
     print(jobs.table(["run", "text", "step: valid/loss"], curves))
 

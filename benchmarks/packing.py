@@ -1,11 +1,10 @@
-"""How full the planned rows of each objective are, on documents of your own.
+"""How full the planned rows of each objective are, on your own documents.
 
     python benchmarks/packing.py --text='wiki/*.jsonl' --tokenizer=wordpiece --path=FOLDER
 
---tokenizer and --path name a vocabulary (tokenizer.name and tokenizer.path). For each axis of a row
-(M the memory, L the stream that predicts, P predictions): the share of its slots that the plan
-fills, and in brackets what the noise leaves of that, over the first rows of an epoch. --window is
-the packer's.
+--tokenizer and --path: tokenizer.name and tokenizer.path of a vocabulary. For each axis of a row (M
+the memory, L the stream that predicts, P predictions): the share of slots that the plan fills, and
+in parentheses the share after noise, over the first rows of an epoch. --window: the packer's.
 """
 
 import argparse
@@ -38,8 +37,8 @@ OBJECTIVES = {
     "prefix_lm, stream": {"inputs": "stream"},
 }
 
-SENTINELS = 600  # more than any objective takes for one text
-ROWS = 512  # packed, for the figures in brackets
+SENTINELS = 600  # more than any objective needs for one text
+ROWS = 512  # packed, for the shares in parentheses
 REAL = {"M": "memory_segments", "L": "segments", "P": "weights"}
 
 
@@ -55,7 +54,7 @@ def main() -> None:
         options.path, sentinels=SENTINELS
     )
     for missing in {*SPECIAL_NAMES} - {*tokenizer.special_ids}:
-        setattr(tokenizer, missing, 0)  # any id will do: lengths are what counts here
+        setattr(tokenizer, missing, 0)  # any id: only lengths matter here
     with tempfile.TemporaryDirectory() as folder:
         cache = open_token_cache(open_corpus(f"text:{options.text}"), "train", tokenizer, folder)
         sizes = np.diff(cache.offsets)
@@ -63,7 +62,7 @@ def main() -> None:
             f"{len(cache)} documents of {np.median(sizes):.0f} tokens (median), "
             f"{len(cache.tokens) / 1e6:.1f} M in all; rows of {options.seq_len}, "
             f"windows of {options.window} examples\n\n"
-            "| objective | examples | examples a row | filled |\n|---|---|---|---|"
+            "| objective | examples | examples per row | filled |\n|---|---|---|---|"
         )
         for name, chosen in OBJECTIVES.items():
             module = registry.load("objectives", name.partition(",")[0], "objective")

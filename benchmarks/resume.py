@@ -1,10 +1,10 @@
-"""200 steps straight against 200 steps stopped and resumed: the same bits, in real processes.
+"""200 uninterrupted steps against 200 steps stopped and resumed, in real processes: the same bits.
 
     python benchmarks/resume.py [--config=configs/gpt2_nano.py] [--steps=200] [--stops=37,101,163]
 
-Each stop is a SIGTERM to the running command once that many steps are logged, and the same command
-again. A third run has evaluation, saving and logging at other intervals. Prints one row a run: how
-many losses equal those of the straight run, to the last bit, and the SHA-256 of the final
+Each stop sends SIGTERM to the command after that many logged steps, then starts the same command
+again. A third run evaluates, saves and logs at other intervals. Prints one row per run: the number
+of losses that equal those of the uninterrupted run to the last bit, and the SHA-256 of the final
 parameters and optimizer state.
 """
 
@@ -37,18 +37,20 @@ def main() -> None:
             "--config.eval.every=30",
             "--config.checkpoint.every=20",
         ]
-        straight, stopped, watched = (Path(folder) / n for n in ("straight", "stopped", "watched"))
+        straight, stopped, other = (Path(folder) / n for n in ("straight", "stopped", "other"))
         finish([*command, *every, f"--workdir={straight}"])
-        finish([*command, *observed, f"--workdir={watched}"])
-        where = [interrupt([*command, *every, f"--workdir={stopped}"], stopped, s) for s in stops]
+        finish([*command, *observed, f"--workdir={other}"])
+        saved_steps = [
+            interrupt([*command, *every, f"--workdir={stopped}"], stopped, s) for s in stops
+        ]
         finish([*command, *every, f"--workdir={stopped}"])
         expected = losses(straight)
         print("| run | equal losses | state |\n|---|---|---|")
-        names = ("straight", f"stopped at {where}", "other intervals of observers")
-        for name, run in zip(names, (straight, stopped, watched), strict=True):
-            found = losses(run)
-            equal = sum(expected[step] == loss for step, loss in found.items())
-            print(f"| {name} | {equal} of {len(found)} | {digest(run)[:16]} |")
+        names = ("uninterrupted", f"stopped at {saved_steps}", "other intervals")
+        for name, run in zip(names, (straight, stopped, other), strict=True):
+            values = losses(run)
+            equal = sum(expected[step] == loss for step, loss in values.items())
+            print(f"| {name} | {equal} of {len(values)} | {digest(run)[:16]} |")
 
 
 def finish(command: list[str]) -> None:
@@ -57,7 +59,7 @@ def finish(command: list[str]) -> None:
 
 
 def interrupt(command: list[str], run: Path, steps: int) -> int:
-    """Stops a command when it has logged `steps` steps; returns where it saved."""
+    """Stops a command after `steps` logged steps; returns the step that it saved."""
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     while process.poll() is None and max(losses(run), default=0) < steps:
         time.sleep(0.02)
@@ -68,7 +70,7 @@ def interrupt(command: list[str], run: Path, steps: int) -> int:
 
 
 def losses(run: Path) -> dict[int, float]:
-    """train/loss by step, of the lines that are whole."""
+    """train/loss by step, from complete lines."""
     file = run / "metrics.jsonl"
     lines = file.read_text().splitlines() if file.exists() else []
     rows = [json.loads(line) for line in lines if line.endswith("}")]
@@ -80,16 +82,16 @@ def digest(run: Path) -> str:
     import jax
     import numpy as np
 
-    from pretrain_jax.inference.restore import design_of
+    from pretrain_jax.inference.restore import load_design
     from pretrain_jax.workdir.checkpoint import Checkpoints
 
-    design = design_of(run)
-    whole = hashlib.sha256()
+    design = load_design(run)
+    total = hashlib.sha256()
     with Checkpoints(run / "checkpoints", read_only=True) as checkpoints:
         state = checkpoints.restore(checkpoints.steps()[-1], design.update.abstract_state)
     for leaf in jax.tree.leaves(state):
-        whole.update(np.asarray(leaf).tobytes())
-    return whole.hexdigest()
+        total.update(np.asarray(leaf).tobytes())
+    return total.hexdigest()
 
 
 if __name__ == "__main__":

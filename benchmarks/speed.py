@@ -1,22 +1,22 @@
-"""How fast a config trains on the devices that are here, the loader and all else included.
+"""Training speed of a config on the devices of this machine, including the loader.
 
     python benchmarks/speed.py --config=configs/gpt2_small.py [--steps=50] [--profile=FOLDER]
                                [--config.train.batch_size=64 ...]
 
-Runs the steps of a run without evaluating or saving: rows are read, packed and placed, and the
-numbers of the step before are fetched while a step runs. Prints one JSON object; rates are means
-of --steps steps after --warm, over the median of their seconds:
+Runs training steps without evaluating or saving: rows are read, packed and copied to the devices,
+and the metrics of the previous step are fetched while a step runs. Prints one JSON object; rates
+are means over --steps steps after --warm, divided by the median of their seconds:
 
     tokens_per_second   real tokens, no padding
     slots_per_second    with padding
     rows_per_second     rows of a batch
-    sequences_per_second   examples: rows that are packed hold several
-    step_seconds        that median
+    sequences_per_second   examples; a packed row has several
+    step_seconds        the median
     mfu                 FLOPs as PaLM counts them, over the chip's dense peak; null on a CPU
-    mfu_causal          the same with the masked half of causal attention left out
-    of_product          FLOPs as for mfu, over product_flops: a large product's, measured here
-    peak_bytes          most memory of a device, as it says itself; on a CPU as the compiler says
-    compile_seconds     tracing included, nothing read from a cache of programs
+    mfu_causal          mfu without the masked half of causal attention
+    of_product          FLOPs as for mfu, over product_flops: the measured rate of a large product
+    peak_bytes          peak memory of a device, as it reports; on a CPU as the compiler reports
+    compile_seconds     including tracing, without a cache of programs
     loss                of the last step
 """
 
@@ -73,13 +73,13 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
         tokenizer = obtain_tokenizer(design, sources, epath.Path(folder), None)
     feed = Feed.over(design, sources, tokenizer)
     phase = design.task.largest_phase
-    begun = time.monotonic()
+    start = time.monotonic()
     step = design.update.trace(phase).lower().compile()
-    compiling = time.monotonic() - begun
+    compiling = time.monotonic() - start
     state = design.update.init_state()
-    ends, tokens, work, examples, pending = [], [], [], [], None
+    ends, tokens, step_flops, examples, pending = [], [], [], [], None
     with contextlib.closing(feed.batches(phase, phase.first)) as batches:
-        # One step more begins the clock, and another has its end read no more.
+        # One more step starts the clock; the metrics of the last step are not read.
         for number in range(options.warm + options.steps + 2):
             if options.profile and number == options.warm:
                 jax.profiler.start_trace(options.profile)
@@ -89,7 +89,7 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
             if pending is not None:
                 numbers = {name: float(n) for name, n in jax.device_get(pending).items()}
                 tokens.append(numbers["tokens"])
-                work.append(flops.of_step(design, phase.seq_len, numbers))
+                step_flops.append(flops.per_step(design, phase.seq_len, numbers))
                 ends.append(time.monotonic())
             if options.profile and number == options.warm + 2:
                 jax.block_until_ready(metrics)
@@ -98,7 +98,7 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
     seconds = [after - before for before, after in itertools.pairwise(ends)]
     median = statistics.median(seconds[options.warm :])
     rate = statistics.mean(tokens[options.warm + 1 :]) / median
-    done = statistics.mean(work[options.warm + 1 :]) / median
+    flops_rate = statistics.mean(step_flops[options.warm + 1 :]) / median
     masked = rate * masked_flops_per_token(design, phase.seq_len)
     slots = phase.batch_size * design.task.tokens_per_row(phase.seq_len) / median
     product = product_rate(design)
@@ -112,11 +112,11 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
         "rows_per_second": phase.batch_size / median,
         "sequences_per_second": statistics.mean(examples[options.warm + 1 : -1]) / median,
         "step_seconds": median,
-        "mfu": share(design, done),
-        "mfu_causal": share(design, done - masked),
-        "of_product": done / (product * len(design.target.devices)),
+        "mfu": peak_share(design, flops_rate),
+        "mfu_causal": peak_share(design, flops_rate - masked),
+        "of_product": flops_rate / (product * len(design.target.devices)),
         "product_flops": product,
-        "peak_bytes": peak(design, step, aot),
+        "peak_bytes": peak_bytes(design, step, aot),
         "compile_seconds": compiling,
         "loss": float(jax.device_get(pending)["loss"]),
         "jax": jax.__version__,
@@ -138,22 +138,22 @@ def masked_flops_per_token(design: Any, seq_len: int) -> float:
     return flops.per_token(design, seq_len) - flops.per_token(design, seq_len // 2)
 
 
-def share(design: Any, flops_per_second: float) -> float | None:
-    """Of the peak of all devices."""
+def peak_share(design: Any, flops_per_second: float) -> float | None:
+    """Share of the peak FLOPs of all devices; None if the peak is unknown."""
     from pretrain_jax.devices import chips
 
     peak = chips.peak_flops(design.target.kind, design.model.dtype)
     return None if peak is None else flops_per_second / (peak * len(design.target.devices))
 
 
-def peak(design: Any, step: Any, aot: Any) -> int:
-    """Bytes: what the device has counted, or what the compiler planned."""
+def peak_bytes(design: Any, step: Any, aot: Any) -> int:
+    """Peak bytes that the device reports, else those that the compiler reports."""
     counted = (design.target.devices[0].memory_stats() or {}).get("peak_bytes_in_use")
     return counted or aot.peak_bytes(step)
 
 
 def product_rate(design: Any) -> float:
-    """FLOPs a second of one large product in the dtype of the model, the best of ten."""
+    """FLOPs per second of one large matrix product in the model's dtype, the best of ten."""
     import jax
     import jax.numpy as jnp
 
@@ -163,9 +163,9 @@ def product_rate(design: Any) -> float:
     jax.block_until_ready(multiply(x, x))
     seconds = []
     for _ in range(10):
-        begun = time.monotonic()
+        start = time.monotonic()
         jax.block_until_ready(multiply(x, x))
-        seconds.append(time.monotonic() - begun)
+        seconds.append(time.monotonic() - start)
     return 2 * size**3 / min(seconds)
 
 

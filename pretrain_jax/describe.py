@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pretrain_jax import command
-from pretrain_jax.reporting.tables import axes, gib, row
+from pretrain_jax.reporting.tables import format_gib, format_mesh, format_row
 
 
 def main(argv: list[str]) -> int:
@@ -50,13 +50,13 @@ def describe(line: command.CommandLine) -> dict[str, Any]:
         for p in design.spec.phases
     )
     return {
-        "parameters": sum(sizes.parameters(design).values()),
-        "parameters_by_part": sizes.parts(design),
+        "parameters": sum(sizes.count_parameters(design).values()),
+        "parameters_by_part": sizes.parameters_by_part(design),
         "flops_per_token": flops.per_token(design, design.spec.data.seq_len),
         "tokens_per_step": last.batch_size * design.task.tokens_per_row(last.seq_len),
         "steps": design.spec.train.steps,
         "tokens": tokens,
-        "flops": flops.of_run(design),
+        "flops": flops.per_run(design),
         "memory_per_device": sizes.memory_per_device(design),
         "devices": len(design.target.devices),
         "mesh": dict(design.placement.mesh.shape),
@@ -73,19 +73,22 @@ def value_of(values: dict[str, Any], key: str) -> Any:
 
 def table(found: dict[str, Any]) -> Iterator[str]:
     """The lines of the table."""
-    yield row("parameters", f"{found['parameters']:,}")
-    yield from (row(f"  {name}", f"{n:,}") for name, n in found["parameters_by_part"].items())
+    yield format_row("parameters", f"{found['parameters']:,}")
+    yield from (
+        format_row(f"  {name}", f"{n:,}") for name, n in found["parameters_by_part"].items()
+    )
     yield ""
-    yield row("training FLOPs a token", f"{found['flops_per_token']:.4g}")
-    yield row("tokens a step", f"{found['tokens_per_step']:,}")
-    yield row("steps", f"{found['steps']:,}")
-    yield row("tokens", f"{found['tokens']:,}")
-    yield row("training FLOPs", f"{found['flops']:.4g}")
+    yield format_row("training FLOPs per token", f"{found['flops_per_token']:.4g}")
+    yield format_row("tokens per step", f"{found['tokens_per_step']:,}")
+    yield format_row("steps", f"{found['steps']:,}")
+    yield format_row("tokens", f"{found['tokens']:,}")
+    yield format_row("training FLOPs", f"{found['flops']:.4g}")
     yield ""
-    mesh = axes(found["mesh"]) or "1"
+    mesh = format_mesh(found["mesh"]) or "1"
     memory = found["memory_per_device"]
-    yield f"memory a device, of {found['devices']} (mesh {mesh}), products in {found['dtype']}"
-    yield from (row(f"  {what}", gib(size)) for what, size in memory.items())
+    devices = f"{found['devices']} devices, mesh {mesh}"
+    yield f"memory per device ({devices}), products in {found['dtype']}"
+    yield from (format_row(f"  {what}", format_gib(size)) for what, size in memory.items())
     yield ""
     yield f"{'key':<32}{'from':<14}value"
     for key, (value, origin) in found["config"].items():

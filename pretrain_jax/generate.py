@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
     seed = command.parse_number(line, "seed", int, RANGES["seed"])
     from pretrain_jax.inference import restore, sampling
 
-    run = restore.trained(line.flags["workdir"])
+    run = restore.restore_model(line.flags["workdir"])
     objective = run.design.task.objective
     if objective.attention == "full" or "memory_tokens" in objective.fields:
         raise ConfigError(
@@ -43,7 +43,7 @@ def main(argv: list[str]) -> int:
             f"{line.flags['workdir']} has objective.name={run.design.spec.objective.name} and "
             f"model.name={run.design.spec.model.name}"
         )
-    made = sampling.continuation(
+    made = sampling.sample(
         run.params,
         run.design.update.program,
         run.encode(line.flags["prompt"]),

@@ -130,14 +130,14 @@ def planned(line: command.CommandLine, settings: Any, workdir: str) -> int:
     from pretrain_jax.planning import aot, preflight, search
 
     where = line.flags["topology"]
-    devices, simulated = aot.devices(where, command.parse_number(line, "slices", int, COUNT))
+    devices, simulated = aot.find_devices(where, command.parse_number(line, "slices", int, COUNT))
     settings = fitted(line, settings, workdir, devices, simulated)
     if line.flags["mode"] == "preflight":
         return preflight.preflight(settings, workdir, devices, simulated)
-    find = search.search if line.flags["search"] else aot.report_of
+    find = search.find_fit if line.flags["search"] else aot.report_config
     full = bool(line.flags["full"])
     found = find(build.fix_schedule(settings), devices, simulated, full)
-    aot.show(found, where, bool(line.flags["json"]))
+    aot.print_report(found, where, bool(line.flags["json"]))
     return 0
 
 

@@ -78,7 +78,7 @@ def test_a_key_added_later_has_its_default_and_no_other_value(job, tmp_path):
     for section, key in (("optimizer", "eps"), ("model", "remat"), ("data", "mixing")):
         del stored[section][key]
     (workdir / "config.json").write_text(json.dumps(stored))
-    assert restore.design_of(workdir).update.optimizer is not None
+    assert restore.load_design(workdir).update.optimizer is not None
     with pytest.raises(WorkdirMismatch, match=r"optimizer\.eps"):
         loop.train(config.read(str(job), [("optimizer.eps", "1e-3")]), str(workdir))
     loop.train(config.read(str(job), [("train.steps", "2")]), str(workdir))

@@ -121,18 +121,18 @@ def test_it_builds_on_one_device(name):
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_it_has_the_published_size(name):
-    parts = sizes.parameters(design(name))
+    parts = sizes.count_parameters(design(name))
     assert sum(parts.values()) == PARAMETERS[name]
     assert f"{PARAMETERS[name]:,} parameters" in CONFIGS[name].read_text()
 
 
 @pytest.mark.parametrize("name, part", PARTS)
 def test_its_parts_have_the_published_sizes(name, part):
-    assert sizes.parts(design(name))[part] == PARTS[name, part]
+    assert sizes.parameters_by_part(design(name))[part] == PARTS[name, part]
 
 
 def test_lamda_without_its_embedding_has_the_papers_137_billion():
-    parts = sizes.parameters(design("lamda_137b"))
+    parts = sizes.count_parameters(design("lamda_137b"))
     assert sum(parts.values()) - parts["embedding/tokens"] == 137_440_014_336
 
 

@@ -64,9 +64,9 @@ def test_the_table_shows_every_value_with_its_origin(capsys):
 
 
 def test_parts_are_the_parameters_of_the_model_without_padding():
-    """A vocabulary of 1000 is stored in 1024 rows; 24 x 128 numbers are no parameters."""
+    """A vocabulary of 1000 is stored in 1024 rows; 24 x 128 values are not parameters."""
     design = nano(("model.vocab_size", "1000"))
-    parts = sizes.parameters(design)
+    parts = sizes.count_parameters(design)
     stored = {name: leaf.size for name, leaf in named_leaves(design.model.param_shapes)}
     assert parts.keys() == stored.keys()
     assert {n: stored[n] - parts[n] for n in parts if stored[n] != parts[n]} == {
@@ -76,7 +76,7 @@ def test_parts_are_the_parameters_of_the_model_without_padding():
 
 def test_an_untied_read_out_is_not_padded_either():
     overrides = [("model.name", "llama"), ("model.vocab_size", "1000")]
-    parts = sizes.parameters(nano(*overrides))
+    parts = sizes.count_parameters(nano(*overrides))
     assert parts["output/table"] == parts["embedding/tokens"] == 1000 * 128
 
 
@@ -89,25 +89,27 @@ def test_memory_of_an_unsharded_adam_is_three_times_the_parameters():
     assert memory["total"] == sum(memory.values()) - memory["total"]
 
 
-WHATEVER_THE_BATCH = 4 * 2048 * 128 + 4 * 4 * 4 * 128 * 128
-"""Bytes among nano's activations: the gradient of the read-out, which is there from the forward
-pass on, and four layers' four attention kernels as the matrices that they are multiplied as."""
+BATCH_INDEPENDENT = 4 * 2048 * 128 + 4 * 4 * 4 * 128 * 128
+"""Bytes of nano's activations that do not depend on the batch: the gradient of the output
+projection, and the four attention kernels of four layers, reshaped to matrices."""
 
 
-def activations_of(whole: int, parts: int) -> float:
-    """Bytes of one of `parts` equal parts of a batch that takes `whole`."""
-    return (whole - WHATEVER_THE_BATCH) / parts + WHATEVER_THE_BATCH
+def split_activations(total: int, parts: int) -> float:
+    """Activation bytes of one of `parts` equal parts of a batch, from those of the batch."""
+    return (total - BATCH_INDEPENDENT) / parts + BATCH_INDEPENDENT
 
 
 def test_memory_is_split_over_the_mesh():
-    whole = sizes.memory_per_device(nano())
+    unsplit = sizes.memory_per_device(nano())
     split = sizes.memory_per_device(
         nano(("mesh.data", "2"), ("mesh.fsdp", "2"), ("mesh.tensor", "2"), devices=8)
     )
     # Nearly everything is split by width (fsdp) and by heads, features or vocabulary (tensor).
-    assert split["parameters"] == pytest.approx(whole["parameters"] / 4, rel=0.03)
-    assert split["optimizer"] == pytest.approx(whole["optimizer"] / 4, rel=0.03)
-    assert split["activations"] == pytest.approx(activations_of(whole["activations"], 4), rel=0.01)
+    assert split["parameters"] == pytest.approx(unsplit["parameters"] / 4, rel=0.03)
+    assert split["optimizer"] == pytest.approx(unsplit["optimizer"] / 4, rel=0.03)
+    assert split["activations"] == pytest.approx(
+        split_activations(unsplit["activations"], 4), rel=0.01
+    )
 
 
 def test_activations_fall_with_recomputation_and_microbatches():
@@ -115,12 +117,14 @@ def test_activations_fall_with_recomputation_and_microbatches():
     full = sizes.memory_per_device(nano(("model.remat", "full")))
     parts = sizes.memory_per_device(nano(("train.accumulate", "4")))
     assert full["activations"] < plain["activations"] / 2
-    assert parts["activations"] == pytest.approx(activations_of(plain["activations"], 4), rel=0.01)
+    assert parts["activations"] == pytest.approx(
+        split_activations(plain["activations"], 4), rel=0.01
+    )
     assert parts["gradients"] == 2 * plain["gradients"]
 
 
-def test_memory_is_near_what_the_compiler_takes():
-    """Within a third of XLA's own count for the same step, on this platform."""
+def test_memory_is_near_that_of_the_compiled_step():
+    """Within a third of XLA's count for the same step on this platform."""
     from pretrain_jax.step import train_step
 
     design = nano(("model.unroll", "1"), ("train.batch_size", "4"))
@@ -132,8 +136,8 @@ def test_memory_is_near_what_the_compiler_takes():
         .memory_analysis()
     )
     assert analysis is not None
-    taken = analysis.argument_size_in_bytes + analysis.temp_size_in_bytes
-    assert sizes.memory_per_device(design)["total"] == pytest.approx(taken, rel=0.33)
+    compiled = analysis.argument_size_in_bytes + analysis.temp_size_in_bytes
+    assert sizes.memory_per_device(design)["total"] == pytest.approx(compiled, rel=0.33)
 
 
 def test_describing_allocates_no_parameters():
@@ -144,7 +148,7 @@ def test_describing_allocates_no_parameters():
 
 
 def test_a_batch_with_more_chunks_of_logits_than_positions_is_described():
-    """1,536 rows of 2,048 on one device: each position's logits alone fill a chunk and more."""
+    """1,536 rows of 2,048 on one device: the logits of one position exceed a chunk."""
     settings = fix_schedule(config.read(str(ROOT / "configs/jurassic1_178b.py")))
     memory = sizes.memory_per_device(build_design(settings, tuple(jax.devices()[:1])))
     assert memory["activations"] > 1e12

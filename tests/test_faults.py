@@ -1,4 +1,4 @@
-"""The benchmark of injected faults, at reduced size: real processes, disks and signals."""
+"""The benchmark of injected faults at reduced size, with real processes, disks and signals."""
 
 import importlib.util
 import os
@@ -31,8 +31,8 @@ def may_mount(folder):
     return True
 
 
-def test_each_fault_ends_as_promised(tmp_path):
-    # Two devices: a run of eight takes longer to compile than the faults take.
+def test_each_fault_ends_as_specified(tmp_path):
+    # Two devices: compiling for eight takes longer than the faults.
     flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
     counts = {"pairs": 1, "moments": 1, "disks": 1, "outputs": 2}
     if not may_mount(tmp_path):
@@ -47,7 +47,7 @@ def test_each_fault_ends_as_promised(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("code", "said", "words"),
+    ("code", "stderr", "words"),
     [
         (None, "", ()),
         (1, "", ()),
@@ -55,11 +55,15 @@ def test_each_fault_ends_as_promised(tmp_path):
         (74, "config.json", ("metrics.jsonl",)),
     ],
 )
-def test_it_can_fail(faults, monkeypatch, capsys, code, said, words):
-    ended = faults.Ended(code, 1.0, said)
-    assert ended.wrong(74, *words)
-    assert not faults.Ended(74, 1.0, "metrics.jsonl").wrong(74, "metrics.jsonl")
-    part = lambda runs, count, draw: iter([("a", 1.0, ""), ("b", 1.0, ended.wrong(74, *words))])  # noqa: E731
+def test_it_can_fail(faults, monkeypatch, capsys, code, stderr, words):
+    run_exit = faults.Exit(code, 1.0, stderr)
+    assert run_exit.mismatch(74, *words)
+    assert not faults.Exit(74, 1.0, "metrics.jsonl").mismatch(74, "metrics.jsonl")
+
+    def part(runs, count, draw):
+        yield "a", 1.0, ""
+        yield "b", 1.0, run_exit.mismatch(74, *words)
+
     monkeypatch.setattr(faults, "Runs", lambda folder: None)
     monkeypatch.setattr(faults, "PARTS", {"pairs": (part, 2)})
     monkeypatch.setattr(sys, "argv", ["faults.py"])

@@ -46,13 +46,34 @@ def test_what_a_run_leaves_in_its_workdir(job, straight):
     assert json.loads((straight / "config.json").read_text())["train"]["steps"] == 60
 
 
-def test_stopped_at_three_steps_and_resumed_gives_the_same_bits(job, straight, tmp_path):
+@pytest.fixture(scope="module")
+def resumed(job, tmp_path_factory):
+    """The same 60 steps, stopped and resumed three times."""
+    workdir = tmp_path_factory.mktemp("resumed") / "run"
     for steps in (13, 14, 41, 60):
-        settings = config.read(str(job), [("train.steps", str(steps))])
-        loop.train(settings, str(tmp_path / "run"))
-    assert tiny_job.losses(tmp_path / "run") == tiny_job.losses(straight)
+        loop.train(config.read(str(job), [("train.steps", str(steps))]), str(workdir))
+    return workdir
+
+
+def test_stopped_at_three_steps_and_resumed_gives_the_same_bits(job, straight, resumed):
+    assert tiny_job.losses(resumed) == tiny_job.losses(straight)
     settings = config.read(str(job))
-    assert tiny_job.digest(settings, tmp_path / "run") == tiny_job.digest(settings, straight)
+    assert tiny_job.digest(settings, resumed) == tiny_job.digest(settings, straight)
+
+
+def test_tokens_and_seconds_continue_across_a_resume(resumed, straight):
+    """`tokens` and `seconds` of metrics.jsonl count from step 0, over all processes of a run."""
+    tokens, expected = column(resumed, "tokens"), column(straight, "tokens")
+    assert tokens == expected and list(tokens) == list(range(1, 61))
+    assert list(tokens.values()) == sorted(set(tokens.values()))
+    seconds = list(column(resumed, "seconds").values())
+    assert seconds == sorted(seconds) and seconds[0] > 0
+
+
+def column(workdir, key):
+    """The values of a key of the training lines in metrics.jsonl, by step."""
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return {row["step"]: row[key] for row in rows if "train/loss" in row}
 
 
 def test_observers_change_no_training_bit(job, straight, tmp_path):
@@ -286,9 +307,8 @@ def test_the_command_of_a_finished_run_adds_nothing(job, tmp_path):
 
 
 def rates(workdir):
-    """Tokens a second by step."""
-    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return {row["step"]: row["tokens_per_second"] for row in rows if "train/loss" in row}
+    """Tokens per second by step."""
+    return column(workdir, "tokens_per_second")
 
 
 def test_non_finite_numbers_stop_the_run_and_the_last_good_state_stays(job, tmp_path, capsys):
@@ -342,5 +362,5 @@ def test_generate_refuses_what_it_cannot_do(straight, option, said):
 
 
 def test_generate_says_where_there_is_no_run(tmp_path):
-    with pytest.raises(InputMissing, match="has no run"):
+    with pytest.raises(InputMissing, match=r"has no config\.json"):
         generate.main([f"--workdir={tmp_path}"])

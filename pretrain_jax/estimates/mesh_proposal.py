@@ -1,7 +1,7 @@
-"""A mesh that does, where the one of the config does not.
+"""Proposes a mesh that divides, or that fits into memory, if the config's mesh does not.
 
-Meshes are found by arithmetic: nothing is compiled. `data`, `fsdp`, `tensor`, `sequence` and
-`train.accumulate` are tried, those nearest to the config's own first.
+Nothing is compiled: the search computes which values of `mesh.data`, `mesh.fsdp`, `mesh.tensor`,
+`mesh.sequence` and `train.accumulate` divide, and starts with those nearest to the config's.
 """
 
 import math
@@ -28,84 +28,91 @@ COST = {
     "mesh.sequence": 2.0,
     "train.accumulate": 1.0,
 }
-"""Of a doubling, for a key that the config does not leave at -1."""
-MOST_CHECKED, MOST_ESTIMATED = 3, 8
-SEQUENCES = (1, 2, 4, 8)
-"""Devices that share a row."""
+"""Distance of a doubling or halving from the config's value; a key at -1 has none."""
+MAX_CHECKED, MAX_ESTIMATED = 3, 8
+"""Meshes that are checked, and whose memory is estimated, before the search gives up."""
+SEQUENCE_SIZES = (1, 2, 4, 8)
+"""Values of `mesh.sequence` to try, in addition to the config's."""
 
 
-def check(design: Design) -> None:
-    """`design.check()`; where a mesh alone is wrong, the error ends with options that are right."""
+def check_design(design: Design) -> None:
+    """`design.check()`; if the mesh alone is wrong, the error ends with options that are valid."""
     try:
         design.check()
     except ConfigError as error:
+        candidates = islice(legal_changes(design), MAX_CHECKED)
         try:
-            found = next(filter(partial(passes, design), islice(legal(design), MOST_CHECKED)), None)
+            changes = next(filter(partial(passes_checks, design), candidates), None)
         except ConfigError:  # more than the mesh is wrong
             raise error from None
-        if found is None:
+        if changes is None:
             raise
-        raise type(error)(f"{error}. The nearest mesh that divides: {written(found)}") from None
+        options = format_options(changes)
+        raise type(error)(f"{error}. The nearest mesh that divides: {options}") from None
 
 
-def passes(design: Design, changes: dict[str, Any]) -> bool:
+def passes_checks(design: Design, changes: dict[str, Any]) -> bool:
     """Whether the config with these changes passes all checks."""
     try:
-        changed(design, changes).check()
+        apply_changes(design, changes).check()
     except ConfigError:
         return False
     return True
 
 
-def written(changes: dict[str, Any]) -> str:
-    """Changes as options of a command line: "--config.mesh.data=4 --config.mesh.fsdp=16"."""
+def format_options(changes: dict[str, Any]) -> str:
+    """Changes as command line options: "--config.mesh.data=4 --config.mesh.fsdp=16"."""
     return " ".join(f"--config.{key}={value}" for key, value in changes.items())
 
 
-def fitting(design: Design, peak: float, usable: float) -> dict[str, Any] | None:
-    """The nearest legal changes that need no more than `usable` bytes a device, by the estimate of
-    sizes.py, scaled so that the config as it is needs `peak`; None where none is found."""
+def propose_fit(design: Design, peak: float, usable: float) -> dict[str, Any] | None:
+    """The nearest legal changes that need at most `usable` bytes per device; None if none is found.
+
+    peak: bytes that the unchanged config needs; the estimates of sizes.py are scaled to match it.
+    """
     scale = peak / sizes.memory_per_device(design)["total"]
-    now = shape(design)
-    tried = 0
-    for changes in legal(design):
-        new = now | changes
-        if parts(new) < parts(now) or share(new) < share(now):
-            continue  # more of something on a device
-        if scale * sizes.memory_per_device(changed(design, changes))["total"] <= usable:
+    current = current_values(design)
+    estimated = 0
+    for changes in legal_changes(design):
+        new = current | changes
+        fewer_parameter_shards = parameter_shards(new) < parameter_shards(current)
+        if fewer_parameter_shards or batch_shards(new) < batch_shards(current):
+            continue  # a device would hold more
+        if scale * sizes.memory_per_device(apply_changes(design, changes))["total"] <= usable:
             return changes
-        tried += 1
-        if tried == MOST_ESTIMATED:
+        estimated += 1
+        if estimated == MAX_ESTIMATED:
             return None
     return None
 
 
-def parts(at: dict[str, int]) -> int:
-    """Into how many parts parameters are split."""
-    return at["mesh.fsdp"] * at["mesh.sequence"] * at["mesh.tensor"]
+def parameter_shards(values: dict[str, int]) -> int:
+    """Number of shards of the parameters."""
+    return values["mesh.fsdp"] * values["mesh.sequence"] * values["mesh.tensor"]
 
 
-def share(at: dict[str, int]) -> int:
-    """Into how many parts the places of a batch are split, over devices and microbatches."""
-    return at["mesh.data"] * at["mesh.fsdp"] * at["mesh.sequence"] * at["train.accumulate"]
+def batch_shards(values: dict[str, int]) -> int:
+    """Number of parts of the tokens of a batch, over devices and microbatches."""
+    devices = values["mesh.data"] * values["mesh.fsdp"] * values["mesh.sequence"]
+    return devices * values["train.accumulate"]
 
 
-def shape(design: Design) -> dict[str, int]:
-    """The keys that may change, as they are."""
-    sizes = {f"mesh.{axis}": design.placement.mesh.shape[axis] for axis in ("data", "fsdp")}
-    sizes |= {f"mesh.{axis}": design.placement.mesh.shape[axis] for axis in ("sequence", "tensor")}
-    return sizes | {"train.accumulate": design.spec.train.accumulate}
+def current_values(design: Design) -> dict[str, int]:
+    """The values of the keys that may change."""
+    mesh = design.placement.mesh.shape
+    values = {f"mesh.{axis}": mesh[axis] for axis in ("data", "fsdp", "sequence", "tensor")}
+    return values | {"train.accumulate": design.spec.train.accumulate}
 
 
-def legal(design: Design) -> Iterator[dict[str, Any]]:
-    """Changes under which everything divides, the nearest first, by config key.
+def legal_changes(design: Design) -> Iterator[dict[str, Any]]:
+    """Changes by config key under which every size divides, the nearest first.
 
-    All four axes of the mesh are named, and `train.accumulate` where it changes. Raises ConfigError
-    where the model cannot be built on any mesh.
+    They set all four axes of the mesh, and `train.accumulate` if it changes. Raises ConfigError if
+    the model cannot be built on any mesh.
     """
     axes = {
         (axis, size)
-        for box in leaves(design.model.boxed_params)
+        for box in boxed_leaves(design.model.boxed_params)
         for axis, size in zip(box.names, box.value.shape, strict=True)
         if axis is not None
     }
@@ -114,45 +121,45 @@ def legal(design: Design) -> Iterator[dict[str, Any]]:
         for seq_len in design.spec.seq_lens
         for axis in rules.LENGTHS
     }
-    wanted = {key: value for key, value in asked(design).items() if value > 0}
-    found = []
-    for at in splits(design):
-        ways = {axis: math.prod(at[name] for name in RULES[axis]) for axis, _ in axes}
-        rows = math.prod(at[name] for name in RULES["batch"])
-        fits = all(size % ways[axis] == 0 for axis, size in axes)
-        if not fits or any(length % at["sequence"] for length in lengths):
+    requested = {key: n for key, n in requested_values(design).items() if n > 0}
+    candidates = []
+    for split in mesh_splits(design):
+        shards = {axis: math.prod(split[name] for name in RULES[axis]) for axis, _ in axes}
+        rows = math.prod(split[name] for name in RULES["batch"])
+        divides = all(size % shards[axis] == 0 for axis, size in axes)
+        if not divides or any(length % split["sequence"] for length in lengths):
             continue
-        for count in microbatches(design, rows):
-            mesh = {f"mesh.{axis}": at[axis] for axis in ("data", "fsdp", "sequence", "tensor")}
+        for count in accumulate_counts(design, rows):
+            mesh = {f"mesh.{axis}": split[axis] for axis in ("data", "fsdp", "sequence", "tensor")}
             new = mesh | {"train.accumulate": count}
             cost = sum(
-                weight * abs(math.log2(new[key] / wanted[key]))
+                weight * abs(math.log2(new[key] / requested[key]))
                 for key, weight in COST.items()
-                if key in wanted
+                if key in requested
             )
-            found.append((cost, count, tuple(mesh.values()), new))
-    for _, count, _, new in sorted(found, key=lambda one: one[:3]):
+            candidates.append((cost, count, tuple(mesh.values()), new))
+    for _, count, _, new in sorted(candidates, key=lambda candidate: candidate[:3]):
         if count == design.spec.train.accumulate:
             del new["train.accumulate"]
         yield new
 
 
-def leaves(boxed: Any) -> list[Any]:
-    """The boxes of a tree of parameters."""
+def boxed_leaves(boxed: Any) -> list[Any]:
+    """The boxes (with the names of axes) of a tree of parameters."""
     return jax.tree.leaves(boxed, is_leaf=is_box)
 
 
-def asked(design: Design) -> dict[str, int]:
-    """What the config says, -1 for what is left."""
+def requested_values(design: Design) -> dict[str, int]:
+    """The config's values; -1 stands for the remaining devices."""
     mesh = {f"mesh.{axis}": size for axis, size in design.spec.mesh.items()}
     return mesh | {"train.accumulate": design.spec.train.accumulate}
 
 
-def splits(design: Design) -> Iterator[dict[str, int]]:
-    """Every way to split the devices over the axes of a mesh; `dcn` is the number of slices."""
+def mesh_splits(design: Design) -> Iterator[dict[str, int]]:
+    """Every way to factor the devices into the axes of a mesh; `dcn` is the number of slices."""
     slices = {getattr(device, "slice_index", None) for device in design.target.devices}
     dcn = len(slices) if design.target.compiled_platform == "tpu" else max(design.spec.mesh.dcn, 1)
-    for sequence in {*SEQUENCES, max(design.spec.mesh.sequence, 1)}:
+    for sequence in {*SEQUENCE_SIZES, max(design.spec.mesh.sequence, 1)}:
         count, left = divmod(len(design.target.devices), dcn * sequence)
         if left:
             continue
@@ -162,15 +169,20 @@ def splits(design: Design) -> Iterator[dict[str, int]]:
                 yield dict(dcn=dcn, data=data, fsdp=fsdp, sequence=sequence, tensor=tensor)
 
 
-def microbatches(design: Design, rows: int) -> Iterator[int]:
-    """Numbers of microbatches, the config's own times or over a power of two, under which the
-    batches of all phases divide over `rows` parts."""
-    own = design.spec.train.accumulate
-    fixed = any("accumulate" in dict(to) for _, to in design.spec.train.phases)
-    for count in {own} if fixed else {own * 2**n for n in range(7)} | set(divisors(own)):
-        more = count / own
-        if all(phase.batch_size % (rows * int(phase.accumulate * more)) == 0
-               for phase in design.spec.phases):  # fmt: skip
+def accumulate_counts(design: Design, rows: int) -> Iterator[int]:
+    """Values of `train.accumulate`: the config's times powers of two, and its divisors.
+
+    rows: parts that every microbatch of every phase must divide into.
+    """
+    current = design.spec.train.accumulate
+    fixed = any("accumulate" in dict(changes) for _, changes in design.spec.train.phases)
+    powers = {current * 2**n for n in range(7)}
+    for count in {current} if fixed else powers | set(divisors(current)):
+        factor = count / current
+        if all(
+            phase.batch_size % (rows * int(phase.accumulate * factor)) == 0
+            for phase in design.spec.phases
+        ):
             yield count
 
 
@@ -179,13 +191,13 @@ def divisors(count: int) -> list[int]:
     return [n for n in range(1, count + 1) if count % n == 0]
 
 
-def changed(design: Design, changes: dict[str, Any]) -> Design:
-    """The design of its config with some keys changed."""
+def apply_changes(design: Design, changes: dict[str, Any]) -> Design:
+    """The design of the same config with some keys changed."""
     config = ConfigDict(design.spec.document)
-    return Design(spec_of(with_changes(config, changes)), design.target)
+    return Design(spec_of(update_config(config, changes)), design.target)
 
 
-def with_changes(config: Any, changes: dict[str, Any]) -> Any:
+def update_config(config: Any, changes: dict[str, Any]) -> Any:
     """A copy of a config with some keys changed."""
     copy = config.copy_and_resolve_references()
     copy.update_from_flattened_dict(changes)

@@ -1,1 +1,1 @@
-"""What a trained model knows of held-out text."""
+"""Scores of a model on held-out text."""

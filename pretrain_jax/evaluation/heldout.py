@@ -1,4 +1,4 @@
-"""What an evaluation says: numbers of held-out text beside what counting alone would reach."""
+"""Held-out loss and metrics, next to the losses of baselines that only count tokens."""
 
 import math
 from typing import Any
@@ -12,23 +12,33 @@ from pretrain_jax.inference import sampling
 from pretrain_jax.sharding import rules
 
 
-def numbers(
+def evaluate(
     design: Design, feed: Feed, params: Any, eval_function: Any, special: jax.Array
 ) -> dict[str, float | None]:
-    """Held-out loss, what else says whether the model learns, and the yardsticks beside them."""
+    """Metrics on held-out text, and the losses of the baselines on the same tokens.
+
+    Keys: `valid/loss` (nats per predicted text token, without special tokens, z-loss, smoothing or
+    auxiliary terms), `valid/objective` (the weighted sum that training minimizes),
+    `valid/perplexity`, `valid/bits_per_byte`, `valid/tokens` (scored tokens), `valid/unknown`
+    (share of targets that are unknown tokens, if the tokenizer has one), the objective's own terms,
+    and `yardstick/uniform|unigram|bigram` and other baselines.
+
+    eval_function: `step.eval_step` of (params, batch, special) -> {term: (sum, weight)}.
+    special: bool [V], ids that no score counts.
+    """
     totals: dict[str, list[float]] = {}
     size = feed.eval_batch_size
     for rows in feed.eval_batches(design.placement.rows.local_rows(size)):
         batch = design.placement.rows.to_global(rows, size)
         for term, pair in jax.device_get(eval_function(params, batch, special)).items():
-            found = totals.setdefault(term, [0.0, 0.0])
-            for place, number in enumerate(pair):
-                found[place] += float(number)
+            sums = totals.setdefault(term, [0.0, 0.0])
+            for index, number in enumerate(pair):
+                sums[index] += float(number)
     means = {term: total / weight for term, (total, weight) in totals.items() if weight}
     coefficients = design.update.program.coefficients
     loss = means["text"]
     scored = feed.eval_counts
-    known = {"text", "loss"} | ({"z_loss"} - coefficients.keys())
+    reported = {"text", "loss"} | ({"z_loss"} - coefficients.keys())
     return {
         "valid/loss": loss,
         "valid/objective": sum(c * means.get(term, 0.0) for term, c in coefficients.items()),
@@ -36,19 +46,19 @@ def numbers(
         "valid/bits_per_byte": totals["text"][0] / math.log(2) / max(scored.bytes, 1),
         "valid/tokens": totals["text"][1],
         **({} if feed.tokenizer.unk is None else {"valid/unknown": scored.unknown_share}),
-        **{in_valid(name): value for name, value in means.items() if name not in known},
+        **{metric_key(name): value for name, value in means.items() if name not in reported},
         **feed.yardsticks,
     }
 
 
-def in_valid(name: str) -> str:
-    """ "accuracy" -> "valid/accuracy"; a yardstick keeps its name."""
+def metric_key(name: str) -> str:
+    """ "accuracy" -> "valid/accuracy"; a baseline keeps its key."""
     return name if name.startswith("yardstick/") else f"valid/{name}"
 
 
-def continuation(design: Design, feed: Feed, params: Any, step: int, prompt: np.ndarray) -> str:
-    """A held-out prompt and what the model makes of it, marked apart."""
-    made = sampling.continuation(
+def sample_text(design: Design, feed: Feed, params: Any, step: int, prompt: np.ndarray) -> str:
+    """A held-out prompt and a sampled continuation, separated by ">>>"."""
+    sampled = sampling.sample(
         params,
         design.update.program,
         prompt,
@@ -58,27 +68,30 @@ def continuation(design: Design, feed: Feed, params: Any, step: int, prompt: np.
         rows=rules.batch_ways(design.placement.mesh),
         seed=step,
     )
-    return f"{feed.tokenizer.decode(prompt)}>>>{feed.tokenizer.decode(made)}"
+    return f"{feed.tokenizer.decode(prompt)}>>>{feed.tokenizer.decode(sampled)}"
 
 
-def summary(step: int, values: dict[str, float | None]) -> str:
-    """One line for the terminal: the loss beside what counting alone would reach."""
-    sticks = [
+def format_summary(step: int, values: dict[str, float | None]) -> str:
+    """One line for the terminal: loss and metrics, with the baselines in parentheses:
+
+    step 100: valid loss 2.1530, perplexity 8.6, 3.106 bits per byte (unigram 2.149)
+    """
+    baselines = [
         f"{name.removeprefix('yardstick/')} {value:.3f}"
         for name, value in values.items()
         if name.startswith("yardstick/") and value is not None
     ]
-    said = {"loss", "objective", "perplexity", "bits_per_byte", "tokens", "unknown"}
+    shown = {"loss", "objective", "perplexity", "bits_per_byte", "tokens", "unknown"}
     named = ((name.partition("/"), value) for name, value in values.items())
     more = "".join(
         f", {name.replace('_', ' ')} {value:.3f}"
         for (half, _, name), value in named
-        if half == "valid" and name not in said and value is not None
+        if half == "valid" and name not in shown and value is not None
     )
     unknown = values.get("valid/unknown")
-    lost = f", {unknown:.1%} of the targets unknown" if unknown else ""
+    unknowns = f", {unknown:.1%} of the targets unknown" if unknown else ""
     return (
         f"step {step}: valid loss {values['valid/loss']:.4f}, perplexity "
-        f"{values['valid/perplexity']:.1f}, {values['valid/bits_per_byte']:.3f} bits a byte"
-        f"{more}{lost} ({', '.join(sticks)})"
+        f"{values['valid/perplexity']:.1f}, {values['valid/bits_per_byte']:.3f} bits per byte"
+        f"{more}{unknowns} ({', '.join(baselines)})"
     )

@@ -1,4 +1,4 @@
-"""The held-out text that a sample continues: one whose continuation a person can judge."""
+"""Chooses the held-out prompt of samples: text whose continuation a person can judge."""
 
 import contextlib
 import itertools
@@ -11,32 +11,35 @@ from pretrain_jax.composition.feed import Feed
 from pretrain_jax.data.pipeline import Batch
 from pretrain_jax.tokenizers import Tokenizer
 
-MOST_BATCHES = 16
-"""Of evaluation, in which a prompt is looked for."""
-WORDS = 0.7
-"""Share of characters that are letters or white space in a text that is mostly words."""
+PROMPT_TOKENS = 32
+MAX_BATCHES = 16
+"""Evaluation batches that are searched for a prompt."""
+MIN_WORD_SHARE = 0.7
+"""Share of letters and white space in text that is mostly words."""
 
 
-def prompt(feed: Feed, tokens: int = 32) -> np.ndarray:
-    """int32 [up to `tokens`]: the beginning of a readable held-out example, at most half a row."""
+def choose_prompt(feed: Feed) -> np.ndarray:
+    """int32 [n]: the start of a readable held-out example; n is at most PROMPT_TOKENS and half a
+    row."""
     row = feed.design.task.budgets(feed.design.spec.phases.eval_seq_len)["L"]
     with contextlib.closing(feed.eval_batches()) as batches:
-        return readable(batches, feed.tokenizer)[: min(tokens, max(1, row // 2))]
+        return find_readable(batches, feed.tokenizer)[: min(PROMPT_TOKENS, max(1, row // 2))]
 
 
-def readable(batches: Iterable[Batch], tokenizer: Tokenizer) -> np.ndarray:
-    """int32 [n]: the first example that begins a text, is at least half a row and mostly words.
-
-    Where none of the first batches has one, that which lacks least of this.
-    """
-    looked_at = lacking(itertools.islice(batches, MOST_BATCHES), tokenizer)
-    return min(looked_at, key=itemgetter(0))[1]
+def find_readable(batches: Iterable[Batch], tokenizer: Tokenizer) -> np.ndarray:
+    """int32 [n]: the first example that starts a text, fills at least half a row and is mostly
+    words; if the first MAX_BATCHES have none, the example that comes closest."""
+    candidates = rank_examples(itertools.islice(batches, MAX_BATCHES), tokenizer)
+    return min(candidates, key=itemgetter(0))[1]
 
 
-def lacking(
+def rank_examples(
     batches: Iterable[Batch], tokenizer: Tokenizer
 ) -> Iterator[tuple[tuple[bool, ...], np.ndarray]]:
-    """What each example lacks to be a prompt, the worst first, up to one that lacks nothing."""
+    """(faults, example) of each example up to the first without faults.
+
+    faults: (mostly not words, shorter than half a row, not the start of a text).
+    """
     for batch in batches:
         for row, segments in zip(batch["tokens"], batch["segments"], strict=True):
             for number in range(1, int(segments.max()) + 1):
@@ -44,7 +47,11 @@ def lacking(
                 text = tokenizer.decode(example)
                 words = sum(c.isalpha() or c.isspace() for c in text)
                 begins = tokenizer.bos in (None, example[0])
-                lacks = (words < WORDS * len(text), len(example) < len(row) // 2, not begins)
-                yield lacks, example
-                if not any(lacks):
+                faults = (
+                    words < MIN_WORD_SHARE * len(text),
+                    len(example) < len(row) // 2,
+                    not begins,
+                )
+                yield faults, example
+                if not any(faults):
                     return

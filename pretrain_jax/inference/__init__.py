@@ -1,1 +1,1 @@
-"""Restoring a trained model and sampling from it."""
+"""Restore a trained model and sample from it."""

@@ -1,4 +1,4 @@
-"""A trained model from its workdir, without its data: for commands that use what was trained."""
+"""Restores a trained model from its workdir, without the data: for commands that use models."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,38 +19,40 @@ from pretrain_jax.workdir.checkpoint import Checkpoints
 
 
 @dataclass(frozen=True)
-class Trained:
-    """Parameters on one device, with the tokenizer they were trained on."""
+class TrainedModel:
+    """Parameters on one device, with the tokenizer of their training."""
 
     design: Design
     tokenizer: tokenizers.Tokenizer
     params: Any
 
     def encode(self, prompt: str) -> np.ndarray:
-        """int32 [n]: the beginning of a document, then the prompt."""
-        begin = [] if self.tokenizer.bos is None else [self.tokenizer.bos]
-        return np.concatenate([np.array(begin, np.int32), self.tokenizer.encode(prompt)])
+        """int32 [n]: the id that begins a document, if any, then the prompt."""
+        bos = [] if self.tokenizer.bos is None else [self.tokenizer.bos]
+        return np.concatenate([np.array(bos, np.int32), self.tokenizer.encode(prompt)])
 
 
-def trained(directory: epath.PathLike) -> Trained:
-    """What a workdir's last checkpoint holds. Raises InputMissing where there is none."""
+def restore_model(directory: epath.PathLike) -> TrainedModel:
+    """The model in a workdir's last checkpoint. Raises InputMissing if there is none."""
     path = epath.Path(directory)
-    design = design_of(path)
+    design = load_design(path)
     with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
         step = checkpoints.latest()
         if step is None:
-            raise InputMissing(f"--workdir must hold a checkpoint; {path}/checkpoints has none yet")
+            raise InputMissing(f"--workdir must have a checkpoint; {path}/checkpoints has none yet")
         resume.check_code(checkpoints, step, design.spec, accept=True)
-        wanted = {"params": design.placement.params}
-        params = checkpoints.restore(step, wanted, partial=True)["params"]
-    return Trained(design, tokenizer.load_trained(design.spec, path), params)
+        shapes = {"params": design.placement.params}
+        params = checkpoints.restore(step, shapes, partial=True)["params"]
+    return TrainedModel(design, tokenizer.load_trained(design.spec, path), params)
 
 
-def design_of(directory: epath.PathLike) -> Design:
+def load_design(directory: epath.PathLike) -> Design:
     """The design of the run in a workdir, on one device."""
     stored = run_config.read_config(directory)
     if stored is None:
-        raise InputMissing(f"--workdir must be one that a run has begun in; {directory} has no run")
+        raise InputMissing(
+            f"--workdir must be the workdir of a run; {directory} has no config.json"
+        )
     check_keys(dict.fromkeys(SECTIONS, dict), stored, f"{directory}/config.json", resume.RESTORE)
     config = ConfigDict(completed(stored))
     with config.unlocked():

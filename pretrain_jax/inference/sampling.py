@@ -1,7 +1,7 @@
-"""Sampling a continuation, for people to read.
+"""Samples a continuation of a prompt.
 
-Plain and slow: every token runs the model over the whole window. It needs nothing but the model's
-`apply`, so it works for any decoder in one stack, causal or with a prefix, on any mesh.
+Simple and slow: every token runs the model over the full window, without a cache. It only needs the
+model's `apply`, so it works for every single-stack decoder, causal or prefix, on any mesh.
 """
 
 from functools import partial
@@ -15,7 +15,7 @@ from pretrain_jax import losses, seeds
 from pretrain_jax.step import Program
 
 
-def continuation(
+def sample(
     params: Any,
     program: Program,
     prompt: np.ndarray,
@@ -31,17 +31,17 @@ def continuation(
 ) -> np.ndarray:
     """int32 [tokens] sampled after `prompt` int32 [n].
 
-    ids: ids that the tokenizer has; the model may have more.
-    window: tokens the model sees at once (its sequence length); beyond it the oldest are dropped.
-    rows: rows that run together, since a mesh wants its share of a batch; they are all the same.
-    top_k: sample among the k likeliest of the ids there are; 0 = all.
-    temperature: 0 takes the likeliest.
-    prefix: whether the prompt is a prefix, all of which its tokens see.
+    ids: number of the tokenizer's ids; the model may have more.
+    window: sequence length of the model; beyond it, the oldest tokens are dropped.
+    rows: identical rows that run together, because a batch must divide over the mesh.
+    temperature: 0 takes the likeliest token.
+    top_k: samples among the k likeliest ids; 0 = all.
+    prefix: whether the prompt is a prefix, with full attention within it.
     """
     kept = np.asarray(prompt, np.int32)[-(window - 1) :]
     start = np.zeros(window, np.int32)
     start[: len(kept)] = kept
-    made = _sample(
+    sampled = _sample_tokens(
         params,
         jnp.asarray(start),
         len(kept),
@@ -54,23 +54,26 @@ def continuation(
         top_k=min(top_k, ids),
         prefix=prefix,
     )
-    return np.asarray(made)
+    return np.asarray(sampled)
 
 
 @partial(jax.jit, static_argnames=("program", "tokens", "ids", "rows", "top_k", "prefix"))
-def _sample(params, start, length, key, temperature, *, program, tokens, ids, rows, top_k, prefix):
+def _sample_tokens(
+    params, start, length, key, temperature, *, program, tokens, ids, rows, top_k, prefix
+):
+    """`sample` for a padded prompt `start` int32 [window] of `length` tokens."""
     window = start.shape[0]
     positions = jnp.broadcast_to(jnp.arange(window), (rows, window))
 
     def next_token(carry, number):
-        text, length, seen = carry
+        text, length, prefix_length = carry
         batch = {
             "tokens": jnp.broadcast_to(text, (rows, window)),
             "segments": jnp.ones((rows, window), jnp.int32),
             "positions": positions,
         }
         if prefix:
-            batch["prefix"] = positions < seen
+            batch["prefix"] = positions < prefix_length
         output = program.apply(params, batch, jax.random.key(0), False)
         last = output.hidden[:1, length - 1]
         logits = losses.compute_logits(last, output.readout)[0, :ids]
@@ -84,9 +87,9 @@ def _sample(params, start, length, key, temperature, *, program, tokens, ids, ro
         full = length == window
         text = jnp.where(full, jnp.roll(text, -1), text)
         length = jnp.where(full, length - 1, length)
-        seen = jnp.where(full, seen - 1, seen)
-        return (text.at[length].set(token), length + 1, seen), token
+        prefix_length = jnp.where(full, prefix_length - 1, prefix_length)
+        return (text.at[length].set(token), length + 1, prefix_length), token
 
     carry = (start, jnp.int32(length), jnp.int32(length))
-    _, made = jax.lax.scan(next_token, carry, jnp.arange(tokens))
-    return made
+    _, sampled = jax.lax.scan(next_token, carry, jnp.arange(tokens))
+    return sampled

@@ -1,11 +1,10 @@
-"""Which key makes rows fuller, where most of them is padding.
+"""Which config key reduces padding, for rows that are mostly padding.
 
-The answers of text-to-text tasks have room of their own, `objective.targets_length`: too much of it
-stays empty, with too little of it rows end before their inputs are full. What else is empty where
-texts are short is `data.seq_len`.
+Text-to-text answers have an axis of their own, `objective.targets_length`. If it is too large, it
+stays empty; if it is too small, rows end before their inputs are full. On the other axes, short
+texts leave padding, and `data.seq_len` sets their size.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -13,63 +12,61 @@ import numpy as np
 from pretrain_jax import registry
 from pretrain_jax.composition.build import Design
 from pretrain_jax.data.pipeline import Stream
+from pretrain_jax.rounding import round_up
 
-MOST = 0.5
-"""Share of an axis that may be padding before a key is named."""
+MAX_PADDING = 0.5
+"""Share of an axis that may be padding without advice."""
 FULL = 0.9
-"""Share of the answers' axis from which it is what ends a row."""
-UNIT = 8
+"""Filled share of the answers' axis at which answers, not inputs, end the row."""
+MULTIPLE = 8
+"""Proposed lengths are multiples of this."""
 
 
 def advice(design: Design, stream: Stream, used: Mapping[str, np.ndarray]) -> Iterator[str]:
-    """A line for each axis of which most is padding and that a key can change.
+    """One line for each axis that is mostly padding and that a config key can change.
 
-    used: tokens of each of some rows, int [rows], by axis.
+    used: filled slots of some sampled rows, int [rows], by axis.
     """
-    answers = "L" if "M" in stream.budgets else "P"
-    shares = {axis: float(np.mean(n)) / stream.budgets[axis] for axis, n in used.items()}
-    key = answers_key(design)
-    for axis, share in shares.items():
-        if 1 - share <= MOST:
+    answer_axis = "L" if "M" in stream.budgets else "P"
+    filled = {axis: float(np.mean(n)) / stream.budgets[axis] for axis, n in used.items()}
+    key = targets_length_key(design)
+    for axis, share in filled.items():
+        if 1 - share <= MAX_PADDING:
             continue
-        size, said = stream.budgets[axis], f"{1 - share:.0%} of axis {axis} is padding"
-        most = rounded(float(np.quantile(used[axis], 0.98)))
-        if axis == answers and key and most < size:
-            cost = cut(design, stream, most)
-            yield f"{said}: {option(key, most)}, now {size}, holds what is there{cost}"
-        elif axis != answers and shares.get(answers, 0.0) > FULL:
+        size, finding = stream.budgets[axis], f"{1 - share:.0%} of axis {axis} is padding"
+        enough = int(round_up(np.ceil(np.quantile(used[axis], 0.98)), MULTIPLE))
+        if axis == answer_axis and key and enough < size:
+            cost = truncation_cost(design, stream, enough)
+            yield f"{finding}: {format_option(key, enough)}, now {size}, is enough{cost}"
+        elif axis != answer_axis and filled.get(answer_axis, 0.0) > FULL:
             if key:  # as many answers as full rows have
-                value = rounded(stream.budgets[answers] / share)
-                yield f"{said}, for answers end the row: {option(key, value)} has room for more"
-        elif axis not in (answers, "P", "E") and most < size:
-            yield f"{said}: {option('data.seq_len', most)}, now {size}, holds what is there"
+                value = int(round_up(np.ceil(stream.budgets[answer_axis] / share), MULTIPLE))
+                option = format_option(key, value)
+                yield f"{finding} because the answers' axis is full: {option} has room for more"
+        elif axis not in (answer_axis, "P", "E") and enough < size:
+            yield f"{finding}: {format_option('data.seq_len', enough)}, now {size}, is enough"
 
 
-def rounded(size: float) -> int:
-    """Up to the next multiple of 8."""
-    return math.ceil(size / UNIT) * UNIT
-
-
-def option(key: str, value: int) -> str:
-    """As a command line has it; a member of a mixture has its options in `data.mixture`."""
+def format_option(key: str, value: int) -> str:
+    """The key as a command line option; a mixture member's option is set in `data.mixture`."""
     return f"--config.{key}={value}" if "." in key else f"{key} = {value}"
 
 
-def answers_key(design: Design) -> str:
-    """Which key is the room for answers; "" where there is none."""
+def targets_length_key(design: Design) -> str:
+    """The key that sets the length of the answers' axis; "" if no objective has one."""
     for member in design.task.members:
         module = registry.load("objectives", member.name, "objective.name")
         if "targets_length" in registry.options(module.build):
-            own = member.name == design.spec.objective.name and not member.options
-            return "objective.targets_length" if own else f"targets_length of {member}"
+            in_section = member.name == design.spec.objective.name and not member.options
+            return "objective.targets_length" if in_section else f"targets_length of {member}"
     return ""
 
 
-def cut(design: Design, stream: Stream, size: int) -> str:
-    """What a smaller room costs: the share of answers that are longer."""
+def truncation_cost(design: Design, stream: Stream, size: int) -> str:
+    """The share of answers that an axis of `size` slots truncates, in words; "" if none."""
     longer = [
-        np.mean(member.examples.length[:, 1] + 1 > size)
-        for member, what in zip(stream.members, design.task.members, strict=True)
-        if what.objective.arrangement == "texts"
+        np.mean(rows.examples.length[:, 1] + 1 > size)
+        for rows, member in zip(stream.members, design.task.members, strict=True)
+        if member.objective.arrangement == "texts"
     ]
-    return f" and cuts {max(longer):.1%} of the answers" if longer and max(longer) else ""
+    return f" and truncates {max(longer):.1%} of the answers" if longer and max(longer) else ""

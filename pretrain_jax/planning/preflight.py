@@ -1,7 +1,7 @@
-"""Whether a job would start, on one page and without the devices that it is for.
+"""--mode=preflight: a checklist of whether a job would start, without its devices.
 
-Every line is ok or says its fix; a line that depends on one that failed waits for it. Nothing is
-compiled and the workdir is not claimed. Behind the page stands a look at the data (preview.py).
+Each line is ok or says how to fix it; a check that depends on a failed one is skipped. Nothing is
+compiled, and the workdir is not claimed. A preview of the data follows (preview.py).
 """
 
 import contextlib
@@ -24,152 +24,158 @@ from pretrain_jax.devices import chips
 from pretrain_jax.errors import ConfigError, DataError, UnwritableWorkdir, UserError
 from pretrain_jax.estimates import mesh_proposal, sizes
 from pretrain_jax.planning import preview
-from pretrain_jax.reporting.tables import axes, gib
+from pretrain_jax.reporting.tables import format_gib, format_mesh
 from pretrain_jax.training import finished, schedule_preview
 from pretrain_jax.workdir import claim, run_config
 from pretrain_jax.workdir.checkpoint import Checkpoints
 
 WIDTH = 100
 FEW_EPOCHS = 16
-"""Passes over a text from which repeating it brings little (Muennighoff et al. 2023, arXiv
-2305.16264: up to 4 are nearly as good as new text; by 16 what a pass is worth has mostly decayed,
-at 40 all of it)."""
-MOST_EPOCHS = 300
-"""Passes that no recipe makes: far beyond those 40, and GPT-1's 100."""
+"""Passes over a text after which more passes bring little (Muennighoff et al. 2023, arXiv
+2305.16264: up to 4 are nearly as good as new text; by 16 most of the value of a pass is gone, at 40
+all of it)."""
+MAX_EPOCHS = 300
+"""More passes than any published recipe makes: far more than those 40, and than GPT-1's 100."""
 
 
 def preflight(config: Any, directory: str, devices: Sequence[Any], simulated: str = "") -> int:
-    """Prints the page for a run on these devices; returns 0, or the exit code of the first failure.
+    """Prints the checklist of a run on these devices; returns 0 or the exit code of the first
+    failure.
 
-    simulated: the kind of GPU that they stand for, where they do.
+    simulated: the kind of GPU that CPU devices stand for ("NVIDIA H100"), else "".
 
-    Tokens are cached as a run caches them. A tokenizer that has to be trained goes where the run
-    will look for it, or nowhere when there is no workdir yet.
+    Tokens are cached as in a run. A tokenizer that must be trained is stored where the run looks
+    for it, or in a temporary folder while there is no workdir.
     """
-    path, page = epath.Path(directory), Page()
+    path, checklist = epath.Path(directory), Checklist()
     with contextlib.ExitStack() as stack:
-        fixed = page.line("configuration", configuration, config, path)
-        design = page.line("model", model, fixed, devices, simulated)
-        placed = page.line("mesh", mesh, design)
-        page.line("memory", memory, placed)
-        page.line("workdir", room, placed, path)
-        fingerprints = page.line("resuming", resuming, placed, path)
-        page.line("schedule", schedule, placed, path)
-        feed = page.line("data", data, design, path, fingerprints, stack)
-        page.line("epochs", epochs, feed)
-        page.line("tokenizer", tokenizer, feed)
+        resolved = checklist.run("configuration", check_config, config, path)
+        design = checklist.run("model", check_model, resolved, devices, simulated)
+        divided = checklist.run("mesh", check_mesh, design)
+        checklist.run("memory", check_memory, divided)
+        checklist.run("workdir", check_workdir, divided, path)
+        fingerprints = checklist.run("resuming", check_resume, divided, path)
+        checklist.run("schedule", check_schedule, divided, path)
+        feed = checklist.run("data", check_data, design, path, fingerprints, stack)
+        checklist.run("epochs", check_epochs, feed)
+        checklist.run("tokenizer", check_tokenizer, feed)
         if feed is not None:
-            for said in feed.cautions:
-                show("NOTE", "data", said)
-            print("\n".join(["", *preview.page(feed)]))
-    return page.code
+            for caution in feed.cautions:
+                print_item("NOTE", "data", caution)
+            print("\n".join(["", *preview.format_preview(feed)]))
+    return checklist.exit_code
 
 
-class Page:
-    """Prints lines, and keeps the exit code of the first that is not ok."""
+class Checklist:
+    """Runs checks, prints a line for each, and keeps the exit code of the first failure."""
 
     def __init__(self):
-        self.code = 0
+        self.exit_code = 0
 
-    def line(self, name: str, check: Callable[..., tuple[Any, str]], *given: Any) -> Any:
-        """What check(*given) -> (value, said) found; None where it failed, or a check before it."""
-        if any(one is None for one in given):
-            show("--", name, "waits for what is to be mended above")
+    def run(self, name: str, check: Callable[..., tuple[Any, str]], *inputs: Any) -> Any:
+        """The value of check(*inputs) -> (value, message); None if it, or a check that it needs,
+        failed."""
+        if any(value is None for value in inputs):
+            print_item("--", name, "skipped until the failures above are fixed")
             return None
         try:
-            value, said = check(*given)
+            value, message = check(*inputs)
         except UserError as error:
-            self.code = self.code or error.exit_code
-            show("FIX", name, str(error))
+            self.exit_code = self.exit_code or error.exit_code
+            print_item("FIX", name, str(error))
             return None
-        show("ok", name, said)
+        print_item("ok", name, message)
         return value
 
 
-def show(verdict: str, name: str, said: str) -> None:
-    """One line of the page, wrapped below itself."""
+def print_item(verdict: str, name: str, message: str) -> None:
+    """One item of the checklist, wrapped and indented."""
     lead = f"{verdict:<4} {name:<14} "
-    print(textwrap.fill(said, WIDTH, initial_indent=lead, subsequent_indent=" " * len(lead)))
+    print(textwrap.fill(message, WIDTH, initial_indent=lead, subsequent_indent=" " * len(lead)))
 
 
-# --- the checks: each returns what later ones need, and what to say ------------------------------
+# --- checks: each returns (a value for later checks, a message) ----------------------------------
 
 
-def configuration(config: Any, path: epath.Path) -> tuple[Any, str]:
-    """Against the one that the workdir already belongs to."""
-    fixed, begun = resume.against_stored(config, path)
-    return fixed, f"{path} {'belongs to it' if begun else 'is new'}"
+def check_config(config: Any, path: epath.Path) -> tuple[Any, str]:
+    """The workdir is new or belongs to this configuration."""
+    resolved, exists = resume.against_stored(config, path)
+    return resolved, f"{path} {'belongs to this configuration' if exists else 'is new'}"
 
 
-def model(config: Any, devices: Sequence[Any], simulated: str) -> tuple[Design, str]:
-    """Objectives and architecture fit; sizes are possible."""
+def check_model(config: Any, devices: Sequence[Any], simulated: str) -> tuple[Design, str]:
+    """Objectives and architecture fit, and sizes are possible."""
     design = build_design(config, tuple(devices), simulated)
     names = dict.fromkeys(member.name for member in design.task.members)
-    count = sum(sizes.parameters(design).values())
+    count = sum(sizes.count_parameters(design).values())
     return design, f"{config.model.name}, {count:,} parameters; {', '.join(names)}"
 
 
-def mesh(design: Design) -> tuple[Design, str]:
-    """Everything divides."""
-    mesh_proposal.check(design)
-    split = axes(design.placement.mesh.shape) or "not split"
-    return design, f"{len(design.target.devices)} x {design.target.kind}, {split}"
+def check_mesh(design: Design) -> tuple[Design, str]:
+    """Batches, lengths and parameters divide over the mesh."""
+    mesh_proposal.check_design(design)
+    mesh = format_mesh(design.placement.mesh.shape) or "not sharded"
+    return design, f"{len(design.target.devices)} x {design.target.kind}, {mesh}"
 
 
-def memory(design: Design) -> tuple[int, str]:
-    """An estimate beside the memory of the device, where it is known."""
-    chip, need = chips.lookup(design.target.kind), sizes.memory_per_device(design)["total"]
+def check_memory(design: Design) -> tuple[int, str]:
+    """The estimated memory fits into a device, where the size of its memory is known."""
+    chip, needed = chips.lookup(design.target.kind), sizes.memory_per_device(design)["total"]
     if chip is None or chip.memory is None:
-        return need, f"about {gib(need)} a device, of an unknown size"
-    if need > chip.memory:
-        near = mesh_proposal.fitting(design, need, chip.memory)
-        should = f". Should fit: {mesh_proposal.written(near)}" if near else ""
+        return needed, f"about {format_gib(needed)} per device, whose memory size is unknown"
+    if needed > chip.memory:
+        changes = mesh_proposal.propose_fit(design, needed, chip.memory)
+        fix = f". Should fit: {mesh_proposal.format_options(changes)}" if changes else ""
         raise ConfigError(
-            f"a device must hold about {gib(need)} and has {gib(chip.memory)}; --mode=compile "
-            f"with the same --topology and --search tries what would make it fit{should}"
+            f"a device must hold about {format_gib(needed)} and has {format_gib(chip.memory)}; "
+            "--mode=compile with the same --topology and --search looks for changes that make it "
+            f"fit{fix}"
         )
-    return need, f"about {gib(need)} of {gib(chip.memory)} a device (--mode=compile knows exactly)"
+    return needed, (
+        f"about {format_gib(needed)} of {format_gib(chip.memory)} per device (estimate; "
+        "--mode=compile measures)"
+    )
 
 
-def room(design: Design, path: epath.Path) -> tuple[int, str]:
-    """The workdir can be written to, and has space for the checkpoints that are kept and one."""
+def check_workdir(design: Design, path: epath.Path) -> tuple[int, str]:
+    """The workdir is writable and has room for `checkpoint.keep` checkpoints and one more."""
     leaves = jax.tree.leaves(design.update.abstract_state)
-    one = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
-    wanted = one * (design.spec.checkpoint.keep + 1)
-    there = path
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    claim.probe(there)
-    told = f"{gib(wanted)} for {design.spec.checkpoint.keep} + 1 checkpoints"
+    checkpoint = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
+    needed = checkpoint * (design.spec.checkpoint.keep + 1)
+    existing = path
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    claim.probe(existing)
+    purpose = f"{format_gib(needed)} for {design.spec.checkpoint.keep} + 1 checkpoints"
     if "://" in os.fspath(path):
-        return wanted, f"{there} can be written to; {told}, of a bucket without a known end"
-    free = shutil.disk_usage(there).free
-    if free < wanted:
+        return needed, f"{existing} is writable; {purpose} in a bucket of unknown size"
+    free = shutil.disk_usage(existing).free
+    if free < needed:
         raise UnwritableWorkdir(
-            f"the workdir must have room: {told}; {there} has {gib(free)} free. Free some, lower "
-            "checkpoint.keep, or choose another --workdir"
+            f"the workdir must have room: {purpose}; {existing} has {format_gib(free)} free. Free "
+            "some, lower checkpoint.keep, or choose another --workdir"
         )
-    return wanted, f"{there} can be written to and has {gib(free)} free; {told}"
+    return needed, f"{existing} is writable and has {format_gib(free)} free; {purpose}"
 
 
-def resuming(design: Design, path: epath.Path) -> tuple[dict[str, Any], str]:
-    """The last checkpoint holds the arrays of this configuration."""
+def check_resume(design: Design, path: epath.Path) -> tuple[dict[str, Any], str]:
+    """The last checkpoint has the arrays of this configuration; its fingerprints of the data."""
     if run_config.read_config(path) is None:
-        return {}, "begins at step 0"
+        return {}, "starts at step 0"
     with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
         step = checkpoints.latest()
         if step is None:
-            return {}, "begins at step 0: no checkpoint yet"
+            return {}, "starts at step 0: no checkpoint yet"
         finished.check(path, step, design.spec.train.steps)
         resume.check_code(checkpoints, step, design.spec, accept=False)
         checkpoints.compare(step, design.update.abstract_state)
-        found = resume.fingerprints(checkpoints, step, design.spec) or {}
-        return found, f"goes on from step {step}, {design.spec.train.steps - step} to go"
+        fingerprints = resume.fingerprints(checkpoints, step, design.spec) or {}
+        left = design.spec.train.steps - step
+        return fingerprints, f"resumes from step {step}; {left} steps left"
 
 
-def schedule(design: Design, path: epath.Path) -> tuple[str, str]:
-    """No update of the rest of the run has a learning rate of 0; where it has the last one of the
-    schedule, says so."""
+def check_schedule(design: Design, path: epath.Path) -> tuple[str, str]:
+    """No remaining update has a learning rate of 0; a note if the schedule ends before the run."""
     done = 0
     if run_config.read_config(path) is not None:
         with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
@@ -178,53 +184,55 @@ def schedule(design: Design, path: epath.Path) -> tuple[str, str]:
     if tail.wasted:
         raise ConfigError(tail.said)
     section = design.spec.optimizer
-    plain = f"{section.schedule}, learning rate {section.learning_rate:g}"
-    return plain, f"note: {tail.said}" if tail.updates else plain
+    summary = f"{section.schedule}, learning rate {section.learning_rate:g}"
+    return summary, f"note: {tail.said}" if tail.updates else summary
 
 
-def data(
+def check_data(
     design: Design, path: epath.Path, fingerprints: dict[str, Any], stack: contextlib.ExitStack
 ) -> tuple[Feed, str]:
-    """All files can be read and decoded; special ids are there; rows can be planned."""
+    """All files are readable text, the tokenizer has the special ids, and rows can be planned."""
     if not path.exists():
         path = epath.Path(stack.enter_context(tempfile.TemporaryDirectory()))
     feed = Feed.open(design, path, fingerprints or None)
-    halves = [
-        f"{source.corpus.name}: {len(feed.cache(source, 'train').tokens):,} tokens to train on, "
-        f"{len(feed.cache(source, 'valid').tokens):,} held out"
+    counts = [
+        f"{source.corpus.name}: {len(feed.cache(source, 'train').tokens):,} training tokens, "
+        f"{len(feed.cache(source, 'valid').tokens):,} held-out tokens"
         for source in feed.sources
     ]
-    return feed, "; ".join(dict.fromkeys(halves))
+    return feed, "; ".join(dict.fromkeys(counts))
 
 
-def epochs(feed: Feed) -> tuple[Feed, str]:
-    """How often the run passes over its text, and that the text is the user's own."""
+def check_epochs(feed: Feed) -> tuple[Feed, str]:
+    """The run does not repeat its text too often."""
     design = feed.design
     passes = [0.0] * len(feed.sources)
     for seq_len in {phase.seq_len for phase in design.spec.phases}:
-        more = preview.epochs(design, feed.stream("train", seq_len), seq_len)
+        more = preview.count_epochs(design, feed.stream("train", seq_len), seq_len)
         passes = [sum(pair) for pair in zip(passes, more, strict=True)]
     most, member = max(zip(passes, design.task.members, strict=True), key=lambda pair: pair[0])
-    said = f"{most:,.1f} passes over {member.source}"
+    summary = f"{most:,.1f} passes over {member.source}"
     if most <= FEW_EPOCHS:
-        return feed, said
-    fewer = [int(design.spec.train.steps * passes / most) for passes in (MOST_EPOCHS, FEW_EPOCHS)]
-    if most > MOST_EPOCHS:
-        stands = ", which stands in until you name your text" if member.source == "stdlib" else ""
+        return feed, summary
+    fewer = [int(design.spec.train.steps * passes / most) for passes in (MAX_EPOCHS, FEW_EPOCHS)]
+    if most > MAX_EPOCHS:
+        default = ", the default until data.source names your text"
+        default = default if member.source == "stdlib" else ""
         raise DataError(
-            f"a run that makes more than {MOST_EPOCHS} passes over its text learns nothing from "
-            f"them; this one makes {said}{stands}. Name more text in data.source, or set "
-            f"train.steps={fewer[0]} or less (the run would start all the same)"
+            f"a run should make at most {MAX_EPOCHS} passes over its text: more teach it nothing. "
+            f"This one makes {summary}{default}. Add text to data.source, or set "
+            f"train.steps={fewer[0]} or less (the run itself would start)"
         )
-    return feed, f"{said}; more than {FEW_EPOCHS}, from about step {fewer[1]} on, bring little"
+    return feed, f"{summary}; more than {FEW_EPOCHS} (from about step {fewer[1]}) bring little"
 
 
-def tokenizer(feed: Feed) -> tuple[Feed, str]:
-    """Whose it is, and how much of the text it loses; much is no fault that stops a run."""
+def check_tokenizer(feed: Feed) -> tuple[Feed, str]:
+    """Name, size and origin of the tokenizer, and how much text it cannot represent (not an
+    error)."""
     section = feed.design.spec.tokenizer
     origin = section.path or "trained on the run's own corpus"
-    said = f"{section.name}, {feed.tokenizer.size:,} ids, {origin}"
+    summary = f"{section.name}, {feed.tokenizer.size:,} ids, {origin}"
     if feed.tokenizer.unk is not None:
         caches = {cache.folder: cache for s in feed.sources for cache in [feed.cache(s, "train")]}
-        said += f"; {sum((cache.unknown for cache in caches.values()), UnknownCounts())}"
-    return feed, said
+        summary += f"; {sum((cache.unknown for cache in caches.values()), UnknownCounts())}"
+    return feed, summary

@@ -1,8 +1,8 @@
-"""What would make a run fit: changes tried one after the other, the cheapest first.
+"""A search for config changes that make a run fit into memory, the cheapest first.
 
-Saving less costs recomputation (at most a third more products), smaller microbatches cost more
-gathering of split parameters, splitting further costs traffic in every layer. Each try keeps those
-before it, and is compiled: nothing is estimated.
+Saving fewer activations costs recomputation (at most a third more products), smaller microbatches
+gather sharded parameters more often, more sharding adds traffic to every layer. Each try keeps the
+changes before it and is compiled, not estimated.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,44 +10,44 @@ from typing import Any
 
 from pretrain_jax.composition.build import build_design
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.estimates.mesh_proposal import with_changes
+from pretrain_jax.estimates.mesh_proposal import update_config
 from pretrain_jax.layers.stacks import REMAT
 from pretrain_jax.planning import aot
 
-MOST_MICROBATCHES, WIDEST_TENSOR = 64, 8
+MAX_ACCUMULATE, MAX_TENSOR = 64, 8
 
 
-def search(
+def find_fit(
     config: Any, devices: Sequence[Any], simulated: str = "", full: bool = False
 ) -> dict[str, Any]:
-    """The report (`aot.report`) of the first change that fits, or of the last that was tried.
+    """The report (`aot.report_design`) of the first changes that fit, else of the last ones tried.
 
-    With `changes`, by config key, and `tried`: all of them with the bytes that each needs.
-    Raises ConfigError where the memory of the devices is not known.
+    Additional keys: `changes`, by config key, and `tried`, all tries with the bytes that each
+    needs. Raises ConfigError if the memory of the devices is unknown.
     """
     tried: list[dict[str, Any]] = []
-    found: dict[str, Any] = {}
-    for changes in alternatives(config):
+    report: dict[str, Any] = {}
+    for changes in candidate_changes(config):
+        changed = update_config(config, changes)
         try:
-            found = aot.report(
-                build_design(with_changes(config, changes), tuple(devices), simulated), full
-            )
+            report = aot.report_design(build_design(changed, tuple(devices), simulated), full)
         except ConfigError:
             if not changes:
                 raise
             continue  # heads that do not divide, a batch that is too small
-        if found["fits"] is None:
+        if report["fits"] is None:
             raise ConfigError(
-                "--search needs devices whose memory is known; name some with --topology=v5e:4x4"
+                "--search needs devices whose memory is known; received "
+                f"{report['device_kind']}. Name some with --topology=v5e:4x4"
             )
-        tried.append({"changes": changes, "peak_bytes": found["peak_bytes_per_device"]})
-        if found["fits"]:
+        tried.append({"changes": changes, "peak_bytes": report["peak_bytes_per_device"]})
+        if report["fits"]:
             break
-    return found | {"changes": tried[-1]["changes"], "tried": tried}
+    return report | {"changes": tried[-1]["changes"], "tried": tried}
 
 
-def alternatives(config: Any) -> Iterator[dict[str, Any]]:
-    """Changes by config key, from none at all to everything together."""
+def candidate_changes(config: Any) -> Iterator[dict[str, Any]]:
+    """Changes by config key, from none to all of them together."""
     changes: dict[str, Any] = {}
     yield {}
     names = list(REMAT)
@@ -58,27 +58,24 @@ def alternatives(config: Any) -> Iterator[dict[str, Any]]:
         changes |= {"mesh.data": 1, "mesh.fsdp": -1}
         yield dict(changes)
     count = config.train.accumulate
-    while count < MOST_MICROBATCHES:
+    while count < MAX_ACCUMULATE:
         count *= 2
-        changes |= microbatches(config, count)
+        changes |= accumulate_changes(config, count)
         yield dict(changes)
     ways = config.mesh.tensor
-    while 0 < ways < WIDEST_TENSOR:
+    while 0 < ways < MAX_TENSOR:
         ways *= 2
-        # A group of chips shares a row: fewer groups have more rows each, so start over with them.
+        # `ways` chips share a row, so each group of chips has more rows: try all counts again.
         for count in (config.train.accumulate * 2**n for n in range(7)):
-            yield {**changes, "mesh.tensor": ways, **microbatches(config, count)}
+            yield {**changes, "mesh.tensor": ways, **accumulate_changes(config, count)}
 
 
-def microbatches(config: Any, count: int) -> dict[str, Any]:
-    """`train.accumulate=count`, and in the same measure more where a phase has its own."""
-    more = count // config.train.accumulate
+def accumulate_changes(config: Any, count: int) -> dict[str, Any]:
+    """`train.accumulate=count`; a phase with its own `accumulate` grows by the same factor."""
+    factor = count // config.train.accumulate
     phases = tuple(
-        (
-            first,
-            {**dict(to), **({"accumulate": to["accumulate"] * more} if "accumulate" in to else {})},
-        )
-        for first, to in config.train.phases
+        (first, {k: v * factor if k == "accumulate" else v for k, v in dict(changes).items()})
+        for first, changes in config.train.phases
     )
-    own = any("accumulate" in to for _, to in phases)
-    return {"train.accumulate": count} | ({"train.phases": phases} if own else {})
+    in_phases = any("accumulate" in changes for _, changes in phases)
+    return {"train.accumulate": count} | ({"train.phases": phases} if in_phases else {})

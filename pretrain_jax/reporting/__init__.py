@@ -1,1 +1,1 @@
-"""What a run shows: metrics, event files, plots, tables."""
+"""Outputs of a run for people: metrics, event files, plots, tables."""

@@ -1,6 +1,6 @@
-"""Scalars for TensorBoard, written at once: a write that fails raises in the caller.
+"""Scalars for TensorBoard, written synchronously: a write that fails raises in the caller.
 
-An event file is a sequence of TFRecords, each of them
+An event file is a sequence of TFRecords, each
 
     uint64 length, uint32 masked crc32c of it, payload, uint32 masked crc32c of the payload
 
@@ -22,12 +22,12 @@ from etils import epath
 
 from pretrain_jax.files import outputs
 
-LARGEST = 3.4028234663852886e38
-"""Of float32, which is what TensorBoard keeps."""
+MAX_FLOAT32 = 3.4028234663852886e38
+"""TensorBoard stores float32."""
 
 
 class Tracker(Protocol):
-    """Where numbers go beside metrics.jsonl. What it cannot write it raises, and never waits."""
+    """A destination of scalars in addition to metrics.jsonl. It never blocks."""
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Finite numbers after `step` updates. Raises UnwritableWorkdir."""
@@ -36,33 +36,33 @@ class Tracker(Protocol):
     def close(self) -> None: ...
 
 
-class Events:
-    """One event file in `folder`, which goes on after `restored_step`.
+class EventFile:
+    """A new event file in `folder` for a run that resumes from `restored_step`.
 
-    TensorBoard then forgets what older files say of later steps, and of all where restored_step
-    is 0. Nothing stays open between two calls.
+    It makes TensorBoard discard later steps of older files (all steps if restored_step is 0). No
+    file stays open between calls.
 
-    >>> events = Events("runs/xl/tensorboard", restored_step=0)
+    >>> events = EventFile("runs/xl/tensorboard", restored_step=0)
     >>> events.scalars(100, {"train/loss": 4.25})
     """
 
     def __init__(self, folder: epath.PathLike, restored_step: int):
         now = int(time.time())
-        # TensorBoard reads files in the order of their names. The step tells starts within one
-        # second apart, and so does the process.
+        # TensorBoard reads files in the order of their names. The step and the process id keep
+        # starts within one second apart.
         name = f"{now:010d}.{restored_step:012d}.{socket.gethostname()}.{os.getpid()}"
         self._path = epath.Path(folder) / f"events.out.tfevents.{name}"
         start = _field(7, b"\x08\x01")
-        forget = restored_step + 1 if restored_step else 0
+        discard_from = restored_step + 1 if restored_step else 0
         with outputs.report_unwritable(self._path.parent):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._append(_event(0, _field(3, b"brain.Event:2")) + _event(forget, start))
+        self._append(_event(0, _field(3, b"brain.Event:2")) + _event(discard_from, start))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Appends the values of a step; those beyond float32 are left out."""
-        fitting = {tag: value for tag, value in values.items() if abs(value) <= LARGEST}
+        """Appends the values of a step; those outside float32 are left out."""
+        fitting = {tag: value for tag, value in values.items() if abs(value) <= MAX_FLOAT32}
         if fitting:
-            summary = b"".join(_field(1, _scalar(*each)) for each in fitting.items())
+            summary = b"".join(_field(1, _scalar(*item)) for item in fitting.items())
             self._append(_event(step, _field(5, summary)))
 
     def close(self) -> None: ...
@@ -72,9 +72,9 @@ class Events:
             file.write(records)
 
 
-def _event(step: int, what: bytes) -> bytes:
-    """A record with an Event of now."""
-    payload = b"\x09" + struct.pack("<d", time.time()) + b"\x10" + _varint(step) + what
+def _event(step: int, content: bytes) -> bytes:
+    """A record of an Event with the current time."""
+    payload = b"\x09" + struct.pack("<d", time.time()) + b"\x10" + _varint(step) + content
     length = struct.pack("<Q", len(payload))
     return length + _masked(length) + payload + _masked(payload)
 
@@ -84,12 +84,12 @@ def _scalar(tag: str, value: float) -> bytes:
 
 
 def _field(number: int, content: bytes) -> bytes:
-    """A field of bytes, text or a message: its key, its length, itself."""
+    """A length-delimited field (bytes, text or a message): key, length, content."""
     return bytes([number << 3 | 2]) + _varint(len(content)) + content
 
 
 def _varint(number: int) -> bytes:
-    """Seven bits a byte, the lowest first; all bytes but the last have their highest bit set.
+    """Seven bits per byte, lowest first; all bytes but the last have their highest bit set.
 
     >>> _varint(300).hex()
     'ac02'
@@ -99,10 +99,10 @@ def _varint(number: int) -> bytes:
 
 
 def _masked(content: bytes) -> bytes:
-    """TFRecord's checksum: crc32c, turned right by 15 bits, plus a constant."""
+    """TFRecord's checksum: crc32c rotated right by 15 bits, plus a constant."""
     crc = crc32c(content)
-    turned = (crc >> 15 | crc << 17) + 0xA282EAD8
-    return struct.pack("<I", turned & 0xFFFFFFFF)
+    rotated = (crc >> 15 | crc << 17) + 0xA282EAD8
+    return struct.pack("<I", rotated & 0xFFFFFFFF)
 
 
 def crc32c(content: bytes) -> int:
@@ -117,10 +117,11 @@ def crc32c(content: bytes) -> int:
     return crc ^ 0xFFFFFFFF
 
 
-def _of_byte(crc: int) -> int:
+def _byte_crc(crc: int) -> int:
+    """The crc32c register after one byte."""
     for _ in range(8):
         crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
     return crc
 
 
-_TABLE = [_of_byte(byte) for byte in range(256)]
+_TABLE = [_byte_crc(byte) for byte in range(256)]

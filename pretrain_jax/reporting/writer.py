@@ -1,7 +1,7 @@
-"""What a run shows: metrics.jsonl, TensorBoard events, loss.png, samples.txt and a progress bar.
+"""Outputs of a run: metrics.jsonl, TensorBoard events, loss.png, samples.txt and a progress bar.
 
-Everything here reads numbers that are already on the host; no training bit depends on it. In a
-group of processes only process 0 makes these objects.
+This module only handles numbers that are already on the host; no training bit depends on it. In a
+run with several processes, only process 0 creates these objects.
 """
 
 import json
@@ -19,19 +19,19 @@ from tqdm import tqdm
 from pretrain_jax.errors import UnwritableWorkdir
 from pretrain_jax.files import outputs
 from pretrain_jax.reporting import plot
-from pretrain_jax.reporting.tensorboard import Events, Tracker
+from pretrain_jax.reporting.tensorboard import EventFile, Tracker
 from pretrain_jax.workdir import history
 
-EVENTS = "tensorboard"
+TENSORBOARD = "tensorboard"
 Value = SupportsFloat | None
 
 
 class Writer:
-    """Writes the numbers of a run into its workdir, going on after `restored_step`.
+    """Writes the metrics of a run into its workdir, resuming after `restored_step`.
 
-    Lines beyond the restored step (0: all of them) and a torn last line are dropped, and a line of
-    that step that is there is not written again, so the file reads as if the run had never stopped.
-    A line is on disk when `write` returns. Whatever cannot be written raises UnwritableWorkdir.
+    Lines after the restored step (0: all lines) and an incomplete last line are dropped. A line
+    that exists is not written again, so the file reads as if the run had never stopped. A line is
+    on disk when `write` returns. Raises UnwritableWorkdir.
 
     >>> with Writer("runs/xl", restored_step=0) as writer:
     ...     writer.write(100, {"train/loss": 4.25, "mfu": None})
@@ -44,61 +44,79 @@ class Writer:
         {"step": 100, "train/loss": 4.25, "mfu": null}
         {"step": 100, "valid/loss": null, "non_finite": {"valid/loss": "inf"}}
 
-    A float is written so that it reads back to the same bits, float32 included. JSON has no NaN
-    and no infinity: such a value is null, and `non_finite` says "nan", "inf" or "-inf".
+    Floats read back to the same bits, float32 included. JSON has no NaN and no infinity: such a
+    value is null, and `non_finite` has "nan", "inf" or "-inf".
+
+    Keys of every line: `step`, the number of updates done. Readers ignore keys that they do not
+    know. Keys of a training line (training/reports.py), every `train.log_every` steps:
+
+        train/loss           the objective's main term, nats per predicted token; other terms of
+                             the objective by name (train/z_loss, train/discriminator, ...)
+        train/objective      what the optimizer minimizes: the weighted sum of these terms
+        train/grad_norm      before clipping
+        train/learning_rate  of this update
+        tokens_per_second    real tokens (no padding) since the last line, without the time of
+                             compiling, evaluating and saving; null where nothing was measured
+        mfu                  model FLOPs utilization in the same time; null where the peak of the
+                             devices is unknown
+        tokens               real tokens since step 0, over all processes and restarts; null where
+                             an earlier version did not count them
+        seconds              wall time of the run since step 0, summed over its restarts; null as
+                             above
+
+    Keys of an evaluation line: see `evaluation.heldout.evaluate`.
     """
 
     def __init__(self, directory: epath.PathLike, restored_step: int):
         self._workdir = epath.Path(directory)
-        self._trackers: list[Tracker] = [Events(self._workdir / EVENTS, restored_step)]
+        self._trackers: list[Tracker] = [EventFile(self._workdir / TENSORBOARD, restored_step)]
         self._curves: plot.Curves = {}
         lines = history.keep_lines(self._workdir, restored_step)
         for line in lines:
-            plot.remember(self._curves, line)
-        self._there = [line for line in lines if line["step"] == restored_step]
+            plot.record_line(self._curves, line)
+        self._existing = [line for line in lines if line["step"] == restored_step]
         history.keep_samples(self._workdir, restored_step, self.evaluated)
         history.record(self._workdir, restored_step)
         self._recorded = restored_step
-        self._picture = plot.Picture(self._workdir)
+        self._plot = plot.LossPlot(self._workdir)
 
     @property
     def evaluated(self) -> bool:
-        """Whether the line of an evaluation at the restored step is there."""
-        return any("valid/loss" in line for line in self._there)
+        """Whether the restored step has an evaluation line."""
+        return any("valid/loss" in line for line in self._existing)
 
     def write(self, step: int, values: Mapping[str, Value], sample: str = "") -> bool:
-        """Appends one line and the same scalars to the trackers (where None, nan, inf are left
-        out); returns whether it was not there.
+        """Appends one line, and its finite scalars to the trackers; False if the line exists.
 
-        `step` is the number of updates done. sample: a continuation for samples.txt. It is written
-        first, so that where the line is, the sample is.
+        step: number of updates done. sample: a continuation for samples.txt, which is written
+        first, so that a line never lacks its sample.
         """
         line = _line(step, values)
-        if line in self._there:
+        if line in self._existing:
             return False
         if sample:
             self._append(history.SAMPLES, f"==== step {step} ====\n{sample}\n\n")
         self._append(history.METRICS, json.dumps(line, allow_nan=False) + "\n")
-        plot.remember(self._curves, line)
+        plot.record_line(self._curves, line)
         finite = {name: line[name] for name in values if line[name] is not None}
         for tracker in self._trackers:
             tracker.scalars(step, finite)
         return True
 
-    def saved(self, step: int | None) -> None:
-        """Notes the newest committed step, where it is not noted yet."""
+    def record_saved(self, step: int | None) -> None:
+        """Records the newest committed step in saved.json."""
         if step is not None and step > self._recorded:
             history.record(self._workdir, step)
             self._recorded = step
 
     def draw(self) -> None:
-        """Draws loss.png in the background; a call while one is being drawn does nothing."""
-        self._picture.draw(self._curves)
+        """Starts to draw loss.png in the background; does nothing while it is being drawn."""
+        self._plot.draw(self._curves)
 
     def close(self) -> None:
-        """Draws loss.png a last time."""
+        """Draws loss.png a last time and closes the trackers."""
         try:
-            self._picture.close(self._curves)
+            self._plot.close(self._curves)
         finally:
             for tracker in self._trackers:
                 tracker.close()
@@ -107,7 +125,7 @@ class Writer:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """Closes; what fails then is added as a note to an error that is already on its way."""
+        """Closes; if that fails while another error is raised, it becomes a note of that error."""
         try:
             self.close()
         except UnwritableWorkdir as failed:
@@ -136,11 +154,11 @@ def _line(step: int, values: Mapping[str, Value]) -> dict[str, Any]:
 
 
 class Progress:
-    """A bar on a terminal; elsewhere one plain line at most every `seconds`.
+    """A progress bar on a terminal; elsewhere one plain line at most every `seconds`.
 
-    `total` is train.steps, `restored_step` where this process began. The estimate of the time
-    left starts from the second update of this process, so it knows nothing of compilation, nor
-    of how long earlier processes took.
+    total: `train.steps`. restored_step: the step that this process resumed from. The estimate of
+    the remaining time starts from the second update of this process, so it excludes compilation
+    and earlier processes.
 
     >>> with Progress(total=1000, restored_step=200, stream=sys.stdout) as progress:
     ...     progress.update(300, loss=3.21, tokens_per_second=51234.0, mfu=0.412)
@@ -160,8 +178,8 @@ class Progress:
         self._first = restored_step
         self._seconds = seconds
         self._clock = clock
-        self._begun: tuple[int, float] | None = None
-        self._shown = ""
+        self._measured_from: tuple[int, float] | None = None
+        self._numbers = ""
         self._last_line = -math.inf
         self._bar: tqdm | None = None
         if _is_terminal(self._stream):
@@ -180,22 +198,22 @@ class Progress:
         tokens_per_second: float | None = None,
         mfu: float | None = None,
     ) -> None:
-        """Shows that `step` updates are done; what is not given stays as it was shown last."""
+        """Shows that `step` updates are done; numbers that are not given keep their last value."""
         now = self._clock()
-        if self._begun is None and step >= self._first + 2:
-            self._begun = (step, now)
+        if self._measured_from is None and step >= self._first + 2:
+            self._measured_from = (step, now)
         if loss is not None:
-            self._shown = _shown(loss, tokens_per_second, mfu)
+            self._numbers = _format_numbers(loss, tokens_per_second, mfu)
         last = step == self._total and loss is not None
-        text = ", ".join(part for part in (self._shown, self._left(step, now)) if part)
+        text = ", ".join(part for part in (self._numbers, self._left(step, now)) if part)
         if self._bar is not None:
             self._bar.set_postfix_str(text, refresh=False)
             self._bar.update(step - self._bar.n)
-        elif self._shown and (now - self._last_line >= self._seconds or last):
+        elif self._numbers and (now - self._last_line >= self._seconds or last):
             self._last_line = now
-            self.say(f"step {step}/{self._total}, {text}")
+            self.print_line(f"step {step}/{self._total}, {text}")
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Prints a line above the bar."""
         if self._bar is not None:
             self._bar.write(text, file=self._stream)
@@ -214,38 +232,38 @@ class Progress:
         self.close()
 
     def _left(self, step: int, now: float) -> str:
-        if self._begun is None or step == self._begun[0] or step >= self._total:
+        if self._measured_from is None or step == self._measured_from[0] or step >= self._total:
             return ""
-        per_step = (now - self._begun[1]) / (step - self._begun[0])
+        per_step = (now - self._measured_from[1]) / (step - self._measured_from[0])
         return f"{tqdm.format_interval((self._total - step) * per_step)} left"
 
 
 class Silent:
-    """In place of Writer and Progress where another process speaks for all."""
+    """Replaces Writer and Progress in all processes but the first."""
 
     evaluated = False
 
     def write(self, step: int, values: Mapping[str, Value], sample: str = "") -> bool:
         return True
 
-    def saved(self, step: int | None) -> None: ...
+    def record_saved(self, step: int | None) -> None: ...
 
     def draw(self) -> None: ...
 
-    def update(self, step: int, **shown: Value) -> None: ...
+    def update(self, step: int, **numbers: Value) -> None: ...
 
-    def say(self, text: str) -> None: ...
+    def print_line(self, text: str) -> None: ...
 
 
 SILENT = Silent()
 
 
 def _is_terminal(stream: TextIO) -> bool:
-    # A terminal that says it has no columns (some containers) would get an invisible bar.
+    # A terminal that reports 0 columns (in some containers) would show no bar.
     return stream.isatty() and os.get_terminal_size(stream.fileno()).columns > 0
 
 
-def _shown(loss: float, tokens_per_second: float | None, mfu: float | None) -> str:
+def _format_numbers(loss: float, tokens_per_second: float | None, mfu: float | None) -> str:
     parts = [f"loss {loss:.3f}"]
     if tokens_per_second is not None:
         parts.append(f"{tqdm.format_sizeof(tokens_per_second)} tokens/s")

@@ -34,7 +34,7 @@ def evaluate(config: Any, directory: str, hosts: Hosts = SINGLE_PROCESS) -> None
         params = restore_or_init.params(design, checkpoints, last, hosts)
     function = jax.jit(partial(eval_step, program=design.update.program))
     special = jnp.asarray(feed.tokenizer.unscored)
-    values = heldout.numbers(design, feed, params, function, special)
-    values |= pseudo_perplexity.perplexity(design, feed, params, special)
+    values = heldout.evaluate(design, feed, params, function, special)
+    values |= pseudo_perplexity.evaluate(design, feed, params, special)
     if hosts.is_primary:
         print(json.dumps({"step": last, **values}))

@@ -36,7 +36,7 @@ class Evaluations:
     @cached_property
     def prompt(self) -> np.ndarray:
         """int32 [n]: the held-out text that samples continue."""
-        return prompts.prompt(self.feed)
+        return prompts.choose_prompt(self.feed)
 
     def due(self, step: int) -> bool:
         """Whether an evaluation belongs after `step` updates and is missing."""
@@ -52,20 +52,20 @@ class Evaluations:
             return
         self.done = step
         self.writer.write(step, values, text)
-        self.progress.say(heldout.summary(step, values))
+        self.progress.print_line(heldout.format_summary(step, values))
         self.writer.draw()
 
     def _scores(self, step: int, params: Any) -> tuple[dict[str, float | None], str]:
         """The numbers of an evaluation, and the sample. Raises Stopped."""
-        values = heldout.numbers(self.design, self.feed, params, self._watched, self._special)
+        values = heldout.evaluate(self.design, self.feed, params, self._watched, self._special)
         spec = self.design.spec
         if step >= spec.train.steps:
             self.signals.check()
-            values |= pseudo_perplexity.perplexity(self.design, self.feed, params, self._special)
+            values |= pseudo_perplexity.evaluate(self.design, self.feed, params, self._special)
         self.signals.check()
         if not (spec.eval.sample_tokens and self.design.task.objective.covers_text):
             return values, ""
-        return values, heldout.continuation(self.design, self.feed, params, step, self.prompt)
+        return values, heldout.sample_text(self.design, self.feed, params, step, self.prompt)
 
     def _watched(self, *arguments: Any) -> Any:
         """`eval_step` that a signal stops before the next batch."""

@@ -155,14 +155,14 @@ class Loop:
         """The end of a run, or a stop: commits the last state before anything else."""
         if self.signals.received:
             name = self.signals.received.name
-            self.reports.progress.say(f"{name} received: saving step {self.step}")
+            self.reports.progress.print_line(f"{name} received: saving step {self.step}")
         self.save()
         steps = self.design.spec.train.steps
         done = self.step >= steps
         if done and self.evaluations.done != self.step and not self.signals.received:
             self.evaluations.evaluate(self.step, self.state.params)
         self.checkpoints.wait()
-        self.reports.writer.saved(self.checkpoints.confirmed)
+        self.reports.writer.record_saved(self.checkpoints.confirmed)
         if self.signals.received and not (done and self.evaluations.done == self.step):
             raise Interrupted(
                 f"stopped by {self.signals.received.name} and saved at step {self.step} of "
@@ -196,4 +196,4 @@ class Loop:
             **self.reports.totals,
         }
         self.checkpoints.save(self.step, self.state, data, spec.document, force=True)
-        self.reports.writer.saved(self.checkpoints.confirmed)
+        self.reports.writer.record_saved(self.checkpoints.confirmed)

@@ -69,7 +69,7 @@ class Reports:
     def add(self, step: int, metrics: Any, state: TrainState) -> None:
         """Takes the numbers of update `step`, which runs, and reads those of the one before."""
         if self._first:
-            self.progress.say(self.startup.line())
+            self.progress.print_line(self.startup.line())
             self._first = False
         self.read(state)
         self.pending = (step, metrics)
@@ -96,7 +96,8 @@ class Reports:
     def _write(self, step: int, values: dict[str, float]) -> None:
         rate = self.throughput.read()
         mfu = self.mfu()
-        line = {f"train/{name}": values[name] for name in ("loss", "grad_norm", "learning_rate")}
+        names = ("loss", "objective", "grad_norm", "learning_rate")
+        line = {f"train/{name}": values[name] for name in names}
         extra = set(self.design.update.program.coefficients) - {"loss"}
         line |= {f"train/{name}": values[name] for name in sorted(extra)}
         line |= {"tokens_per_second": rate, "mfu": mfu, **self.totals}
@@ -110,7 +111,7 @@ class Reports:
 
     def flops(self, values: dict[str, float]) -> float:
         """Training FLOPs of the real tokens of a step; 0 where their share cannot be known."""
-        return flops.of_step(self.design, self._seq_len, values) if self._peak else 0.0
+        return flops.per_step(self.design, self._seq_len, values) if self._peak else 0.0
 
     def mfu(self) -> float | None:
         """Share of the chips' peak since the last line; None where the peak is not known."""

@@ -53,8 +53,8 @@ def designed(config: Any, path: epath.Path, hosts: Hosts, scoring: bool = False)
     with hosts.all_or_none("the configuration"):
         fixed, _ = (resume.to_score if scoring else resume.against_stored)(config, path)
         design = build_design(fixed, tuple(jax.devices()))
-        mesh_proposal.check(design)
-        sizes.check_room(design)
+        mesh_proposal.check_design(design)
+        sizes.check_memory(design)
     hosts.require_equal(
         "configuration", own_choices_aside(fixed.to_dict()), ConfigError, SAME_COMMAND
     )

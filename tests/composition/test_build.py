@@ -192,6 +192,6 @@ def test_flops_of_kernels_are_those_of_the_plain_form():
         def attend(q, segments):
             return form.attend(q, q, q, form.make_kernel_mask(Mask(segments, None, "full")))
 
-        return flops.count(jax.make_jaxpr(attend)(q, segments).jaxpr)
+        return flops.count_jaxpr(jax.make_jaxpr(attend)(q, segments).jaxpr)
 
     assert of(attention_tpu) == of(attention_plain) == 4 * 2 * 2 * 256 * 256 * 64

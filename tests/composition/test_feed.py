@@ -126,7 +126,7 @@ def test_a_prompt_has_no_padding_and_a_short_evaluation_is_told(job, tmp_path, c
     with caplog.at_level("INFO"):
         feed = opened(job, ("data.source", f"text:{tmp_path}/a.txt"))
         batch = next(feed.eval_batches())
-        prompt = prompts.prompt(feed)
+        prompt = prompts.choose_prompt(feed)
     assert (batch["segments"][0] == 0).any()
     assert len(prompt) == min((batch["segments"][0] == 1).sum(), 8)
     assert feed.tokenizer.decode(prompt).strip() in "and one more to be held out"
@@ -140,8 +140,8 @@ def test_a_prompt_begins_a_text_that_goes_on_and_is_of_words(job, tmp_path):
     lines += ["begin here, " + "and read on " * (9 + n) for n in range(200)]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": x}) + "\n" for x in lines))
     feed = opened(job, ("data.source", f"text:{tmp_path}/a.jsonl"), ("train.batch_size", "64"))
-    assert feed.tokenizer.decode(prompts.prompt(feed)) == "begin h"
-    assert (prompts.prompt(feed) == prompts.prompt(feed)).all()
+    assert feed.tokenizer.decode(prompts.choose_prompt(feed)) == "begin h"
+    assert (prompts.choose_prompt(feed) == prompts.choose_prompt(feed)).all()
 
 
 def test_held_out_text_without_anything_to_predict_is_refused(job, tmp_path):

@@ -1,4 +1,4 @@
-"""FLOPs of the stream and of the memory apart, and the share of a peak that follows from them."""
+"""FLOPs per token of the stream and of the memory, and the MFU computed from them."""
 
 import jax
 import jax.numpy as jnp
@@ -22,36 +22,36 @@ def of_config(name):
 
 
 def test_t5_base_by_hand():
-    """Twelve layers of width 768 on each side; 32,128 ids; three passes of 2 FLOPs a weight."""
+    """Twelve layers of width 768 on each side; 32,128 ids; three passes of 2 FLOPs per weight."""
     found = flops.per_axis(of_config("t5_base"), 512)
     square, wide = 768 * 768, 2 * 768 * 3072
     memory = 6 * 12 * (4 * square + wide + 2 * square) + 12 * 12 * 768 * 512
-    own, cross = 12 * 12 * 768 * 114, 12 * 12 * 768 * 512
-    stream = 6 * (12 * (4 * square + wide + 2 * square) + 32128 * 768) + own + cross
+    self_attention, cross = 12 * 12 * 768 * 114, 12 * 12 * 768 * 512
+    stream = 6 * (12 * (4 * square + wide + 2 * square) + 32128 * 768) + self_attention + cross
     assert found == {"L": stream, "M": memory}
 
 
 @pytest.mark.parametrize("name", ["t5_nano", "ul2_nano", "t5_1_1_base", "gpt2_nano", "bert_nano"])
-def test_both_together_are_those_of_a_row(name):
+def test_stream_and_memory_add_up_to_the_row(name):
     design = of_config(name)
     seq_len = design.spec.data.seq_len
-    budgets, each = design.task.budgets(seq_len), flops.per_axis(design, seq_len)
-    total = sum(each[axis] * budgets[axis] for axis in each)
-    whole = flops.per_token(design, seq_len) * design.task.tokens_per_row(seq_len)
-    assert total == pytest.approx(whole, rel=1e-12)
-    assert ("M" in each) == ("M" in budgets) and min(each.values()) > 0
+    budgets, costs = design.task.budgets(seq_len), flops.per_axis(design, seq_len)
+    total = sum(costs[axis] * budgets[axis] for axis in costs)
+    expected = flops.per_token(design, seq_len) * design.task.tokens_per_row(seq_len)
+    assert total == pytest.approx(expected, rel=1e-12)
+    assert ("M" in costs) == ("M" in budgets) and min(costs.values()) > 0
 
 
 def test_a_step_is_worth_the_count_tokens_of_each_side():
     design = of_config("ul2_nano")
-    each = flops.per_axis(design, 128)
-    found = flops.of_step(design, 128, {"tokens": 300.0, "memory_tokens": 200.0})
-    assert found == 100 * each["L"] + 200 * each["M"]
+    costs = flops.per_axis(design, 128)
+    found = flops.per_step(design, 128, {"tokens": 300.0, "memory_tokens": 200.0})
+    assert found == 100 * costs["L"] + 200 * costs["M"]
     one = of_config("gpt2_nano")
-    assert flops.of_step(one, 128, {"tokens": 300.0}) == 300 * flops.per_token(one, 128)
+    assert flops.per_step(one, 128, {"tokens": 300.0}) == 300 * flops.per_token(one, 128)
 
 
-def test_tokens_of_each_side_are_counted():
+def test_real_tokens_of_stream_and_memory():
     batch = {
         "segments": jnp.array([[1, 1, 0], [1, 2, 2]]),
         "memory_segments": jnp.array([[1, 0, 0, 0], [1, 1, 2, 2]]),
@@ -63,9 +63,9 @@ def test_tokens_of_each_side_are_counted():
 
 
 @pytest.mark.parametrize("filled, share", [((0.91, 0.43), 0.93), ((0.5, 0.5), 1.0)])
-def test_mfu_counts_each_side_for_itself(monkeypatch, filled, share):
-    """UL2's rows fill the memory to 0.91 and the stream to 0.43, and a stream's token costs half as
-    much again: tokens times the mean of a slot would be 7 % too many."""
+def test_mfu_counts_stream_and_memory_separately(monkeypatch, filled, share):
+    """UL2 fills 0.91 of the memory and 0.43 of the stream, whose tokens cost 1.5 times as much:
+    tokens times the mean cost of a slot would be 7 % too high."""
     design = of_config("ul2_nano")
     budgets, peak = design.task.budgets(128), 1e9
     memory, stream = filled[0] * budgets["M"], filled[1] * budgets["L"]
@@ -77,13 +77,13 @@ def test_mfu_counts_each_side_for_itself(monkeypatch, filled, share):
     reports.throughput.count(memory + stream, reports.flops(values))
     tokens_per_second = reports.throughput.read() or 0.0
     by_slots = tokens_per_second * flops.per_token(design, 128) / peak
-    assert reports.mfu() == flops.of_step(design, 128, values) / 2 / peak
+    assert reports.mfu() == flops.per_step(design, 128, values) / 2 / peak
     assert (reports.mfu() or 0.0) / by_slots == pytest.approx(share, abs=0.01)
     monkeypatch.setattr(chips, "peak_flops", lambda *_: None)
     assert reports.mfu() is None and reports.flops(values) == 0
 
 
-def test_flops_a_second_are_of_the_same_time_as_tokens():
+def test_flops_per_second_cover_the_same_time_as_tokens_per_second():
     throughput = Throughput(clock=iter([0.0, 2.0, 3.0, 4.0]).__next__)
     throughput.count(10, 100.0)
     throughput.count(10, 300.0)

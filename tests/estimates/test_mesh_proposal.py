@@ -1,4 +1,4 @@
-"""A mesh that does, where the config's does not: what is proposed can be pasted and is legal."""
+"""Proposed meshes are legal, and their options can be pasted."""
 
 import re
 
@@ -18,7 +18,7 @@ def job(tmp_path_factory):
 
 
 def settings(job, *options: str):
-    """The config with options of a command line, "--config.mesh.data=4"."""
+    """The config with command line options such as "--config.mesh.data=4"."""
     words = [option.removeprefix("--config.").partition("=") for option in options]
     return build.fix_schedule(config.read(str(job), [(key, value) for key, _, value in words]))
 
@@ -41,12 +41,12 @@ ILLEGAL = [
 
 
 @pytest.mark.parametrize("options", ILLEGAL)
-def test_the_options_of_the_message_are_legal(job, options):
+def test_the_options_in_the_error_are_legal(job, options):
     wrong = design(job, *options)
     with pytest.raises(ConfigError):
         wrong.check()
     with pytest.raises(ConfigError) as raised:
-        mesh_proposal.check(wrong)
+        mesh_proposal.check_design(wrong)
     pasted = re.findall(r"--config\.(?:mesh|train)\.\w+=\d+", str(raised.value))
     assert {word.partition("=")[0] for word in pasted} >= {"--config.mesh.data"}
     design(job, *options, *pasted).check()
@@ -56,37 +56,37 @@ def test_the_options_of_the_message_are_legal(job, options):
     ("options", "devices"),
     [
         (["--config.model.heads=3"], 8),  # not the mesh
-        ([], 7),  # nothing here divides by 7
+        ([], 7),  # no size divides by 7
     ],
 )
-def test_where_no_mesh_helps_none_is_proposed(job, options, devices):
+def test_nothing_is_proposed_if_no_mesh_helps(job, options, devices):
     wrong = design(job, *options, devices=devices)
     with pytest.raises(ConfigError) as plain:
         wrong.check()
     with pytest.raises(ConfigError) as raised:
-        mesh_proposal.check(wrong)
+        mesh_proposal.check_design(wrong)
     assert str(raised.value) == str(plain.value)
 
 
-def test_the_nearest_keeps_what_divides(job):
-    first = next(mesh_proposal.legal(design(job, "--config.train.batch_size=12")))
+def test_the_nearest_mesh_keeps_values_that_divide(job):
+    first = next(mesh_proposal.legal_changes(design(job, "--config.train.batch_size=12")))
     assert first["mesh.tensor"] == 2 and first["mesh.data"] == 4
-    same = next(mesh_proposal.legal(design(job, "--config.mesh.fsdp=4")))
+    same = next(mesh_proposal.legal_changes(design(job, "--config.mesh.fsdp=4")))
     assert (same["mesh.data"], same["mesh.fsdp"], same["mesh.tensor"]) == (2, 4, 1)
     assert "train.accumulate" not in same
 
 
-def test_what_should_fit_takes_less_by_the_estimate(job):
-    whole = design(job)
-    need = sizes.memory_per_device(whole)["total"]
-    found = mesh_proposal.fitting(whole, 2.0 * need, 1.2 * need)  # 60 % of what it takes now
+def test_a_proposed_mesh_has_a_lower_estimate(job):
+    built = design(job)
+    need = sizes.memory_per_device(built)["total"]
+    found = mesh_proposal.propose_fit(built, 2.0 * need, 1.2 * need)  # 60 % of its need
     assert found is not None
-    assert sizes.memory_per_device(mesh_proposal.changed(whole, found))["total"] <= 0.6 * need
-    assert mesh_proposal.fitting(whole, need, need / 1000) is None
+    assert sizes.memory_per_device(mesh_proposal.apply_changes(built, found))["total"] <= 0.6 * need
+    assert mesh_proposal.propose_fit(built, need, need / 1000) is None
 
 
 def test_a_report_that_does_not_fit_proposes_options(job, monkeypatch):
-    of = {"fits": False, "peak_bytes_per_device": 100, "usable_bytes_per_device": 80}
-    monkeypatch.setattr(aot, "report", lambda design, full: dict(of))
-    found = aot.report_of(settings(job), jax.devices())
-    assert mesh_proposal.written(found["proposed"]).startswith("--config.mesh.data=")
+    report = {"fits": False, "peak_bytes_per_device": 100, "usable_bytes_per_device": 80}
+    monkeypatch.setattr(aot, "report_design", lambda design, full: dict(report))
+    found = aot.report_config(settings(job), jax.devices())
+    assert mesh_proposal.format_options(found["proposed"]).startswith("--config.mesh.data=")

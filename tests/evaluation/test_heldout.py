@@ -1,4 +1,4 @@
-"""The numbers of an evaluation against counting by hand, target by target."""
+"""Evaluation metrics equal sums over the targets, computed one by one."""
 
 import json
 import math
@@ -29,7 +29,7 @@ SENTENCES = (
 
 @pytest.fixture
 def job(tmp_path):
-    """The tiny job over sentences of five languages; held-out ones have characters of their own."""
+    """The tiny job over sentences of five languages; every sentence has a unique character."""
     path = tiny_job.write(tmp_path)
     lines = [f"{SENTENCES[i % 5]} {chr(0x5000 + i)} {i}" for i in range(200)]
     text = "".join(json.dumps({"text": line}) + "\n" for line in lines)
@@ -44,7 +44,7 @@ def opened(job, *overrides):
 
 
 def held_out(feed):
-    """The texts of the held-out half."""
+    """The texts of the validation split."""
     (source,) = feed.sources
     return list(source.corpus.texts("valid"))
 
@@ -58,14 +58,14 @@ def test_every_byte_of_held_out_text_is_scored_once(job, name, crossing):
     assert feed.eval_counts.unknown == 0
 
 
-def test_unknown_tokens_are_left_out_and_their_share_is_said(job):
+def test_unknown_tokens_are_not_scored_and_their_share_is_reported(job):
     size = ("model.vocab_size", "600")
     _, feed = opened(job, ("tokenizer.name", "chars"), size)
     texts = "".join(held_out(feed))
-    lost = [c for c in texts if feed.tokenizer.encode(c)[0] == feed.tokenizer.unk]
-    assert len(lost) == len(held_out(feed))
-    assert feed.eval_counts.unknown_share == pytest.approx(len(lost) / len(texts))
-    assert feed.eval_counts.bytes == len(texts.encode()) - 3 * len(lost)
+    unknown = [c for c in texts if feed.tokenizer.encode(c)[0] == feed.tokenizer.unk]
+    assert len(unknown) == len(held_out(feed))
+    assert feed.eval_counts.unknown_share == pytest.approx(len(unknown) / len(texts))
+    assert feed.eval_counts.bytes == len(texts.encode()) - 3 * len(unknown)
 
 
 LONG = ("model.max_length", "32")
@@ -88,19 +88,19 @@ def test_loss_and_bits_are_over_exactly_the_known_text(job, objective):
     design, feed = opened(job, ("data.seq_len", "32"), *changes)
     params = design.update.init_state().params
     function = jax.jit(partial(eval_step, program=design.update.program))
-    found = heldout.numbers(design, feed, params, function, jnp.asarray(feed.tokenizer.unscored))
+    metrics = heldout.evaluate(design, feed, params, function, jnp.asarray(feed.tokenizer.unscored))
     total, tokens, size, unknown = 0.0, 0, 0, 0
     for batch in feed.eval_batches():
         output = design.placement.apply(params, batch, jax.random.key(0), False)
         nll = np.asarray(nats.token_nll(output, jnp.asarray(batch["targets"]))[0])
-        for place in np.argwhere(batch["weights"] > 0):
-            target = batch["targets"][tuple(place)]
+        for index in np.argwhere(batch["weights"] > 0):
+            target = batch["targets"][tuple(index)]
             unknown += target == feed.tokenizer.unk
             if not feed.tokenizer.special[target] and target != feed.tokenizer.unk:
-                total, tokens = total + float(nll[tuple(place)]), tokens + 1
+                total, tokens = total + float(nll[tuple(index)]), tokens + 1
                 size += feed.tokenizer.token_bytes[target]
-    assert unknown > 0 and found["valid/tokens"] == tokens
-    assert found["valid/loss"] == pytest.approx(total / tokens, rel=1e-5)
-    assert found["valid/bits_per_byte"] == pytest.approx(total / math.log(2) / size, rel=1e-5)
-    assert found["valid/unknown"] == pytest.approx(unknown / (unknown + tokens))
-    assert "unknown" in heldout.summary(0, found)
+    assert unknown > 0 and metrics["valid/tokens"] == tokens
+    assert metrics["valid/loss"] == pytest.approx(total / tokens, rel=1e-5)
+    assert metrics["valid/bits_per_byte"] == pytest.approx(total / math.log(2) / size, rel=1e-5)
+    assert metrics["valid/unknown"] == pytest.approx(unknown / (unknown + tokens))
+    assert "unknown" in heldout.format_summary(0, metrics)

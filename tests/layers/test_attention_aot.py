@@ -41,7 +41,7 @@ from pretrain_jax.composition import config
 from pretrain_jax.planning import aot
 from pretrain_jax.composition.build import build_design, fix_schedule
 changes = [tuple(word.split("=", 1)) for word in changes]
-devices, _ = aot.devices(where, 1)
+devices, _ = aot.find_devices(where, 1)
 design = build_design(fix_schedule(config.read(f"configs/{name}.py", changes)), tuple(devices))
 design.check()
 step = design.update.trace(design.spec.phases[0])

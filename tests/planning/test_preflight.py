@@ -1,4 +1,4 @@
-"""The page of --mode=preflight says what stands in the rows, and writes nothing it should not."""
+"""--mode=preflight: a correct checklist and preview, without side effects."""
 
 import json
 import logging
@@ -39,10 +39,10 @@ def ids(tokenizer, spelled):
 
 
 def lines(tokenizer, examples, *, in_place, **budgets):
-    """What the page says of one packed row of these examples; words of a line one space apart."""
+    """The preview of one packed row of these examples; words one space apart."""
     batch = pack(together(examples), np.array([len(examples)]), budgets=budgets)
     row = {name: field[0] for name, field in batch.items()}
-    return [" ".join(x.split()) for x in preview.about_row(row, tokenizer, in_place)]
+    return [" ".join(x.split()) for x in preview.format_row(row, tokenizer, in_place)]
 
 
 def masked(tokenizer, read, at, targets):
@@ -54,7 +54,7 @@ def masked(tokenizer, read, at, targets):
     }
 
 
-def test_masked_places_are_marked_in_the_text(words):
+def test_masked_positions_are_marked_in_the_text(words):
     first = masked(words, "[CLS] the [MASK] sat , mat [MASK] ##n [SEP]", [2, 4, 6], "cat on run")
     second = masked(words, "[CLS] run [MASK] [MASK] [SEP]", [2, 3], "##n ##ing")
     assert lines(words, [first, second], in_place=True, L=16, P=8) == [
@@ -65,7 +65,7 @@ def test_masked_places_are_marked_in_the_text(words):
     ]
 
 
-def test_labels_and_types_stand_by_their_own_example(words):
+def test_labels_and_types_are_shown_with_their_example(words):
     def pair(read, types, label):
         return {
             **masked(words, read, [1], "cat"),
@@ -115,13 +115,13 @@ def test_one_stream_with_a_prefix(words):
         "weights": np.ones(3, np.float32),
     }
     assert lines(words, [example, example], in_place=False, L=12, P=8)[5:] == [
-        "in view the cat sat",
-        "reads on on the",
+        "prefix the cat sat",
+        "then reads on the",
         "predicts on the mat",
     ]
 
 
-def test_unpredicted_tokens_are_left_out_of_the_answer(words):
+def test_unpredicted_tokens_are_left_out_of_the_targets(words):
     tokens, targets = ids(words, "the cat sat on the"), ids(words, "cat sat on the mat")
     weights = np.array([1, 0, 0, 1, 1], np.float32)
     example = {"tokens": tokens, "targets": targets, "weights": weights}
@@ -129,7 +129,7 @@ def test_unpredicted_tokens_are_left_out_of_the_answer(words):
     assert found[1:] == ["reads the cat sat on the", "predicts cat ... the mat"]
 
 
-def test_what_else_a_prediction_has(words):
+def test_other_answer_fields_of_a_prediction(words):
     example = {
         **masked(words, "[CLS] the [MASK] [MASK] on mat [SEP]", [2, 3], "cat sat"),
         "left_at": np.array([1, 1]),
@@ -147,8 +147,8 @@ def test_what_else_a_prediction_has(words):
 
 
 @pytest.mark.parametrize("name", ["byte_bpe", "sentencepiece"])
-def test_tokens_that_hold_their_spaces(tmp_path, name):
-    """Marks inside words and between them leave the text as it is."""
+def test_tokens_that_contain_their_spaces(tmp_path, name):
+    """Marks inside and between words leave the text unchanged."""
     module = {"byte_bpe": byte_bpe, "sentencepiece": sentencepiece}[name]
     text = "the cat sat on the mat and the cat ran\n"
     module.train([text * 50], tmp_path, vocab_size=280)
@@ -158,7 +158,7 @@ def test_tokens_that_hold_their_spaces(tmp_path, name):
     for place in range(2, len(tokens), 3):
         hidden[place] = tokenizer.mask
         predicted[place] = tokens[place]
-    written = preview.written(tokenizer, hidden, predicted)
+    written = preview.render_tokens(tokenizer, hidden, predicted)
     mask = tokenizer.id_to_token(tokenizer.mask)
     assert written.count(f"{{{mask}→") == len(predicted)
     plain = written.replace(f"{{{mask}→", "").replace("}", "")
@@ -167,14 +167,14 @@ def test_tokens_that_hold_their_spaces(tmp_path, name):
     assert plain.replace("Ġ", "").replace("▁", "").split() == text.split()
 
 
-def test_long_and_strange_text_stays_on_the_page():
-    (first, *more) = preview.entry("reads", "x y " * 1000)
+def test_long_text_is_truncated_and_control_characters_are_escaped():
+    (first, *more) = preview.format_entry("reads", "x y " * 1000)
     assert len(more) < 10 and all(len(line) <= 100 for line in (first, *more))
     assert "(3500 more characters)" in " ".join(" ".join(more).split())
-    assert preview.printable("a\x1b[31m\nb") == "a\\x1b[31m\\nb"
+    assert preview.escape_control("a\x1b[31m\nb") == "a\\x1b[31m\\nb"
 
 
-# --- whole pages ----------------------------------------------------------------------------------
+# --- complete output ------------------------------------------------------------------------------
 
 MASKED_LM = [("objective.name", "masked_lm"), ("model.name", "bert")]
 TINY = {
@@ -197,7 +197,7 @@ def job(tmp_path):
 
 
 def settings(job, overrides):
-    """The tiny config, in which T5 has a width of heads instead of a table of positions."""
+    """The tiny config; for T5 with `head_width` instead of `max_length`."""
     if ("model.name", "t5") in overrides:
         job.write_text(job.read_text().replace("max_length=16", "head_width=8"))
     return config.read(str(job), overrides)
@@ -209,11 +209,11 @@ def page(job, capsys, *overrides):
 
 
 def refused(job, capsys, *overrides, run="run", devices=ONE):
-    """The exit code, and the line that says what to mend; words one space apart."""
+    """The exit code, and the output from the first FIX on; words one space apart."""
     code = preflight.preflight(settings(job, overrides), str(job.parent / run), devices)
-    said = " ".join(capsys.readouterr().out.split())
-    assert "FIX " in said
-    return code, said[said.index("FIX ") :]
+    output = " ".join(capsys.readouterr().out.split())
+    assert "FIX " in output
+    return code, output[output.index("FIX ") :]
 
 
 def stream_of(job, *overrides):
@@ -223,45 +223,45 @@ def stream_of(job, *overrides):
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_the_page_says_what_is_in_the_rows(job, capsys, caplog, name):
+def test_the_preview_shows_the_rows(job, capsys, caplog, name):
     overrides = [*LONGER, *TINY[name]]
     overrides += [] if name == "span_corruption" else [TABLE]
     with jax.log_compiles(), caplog.at_level(logging.DEBUG):
-        said = page(job, capsys, *overrides)
+        output = page(job, capsys, *overrides)
     assert not [r for r in caplog.records if "Compiling" in r.getMessage()]
-    assert "bytes, 282 ids" in said
-    assert 'pad 256 "<pad>", bos 257 "<bos>", eos 258 "<eos>", mask 259 "<mask>"' in said
-    assert '20: 281 "<extra_id_0>" to 262 "<extra_id_19>"' in said
+    assert "bytes, 282 ids" in output
+    assert 'pad 256 "<pad>", bos 257 "<bos>", eos 258 "<eos>", mask 259 "<mask>"' in output
+    assert '20: 281 "<extra_id_0>" to 262 "<extra_id_19>"' in output
     feed, stream = stream_of(job, *overrides)
     batch = stream.batch(range(64), feed.design.spec.seed)
     padding = 1 - sum(len(row[row > 0]) for row in batch["segments"]) / batch["segments"].size
     assert any(
         line.split()[:4] == ["L", "stream", str(stream.budgets["L"]), f"{padding:.2%}"]
-        for line in said.splitlines()
+        for line in output.splitlines()
     )
     predicted = (batch["weights"] > 0).sum() / 64
-    assert f" {predicted:.1f} predictions" in said
-    assert f"{len(stream.members[0].rows)} " in said
+    assert f" {predicted:.1f} predictions" in output
+    assert f"{len(stream.members[0].rows)} " in output
     if feed.design.task.objective.attention == "full":
-        assert "{<mask>→" in said
+        assert "{<mask>→" in output
     else:
-        assert "predicts" in said
-    assert ("label " in said) == ("labels" in feed.design.task.objective.fields)
-    assert ("left_at" in said) == ("left_at" in feed.design.task.objective.fields)
+        assert "predicts" in output
+    assert ("label " in output) == ("labels" in feed.design.task.objective.fields)
+    assert ("left_at" in output) == ("left_at" in feed.design.task.objective.fields)
     if "memory_tokens" in feed.design.task.objective.fields:
-        assert "<extra_id_0>" in said and "M memory" in said
+        assert "<extra_id_0>" in output and "M memory" in output
 
 
 @pytest.mark.parametrize(
     ("changes", "code"),
     [([], 0), ([("train.steps", "200_000")], 65)],
 )
-def test_too_little_text_for_a_run_is_mended_first(job, capsys, changes, code):
+def test_too_little_text_is_an_error(job, capsys, changes, code):
     assert preflight.preflight(settings(job, changes), str(job.parent / "run"), ONE) == code
-    said = capsys.readouterr().out
-    assert ("FIX  epochs" in said) == bool(code) and ("ok   epochs" in said) != bool(code)
-    assert "data.source" in said or not code
-    assert "example 1 of" in said  # the look at the data is there in any case
+    output = capsys.readouterr().out
+    assert ("FIX  epochs" in output) == bool(code) and ("ok   epochs" in output) != bool(code)
+    assert "data.source" in output or not code
+    assert "example 1 of" in output  # the preview of the data is there in any case
 
 
 def test_epochs_are_counted_over_all_phases_and_members(job, capsys):
@@ -274,7 +274,7 @@ def test_epochs_are_counted_over_all_phases_and_members(job, capsys):
 
 
 def answers(job, capsys, text, *overrides):
-    """The page of text-to-text pairs, words one space apart."""
+    """The preview of text-to-text pairs; words one space apart."""
     pairs = job.parent / "pairs.jsonl"
     rows = [{"text": text(n), "answer": f"{n % 7}"} for n in range(800)]
     pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -289,48 +289,48 @@ T5 = ("model.name", "t5")
 PROPOSED = re.compile(r"--config\.(objective\.targets_length|data\.seq_len)=(\d+)")
 
 
-def padding_of(said, axis):
-    (found,) = re.findall(rf"{axis} \w+ \d+ ([\d.]+)%", said)
+def padding_of(output, axis):
+    (found,) = re.findall(rf"{axis} \w+ \d+ ([\d.]+)%", output)
     return float(found)
 
 
-def proposed(said):
-    """(key, value) of the option that the page names; one at most."""
-    (found,) = PROPOSED.findall(said) or [("", "")]
+def proposed(output):
+    """(key, value) of the option that the preview proposes; at most one."""
+    (found,) = PROPOSED.findall(output) or [("", "")]
     return found
 
 
-def test_room_for_answers_that_stays_empty_is_named(job, capsys):
-    said = answers(job, capsys, lambda n: f"number {n}", T5, ("data.seq_len", "32"))
-    assert padding_of(said, "L") > 80
-    key, value = proposed(said)
+def test_padding_of_answers_proposes_a_smaller_targets_length(job, capsys):
+    output = answers(job, capsys, lambda n: f"number {n}", T5, ("data.seq_len", "32"))
+    assert padding_of(output, "L") > 80
+    key, value = proposed(output)
     assert key == "objective.targets_length" and int(value) < 128
     better = answers(job, capsys, lambda n: f"number {n}", T5, ("data.seq_len", "32"), (key, value))
     assert padding_of(better, "L") <= 50 and not proposed(better)[0]
 
 
-def test_rows_that_end_where_the_answers_do_are_named(job, capsys):
+def test_rows_full_of_answers_propose_a_larger_targets_length(job, capsys):
     more = ("model.max_length", "128"), ("objective.inputs", "prefix"), ("data.seq_len", "128")
     small = ("objective.targets_length", "4")
-    said = answers(job, capsys, lambda n: f"number {n}", *more, small)
-    assert padding_of(said, "L") > 50
-    key, value = proposed(said)
+    output = answers(job, capsys, lambda n: f"number {n}", *more, small)
+    assert padding_of(output, "L") > 50
+    key, value = proposed(output)
     assert key == "objective.targets_length" and int(value) > 4
     better = answers(job, capsys, lambda n: f"number {n}", *more, (key, value))
     assert padding_of(better, "L") <= 50
 
 
-def test_texts_shorter_than_a_row_name_its_length(job, capsys):
+def test_texts_shorter_than_a_row_propose_its_length(job, capsys):
     (job.parent / "short.jsonl").write_text('{"text": "the cat sat on the mat"}\n' * 3)
     source = ("data.source", f"text:{job.parent}/short.jsonl")
     more = [source, ("train.steps", "2"), ("model.max_length", "512"), ("data.seq_len", "512")]
-    said = page(job, capsys, *more)
-    key, value = proposed(said)
+    output = page(job, capsys, *more)
+    key, value = proposed(output)
     assert key == "data.seq_len" and int(value) < 128
     assert not proposed(page(job, capsys, *more, (key, value)))[0]
 
 
-def test_full_rows_need_no_key(job, capsys):
+def test_full_rows_propose_nothing(job, capsys):
     assert not proposed(page(job, capsys))[0]
 
 
@@ -340,93 +340,97 @@ def test_a_mixture_shows_every_member(job, capsys, tmp_path):
         f'(("text:{tmp_path}/corpus.jsonl", "causal_lm", 9.0), '
         f'("text:{tmp_path}/other.txt", "causal_lm", 1.0))'
     )
-    said = page(job, capsys, ("data.mixture", mixture))
-    assert "90.0%" in said and "10.0%" in said
-    assert said.count("causal_lm on text:") == 4  # in the table, and above a row, each
-    assert "ZEBRA" in said.replace(" ", "").replace("Z EBRA", "ZEBRA")
+    output = page(job, capsys, ("data.mixture", mixture))
+    assert "90.0%" in output and "10.0%" in output
+    assert output.count("causal_lm on text:") == 4  # in the table, and above a row, each
+    assert "ZEBRA" in output.replace(" ", "").replace("Z EBRA", "ZEBRA")
 
 
 def test_options_of_a_member_are_named(job, capsys):
     source = f"text:{job.parent}/corpus.jsonl"
     other = {"name": "masked_lm", "rate": 0.3}
     mixture = str(((source, "masked_lm", 1.0), (source, other, 1.0)))
-    said = page(job, capsys, *MASKED_LM, TABLE, ("data.mixture", mixture))
-    assert f"row 0: masked_lm on {source}\n" in said
-    assert f"row 1: masked_lm(rate=0.3) on {source}\n" in said
+    output = page(job, capsys, *MASKED_LM, TABLE, ("data.mixture", mixture))
+    assert f"row 0: masked_lm on {source}\n" in output
+    assert f"row 1: masked_lm(rate=0.3) on {source}\n" in output
 
 
 def test_each_length_of_a_phase_is_counted(job, capsys):
-    said = page(job, capsys, ("train.phases", '((0, {"seq_len": 8}), (40, {"seq_len": 16}))'))
-    assert "1 to 40, seq_len=8: 320 rows" in said and "41 to 60, seq_len=16: 160 rows" in said
-    assert "data.seq_len=" not in said
+    output = page(job, capsys, ("train.phases", '((0, {"seq_len": 8}), (40, {"seq_len": 16}))'))
+    assert "1 to 40, seq_len=8: 320 rows" in output and "41 to 60, seq_len=16: 160 rows" in output
+    assert "data.seq_len=" not in output
 
 
 def test_a_tokenizer_without_the_mask_is_refused(job, capsys, tmp_path):
     (tmp_path / "vocab.txt").write_text("\n".join(p for p in PIECES if p != "[MASK]") + "\n")
     overrides = [*MASKED_LM, ("tokenizer.name", "wordpiece")]
     overrides += [("tokenizer.path", str(tmp_path / "vocab.txt"))]
-    code, said = refused(job, capsys, *overrides)
-    assert code == 64 and re.match(r"FIX data .*masked_lm .*no mask .*the last line \[MASK\]", said)
+    code, output = refused(job, capsys, *overrides)
+    assert code == 64 and re.match(
+        r"FIX data .*masked_lm .*no mask .*the last line \[MASK\]", output
+    )
 
 
 def test_a_tokenizer_with_too_few_sentinels_is_refused(job, capsys):
-    code, said = refused(job, capsys, *TINY["span_corruption"], ("data.seq_len", "64"))
-    assert code == 64 and re.match(r"FIX data .*span_corruption .*Set tokenizer\.sentinels=", said)
+    code, output = refused(job, capsys, *TINY["span_corruption"], ("data.seq_len", "64"))
+    assert code == 64 and re.match(
+        r"FIX data .*span_corruption .*Set tokenizer\.sentinels=", output
+    )
 
 
-def test_an_objective_that_does_not_fit_is_refused_and_the_rest_waits(job, capsys):
-    code, said = refused(job, capsys, MASKED_LM[0])
-    assert code == 64 and re.match(r"FIX model .*masked_lm and model\.name=gpt do not fit", said)
+def test_an_objective_that_does_not_fit_is_refused_and_the_rest_is_skipped(job, capsys):
+    code, output = refused(job, capsys, MASKED_LM[0])
+    assert code == 64 and re.match(r"FIX model .*masked_lm and model\.name=gpt do not fit", output)
     for name in ("mesh", "memory", "workdir", "resuming", "data", "tokenizer"):
-        assert f"-- {name} waits for what is to be mended above" in said
+        assert f"-- {name} skipped until the failures above are fixed" in output
 
 
-def test_what_depends_on_a_fault_waits(job, capsys):
+def test_checks_that_depend_on_a_failure_are_skipped(job, capsys):
     wrong = [("mesh.data", "1"), ("mesh.fsdp", "3"), ("data.source", "text:/nowhere/*.txt")]
-    code, said = refused(job, capsys, *wrong, devices=jax.devices())
+    code, output = refused(job, capsys, *wrong, devices=jax.devices())
     assert code == 64
-    assert "FIX mesh the mesh axes must multiply to the number of devices, 8" in said
-    assert all(f"-- {name} waits" in said for name in ("memory", "workdir", "resuming"))
+    assert "FIX mesh the mesh axes must multiply to the number of devices, 8" in output
+    assert all(f"-- {name} skipped" in output for name in ("memory", "workdir", "resuming"))
 
 
 def test_a_missing_source_has_its_own_exit_code(job, capsys):
-    code, said = refused(job, capsys, ("data.source", "text:/nowhere/*.txt"))
-    assert code == 66 and said.startswith("FIX data ")
+    code, output = refused(job, capsys, ("data.source", "text:/nowhere/*.txt"))
+    assert code == 66 and output.startswith("FIX data ")
 
 
 def test_memory_is_compared_with_that_of_the_device(job, capsys, monkeypatch):
     monkeypatch.setattr(chips, "lookup", lambda kind: chips.Chip(1e12, 1000))
-    code, said = refused(job, capsys)
-    assert code == 64 and said.startswith("FIX memory a device must hold about")
-    assert "has 0.000 GiB; --mode=compile" in said
+    code, output = refused(job, capsys)
+    assert code == 64 and output.startswith("FIX memory a device must hold about")
+    assert "has 0.000 GiB; --mode=compile" in output
     monkeypatch.setattr(chips, "lookup", lambda kind: chips.Chip(1e12, 2**34))
-    assert "of 16.000 GiB a device" in page(job, capsys)
+    assert "of 16.000 GiB per device" in page(job, capsys)
 
 
-def test_a_disk_without_room_for_the_checkpoints_is_refused(job, capsys, monkeypatch):
+def test_a_disk_without_space_for_the_checkpoints_is_refused(job, capsys, monkeypatch):
     usage = shutil.disk_usage(job.parent)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    code, said = refused(job, capsys)
-    assert code == 74 and said.startswith("FIX workdir the workdir must have room: ")
-    assert "for 2 + 1 checkpoints" in said and "lower checkpoint.keep" in said
+    code, output = refused(job, capsys)
+    assert code == 74 and output.startswith("FIX workdir the workdir must have room: ")
+    assert "for 2 + 1 checkpoints" in output and "lower checkpoint.keep" in output
 
 
 def test_a_workdir_that_cannot_be_made_is_refused(job, capsys):
     (job.parent / "file").write_text("")
-    code, said = refused(job, capsys, run="file/run")
-    assert code == 74 and said.startswith("FIX workdir the workdir must be a directory")
+    code, output = refused(job, capsys, run="file/run")
+    assert code == 74 and output.startswith("FIX workdir the workdir must be a directory")
 
 
-def test_a_checkpoint_of_other_shapes_is_found_and_one_that_fits_is_gone_on_from(job, capsys):
+def test_a_checkpoint_of_other_shapes_is_refused_and_a_matching_one_resumes(job, capsys):
     run = job.parent / "run"
     done = tiny_job.run(job, run, "--config.train.steps=3")
     assert done.returncode == 0, done.stderr
-    assert "goes on from step 3, 57 to go" in page(job, capsys)
+    assert "resumes from step 3; 57 steps left" in page(job, capsys)
     stored = json.loads((run / "config.json").read_text())
     stored["model"]["width"] = 32
     (run / "config.json").write_text(json.dumps(stored))
-    code, said = refused(job, capsys, ("model.width", "32"), ("train.steps", "3"))
-    assert code == 78 and said.startswith("FIX resuming step 3 in ")
+    code, output = refused(job, capsys, ("model.width", "32"), ("train.steps", "3"))
+    assert code == 78 and output.startswith("FIX resuming step 3 in ")
 
 
 def test_no_workdir_is_made(job, capsys):
@@ -434,7 +438,7 @@ def test_no_workdir_is_made(job, capsys):
     assert sorted(p.name for p in job.parent.iterdir()) == ["cache", "corpus.jsonl", "tiny.py"]
 
 
-def test_a_workdir_keeps_what_it_has(job, capsys):
+def test_a_workdir_keeps_its_files(job, capsys):
     """A trained tokenizer is left for the run; that of another configuration is not replaced."""
     run = job.parent / "run"
     run.mkdir()
@@ -444,7 +448,7 @@ def test_a_workdir_keeps_what_it_has(job, capsys):
     before = {p.name: p.read_bytes() for p in (run / "tokenizer").iterdir()}
     run_config.write_config(run, fix_schedule(settings(job, trained)).to_dict())
     page(job, capsys, *trained)
-    code, said = refused(job, capsys, trained[0], ("model.vocab_size", "290"))
-    assert code == 78 and "FIX configuration " in said
-    assert "model.vocab_size: stored 300, now 290" in said
+    code, output = refused(job, capsys, trained[0], ("model.vocab_size", "290"))
+    assert code == 78 and "FIX configuration " in output
+    assert "model.vocab_size: stored 300, now 290" in output
     assert before == {p.name: p.read_bytes() for p in (run / "tokenizer").iterdir()}

@@ -1,7 +1,7 @@
-"""A reader of TensorBoard's event files that shares no line with the writer.
+"""A reader of TensorBoard's event files that shares no code with the writer.
 
-It follows the published descriptions: TFRecord, the wire format of protocol buffers, Event. Its
-checksum divides bit by bit, where the writer looks bytes up in a table.
+It follows the published formats of TFRecord, protocol buffers and Event. Its checksum divides bit
+by bit; the writer uses a table of bytes.
 """
 
 import struct
@@ -11,13 +11,13 @@ from typing import Any
 
 
 def events(folder: Path) -> Iterator[dict[str, Any]]:
-    """The events of every file of a folder, in the order of the files' names."""
+    """The events of all files in a folder, in the order of their names."""
     for path in sorted(folder.iterdir()):
         yield from (event(payload) for payload in records(path.read_bytes()))
 
 
 def records(content: bytes) -> Iterator[bytes]:
-    """The payloads of a TFRecord file, whose checksums must be right."""
+    """The payloads of a TFRecord file; checks the checksums."""
     while content:
         (length,), (crc,) = struct.unpack_from("<Q", content), struct.unpack_from("<I", content, 8)
         assert crc == masked(content[:8])
@@ -39,8 +39,8 @@ def event(payload: bytes) -> dict[str, Any]:
         elif number == 3:
             found["version"] = value.decode()
         elif number == 5:
-            for _, one in fields(value):
-                parts = dict(fields(one))
+            for _, scalar in fields(value):
+                parts = dict(fields(scalar))
                 (found["scalars"][parts[1].decode()],) = struct.unpack("<f", parts[2])
         elif number == 7:
             found["starts"] = dict(fields(value))[1] == 1
@@ -48,7 +48,7 @@ def event(payload: bytes) -> dict[str, Any]:
 
 
 def fields(message: bytes) -> Iterator[tuple[int, Any]]:
-    """(number, value) of each field: an int, or the bytes of anything else."""
+    """(number, value) of each field; value is an int or bytes."""
     at = 0
     while at < len(message):
         key, at = varint(message, at)
@@ -63,7 +63,7 @@ def fields(message: bytes) -> Iterator[tuple[int, Any]]:
 
 
 def varint(message: bytes, at: int) -> tuple[int, int]:
-    """A number and where it ends."""
+    """(number, index after it)."""
     total = shift = 0
     while True:
         byte = message[at]

@@ -1,4 +1,4 @@
-"""What is written reads back exactly, and a resumed run's files look as if it never stopped."""
+"""Files read back exactly, and those of a resumed run equal those of an uninterrupted one."""
 
 import contextlib
 import io
@@ -52,14 +52,14 @@ def test_a_line_is_on_disk_when_write_returns(tmp_path):
             assert [line["step"] for line in lines(tmp_path)] == list(range(1, step + 1))
 
 
-def test_not_a_number_and_infinity_stay_valid_json(tmp_path):
+def test_nan_and_infinity_are_valid_json(tmp_path):
     with Writer(tmp_path, 0) as writer:
         writer.write(1, {"a": math.nan, "b": np.float32("-inf"), "c": None, "d": np.int64(3)})
         writer.write(2, {"a": 1.0})
     text = (tmp_path / "metrics.jsonl").read_text().splitlines()
 
     def refuse(word):
-        raise AssertionError(f"{word} is no JSON")
+        raise AssertionError(f"{word} is not JSON")
 
     first, second = (json.loads(line, parse_constant=refuse) for line in text)
     assert first == {
@@ -74,7 +74,7 @@ def test_not_a_number_and_infinity_stay_valid_json(tmp_path):
     assert scalars(tmp_path) == [(1, "d", 3.0), (2, "a", 1.0)]
 
 
-def test_a_resumed_run_drops_lines_beyond_its_step_and_a_torn_one(tmp_path):
+def test_a_resumed_run_drops_later_lines_and_an_incomplete_line(tmp_path):
     with Writer(tmp_path, 0) as writer:
         for step in range(1, 6):
             writer.write(step, {"train/loss": step / 10})
@@ -90,7 +90,7 @@ def test_a_resumed_run_drops_lines_beyond_its_step_and_a_torn_one(tmp_path):
     assert starts == [0, 4]
 
 
-def test_a_line_that_is_there_is_not_written_again(tmp_path):
+def test_an_existing_line_is_not_written_again(tmp_path):
     with Writer(tmp_path, 0) as writer:
         assert writer.write(3, {"train/loss": 1.0})
         assert writer.write(3, {"valid/loss": 2.0})
@@ -106,12 +106,37 @@ def test_a_line_that_is_there_is_not_written_again(tmp_path):
     ]
 
 
-def test_a_run_that_begins_again_keeps_nothing(tmp_path):
+def test_a_run_that_starts_over_keeps_nothing(tmp_path):
     for _ in range(2):
         with Writer(tmp_path, 0) as writer:
             writer.write(0, {"valid/loss": 5.0})
             writer.write(1, {"train/loss": 5.0})
     assert [line["step"] for line in lines(tmp_path)] == [0, 1]
+
+
+def test_readers_ignore_keys_that_they_do_not_know(tmp_path):
+    line = {"step": 3, "train/loss": 1.0, "tokens": 96, "seconds": 0.5, "new": {"key": [1]}}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    with Writer(tmp_path, restored_step=3) as writer:
+        writer.write(4, {"train/loss": 2.0})
+    assert lines(tmp_path) == [line, {"step": 4, "train/loss": 2.0}]
+
+
+def test_the_plot_compares_the_training_with_the_validation_objective():
+    """ELECTRA's objective is far from its `train/loss`; earlier lines have `train/loss` alone."""
+    curves: plot.Curves = {}
+    plot.record_line(curves, {"step": 1, "train/loss": 7.0, "tokens": 128, "seconds": 0.5})
+    plot.record_line(curves, {"step": 2, "train/loss": 6.5, "train/objective": 31.0})
+    plot.record_line(curves, {"step": 2, "valid/objective": 30.0, "valid/loss": 6.0})
+    for step, baseline in ((2, 3.0), (4, 3.5)):
+        values = {"yardstick/unigram": baseline, "yardstick/always_original": 0.9}
+        plot.record_line(curves, {"step": step, "valid/accuracy": 0.1, **values})
+    assert curves == {
+        "train/objective": [(1, 7.0), (2, 31.0)],
+        "valid/objective": [(2, 30.0)],
+        "valid/loss": [(2, 6.0)],
+        "yardstick/unigram": [(4, 3.5)],
+    }
 
 
 def png_size(path):
@@ -120,13 +145,13 @@ def png_size(path):
     return struct.unpack(">II", header[16:])
 
 
-def test_the_picture_is_drawn_with_the_curves_of_earlier_processes(tmp_path):
+def test_the_plot_has_the_curves_of_earlier_processes(tmp_path):
     with Writer(tmp_path, 0) as writer:
         writer.write(1, {"tokens_per_second": 5.0})
     assert not (tmp_path / "loss.png").exists()
     with Writer(tmp_path, 1) as writer:
         for step in range(2, 12000):
-            writer._curves.setdefault("train/loss", []).append((step, 1 / step))
+            writer._curves.setdefault("train/objective", []).append((step, 1 / step))
         writer.write(12000, {"valid/loss": 2.0, "yardstick/uniform": 5.5, "yardstick/bigram": 3.0})
         writer.draw()
     assert png_size(tmp_path / "loss.png") == (800, 500)
@@ -139,7 +164,7 @@ def test_the_picture_is_drawn_with_the_curves_of_earlier_processes(tmp_path):
     assert not list(tmp_path.glob("*.tmp"))
 
 
-def test_an_error_of_the_picture_is_not_lost(tmp_path):
+def test_an_error_of_the_plot_is_raised_at_the_end(tmp_path):
     writer = Writer(tmp_path, 0)
     writer.write(1, {"train/loss": 1.0})
     (tmp_path / "loss.png").mkdir()
@@ -147,7 +172,7 @@ def test_an_error_of_the_picture_is_not_lost(tmp_path):
         writer.close()
 
 
-def test_an_error_of_the_picture_never_hides_the_one_that_ends_the_run(tmp_path):
+def test_an_error_of_the_plot_does_not_hide_another_error(tmp_path):
     (tmp_path / "loss.png").mkdir()
     with pytest.raises(KeyError) as error, Writer(tmp_path, 0) as writer:
         writer.write(1, {"train/loss": 1.0})
@@ -155,8 +180,8 @@ def test_an_error_of_the_picture_never_hides_the_one_that_ends_the_run(tmp_path)
     assert "loss.png" in error.value.__notes__[0]
 
 
-def test_a_picture_that_cannot_be_drawn_is_said_and_ends_nothing(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(plot, "png", lambda curves: 1 / 0)
+def test_a_plot_that_cannot_be_drawn_is_a_warning(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(plot, "render_png", lambda *_: 1 / 0)
     with Writer(tmp_path, 0) as writer:
         writer.write(1, {"train/loss": 1.0})
         writer.draw()
@@ -164,7 +189,7 @@ def test_a_picture_that_cannot_be_drawn_is_said_and_ends_nothing(tmp_path, monke
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "samples.txt", "tensorboard"])
-def test_every_output_that_cannot_be_written_is_named(tmp_path, name):
+def test_an_unwritable_output_is_named(tmp_path, name):
     (tmp_path / name).symlink_to("/dev/full")
     with pytest.raises(UnwritableWorkdir, match=name), Writer(tmp_path, 0) as writer:
         writer.write(1, {"train/loss": 1.0}, "a sample")
@@ -178,7 +203,7 @@ def test_samples_are_appended(tmp_path):
     assert text == "".join(f"==== step {n} ====\nonce upon\na time\n\n" for n in (0, 10))
 
 
-def test_samples_beyond_the_restored_step_are_dropped_as_lines_are(tmp_path):
+def test_samples_after_the_restored_step_are_dropped(tmp_path):
     with Writer(tmp_path, 0) as writer:
         for step in (10, 20, 30):
             writer.write(step, {"valid/loss": 1.0}, f"sample of {step}")
@@ -222,7 +247,7 @@ class Clock:
         return self.now
 
 
-def test_throughput_leaves_out_what_is_put_aside():
+def test_throughput_excludes_blocks_put_aside():
     clock = Clock()
     throughput = Throughput(clock)
     with throughput.aside():
@@ -240,7 +265,7 @@ def test_throughput_leaves_out_what_is_put_aside():
     assert throughput.read() == 500.0
 
 
-def test_off_a_terminal_a_plain_line_from_time_to_time():
+def test_without_a_terminal_there_are_plain_lines_at_intervals():
     clock = Clock()
     stream = io.StringIO()
     with Progress(total=110, restored_step=100, stream=stream, seconds=10, clock=clock) as progress:
@@ -248,7 +273,7 @@ def test_off_a_terminal_a_plain_line_from_time_to_time():
         for step in range(101, 111):
             clock.now += 4
             progress.update(step, loss=1 / step, tokens_per_second=51234.0, mfu=0.4125)
-        progress.say("done")
+        progress.print_line("done")
     assert stream.getvalue().splitlines() == [
         "step 101/110, loss 0.010, 51.2k tokens/s, MFU 41.2%",
         "step 104/110, loss 0.010, 51.2k tokens/s, MFU 41.2%, 00:24 left",
@@ -259,7 +284,7 @@ def test_off_a_terminal_a_plain_line_from_time_to_time():
 
 
 def read_all(controller):
-    """What the terminal received; its other end is closed, which ends the reading (EIO)."""
+    """The output that the terminal received; reading ends with EIO when the other end is closed."""
     received = b""
     with contextlib.suppress(OSError):
         while chunk := os.read(controller, 65536):
@@ -279,7 +304,7 @@ def test_a_terminal_without_columns_gets_lines():
     assert read_all(controller) == "step 1/9, loss 2.500\r\n"
 
 
-def test_what_is_unknown_is_not_shown():
+def test_unknown_numbers_are_not_shown():
     stream = io.StringIO()
     with Progress(total=9, restored_step=0, stream=stream) as progress:
         progress.update(1)
@@ -301,9 +326,11 @@ def test_on_a_terminal_a_bar_that_survives_restarts():
         progress.update(102, loss=3.25, tokens_per_second=2e6)
         clock.now += 98
         progress.update(200)
-        progress.say("validation 3.1")
+        progress.print_line("validation 3.1")
     shown = read_all(controller)
-    assert "25%|" in shown.split("\r")[1]  # begins where the run was restored
+    assert "25%|" in shown.split("\r")[1]  # starts at the restored step
     assert "200/400" in shown
-    assert "loss 3.250, 2.00M tokens/s, 03:20 left" in shown  # 1 s a step, without the first 300 s
+    assert (
+        "loss 3.250, 2.00M tokens/s, 03:20 left" in shown
+    )  # 1 s per step, without the first 300 s
     assert "validation 3.1" in shown

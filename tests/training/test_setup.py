@@ -197,7 +197,7 @@ def test_eval_scores_all_of_another_text_and_writes_nothing(job, done, other, ca
     before = content(done)
     source = ("data.source", other)
     found = scored(job, done, capsys, source, ("eval.tokens", "1000000"))
-    tokenizer = restore.trained(done).tokenizer
+    tokenizer = restore.restore_model(done).tokenizer
     known = np.count_nonzero(tokenizer.encode(OTHER * 20) != tokenizer.unk)
     assert found["valid/tokens"] == known > 600
     assert "yardstick/bigram" not in found
@@ -261,7 +261,7 @@ def test_a_run_of_older_code_goes_on_with_its_tokenizer_when_that_is_accepted(jo
 
 def test_older_code_is_accepted_by_eval_and_generate(job, older, capsys, caplog):
     assert scored(job, older, capsys)["step"] == DONE
-    assert restore.trained(older).tokenizer.size > 8
+    assert restore.restore_model(older).tokenizer.size > 8
     assert caplog.text.count("end tokens are read") == 2
 
 
@@ -323,7 +323,7 @@ def test_init_tokens_shared_carries_rows_over_by_spelling(job, done, other, tmp_
     given = [("init_from", str(done)), ("init_tokens", "shared"), ("data.source", other)]
     wide = [("model.vocab_size", "300"), ("train.steps", "0")]
     loop.train(settings(job, *given, *wide), str(tmp_path / "run"))
-    old, new = restore.trained(done), restore.trained(tmp_path / "run")
+    old, new = restore.restore_model(done), restore.restore_model(tmp_path / "run")
     a, z = old.encode("a")[-1], new.encode("Q" if "Q" in OTHER else "J")[-1]
     rows, before = (np.asarray(r.params["embedding"]["tokens"]) for r in (new, old))
     assert rows.shape[0] == 384 and before.shape[0] == 128
@@ -379,7 +379,7 @@ def test_a_run_that_grows_is_evaluated_at_the_length_that_it_comes_to(job, tmp_p
         assert design.spec.phases.eval_seq_len == seq_len
         assert {batch["tokens"].shape[1] for batch in feed.eval_batches()} == {seq_len}
         assert ("rows of 16 tokens" in caplog.text) == (steps == 3)
-        page = "\n".join(preview.page(feed))
+        page = "\n".join(preview.format_preview(feed))
         assert "data.seq_len=" not in page and f"samples have rows of seq_len={seq_len}" in page
 
 
