@@ -13,7 +13,7 @@ import tiny_job
 from pretrain_jax import generate, main
 from pretrain_jax.composition import config
 from pretrain_jax.errors import ConfigError, InputMissing, Interrupted, WorkdirMismatch
-from pretrain_jax.training import loop
+from pretrain_jax.training import evaluations, loop
 from pretrain_jax.training.signals import Signals
 
 
@@ -217,12 +217,12 @@ def test_a_signal_during_an_evaluation_is_heard_before_its_next_batch(
 
 
 def test_a_kill_between_saving_and_evaluating_loses_no_line(job, straight, tmp_path, monkeypatch):
-    def killed(self):
+    def killed(self, step, params):
         raise KeyError("killed")
 
     both = [("checkpoint.every", "30")]
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Loop, "evaluate", killed)
+        patch.setattr(evaluations.Evaluations, "evaluate", killed)
         with pytest.raises(KeyError, match="killed"):
             loop.train(config.read(str(job), both), str(tmp_path / "run"))
     loop.train(config.read(str(job), both), str(tmp_path / "run"))

@@ -1,7 +1,8 @@
 """The model of a run: its module, its parameters as shapes, and `apply`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import flax.linen as nn
@@ -28,12 +29,12 @@ class Model:
     module: nn.Module
     dtype: Any
     """The dtype of matrix products."""
-    batch_shapes: dict[str, jax.ShapeDtypeStruct]
-    """Of a batch of one row, for `init`."""
+    batch_shapes: Callable[[], dict[str, jax.ShapeDtypeStruct]]
+    """Shapes of a batch of one row, for `init`."""
 
     def init(self, seed: int) -> Any:
         """Parameters in boxes with the names of their axes; traced, or under jit."""
-        batch = {name: jnp.zeros(s.shape, s.dtype) for name, s in self.batch_shapes.items()}
+        batch = {name: jnp.zeros(s.shape, s.dtype) for name, s in self.batch_shapes().items()}
         return self.module.init(seeds.random_key(seed), batch, False)["params"]
 
     def apply(
@@ -80,7 +81,8 @@ def build_model(run: Spec, task: Task, target: Target, plain: bool = False) -> M
         **how,
     )
     module = architecture.build(context, **options)
-    return Model(architecture, module, dtype, task.batch_shapes(1, run.data.seq_len))
+    one_row = partial(task.batch_shapes, 1, run.data.seq_len)
+    return Model(architecture, module, dtype, one_row)
 
 
 def is_box(x: Any) -> bool:

@@ -31,8 +31,9 @@ def claim(workdir: epath.PathLike) -> Iterator[epath.Path]:
     message alone. On gs://, which has no lock that a killed process would release, nothing is held:
     there the scheduler must run one job for each workdir.
 
+    >>> from pretrain_jax.workdir import run_config
     >>> with claim("runs/xl") as workdir:
-    ...     write_config(workdir, {"seed": 0})
+    ...     run_config.write_config(workdir, {"seed": 0})
     """
     path = epath.Path(workdir)
     probe(path)

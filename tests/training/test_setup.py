@@ -156,7 +156,7 @@ def test_wsd_has_no_past_that_a_later_end_would_bend(decay):
 
 def test_a_finished_run_says_what_is_next_and_does_nothing(job, copy, caplog, monkeypatch):
     before = content(copy)
-    for module, slow in ((setup, "open_texts"), (setup, "open_feed"), (restore_or_init, "start")):
+    for module, slow in ((setup, "open_texts"), (setup, "open_feed"), (restore_or_init, "state")):
         monkeypatch.setattr(module, slow, None)
     assert main.main(line(job, copy)) == 0
     said = "\n".join(record.message for record in caplog.records)
