@@ -200,4 +200,4 @@ command.run(main, "")
 def test_slices_are_of_a_topology(end, job):
     code, said = end(*options(job, "--mode=compile", "--slices=4"))
     assert code == 64
-    assert "--slices=4 is of a --topology" in said
+    assert "--slices=4 needs a --topology" in said

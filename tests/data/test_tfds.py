@@ -158,7 +158,7 @@ def test_spans_and_targets_are_read_and_checked(tmp_path):
         documents(source, spans_key="spans")
     with pytest.raises(DataError, match=r"spans_key must be a feature .* its spans are spans$"):
         documents(source, spans_key="answer")
-    with pytest.raises(DataError, match=r"data\.target_key must name texts"):
+    with pytest.raises(DataError, match=r"data\.target_key must be a feature"):
         documents(source, target_key="spans")
     keys = [{}, {"spans_key": "spans"}, {"target_key": "answer"}]
     assert len({open_corpus(source, **key).fingerprint for key in keys}) == 3

@@ -118,5 +118,5 @@ def test_a_malformed_dict_is_bad_data(fairseq, harm):
         "special": [*lines, "<mask> 0"],
     }[harm]
     (folder / "dict.txt").write_text("\n".join(harmed) + "\n")
-    with pytest.raises(DataError, match=r"dict\.txt must be the ids of encoder\.json"):
+    with pytest.raises(DataError, match=r"dict\.txt must be an id of encoder\.json"):
         byte_bpe.load(folder)

@@ -299,7 +299,7 @@ def test_truncated_files_are_bad_data(vocabulary, tmp_path, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_folder_without_the_file(tmp_path, name):
-    with pytest.raises(InputMissing, match="must name a folder with"):
+    with pytest.raises(InputMissing, match="must be a folder with"):
         registry.load("tokenizers", name, "tokenizer.name").load(tmp_path)
 
 
