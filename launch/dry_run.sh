@@ -37,7 +37,7 @@ check_run() {
       value=false
       continue
     fi
-    [[ "$word" == --* ]] || refuse "every argument is an option that begins with --; received '$word'"
+    [[ "$word" == --* ]] || refuse "every argument must be an option that begins with --; received '$word'"
     name="${word#--}"
     name="${name%%=*}"
     name="${name//-/_}"

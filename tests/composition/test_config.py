@@ -384,7 +384,7 @@ def test_options_take_their_value_after_an_equals_sign_or_as_the_next_word():
 
 def test_a_switch_takes_no_value():
     assert parse("--json", "--config=a.py", switches=("json",)).flags["json"] == "1"
-    with pytest.raises(ConfigError, match="every argument is an option"):
+    with pytest.raises(ConfigError, match="every argument must be an option"):
         parse("--json", "1", "--config=a.py", switches=("json",))
     with pytest.raises(ConfigError, match="--json takes no value"):
         parse("--json=no", "--config=a.py", switches=("json",))
@@ -396,8 +396,8 @@ def test_a_switch_takes_no_value():
         ((), "--config must name a config"),
         (("--config=",), "--config must name a config"),
         (("--config",), "--config needs a value"),
-        (("--config=a.py", "train"), "every argument is an option that begins with --"),
-        (("--config=a.py", "-workdir=x"), "every argument is an option"),
+        (("--config=a.py", "train"), "every argument must be an option that begins with --"),
+        (("--config=a.py", "-workdir=x"), "every argument must be an option"),
         (("--config=a.py", "--wrkdir=x"), r"unknown option --wrkdir; did you mean workdir\?"),
         (("--config=a.py", "--"), "unknown option --"),
         (
