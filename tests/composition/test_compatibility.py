@@ -51,6 +51,8 @@ def design(path: str, objective: str, inputs: str, model: str, more: Any = ()) -
     changes += [(f"model.{key}", value) for key, value in SIZES.items() if key in options]
     if inputs:
         changes.append(("objective.inputs", inputs))
+    if objective == "text_to_text":
+        changes.append(("objective.targets_length", "8"))  # its 128 exceed these rows
     settings: ConfigDict = config.read(path, changes)
     with settings.unlocked():
         settings.update_from_flattened_dict(dict(more))
