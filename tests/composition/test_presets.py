@@ -101,7 +101,7 @@ def test_the_commands_take_it(job, tmp_path, monkeypatch, capsys):
     taken = []
     report = lambda settings, *_: taken.append(settings) or {}  # noqa: E731
     monkeypatch.setattr(aot, "report_config", report)
-    monkeypatch.setattr(aot, "show", lambda *_: None)
+    monkeypatch.setattr(aot, "print_report", lambda *_: None)
     assert main.main([f"--config={job}", "--mode=compile"]) == 0
     assert (taken[0].mesh.fsdp, taken[0].train.accumulate) == (4, 2)
     run = tmp_path / "run"
