@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--growth", action="store_true")
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
-    named = {path.stem: pods for path in CONFIGS if (pods := list(config.pods_of(str(path))))}
+    named = {path.stem: pods for path in CONFIGS if (pods := list(config.read_pods(str(path))))}
     chosen = (
         options.configs.split(",") if options.configs else list(GROWN if options.growth else named)
     )

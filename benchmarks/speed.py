@@ -59,7 +59,7 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
 
     from pretrain_jax.composition import config
     from pretrain_jax.composition.build import build_design, fix_schedule
-    from pretrain_jax.composition.corpora import obtain_tokenizer, open_sources
+    from pretrain_jax.composition.corpora import load_or_train_tokenizer, open_corpora
     from pretrain_jax.composition.feed import Feed
     from pretrain_jax.estimates import flops
     from pretrain_jax.planning import aot
@@ -68,10 +68,10 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
     changes = list(line.overrides)
     design = build_design(fix_schedule(config.read(options.config, changes)), tuple(jax.devices()))
     design.check()
-    sources = open_sources(design, None)
+    sources = open_corpora(design, None)
     with tempfile.TemporaryDirectory() as folder:
-        tokenizer = obtain_tokenizer(design, sources, epath.Path(folder), None)
-    feed = Feed.over(design, sources, tokenizer)
+        tokenizer = load_or_train_tokenizer(design, sources, epath.Path(folder), None)
+    feed = Feed.from_corpora(design, sources, tokenizer)
     phase = design.task.largest_phase
     start = time.monotonic()
     step = design.update.trace(phase).lower().compile()

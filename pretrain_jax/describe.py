@@ -35,11 +35,11 @@ def describe(line: command.CommandLine) -> dict[str, Any]:
     from pretrain_jax.estimates import flops, sizes
 
     devices = tuple(jax.devices())
-    preset = config.preset(line.config, line.overrides, devices)
+    preset = config.device_options(line.config, line.overrides, devices)
     as_read = config.read(line.config, line.overrides, preset)
     settings = build.fix_schedule(as_read)
     values, before = settings.to_dict(), as_read.to_dict()
-    origins = config.origins(line.config, line.overrides, before, preset)
+    origins = config.value_origins(line.config, line.overrides, before, preset)
     if values["optimizer"]["decay_steps"] != before["optimizer"]["decay_steps"]:
         origins["optimizer.decay_steps"] = "train.steps"
     design = build.build_design(settings, devices)

@@ -93,7 +93,7 @@ def settings_of(line: command.CommandLine) -> Any:
 
     if line.config:
         return config.read(line.config, line.overrides)
-    return config.of_workdir(line.flags["workdir"], line.overrides)
+    return config.read_workdir(line.flags["workdir"], line.overrides)
 
 
 def every_key() -> list[str]:
@@ -156,7 +156,7 @@ def fitted(
         return settings
 
     stored = run_config.read_config(workdir) if line.flags["mode"] != "compile" else None
-    preset = config.preset(line.config, line.overrides, devices, simulated, stored)
+    preset = config.device_options(line.config, line.overrides, devices, simulated, stored)
     return config.read(line.config, line.overrides, preset) if preset else settings
 
 

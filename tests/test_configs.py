@@ -173,16 +173,16 @@ def tokens_after(name: str, steps: int) -> int:
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_the_presets_of_its_pods_are_valid(name):
     path = str(CONFIGS[name])
-    known = config.pods_of(path)
+    known = config.read_pods(path)
     if name.endswith("_nano") or name.startswith("shakespeare"):
         assert known == {}
         return
     assert known
     for pod in known:
-        settings: Any = config.read(path, (), presets.preset(known, pod))
-        at = mesh.resolve_sizes(presets.described(pod)[1], **settings.mesh)
+        settings: Any = config.read(path, (), presets.select_options(known, pod))
+        at = mesh.resolve_sizes(presets.describe_topology(pod)[1], **settings.mesh)
         ways = {axis: math.prod(at[one] for one in names) for axis, names in rules.RULES.items()}
-        for phase in phases.phases_of(
+        for phase in phases.build_phases(
             spec.DataOptions(**settings.data), spec.TrainOptions(**settings.train)
         ):
             assert phase.batch_size % (ways["batch"] * phase.accumulate) == 0, phase
@@ -281,7 +281,7 @@ def builders():
         yield f"optimizers.{name}", (optimizers.build_optimizer, optimizer)
     yield "mesh", (mesh.build,)
     yield "checkpoint", (Checkpoints.__init__,)
-    yield "execution", (spec.execution,)
+    yield "execution", (spec.layer_loop,)
     yield "clipping", (spec.clipping,)
 
 

@@ -137,7 +137,7 @@ def test_a_config_that_is_not_there(end, job):
 def test_a_workdir_that_cannot_be_written_to(end, job):
     (job.parent / "file").write_text("in the way")
     code, errors = end(f"--config={job}", f"--workdir={job.parent}/file/run")
-    assert code == 74 and "choose another --workdir" in errors
+    assert code == 74 and "Choose another --workdir" in errors
 
 
 def test_a_workdir_of_another_config(end, job):

@@ -1,4 +1,4 @@
-"""The job as a user runs it: real files, real processes, real signals."""
+"""Training as a user runs it: real files, real processes, real signals."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ def job(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def straight(job, tmp_path_factory):
-    """A run of 60 steps that nothing disturbed."""
+    """An uninterrupted run of 60 steps."""
     workdir = tmp_path_factory.mktemp("straight") / "run"
     loop.train(config.read(str(job)), str(workdir))
     return workdir
@@ -33,7 +33,7 @@ def straight(job, tmp_path_factory):
 def test_what_a_run_leaves_in_its_workdir(job, straight):
     written = {path.name for path in straight.iterdir()}
     assert {"config.json", "metrics.jsonl", "checkpoints", "tokenizer", "loss.png"} <= written | {
-        "tokenizer"  # bytes need no files
+        "tokenizer"  # the bytes tokenizer has no files
     }
     assert "samples.txt" in written and any((straight / "tensorboard").iterdir())
     rows = tiny_job.lines(straight)
@@ -86,12 +86,10 @@ def test_observers_change_no_training_bit(job, straight, tmp_path):
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_a_real_process_stopped_by_a_signal_goes_on_with_the_same_bits(
-    job, straight, tmp_path, how
-):
+def test_a_process_stopped_by_a_signal_resumes_with_the_same_bits(job, straight, tmp_path, how):
     workdir = tmp_path / "run"
     command = [sys.executable, "-m", "pretrain_jax.main", f"--config={job}"]
-    # Longer than what is compared, so that the signal finds it running.
+    # More steps than the test compares, so the signal arrives while it trains.
     slow = [*command, f"--workdir={workdir}", "--config.train.steps=100000"]
     with subprocess.Popen(slow, stderr=subprocess.PIPE, text=True) as process:
         until(lambda: len(tiny_job.losses(workdir)) >= 26, process)
@@ -99,7 +97,7 @@ def test_a_real_process_stopped_by_a_signal_goes_on_with_the_same_bits(
         _, errors = process.communicate(timeout=60)
     if how is signal.SIGTERM:
         assert process.returncode == 75, errors
-        assert "start the same command again" in errors
+        assert "run the same command again to resume" in errors
         saved = max(int(path.name) for path in (workdir / "checkpoints").iterdir())
         assert saved == max(tiny_job.losses(workdir))
     else:
@@ -108,6 +106,11 @@ def test_a_real_process_stopped_by_a_signal_goes_on_with_the_same_bits(
     total = str(max(60, done + 1))
     finished = tiny_job.run(job, workdir, f"--config.train.steps={total}")
     assert finished.returncode == 0, finished.stderr
+    results, generate_text, longer, new_run = finished.stderr.splitlines()[-4:]
+    assert f"{workdir}/loss.png" in results and f"{workdir}/samples.txt" in results
+    assert f"pretrain_jax.generate --workdir={workdir}" in generate_text
+    assert f"--config.train.steps={2 * int(total)}" in longer
+    assert f"--config.init_from={workdir}" in new_run
     losses, expected = tiny_job.losses(workdir), tiny_job.losses(straight)
     assert all(losses[step] == expected[step] for step in expected)
     assert sorted(losses) == list(range(1, int(total) + 1))
@@ -120,9 +123,9 @@ def until(condition, process, seconds=120):
             if condition():
                 return
         except (FileNotFoundError, ValueError):
-            pass  # not written yet, or a line half written
+            pass  # missing or incomplete file
         time.sleep(0.05)
-    raise AssertionError(f"the process ended or stood still: {process.poll()}")
+    raise AssertionError(f"the process ended or hangs: {process.poll()}")
 
 
 def test_another_config_in_the_workdir_is_refused_with_both_values(job, straight):
@@ -138,12 +141,12 @@ def test_another_corpus_is_refused_and_the_tokenizer_stays(tmp_path):
     before = {p.name: p.read_bytes() for p in (tmp_path / "run" / "tokenizer").iterdir()}
     with (tmp_path / "corpus.jsonl").open("a") as corpus:
         corpus.write('{"text": "one more: XYZ"}\n')
-    with pytest.raises(WorkdirMismatch, match="the corpus of the checkpoint"):
+    with pytest.raises(WorkdirMismatch, match="the corpus changed since the checkpoint"):
         loop.train(config.read(str(job), [chars, ("train.steps", "4")]), str(tmp_path / "run"))
     assert before == {p.name: p.read_bytes() for p in (tmp_path / "run" / "tokenizer").iterdir()}
 
 
-def test_a_longer_run_does_not_bend_the_past(job, tmp_path):
+def test_a_longer_run_keeps_the_decay(job, tmp_path):
     free = [("optimizer.decay_steps", "0")]
     loop.train(config.read(str(job), [*free, ("train.steps", "10")]), str(tmp_path / "run"))
     loop.train(config.read(str(job), [*free, ("train.steps", "12")]), str(tmp_path / "run"))
@@ -151,7 +154,7 @@ def test_a_longer_run_does_not_bend_the_past(job, tmp_path):
     assert stored["optimizer"]["decay_steps"] == 10
 
 
-def test_a_checkpoint_of_one_mesh_goes_on_on_another(job, straight, tmp_path):
+def test_a_run_resumes_on_another_mesh(job, straight, tmp_path):
     workdir = str(tmp_path / "run")
     loop.train(config.read(str(job), [("train.steps", "30"), ("mesh.fsdp", "8")]), workdir)
     mesh = [("mesh.data", "2"), ("mesh.fsdp", "2"), ("mesh.tensor", "2")]
@@ -163,21 +166,21 @@ def test_a_checkpoint_of_one_mesh_goes_on_on_another(job, straight, tmp_path):
 
 def test_phases_change_length_and_batch_and_resume_inside(job, tmp_path):
     phases = [("train.phases", '((6, {"seq_len": 16, "batch_size": 16}),)'), ("data.seq_len", "8")]
-    whole, parts = str(tmp_path / "whole"), str(tmp_path / "parts")
-    loop.train(config.read(str(job), [*phases, ("train.steps", "12")]), whole)
+    full, parts = str(tmp_path / "full"), str(tmp_path / "parts")
+    loop.train(config.read(str(job), [*phases, ("train.steps", "12")]), full)
     for steps in ("4", "9", "12"):
         loop.train(config.read(str(job), [*phases, ("train.steps", steps)]), parts)
-    assert tiny_job.losses(tmp_path / "whole") == tiny_job.losses(tmp_path / "parts")
-    # A phase begins with a compilation, which is no measure of speed either.
-    silent = [step for step, rate in rates(tmp_path / "whole").items() if rate is None]
+    assert tiny_job.losses(tmp_path / "full") == tiny_job.losses(tmp_path / "parts")
+    # A phase starts with a compilation, which rates exclude.
+    silent = [step for step, rate in rates(tmp_path / "full").items() if rate is None]
     assert silent == [1, 2, 7, 8]
 
 
 def test_a_stop_in_a_phase_is_reported_as_that_phases(job, tmp_path, monkeypatch):
     class Stopping(Signals):
-        def stop(self):
-            self._asked += 1
-            if self._asked > 8:
+        def should_stop(self):
+            self._calls += 1
+            if self._calls > 8:
                 self.received = signal.SIGTERM
             return self.received is not None
 
@@ -191,10 +194,10 @@ def test_a_stop_in_a_phase_is_reported_as_that_phases(job, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("at", [30, 60])
-def test_a_signal_during_an_evaluation_is_heard_before_its_next_batch(
+def test_a_signal_during_an_evaluation_stops_it_before_its_next_batch(
     job, straight, tmp_path, monkeypatch, at
 ):
-    """The state is saved first; the run that goes on evaluates what was not evaluated."""
+    """The run saves first; the resumed run does the missing evaluation."""
     seen = []
 
     def batches(self, here=None, batches=loop.Feed.eval_batches):
@@ -229,10 +232,10 @@ def test_a_kill_between_saving_and_evaluating_loses_no_line(job, straight, tmp_p
     assert_same_files(tmp_path / "run", straight)
 
 
-def test_going_on_from_before_the_last_evaluation_writes_each_sample_once(
+def test_resuming_before_the_last_evaluation_writes_each_sample_once(
     job, straight, tmp_path, monkeypatch
 ):
-    """As after kill -9: the checkpoint of 25 is there, lines and sample of step 30 too."""
+    """As after kill -9: a checkpoint of step 25, but lines and a sample of step 30."""
     run = tmp_path / "run"
     loop.train(config.read(str(job), [("train.steps", "25")]), str(run))
     for name in ("metrics.jsonl", "samples.txt"):
@@ -241,7 +244,7 @@ def test_going_on_from_before_the_last_evaluation_writes_each_sample_once(
     assert_same_files(run, straight)
 
 
-def test_checkpoints_that_are_gone_erase_nothing(job, tmp_path):
+def test_deleted_checkpoints_delete_no_metrics(job, tmp_path):
     run, settings = tmp_path / "run", config.read(str(job))
     loop.train(settings, str(run))
     shutil.rmtree(run / "checkpoints")
@@ -265,23 +268,21 @@ def keys(workdir):
 
 
 def assert_same_files(workdir, straight):
-    """What people read is as if the run had never stopped."""
+    """Metrics and samples are those of the uninterrupted run."""
     assert tiny_job.lines(workdir) == tiny_job.lines(straight)
     assert (workdir / "samples.txt").read_text() == (straight / "samples.txt").read_text()
 
 
-def test_waiting_for_a_compiler_or_the_first_rows_is_no_measure_of_speed(
-    job, tmp_path, monkeypatch
-):
+def test_rates_exclude_the_wait_for_the_compiler_and_the_first_rows(job, tmp_path, monkeypatch):
     class SlowSteps(loop.CompiledSteps):
         def __call__(self, phase):
-            if phase not in self._found:
+            if phase not in self._futures:
                 time.sleep(2)
             return super().__call__(phase)
 
-        def begin(self, phase):
+        def start(self, phase):
             if sys._getframe(1).f_code.co_name == "__call__":
-                super().begin(phase)
+                super().start(phase)
 
     def slow_batches(self, phase, step, batches=loop.Feed.batches):
         time.sleep(2)
@@ -292,7 +293,7 @@ def test_waiting_for_a_compiler_or_the_first_rows_is_no_measure_of_speed(
     settings = config.read(str(job), [("train.steps", "10"), ("train.log_every", "10")])
     loop.train(settings, str(tmp_path / "run"))
     (rate,) = rates(tmp_path / "run").values()
-    assert rate > 8 * 8 * 16 / 1.9  # all places of 8 steps of 8 rows, in less than either wait
+    assert rate > 8 * 8 * 16 / 1.9  # all tokens of 8 steps of 8 rows, in less time than either wait
 
 
 def test_the_command_of_a_finished_run_adds_nothing(job, tmp_path):
@@ -316,7 +317,7 @@ def test_non_finite_numbers_stop_the_run_and_the_last_good_state_stays(job, tmp_
     result = tiny_job.run(job, tmp_path / "run", "--config.data.workers=2", *bad)
     assert result.returncode == 81, result.stderr
     assert "must be finite" in result.stderr and "Traceback" not in result.stderr
-    assert "leaked" not in result.stderr  # what its workers shared with it
+    assert "leaked" not in result.stderr  # shared memory of its workers
 
 
 def test_evaluation_repeats_the_line_of_the_run(job, straight, capsys):
@@ -332,32 +333,32 @@ def test_init_from_starts_with_the_parameters_of_another_run(job, straight, tmp_
     assert tiny_job.losses(tmp_path / "run")[1] < tiny_job.losses(straight)[10]
 
 
-def test_tokens_a_second_leave_out_compilation(straight):
-    """The first two steps are no measure of speed, and say nothing."""
+def test_tokens_per_second_exclude_compilation(straight):
+    """The first two steps have no rate."""
     found = rates(straight)
     assert found[1] is None and found[2] is None
     assert all(found[step] > 0 for step in range(4, 61))
 
 
 def test_generate_continues_a_prompt_and_repeats_itself(straight, capsys):
-    def said(*options):
+    def generated(*options):
         flags = [f"--workdir={straight}", "--prompt=the cat", "--tokens=12", *options]
         assert generate.main(flags) == 0
         return capsys.readouterr().out.removesuffix("\n")
 
-    likeliest = said("--temperature=0")
+    likeliest = generated("--temperature=0")
     assert likeliest.startswith("the cat") and len(likeliest) > len("the cat")
-    assert said("--temperature=0", "--seed=1") == likeliest
-    assert said("--top_k=1", "--temperature=1") == likeliest
-    assert said("--top_k=0", "--temperature=2", "--seed=1") != likeliest
+    assert generated("--temperature=0", "--seed=1") == likeliest
+    assert generated("--top_k=1", "--temperature=1") == likeliest
+    assert generated("--top_k=0", "--temperature=2", "--seed=1") != likeliest
 
 
 @pytest.mark.parametrize(
-    "option, said",
+    "option, message",
     [("--tokens=0", "--tokens"), ("--tokens=x", "must be a number"), ("--topk=3", "top_k")],
 )
-def test_generate_refuses_what_it_cannot_do(straight, option, said):
-    with pytest.raises(ConfigError, match=said):
+def test_generate_refuses_what_it_cannot_do(straight, option, message):
+    with pytest.raises(ConfigError, match=message):
         generate.main([f"--workdir={straight}", option])
 
 

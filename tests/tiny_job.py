@@ -1,4 +1,4 @@
-"""A whole job that takes seconds: a small corpus, a small config, and what a run leaves behind."""
+"""A small job that takes seconds: corpus and config, and readers of its results."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ WORDS = "the cat sat on a mat and saw dogs run over green hills under blue skies
 
 
 def write(folder: Path) -> Path:
-    """A corpus of 150 documents and a config over it; returns the config's path."""
+    """Writes a corpus of 150 documents and a config for it; returns the path of the config."""
     draw = random.Random(0)
     lines = [" ".join(draw.choices(WORDS, k=draw.randint(3, 40))) for _ in range(150)]
     corpus = folder / "corpus.jsonl"
@@ -48,14 +48,14 @@ def write(folder: Path) -> Path:
 
 
 def run(config: Path, workdir: Path, *options: str, **kwargs) -> subprocess.CompletedProcess:
-    """The command itself, in a process of its own."""
+    """Runs the command in its own process."""
     command = [sys.executable, "-m", "pretrain_jax.main", f"--config={config}"]
     command += [f"--workdir={workdir}", *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, **kwargs)
 
 
 def lines(workdir: Path) -> list[dict]:
-    """metrics.jsonl, without what depends on the clock."""
+    """The lines of metrics.jsonl, without values that depend on the clock."""
     clock = ("tokens_per_second", "mfu", "seconds")
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     return [{k: v for k, v in row.items() if k not in clock} for row in rows]
@@ -71,7 +71,7 @@ def digest(settings, workdir: Path) -> str:
     design = build_design(fix_schedule(settings), (jax.devices()[0],))
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
         state = checkpoints.restore(checkpoints.steps()[-1], design.update.abstract_state)
-    whole = hashlib.sha256()
+    hasher = hashlib.sha256()
     for leaf in jax.tree.leaves(state):
-        whole.update(np.asarray(leaf).tobytes())
-    return whole.hexdigest()
+        hasher.update(np.asarray(leaf).tobytes())
+    return hasher.hexdigest()

@@ -1,14 +1,14 @@
-"""The composition root: a config becomes values.
+"""The composition root: turns a resolved config into six values.
 
-    spec        what the config says (spec.py)
+    spec        the values of the config (spec.py)
     target      the devices that the run is for (devices/target.py)
     task        the objective, and the shapes of its batches (task.py)
-    model       the module and its parameters as shapes (model.py)
+    model       the module, and the shapes of its parameters (model.py)
     placement   the mesh and the shardings (placement.py)
     update      the optimizer and the training step (update.py)
 
-Each is built when it is first used; nothing is allocated and no data is read. The host half, from
-corpora to batches, is feed.py's.
+Each is built on first use. Building allocates no arrays and reads no data. feed.py builds the host
+side: corpora, tokenizer and batches.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from typing import Any
 
 from pretrain_jax.composition.model import Model, build_model
 from pretrain_jax.composition.placement import Placement
-from pretrain_jax.composition.spec import Spec, spec_of
+from pretrain_jax.composition.spec import Spec, build_spec
 from pretrain_jax.composition.task import Task
 from pretrain_jax.composition.update import Update
 from pretrain_jax.devices.target import Target
@@ -26,11 +26,11 @@ from pretrain_jax.optim import schedules
 
 
 def fix_schedule(config: Any, stored: Mapping[str, Any] | None = None) -> Any:
-    """The config with `optimizer.decay_steps` fixed: 0 stands for the length of the first run.
+    """The config with `optimizer.decay_steps` resolved; 0 means the length of the first run.
 
-    stored: the config that the workdir already belongs to, whose decay a resumed run keeps, so
-    that a longer `train.steps` does not bend the past. Where the config names another decay, that
-    is the one from now on (training/schedule_preview.py shows both).
+    stored: the config of the workdir, if it has one. A resumed run keeps the stored decay, so a
+    larger `train.steps` does not change past learning rates. A nonzero decay in `config` replaces
+    it (training/schedule_preview.py shows both curves).
     """
     section = config.optimizer
     steps = section.decay_steps or (stored or {}).get("optimizer", {}).get("decay_steps", 0)
@@ -44,7 +44,7 @@ def fix_schedule(config: Any, stored: Mapping[str, Any] | None = None) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """The values that a config becomes, apart from its data."""
+    """The values that a config is built into, except its data."""
 
     spec: Spec
     target: Target
@@ -59,7 +59,7 @@ class Design:
 
     @cached_property
     def plain_model(self) -> Model:
-        """The model in the form in which parameters and FLOPs are counted."""
+        """The model for counting parameters and FLOPs: plain attention, unpadded vocabulary."""
         return build_model(self.spec, self.task, self.target, plain=True)
 
     @cached_property
@@ -71,15 +71,15 @@ class Design:
         return Update(self.spec, self.task, self.placement)
 
     def check(self) -> None:
-        """Raises ConfigError for whatever can be known to be wrong before data and compilation."""
+        """Raises ConfigError for every error that shows without data and compilation."""
         self.placement.check()
         self.task.check()
         _ = self.update.program, self.update.state_shardings  # building them checks them
 
 
 def build_design(config: Any, devices: Sequence[Any] = (), simulated: str = "") -> Design:
-    """The values of a resolved config for these devices.
+    """The design of a resolved config for these devices.
 
-    simulated: the kind of GPU that CPU devices stand for ("NVIDIA H100").
+    simulated: the kind of GPU that CPU devices simulate ("NVIDIA H100").
     """
-    return Design(spec_of(config), Target(tuple(devices), simulated))
+    return Design(build_spec(config), Target(tuple(devices), simulated))

@@ -1,4 +1,4 @@
-"""Which objectives go with which architecture, and with one another in a mixture."""
+"""Checks that an objective fits the architecture, and that objectives fit in one mixture."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,39 +11,39 @@ from pretrain_jax.errors import ConfigError, short_repr
 from pretrain_jax.models._base import Architecture
 from pretrain_jax.objectives import Objective
 
-READ_BY_MODELS = {"types", "prefix", "memory_tokens", "predict_at"}
-"""Fields that change what a model computes; the others are read by losses and heads."""
+MODEL_FIELDS = {"types", "prefix", "memory_tokens", "predict_at"}
+"""Fields that change what a model computes; only losses and heads read the others."""
 WHY_NOT = {
-    ("causal", "full"): ": what follows is in view, and so is every answer",
-    ("full", "causal"): ": a masked token would be predicted from one side alone",
-    ("prefix", "full"): ": what follows is in view, and so is every answer",
+    ("causal", "full"): ": each position would see its own target",
+    ("full", "causal"): ": a masked token would be predicted from its left context only",
+    ("prefix", "full"): ": each position would see its own target",
 }
 
 
 def hint(fields: Sequence[str]) -> str:
-    """What to do with an encoder-decoder's objective on another model."""
+    """How to use an encoder-decoder objective with another model."""
     if "memory_tokens" not in fields:
         return ""
     return ". In one stack, use objective.inputs=prefix or objective.inputs=stream"
 
 
 def check_match(config: Any, objective: Objective, architecture: Architecture) -> None:
-    """Raises ConfigError unless objective and architecture fit: methods, attention, fields."""
+    """Raises ConfigError unless methods, attention and fields of both match."""
     misfit = (
         f"objective.name={config.objective.name} and model.name={config.model.name} do not fit: "
     )
     methods = architecture.methods
     if objective.model_methods != methods:
         kinds = {("__call__",): "one model", ("generate", "discriminate"): "ELECTRA's two"}
-        wanted, found = (kinds.get(m, ", ".join(m)) for m in (objective.model_methods, methods))
-        raise ConfigError(f"{misfit}the objective trains {wanted}, the model is {found}")
+        needed, present = (kinds.get(m, ", ".join(m)) for m in (objective.model_methods, methods))
+        raise ConfigError(f"{misfit}the objective trains {needed}, the model is {present}")
     if objective.attention not in architecture.attention:
         why = WHY_NOT.get((objective.attention, architecture.attention[0]), "")
         raise ConfigError(
             f"{misfit}the objective needs {objective.attention} attention, "
             f"the model has {' or '.join(architecture.attention)}{why}"
         )
-    unread = sorted(set(objective.fields) & READ_BY_MODELS - set(architecture.fields))
+    unread = sorted(set(objective.fields) & MODEL_FIELDS - set(architecture.fields))
     if unread:
         raise ConfigError(
             f"{misfit}the objective writes {', '.join(unread)}, which the model does not read"
@@ -62,27 +62,27 @@ def check_match(config: Any, objective: Objective, architecture: Architecture) -
 
 
 @dataclass(frozen=True)
-class Member:
+class MixtureMember:
     """One member of the mixture (or the only source)."""
 
     source: str
     name: str
-    """Of the objective."""
+    """Name of the objective."""
     options: Mapping[str, Any]
-    """Of the objective, as the mixture gives them."""
+    """Options of the objective that the mixture sets."""
     objective: Objective
     rate: float
 
     def __str__(self) -> str:
-        """As the config names it: "span_corruption(rate=0.5) on stdlib"."""
+        """The member in the words of the config: "span_corruption(rate=0.5) on stdlib"."""
         given = ", ".join(f"{key}={value}" for key, value in self.options.items())
         return (
             f"{self.name}({given}) on {self.source}" if given else f"{self.name} on {self.source}"
         )
 
 
-def device_half(objective: Objective) -> dict[str, Any]:
-    """What members of a mixture must share, since one program trains on all their rows.
+def shared_properties(objective: Objective) -> dict[str, Any]:
+    """Properties that all members of a mixture must share, since one program trains on their rows.
 
     Evaluations report the metrics of `objective.name`.
     """
@@ -96,27 +96,30 @@ def device_half(objective: Objective) -> dict[str, Any]:
     }
 
 
-def members(config: Any, objective: Objective) -> list[Member]:
-    """`data.source`, or the members of `data.mixture`; all must fit the device half of `objective`,
-    the one that the section `objective` names. Raises ConfigError.
+def build_members(config: Any, objective: Objective) -> list[MixtureMember]:
+    """The members of `data.mixture`, or `data.source` as the only one.
+
+    objective: that of the section `objective`. Raises ConfigError for a member whose
+    `shared_properties` differ from it.
     """
     main = config.objective.name
     entries = config.data.mixture or ((config.data.source, main, 1.0),)
-    found = [member_of(entry, main, objective) for entry in entries]
-    wanted = device_half(objective)
-    for entry, member in zip(entries, found, strict=True):
-        other = device_half(member.objective)
-        differ = sorted(key for key in wanted if wanted[key] != other[key])
-        if differ:
+    members = [build_member(entry, main, objective) for entry in entries]
+    expected = shared_properties(objective)
+    for entry, member in zip(entries, members, strict=True):
+        actual = shared_properties(member.objective)
+        differing = sorted(key for key in expected if expected[key] != actual[key])
+        if differing:
             raise ConfigError(
-                "members of a mixture share the device half of one objective; that of "
-                f"{entry[1]!r} differs from that of objective.name={main} in "
-                + "; ".join(f"{key}, {other[key]} instead of {wanted[key]}" for key in differ)
+                "all members of a mixture train in one step and must share its properties; "
+                f"{entry[1]!r} differs from objective.name={main} in "
+                + "; ".join(f"{key}, {actual[key]} instead of {expected[key]}" for key in differing)
             )
-    return found
+    return members
 
 
-def member_of(entry: Any, main: str, objective: Objective) -> Member:
+def build_member(entry: Any, main: str, objective: Objective) -> MixtureMember:
+    """The member of one entry of `data.mixture`; `objective` is the one called `main`."""
     kinds = (str, str | Mapping, int | float)
     if (
         not isinstance(entry, list | tuple)
@@ -126,20 +129,20 @@ def member_of(entry: Any, main: str, objective: Objective) -> Member:
         or not 0 < entry[2] <= sys.float_info.max
     ):
         raise ConfigError(
-            "data.mixture is a list of (source, objective, rate) with positive rates, where an "
+            "data.mixture must be a list of (source, objective, rate) with positive rates; an "
             "objective is a name or {'name': ..., its options}; "
             f"received the member {short_repr(entry)}"
         )
     source, named, rate = entry
     if named == main:
-        return Member(source, named, {}, objective, float(rate))
+        return MixtureMember(source, named, {}, objective, float(rate))
     given = {"name": named} if isinstance(named, str) else dict(named)
     name = given.pop("name", "")
-    module = registry.load("objectives", name, "data.mixture's objective")
+    module = registry.load("objectives", name, "the objective in data.mixture")
     known = registry.options(module.build)
     for key, value in given.items():
         registry.check_name(key, known, f"an option of the objective in {entry!r}")
-        named = f"data.mixture's {key}"
+        named = f"{key} in data.mixture"
         value = registry.coerce(named, value, known[key].type)
         given[key] = ranges.check(f"objective.{key}", value, named, known[key].range)
-    return Member(source, name, given, module.build(**given), float(rate))
+    return MixtureMember(source, name, given, module.build(**given), float(rate))

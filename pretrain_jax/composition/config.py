@@ -1,15 +1,15 @@
-"""Reading a configuration: a file, then the command line, then the builders' own defaults.
+"""Resolves a config: a file, then the command line, then the defaults of the builders.
 
-A config is read in two passes, so that `--config.objective.name=masked_lm
---config.objective.rate=0.3` works although the file names another objective:
+Resolving takes two passes, so that `--config.objective.name=masked_lm --config.objective.rate=0.3`
+works even if the file names another objective:
 
-1. the file is loaded and overrides of names are applied (`*.name`, `optimizer.schedule`);
-2. every section is filled with the keyword defaults of what it names, and the other overrides are
-   applied.
+1. load the file and apply overrides of names (`*.name`, `optimizer.schedule`);
+2. fill every section with the keyword defaults of the builders that it names, and apply the other
+   overrides.
 
-The keys of a section are the keyword-only parameters of the functions that it is handed to, and
-nothing else: an unknown key, a missing one, a value of the wrong type or out of its range, and an
-override that nothing in this run reads end here.
+The keys of a section are the keyword-only parameters of its builders. An unknown key, a missing
+key, a value of the wrong type or out of range, and an override that nothing in this run reads raise
+ConfigError.
 """
 
 import ast
@@ -23,7 +23,16 @@ from ml_collections import ConfigDict
 
 from pretrain_jax import registry
 from pretrain_jax.composition import config_files, presets, ranges, synonyms, unread_keys
-from pretrain_jax.composition.sections import CHOICES, SECTIONS, TOP, every_key, section_options
+from pretrain_jax.composition.sections import (
+    CHOICES,
+    SECTIONS,
+    TOP,
+    every_key,
+    present_name,
+    rename_keys,
+    rename_overrides,
+    section_options,
+)
 from pretrain_jax.devices import topology
 from pretrain_jax.errors import ConfigError, InputMissing
 from pretrain_jax.registry import REQUIRED, Option
@@ -40,113 +49,119 @@ def read(
     """The resolved, locked config of a file, `FILE[:argument]` or `NAME[:argument]`.
 
     overrides: pairs of a dotted key and its text, ("train.steps", "100"). preset: values by dotted
-    key that come before the file's own, and after `overrides`. Raises ConfigError, or InputMissing
-    for a file that is not there.
+    key; they override those of the file, and `overrides` overrides them. Raises ConfigError, or
+    InputMissing if the file does not exist.
     """
     config = load(path)
     for key, value in preset.items():
         section, _, name = key.partition(".")
         config.setdefault(section, {})[name] = value
-    return resolved(config, overrides)
+    return resolve(config, overrides)
 
 
-def of_workdir(directory: str, overrides: Sequence[tuple[str, str]] = ()) -> ConfigDict:
-    """The same of the config.json that a run left in its workdir. Raises InputMissing, too."""
+def read_workdir(directory: str, overrides: Sequence[tuple[str, str]] = ()) -> ConfigDict:
+    """The resolved, locked config of the config.json in a workdir. Raises InputMissing too."""
     stored = run_config.read_config(directory)
     if stored is None:
         raise InputMissing(
-            f"--workdir must be one that a run has begun in; {directory} has no config.json. "
-            "Name its config with --config=FILE"
+            f"--workdir must be the workdir of a run; {directory} has no config.json. Name its "
+            "config with --config=FILE"
         )
-    return resolved(stored, overrides)
+    return resolve(stored, overrides)
 
 
-def resolved(given: Mapping[str, Any], overrides: Sequence[tuple[str, str]]) -> ConfigDict:
-    """`given` with the overrides and all defaults, checked."""
-    config = {**given}
+def resolve(values: Mapping[str, Any], overrides: Sequence[tuple[str, str]]) -> ConfigDict:
+    """`values` with the overrides and all defaults, checked."""
+    config = {**values}
     for section in SECTIONS:
         if not isinstance(config.get(section, {}), Mapping):
-            raise ConfigError(f"config.{section} is a section; received {config[section]!r}")
+            raise ConfigError(
+                f"config.{section} must be a section with keys; received {config[section]!r}"
+            )
+    config, overrides = rename_keys(config), rename_overrides(overrides)
     for key, _ in overrides:
         check_key(key)
-    renamed = set()
+    rechosen = set()
     for key, text in overrides:
         section, _, name = key.partition(".")
         if (section, name) in CHOICES:
             config[section] = {**config.get(section, {}), name: text}
-            renamed.add(section)
+            rechosen.add(section)
     filled = {name: fill_option(name, config.get(name, REQUIRED), TOP[name]) for name in TOP}
     for section in SECTIONS:
         given = dict(config.get(section, {}))
-        filled[section] = fill(section, given, section in renamed, overrides)
+        filled[section] = fill_section(section, given, section in rechosen, overrides)
     for key, text in overrides:
         section, _, name = key.partition(".")
         if section in TOP:
-            filled[section] = parse(key, text, TOP[section])
+            filled[section] = parse_override(key, text, TOP[section])
         elif (section, name) not in CHOICES:
             known = section_options(section, filled[section])
             if name not in known:
-                raise unknown_key(key, known)
-            filled[section][name] = parse(key, text, known[name])
+                raise unknown_key_error(key, known)
+            filled[section][name] = parse_override(key, text, known[name])
     unknown = set(config) - set(filled)
     if unknown:
-        raise unknown_key(sorted(unknown)[0], filled)
-    found = ConfigDict(filled).lock()
-    unread_keys.check(found, [key for key, _ in overrides])
-    return found
+        raise unknown_key_error(sorted(unknown)[0], filled)
+    resolved = ConfigDict(filled).lock()
+    unread_keys.check(resolved, [key for key, _ in overrides])
+    return resolved
 
 
-def preset(
+def device_options(
     path: str,
     overrides: Sequence[tuple[str, str]],
     devices: Sequence[Any],
     simulated: str = "",
     stored: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The options that a config file has for these devices (composition/presets.py), by dotted
-    key, without those that the command line sets. The log says which.
+    """The options of a config file for these devices (composition/presets.py), by dotted key.
 
-    simulated: the kind of GPU that the devices stand for. stored: the config of the run that has
-    begun in the workdir.
+    Leaves out those that the command line sets, and logs the others. simulated: the kind of GPU
+    that the devices simulate. stored: the config of the run in the workdir, if there is one.
     """
-    named = pods_of(path)
-    pod = presets.known(named, devices, simulated)
-    written = {key for key, _ in overrides}
-    found = {k: v for k, v in presets.preset(named, pod, stored).items() if k not in written}
-    if found:
-        listed = ", ".join(f"{key}={value}" for key, value in found.items())
-        log.info("%s: %s", f"{path} on {pod}" if pod else "as the run began", listed)
-    return found
+    pods = read_pods(path)
+    pod = presets.match_topology(pods, devices, simulated)
+    stored = None if stored is None else rename_keys(stored)
+    overridden = {key for key, _ in rename_overrides(overrides)}
+    options = presets.select_options(pods, pod, stored)
+    options = {key: value for key, value in options.items() if key not in overridden}
+    if options:
+        listed = ", ".join(f"{key}={value}" for key, value in options.items())
+        log.info("%s: %s", f"{path} on {pod}" if pod else "stored values of this run", listed)
+    return options
 
 
-def pods_of(path: str) -> presets.Pods:
-    """PODS of a config file; {} where it has none. Raises ConfigError for a malformed one."""
-    found = getattr(config_files.run(config_files.locate(path)[0]), "PODS", {})
-    if not isinstance(found, Mapping) or not all(isinstance(v, Mapping) for v in found.values()):
+def read_pods(path: str) -> presets.Pods:
+    """PODS of a config file; {} if it has none. Raises ConfigError if it is malformed."""
+    pods = getattr(config_files.run(config_files.locate(path)[0]), "PODS", {})
+    if not isinstance(pods, Mapping) or not all(isinstance(v, Mapping) for v in pods.values()):
         raise ConfigError(
-            'PODS of a config file is a dict such as {"v5p:4x4x4": {"mesh.data": 4}}; '
-            f"received {found!r}"
+            'PODS of a config file must be a dict such as {"v5p:4x4x4": {"mesh.data": 4}}; '
+            f"received {pods!r}"
         )
-    for name, options in found.items():
+    present: dict[str, dict[str, Any]] = {}
+    for name, options in pods.items():
         topology.parse(name)
-        for key in options:
+        present[name] = {present_name(key): value for key, value in options.items()}
+        for key in present[name]:
             check_key(key)
-    return found
+    return present
 
 
-def origins(
+def value_origins(
     path: str,
     overrides: Sequence[tuple[str, str]],
     config: Mapping[str, Any],
     preset: Container[str] = (),
 ) -> dict[str, str]:
-    """By dotted key, where each value of what `read` returned came from.
+    """The origin of each value of a config that `read` returned, by dotted key.
 
-    "command line", "pod" (preset, keys of options for the devices), "file", or "default" (of the
-    builder that takes the key).
+    "command line", "pod" (a key in `preset`, the options for the devices), "file", or "default"
+    (of the builder that takes the key).
     """
-    given, written = load(path), {key for key, _ in overrides}
-    found = {}
+    given, overridden = load(path), {key for key, _ in rename_overrides(overrides)}
+    origins = {}
     for section, value in config.items():
         file, names = given, {section: section}
         if section not in TOP:
@@ -154,12 +169,12 @@ def origins(
             names = {name: f"{section}.{name}" for name in value}
         for name, key in names.items():
             origin = "pod" if key in preset else "file" if name in file else "default"
-            found[key] = "command line" if key in written else origin
-    return found
+            origins[key] = "command line" if key in overridden else origin
+    return origins
 
 
 def load(path: str) -> dict[str, Any]:
-    """What the file's get_config([argument]) returns, as plain dicts."""
+    """The result of get_config([argument]) of a file as a dict, with present names of keys."""
     file, argument = config_files.locate(path)
     module = config_files.run(file)
     try:
@@ -169,40 +184,40 @@ def load(path: str) -> dict[str, Any]:
     config = config.to_dict() if isinstance(config, ConfigDict) else config
     if not isinstance(config, Mapping) or not all(isinstance(key, str) for key in config):
         raise ConfigError(f"get_config() of {file} must return a ConfigDict; received {config!r}")
-    return dict(config)
+    return rename_keys(config)
 
 
-def fill(
-    section: str, given: dict[str, Any], renamed: bool, overrides: Sequence[tuple[str, str]]
+def fill_section(
+    section: str, given: dict[str, Any], rechosen: bool, overrides: Sequence[tuple[str, str]]
 ) -> dict[str, Any]:
-    """A section with the defaults of what it names, and its own values checked against their types.
+    """A section with the defaults of its builders and its given values, type-checked.
 
-    Where the command line chose another name than the file, keys that belonged to the file's
-    choice are left out, and the log says so.
+    rechosen: the command line chose other names than the file. Keys that only the file's choice
+    takes are then dropped with a warning.
     """
     for _, name in (choice for choice in CHOICES if choice[0] == section):
         if name not in given:
-            raise ConfigError(f"config.{section}.{name} must be set; the file does not name it")
+            raise ConfigError(f"config.{section}.{name} must be set; the file does not set it")
     known = section_options(section, given)
-    written = {key for key, _ in overrides}
+    overridden = {key for key, _ in overrides}
     values = {}
     for key in given:
         if key in known:
             continue
-        if not renamed:
-            raise unknown_key(f"{section}.{key}", known)
-        log.warning("config.%s.%s of the file is left out: %r has no such option",
-                        section, key, given["name"])  # fmt: skip
+        if not rechosen:
+            raise unknown_key_error(f"{section}.{key}", known)
+        log.warning("config.%s.%s of the file is dropped: %r has no such option",
+                    section, key, given["name"])  # fmt: skip
     for key, option in known.items():
-        if f"{section}.{key}" in written and key not in given and option.default is REQUIRED:
-            values[key] = None  # the command line gives it in the second pass
+        if f"{section}.{key}" in overridden and key not in given and option.default is REQUIRED:
+            values[key] = None  # the second pass sets it from the command line
         else:
             values[key] = fill_option(f"{section}.{key}", given.get(key, REQUIRED), option)
     return values
 
 
 def fill_option(key: str, value: Any, option: Option) -> Any:
-    """The value, or the option's default, checked against the option's type."""
+    """The value, or the option's default, checked against type and range of the option."""
     if value is REQUIRED:
         value = option.default
     if value is REQUIRED:
@@ -210,8 +225,8 @@ def fill_option(key: str, value: Any, option: Option) -> Any:
     return ranges.check(key, registry.coerce(key, value, option.type), allowed=option.range)
 
 
-def parse(key: str, text: str, option: Option) -> Any:
-    """The text of an override as a value: 1e-3, 1_000, True, (1, 2), or a string as it stands."""
+def parse_override(key: str, text: str, option: Option) -> Any:
+    """The value of an override: 1e-3, 1_000, True, (1, 2), or the text itself for a string."""
     kind = typing.get_origin(option.type) or option.type
     if kind is str:
         return text
@@ -225,25 +240,25 @@ def parse(key: str, text: str, option: Option) -> Any:
 
 
 def check_key(key: str) -> None:
-    """Raises ConfigError for an override that names no section, or a section as a whole."""
+    """Raises ConfigError for an override without a known section, or without a key in it."""
     section, _, name = key.partition(".")
     known = [*SECTIONS, *TOP]
     if section not in known:
-        raise unknown_key(section, known)
+        raise unknown_key_error(section, known)
     if (section in TOP) == bool(name):
         raise ConfigError(
-            f"--config.{key} must name one key of a section, as --config.train.steps=100 does"
+            f"--config.{key} must name one key of a section, such as --config.train.steps=100"
         )
 
 
-def unknown_key(key: str, known: typing.Iterable[str]) -> ConfigError:
-    """An error that names the nearest keys: by meaning, else by letters in the same section."""
+def unknown_key_error(key: str, known: typing.Iterable[str]) -> ConfigError:
+    """The error for an unknown key. Suggests keys by meaning, otherwise by spelling."""
     section, dot, name = key.rpartition(".")
-    meant = synonyms.find_keys(key, every_key())
-    near = registry.did_you_mean(name, known)
-    if meant:
-        near = f"; did you mean {' or '.join(f'config.{one}' for one in meant)}?"
+    candidates = synonyms.find_keys(key, every_key())
+    suggestion = registry.did_you_mean(name, known)
+    if candidates:
+        suggestion = f"; did you mean {' or '.join(f'config.{key}' for key in candidates)}?"
     listed = ", ".join(sorted(known))
     return ConfigError(
-        f"unknown key config.{key}{near}; known keys{dot and f' of {section}'} are {listed}"
+        f"unknown key config.{key}{suggestion}; known keys{dot and f' of {section}'} are {listed}"
     )

@@ -13,7 +13,7 @@ from pretrain_jax import tokenizers
 from pretrain_jax.composition import init_from
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.spec import DataOptions
-from pretrain_jax.composition.special_tokens import check_needs
+from pretrain_jax.composition.special_tokens import check_special_tokens
 from pretrain_jax.composition.tokenizer import copy_from_run, load_or_train, load_trained
 from pretrain_jax.data.corpus import Corpus, open_corpus
 from pretrain_jax.data.shared_files import align_splits
@@ -24,77 +24,78 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Source:
-    """One member of the mixture (or the only source)."""
+class MemberCorpus:
+    """The opened corpus of one member of the mixture, with its objective and rate."""
 
     corpus: Corpus
     objective: Objective
     rate: float
 
 
-def open_sources(design: Design, stored: Mapping[str, Any] | None) -> tuple[Source, ...]:
-    """The corpora of all members.
+def open_corpora(design: Design, stored: Mapping[str, Any] | None) -> tuple[MemberCorpus, ...]:
+    """The corpora of all members of the mixture.
 
-    stored: the fingerprints of a checkpoint to go on from, {"sources": [...], "tokenizer": ...};
-    without "sources" the texts may be others. Under "changed" it has what newer code computes in
-    another way, where that was accepted: fingerprints that differ are then accepted too.
+    stored: the fingerprints of the checkpoint to resume from, {"sources": [...], "tokenizer": ...}.
+    Without "sources" any corpus is accepted. "changed" lists accepted changes of the code; while it
+    is not empty, differing fingerprints only log a warning. Raises WorkdirMismatch otherwise.
     """
     opened = {(m.source, m.objective.annotation_kind) for m in design.task.members}
     corpora = {key: open_annotated(design.spec.data, *key) for key in sorted(opened)}
     align_splits(corpora.values())
-    sources = tuple(
-        Source(corpora[m.source, m.objective.annotation_kind], m.objective, m.rate)
+    members = tuple(
+        MemberCorpus(corpora[m.source, m.objective.annotation_kind], m.objective, m.rate)
         for m in design.task.members
     )
     if stored is not None and "sources" in stored:
-        same_data("corpus", stored, "sources", [s.corpus.fingerprint for s in sources])
-    return sources
+        check_same_data("corpus", stored, "sources", [m.corpus.fingerprint for m in members])
+    return members
 
 
-def obtain_tokenizer(
+def load_or_train_tokenizer(
     design: Design,
-    sources: Sequence[Source],
+    corpora: Sequence[MemberCorpus],
     workdir: epath.Path,
     stored: Mapping[str, Any] | None,
 ) -> tokenizers.Tokenizer:
-    """The run's tokenizer, with all that its objectives need.
+    """The tokenizer of the run, with every special token that its objectives need.
 
-    Before the first checkpoint (stored is None) it is trained, or taken from `init_from`, and put
-    into the workdir. From then on it is the one that lies there, whatever the corpus has become.
+    Before the first checkpoint (stored is None), trains it or copies it from `init_from` into the
+    workdir. Later, loads it from the workdir, even if the corpus has changed. Raises ConfigError
+    for missing special tokens, WorkdirMismatch for another tokenizer than in the checkpoint.
     """
     config = design.spec
-    inherited = stored is None and init_from.takes_tokenizer(config)
-    if inherited:
-        copy_from_run(init_from.workdir_of(config), workdir)
-    if inherited or stored is not None:
+    inherits = stored is None and init_from.inherits_tokenizer(config)
+    if inherits:
+        copy_from_run(init_from.source_workdir(config), workdir)
+    if inherits or stored is not None:
         tokenizer = load_trained(config, workdir)
     else:
-        tokenizer = own_tokenizer(design, sources, workdir)
+        tokenizer = load_path_or_train(design, corpora, workdir)
     if stored is not None:
-        same_data("tokenizer", stored, "tokenizer", tokenizer.fingerprint)
+        check_same_data("tokenizer", stored, "tokenizer", tokenizer.fingerprint)
     longest = max(design.spec.seq_lens)
-    for source, member in zip(sources, design.task.members, strict=True):
-        of, what = source.objective, f"objective {member.name}"
-        check_needs(tokenizer, of.special_tokens, of.sentinels(longest), what)
+    for corpus, member in zip(corpora, design.task.members, strict=True):
+        objective, what = corpus.objective, f"objective {member.name}"
+        check_special_tokens(
+            tokenizer, objective.special_tokens, objective.sentinels(longest), what
+        )
     return tokenizer
 
 
-def own_tokenizer(
-    design: Design, sources: Sequence[Source], workdir: epath.Path
+def load_path_or_train(
+    design: Design, members: Sequence[MemberCorpus], workdir: epath.Path
 ) -> tokenizers.Tokenizer:
-    """The tokenizer of `tokenizer.path`, or one that is trained on the sources."""
+    """Loads the tokenizer of `tokenizer.path`, or trains one on the corpora."""
     config = design.spec
     options = {k: v for k, v in config.tokenizer.items() if k not in ("name", "path")}
-    pairs = zip(design.task.members, sources, strict=True)
-    opened = {
-        (member.source, source.objective.annotation_kind): source.corpus for member, source in pairs
-    }
+    pairs = zip(design.task.members, members, strict=True)
+    opened = {(member.source, m.objective.annotation_kind): m.corpus for member, m in pairs}
     corpora = [opened[key] for key in sorted(opened)]
     return load_or_train(
         config.tokenizer.name,
         config.tokenizer.path,
         texts=lambda: round_robin([corpus.texts("train") for corpus in corpora]),
-        corpus_fingerprint=joined([corpus.fingerprint for corpus in corpora]),
+        corpus_fingerprint=combine_fingerprints([corpus.fingerprint for corpus in corpora]),
         vocab_size=config.model.vocab_size,
         directory=workdir / "tokenizer",
         **options,
@@ -112,28 +113,31 @@ def open_annotated(data: DataOptions, source: str, annotation_kind: str) -> Corp
     )
 
 
-def same_data(what: str, stored: Mapping[str, Any], key: str, found: Any) -> None:
-    """Raises WorkdirMismatch when a fingerprint is not the one that the run began with, unless
-    newer code, whose changes were accepted, may be why."""
-    if stored[key] == found:
+def check_same_data(what: str, stored: Mapping[str, Any], key: str, fingerprint: Any) -> None:
+    """Raises WorkdirMismatch for another fingerprint than that of the checkpoint.
+
+    Only logs a warning if changes of the code were accepted ("changed" in `stored`): they may be
+    the cause.
+    """
+    if stored[key] == fingerprint:
         return
-    said = f"the {what} of the checkpoint has the fingerprint {stored[key]}, the one here {found}"
+    changed = f"the {what} changed since the checkpoint (was {stored[key]}, now {fingerprint})"
     if not stored.get("changed"):
         raise WorkdirMismatch(
-            f"a run goes on only with the data it began with; {said}. Restore it, or start in "
-            "another --workdir (with --config.init_from=WORKDIR to keep the parameters)"
+            f"cannot resume: {changed}. Restore the {what}, or start in another --workdir (add "
+            "--config.init_from=WORKDIR to keep the parameters)"
         )
-    log.warning("%s: accepted, since the code has changed", said)
+    log.warning("%s: accepted, since the code changed too", changed)
 
 
 def round_robin(iterables: Iterable[Iterable[str]]) -> Iterator[str]:
-    """One piece of each in turn, so that a bounded reader sees a share of every source."""
-    for pieces in itertools.zip_longest(*iterables):
-        yield from (piece for piece in pieces if piece is not None)
+    """One item of each iterable in turn, so that a bounded reader samples every corpus."""
+    for items in itertools.zip_longest(*iterables):
+        yield from (item for item in items if item is not None)
 
 
-def joined(fingerprints: list[str]) -> str:
-    """One fingerprint of several."""
+def combine_fingerprints(fingerprints: list[str]) -> str:
+    """One fingerprint for several corpora."""
     if len(fingerprints) == 1:
         return fingerprints[0]
     return hashlib.sha256("\n".join(fingerprints).encode()).hexdigest()

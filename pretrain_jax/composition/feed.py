@@ -1,4 +1,4 @@
-"""The host half of a run: corpora, tokenizer, token caches, and the streams of rows over them."""
+"""The host side of a run: corpora, tokenizer, token caches, and streams of rows."""
 
 import logging
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from etils import epath
 from pretrain_jax import registry, tokenizers
 from pretrain_jax.batch import is_text
 from pretrain_jax.composition.build import Design
-from pretrain_jax.composition.corpora import Source, obtain_tokenizer, open_sources
+from pretrain_jax.composition.corpora import MemberCorpus, load_or_train_tokenizer, open_corpora
 from pretrain_jax.composition.phases import Phase
 from pretrain_jax.composition.special_tokens import check_boundary
 from pretrain_jax.data import baselines, mixing, pipeline
@@ -25,8 +25,8 @@ from pretrain_jax.progress import progress
 
 log = logging.getLogger(__name__)
 Batches = Generator[pipeline.Batch, None, None]
-ROWS_COUNTED = 64
-"""Rows of each member of a mixture whose predictions are counted."""
+SAMPLED_ROWS = 64
+"""Rows per member of a mixture in which predicted tokens are counted."""
 ARRANGEMENTS = {
     "chunks": DocumentChunks,
     "joined": CorpusChunks,
@@ -37,10 +37,10 @@ ARRANGEMENTS = {
 
 @dataclass(frozen=True)
 class Feed:
-    """Rows for training and evaluation. Opening it tokenizes what is not in the cache."""
+    """Rows for training and evaluation. Opening it tokenizes text that is not in the cache."""
 
     design: Design
-    sources: tuple[Source, ...]
+    sources: tuple[MemberCorpus, ...]
     tokenizer: tokenizers.Tokenizer
     _caches: dict[Any, TokenCache] = field(default_factory=dict)
     _streams: dict[Any, pipeline.Stream] = field(default_factory=dict)
@@ -49,71 +49,71 @@ class Feed:
     def open(
         cls, design: Design, workdir: epath.Path, stored: Mapping[str, Any] | None = None
     ) -> "Feed":
-        """Opens the sources, obtains the tokenizer (training it if need be), fills the cache.
+        """Opens the corpora, loads or trains the tokenizer, and fills the token caches.
 
-        stored: the fingerprints of a checkpoint to go on from; other data raises WorkdirMismatch,
-        and the tokenizer is the one in the workdir.
+        stored: the fingerprints of the checkpoint to resume from. Then the tokenizer comes from the
+        workdir, and other data raises WorkdirMismatch.
         """
-        sources = open_sources(design, stored)
-        return cls.over(design, sources, obtain_tokenizer(design, sources, workdir, stored))
+        corpora = open_corpora(design, stored)
+        tokenizer = load_or_train_tokenizer(design, corpora, workdir, stored)
+        return cls.from_corpora(design, corpora, tokenizer)
 
     @classmethod
-    def over(
-        cls, design: Design, sources: tuple[Source, ...], tokenizer: tokenizers.Tokenizer
+    def from_corpora(
+        cls, design: Design, corpora: tuple[MemberCorpus, ...], tokenizer: tokenizers.Tokenizer
     ) -> "Feed":
-        """Fills the cache and plans all rows: what is wrong with the data is said before anything
-        is compiled."""
-        feed = cls(design, sources, tokenizer)
-        for half in feed.halves:
-            for source in sources:
-                feed.cache(source, half)
+        """Fills the token caches and plans all rows, so errors in the data show before compiling.
+        Raises DataError."""
+        feed = cls(design, corpora, tokenizer)
+        for split in feed.splits:
+            for corpus in corpora:
+                feed.cache(corpus, split)
         with progress("planning rows"):
-            if "train" in feed.halves:
+            if "train" in feed.splits:
                 for seq_len in {phase.seq_len for phase in design.spec.phases}:
                     feed.stream("train", seq_len)
             feed.stream("valid", design.spec.phases.eval_seq_len)
             _ = feed.eval_rows
-        if design.spec.phases.eval_seq_len != design.spec.data.seq_len:
-            log.info(
-                "evaluations and samples have rows of %d tokens", design.spec.phases.eval_seq_len
-            )
-        for said in feed.cautions:
-            log.warning("%s", said)
+        eval_seq_len = design.spec.phases.eval_seq_len
+        if eval_seq_len != design.spec.data.seq_len:
+            log.info("evaluations and samples have rows of %d tokens", eval_seq_len)
+        for warning in feed.data_warnings:
+            log.warning("%s", warning)
         return feed
 
     @property
-    def halves(self) -> tuple[str, ...]:
-        """The parts that the texts are split into; with data.split=all there is nothing to train
-        on, and nothing that yardsticks could be counted on."""
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits. With data.split=all there is no training split."""
         return ("valid",) if self.design.spec.data.split == "all" else ("train", "valid")
 
     @property
     def fingerprints(self) -> dict[str, Any]:
-        """What the order of the data depends on, beside seed and step; kept in checkpoints."""
+        """Everything but seed and step that determines the order of the data."""
         return {
             "tokenizer": self.tokenizer.fingerprint,
             "sources": [source.corpus.fingerprint for source in self.sources],
         }
 
-    def cache(self, source: Source, half: str) -> TokenCache:
-        """The tokens of "train" or "valid" of one source."""
-        key = (source.corpus.fingerprint, half)
+    def cache(self, source: MemberCorpus, split: str) -> TokenCache:
+        """The tokens of one corpus in the split "train" or "valid"."""
+        key = (source.corpus.fingerprint, split)
         if key not in self._caches:
-            where = self.design.spec.data.cache_dir or None
-            self._caches[key] = open_token_cache(source.corpus, half, self.tokenizer, where)
+            folder = self.design.spec.data.cache_dir or None
+            self._caches[key] = open_token_cache(source.corpus, split, self.tokenizer, folder)
         return self._caches[key]
 
-    def stream(self, half: str, seq_len: int) -> pipeline.Stream:
-        """The rows of "train" or "valid" at a sequence length."""
-        key = (half, seq_len)
+    def stream(self, split: str, seq_len: int) -> pipeline.Stream:
+        """The rows of the split "train" or "valid" at a sequence length."""
+        key = (split, seq_len)
         if key not in self._streams:
-            examples = [self._examples(source, half, seq_len) for source in self.sources]
-            rates = self.rates(examples) if half == self.halves[0] else self.train_rates
+            examples = [self._examples(source, split, seq_len) for source in self.sources]
+            is_first = split == self.splits[0]
+            rates = self.mixing_rates(examples) if is_first else self.train_rates
             budgets = self.design.task.budgets(seq_len)
             self._streams[key] = pipeline.Stream(
                 members=[
                     pipeline.MemberRows.plan(
-                        each,
+                        member_examples,
                         lengths=source.objective.lengths,
                         budgets=budgets,
                         corrupt=source.objective.corrupt,
@@ -121,7 +121,9 @@ class Feed:
                         rate=rate,
                         copies=source.objective.copies,
                     )
-                    for each, source, rate in zip(examples, self.sources, rates, strict=True)
+                    for member_examples, source, rate in zip(
+                        examples, self.sources, rates, strict=True
+                    )
                 ],
                 fields=self.design.task.objective.fields,
                 budgets=budgets,
@@ -130,63 +132,63 @@ class Feed:
         return self._streams[key]
 
     @cached_property
-    def cautions(self) -> list[str]:
-        """What the objectives say of the text that they are given."""
-        stream = self.stream(self.halves[0], self.design.spec.phases.eval_seq_len)
-        pairs = zip(self.sources, self.design.task.members, stream.members, strict=True)
-        found = [
-            (what, source.objective.data_warning(member.examples, self.tokenizer))
-            for source, what, member in pairs
+    def data_warnings(self) -> list[str]:
+        """Warnings of the objectives about text that does not suit them."""
+        stream = self.stream(self.splits[0], self.design.spec.phases.eval_seq_len)
+        triples = zip(self.sources, self.design.task.members, stream.members, strict=True)
+        warnings = [
+            (member, source.objective.data_warning(rows.examples, self.tokenizer))
+            for source, member, rows in triples
         ]
-        return [f"{what}: {said}" for what, said in found if said]
+        return [f"{member}: {warning}" for member, warning in warnings if warning]
 
-    def rates(self, examples: Sequence[Any]) -> Sequence[float]:
-        """Shares of rows of the members of a mixture, from the training examples of each."""
+    def mixing_rates(self, examples: Sequence[Any]) -> Sequence[float]:
+        """The share of rows of each member of the mixture, from its training examples."""
         data = self.design.spec.data
         return mixing.rates(
             data.mixing,
             given=[source.rate for source in self.sources],
-            sizes=[len(each) for each in examples],
+            sizes=[len(member_examples) for member_examples in examples],
             cap=data.mixing_cap,
             temperature=data.mixing_temperature,
         )
 
     @property
     def train_rates(self) -> Sequence[float]:
-        """`rates` at the length of evaluation, which has them whatever the held-out sizes."""
-        stream = self.stream(self.halves[0], self.design.spec.phases.eval_seq_len)
+        """`mixing_rates` at the row length of evaluation, which uses them too."""
+        stream = self.stream(self.splits[0], self.design.spec.phases.eval_seq_len)
         return [member.rate for member in stream.members]
 
-    def _examples(self, source: Source, half: str, seq_len: int) -> Any:
-        """The raw examples of one source, arranged as its objective wants them."""
+    def _examples(self, source: MemberCorpus, split: str, seq_len: int) -> Any:
+        """The examples of one corpus before corruption, arranged as its objective needs them."""
         objective = source.objective
         options, name = objective.arrange(seq_len), objective.arrangement
         if name == "chunks":
-            joined = self.design.spec.data.cross_documents and bool(
+            crosses_documents = self.design.spec.data.cross_documents and bool(
                 options["begin"] or options["end"]
             )
-            options |= self.ends(options)
-            if joined:
+            options |= self.boundary_ids(options)
+            if crosses_documents:
                 name = "joined"
                 del options["overlap"]
                 check_boundary(options)
         arrangement = registry.pick(ARRANGEMENTS, name, "arrangement")
         if objective.arrangement == "pairs":
             # Held-out pairs are the same for every seed.
-            options |= {"seed": self.design.spec.seed if half == "train" else pipeline.EVAL_SEED}
+            options |= {"seed": self.design.spec.seed if split == "train" else pipeline.EVAL_SEED}
             options |= {"sentence_ends": self.tokenizer.sentence_ends}
-        return arrangement(self.cache(source, half), **options)
+        return arrangement(self.cache(source, split), **options)
 
-    def ends(self, options: Mapping[str, Any]) -> dict[str, int | None]:
-        """Ids of what an arrangement puts before and behind a document, from their names."""
-        named = {key: options.get(key) for key in ("begin", "end")}
-        return {key: getattr(self.tokenizer, name) if name else None for key, name in named.items()}
+    def boundary_ids(self, options: Mapping[str, Any]) -> dict[str, int | None]:
+        """The ids that an arrangement puts before and after a document, from their names."""
+        names = {key: options.get(key) for key in ("begin", "end")}
+        return {key: getattr(self.tokenizer, name) if name else None for key, name in names.items()}
 
     def batches(self, phase: Phase, step: int) -> Batches:
-        """This process's rows of the batches of steps step, step + 1, ... of a phase; to be closed.
+        """This process's rows of the batches of steps step, step + 1, ... of a phase.
 
-        Rows already used by earlier phases of the same sequence length are not read again: the
-        place in the data follows from the step alone.
+        Skips rows that earlier phases of the same sequence length used: the position in the data
+        depends on the step alone. The caller closes the generator.
         """
         used = sum(
             (min(step, past.last) - past.first) * past.batch_size
@@ -202,42 +204,38 @@ class Feed:
             workers=self.design.spec.data.workers,
         )
 
-    # --- evaluation -------------------------------------------------------------------------
-
     @property
     def eval_batch_size(self) -> int:
-        """A microbatch: what is known to fit."""
+        """Rows per evaluation batch: the smallest microbatch of training, which fits in memory."""
         return min(
             phase.batch_size // phase.accumulate for phase in self.design.spec.phases.trained
         )
 
     @cached_property
     def eval_rows(self) -> int:
-        """Raises DataError where held-out text has nothing to predict."""
-        stream, wanted = (
-            self.stream("valid", self.design.spec.phases.eval_seq_len),
-            self.design.spec.eval.tokens,
-        )
-        rows, found = pipeline.count_eval_rows(stream, wanted, self.tokenizer.unscored)
-        if not found:
+        """Rows per evaluation. Raises DataError if the held-out text has no token to predict."""
+        stream = self.stream("valid", self.design.spec.phases.eval_seq_len)
+        requested = self.design.spec.eval.tokens
+        rows, tokens = pipeline.count_eval_rows(stream, requested, self.tokenizer.unscored)
+        if not tokens:
             raise DataError(
                 "held-out text must have at least one text token to predict; "
-                f"{', '.join(s.corpus.name for s in self.sources)} has none in {rows} rows. Give "
+                f"{', '.join(s.corpus.name for s in self.sources)} has none in {rows} rows. Use "
                 "more text, or another data.split"
             )
-        if found < wanted:
+        if tokens < requested:
             log.info(
-                "evaluation scores %d text tokens, not eval.tokens=%d: held-out text (in a "
-                "mixture, the source that has least for its share) is at its end",
-                found,
-                wanted,
+                "evaluation scores %d text tokens instead of eval.tokens=%d: there is no more "
+                "held-out text (in a mixture: of the source with the least text for its rate)",
+                tokens,
+                requested,
             )
         return rows
 
     def eval_batches(self, here: Iterable[int] | None = None) -> Batches:
         """The same rows at each call, in a fixed order and with fixed noise.
 
-        here: the places of each batch that this process wants; all of them where it is None.
+        here: indices of the rows of each batch that this process needs; None means all.
         """
         return pipeline.eval_batches(
             self.stream("valid", self.design.spec.phases.eval_seq_len),
@@ -248,24 +246,27 @@ class Feed:
 
     @property
     def eval_counts(self) -> EvalCounts:
-        """How many tokens and bytes evaluation scores."""
+        """Counts of the tokens and bytes that evaluation scores."""
         return self._scores[0]
 
     @property
-    def yardsticks(self) -> dict[str, float]:
-        """Nats a predicted text token of the baselines, on exactly the tokens of evaluation."""
+    def baselines(self) -> dict[str, float]:
+        """Nats per predicted text token of each baseline, on exactly the tokens of evaluation.
+
+        Keys are names of metrics, such as "yardstick/unigram".
+        """
         return self._scores[1]
 
     @cached_property
     def _scores(self) -> tuple[EvalCounts, dict[str, float]]:
-        """Both, from one pass over the rows."""
+        """`scored` and `baselines`, from one pass over the rows."""
         objective, scored = self.design.task.objective, EvalCounts()
-        ends = self.ends(objective.arrange(self.design.spec.phases.eval_seq_len))
-        if "train" not in self.halves:
+        ends = self.boundary_ids(objective.arrange(self.design.spec.phases.eval_seq_len))
+        if "train" not in self.splits:
             for _ in scored.count(self.eval_batches(), self.tokenizer, ends.values()):
-                pass  # counted, and compared with nothing
+                pass  # only counts: without a training split there are no baselines
             return scored, {}
-        with progress("counting tokens for the yardsticks"):
+        with progress("counting tokens for the baselines"):
             counts = baselines.count_tokens(
                 [
                     (self.cache(source, "train"), share)
@@ -284,16 +285,16 @@ class Feed:
         return scored, {f"yardstick/{name}": value for name, value in scores.items()}
 
     def token_shares(self) -> list[float]:
-        """What each member of a mixture has of the predicted text tokens: its rate, which is of
-        rows, times the tokens that its first rows hold on average."""
+        """Relative number of predicted text tokens of each member of a mixture: its share of rows
+        times the mean number of predicted tokens in its first rows."""
         stream = self.stream("train", self.design.spec.phases.eval_seq_len)
         if len(stream.members) == 1:
             return [1.0]
         shares = []
         for number, member in enumerate(stream.members):
-            rows = np.arange(min(len(member.rows), ROWS_COUNTED))
+            rows = np.arange(min(len(member.rows), SAMPLED_ROWS))
             fields, _ = member.take(rows, pipeline.EVAL_SEED, number)
             flat = {name: fields[name].values for name in ("targets", "weights")}
-            found = is_text(flat, self.tokenizer.unscored).sum()
-            shares.append(member.rate * max(int(found), 1) / len(rows))
+            predicted = is_text(flat, self.tokenizer.unscored).sum()
+            shares.append(member.rate * max(int(predicted), 1) / len(rows))
         return shares

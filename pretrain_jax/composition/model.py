@@ -1,4 +1,4 @@
-"""The model of a run: its module, its parameters as shapes, and `apply`."""
+"""The model of a run: its module, the shapes of its parameters, and `apply`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ from pretrain_jax.models._base import Architecture
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A Linen module with pure functions over it. Allocates nothing."""
+    """A Linen module, and pure functions that use it. Allocates nothing."""
 
     architecture: Architecture
-    """The architecture that the config names."""
+    """The architecture of model.name."""
     module: nn.Module
     dtype: Any
     """The dtype of matrix products."""
@@ -33,7 +33,7 @@ class Model:
     """Shapes of a batch of one row, for `init`."""
 
     def init(self, seed: int) -> Any:
-        """Parameters in boxes with the names of their axes; traced, or under jit."""
+        """Initial parameters, boxed with the names of their axes. For tracing, or under jit."""
         batch = {name: jnp.zeros(s.shape, s.dtype) for name, s in self.batch_shapes().items()}
         return self.module.init(seeds.random_key(seed), batch, False)["params"]
 
@@ -46,7 +46,7 @@ class Model:
 
     @cached_property
     def boxed_params(self) -> Any:
-        """Shapes of the parameters, in boxes."""
+        """Shapes of the parameters, boxed with the names of their axes."""
         return box_all(jax.eval_shape(lambda: self.init(0)))
 
     @cached_property
@@ -56,18 +56,21 @@ class Model:
 
 
 def build_model(run: Spec, task: Task, target: Target, plain: bool = False) -> Model:
-    """The model that a config names. Raises ConfigError where it does not fit the objective.
+    """The model of a config. Raises ConfigError if it does not fit the objective.
 
-    plain: the same model without what suits one platform, and without rows that only pad the
-    vocabulary: parameters and FLOPs are counted with it.
+    plain: builds it with plain attention and without padding of the vocabulary, to count
+    parameters and FLOPs.
     """
     section, platform = run.model, target.compiled_platform
     architecture = _base.load(section.name)
     dtype = target.dtype(run.train.dtype)
-    backend = spec.attention_form(**select_kwargs(section, spec.attention_form), platform=platform)
-    how: dict[str, Any] = {"attention_backend": "plain" if plain or target.simulated else backend}
+    backend = spec.choose_attention_backend(
+        platform, **select_kwargs(section, spec.choose_attention_backend)
+    )
+    settings: dict[str, Any] = spec.layer_loop(platform, **select_kwargs(section, spec.layer_loop))
+    settings["attention_backend"] = "plain" if plain or target.simulated else backend
     if plain:
-        how["pad_vocab_to"] = 1
+        settings["pad_vocab_to"] = 1
     options = select_kwargs(section, architecture.build)
     architecture.check(options, max(run.seq_lens))
     compatibility.check_match(run, task.objective, architecture)
@@ -77,8 +80,7 @@ def build_model(run: Spec, task: Task, target: Target, plain: bool = False) -> M
         dtype=dtype,
         z_loss=run.train.z_loss,
         single_segment=run.data.cross_documents,
-        **spec.execution(platform, **select_kwargs(section, spec.execution)),
-        **how,
+        **settings,
     )
     module = architecture.build(context, **options)
     one_row = partial(task.batch_shapes, 1, run.data.seq_len)
@@ -86,5 +88,5 @@ def build_model(run: Spec, task: Task, target: Target, plain: bool = False) -> M
 
 
 def is_box(x: Any) -> bool:
-    """Whether a leaf of a tree is a parameter in its box."""
+    """Whether a leaf of a tree is a boxed parameter."""
     return isinstance(x, nn.Partitioned)

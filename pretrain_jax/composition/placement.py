@@ -1,4 +1,4 @@
-"""Where the arrays of a run live: the mesh, and the shardings of parameters and batches."""
+"""The placement of the arrays of a run: the mesh, and shardings of parameters and batches."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,17 +33,17 @@ class Placement:
 
     @cached_property
     def param_shardings(self) -> Any:
-        """Where every parameter lives; raises ConfigError where an axis does not divide."""
+        """The sharding of every parameter. Raises ConfigError if an axis does not divide."""
         return rules.named_shardings(self.model.boxed_params, self.mesh)
 
     @cached_property
     def params(self) -> Any:
-        """Shapes of the parameters, with their shardings: what a checkpoint is restored onto."""
+        """Shapes of the parameters with their shardings, to restore a checkpoint onto."""
         return with_shardings(self.model.param_shapes, self.param_shardings)
 
     @cached_property
     def rows(self) -> BatchSharding:
-        """Where the fields of a batch live."""
+        """The shardings of the fields of a batch."""
         fields = self.task.fields.items()
         return BatchSharding({name: rules.field_sharding(self.mesh, axis) for name, axis in fields})
 
@@ -54,12 +54,12 @@ class Placement:
     def apply(
         self, params: Any, batch: Any, rng: jax.Array, train: bool, method: str = "__call__"
     ) -> Any:
-        """`Model.apply` with activations placed on the mesh."""
+        """`Model.apply` with sharding constraints on activations."""
         with use_axis_rules(rules.MeshRules(self.mesh)):
             return self.model.apply(params, batch, rng, train, method)
 
     def check(self) -> None:
-        """Raises ConfigError unless the batch of every phase divides over microbatches and mesh."""
+        """Raises ConfigError unless batches and rows of every phase divide over the mesh."""
         for phase in self.spec.phases:
             rules.check_batch(phase.batch_size, phase.accumulate, self.mesh, "train.batch_size")
         for seq_len in sorted(self.spec.seq_lens):
@@ -69,7 +69,7 @@ class Placement:
 
 
 def with_shardings(shapes: Any, shardings: Any) -> Any:
-    """Shapes with the sharding of each leaf."""
+    """Shapes, each with its sharding."""
     return jax.tree.map(
         lambda s, sharding: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=sharding),
         shapes,

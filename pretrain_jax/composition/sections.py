@@ -14,21 +14,25 @@ path: file or folder of a published vocabulary to use instead of learning one; e
     from the run's own text
 """
 
-from collections.abc import Callable, Mapping
+import functools
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pretrain_jax import registry
 from pretrain_jax.composition import spec
+from pretrain_jax.errors import ConfigError
 from pretrain_jax.models import _base
 from pretrain_jax.optim import optimizers, schedules
 from pretrain_jax.registry import REQUIRED, Option
 from pretrain_jax.sharding import mesh
 from pretrain_jax.workdir.checkpoint import Checkpoints
 
+log = logging.getLogger(__name__)
 NAME = Option(str, REQUIRED)
 Chosen = Mapping[str, Any]
 TOP = {"seed": Option(int, 0), "init_from": Option(str, ""), "init_tokens": Option(str, "same")}
-"""Keys of no section; inherit.py says what init_tokens is."""
+"""Keys outside of all sections; init_from.py implements init_tokens."""
 CHOICES = (
     ("tokenizer", "name"),
     ("objective", "name"),
@@ -36,14 +40,17 @@ CHOICES = (
     ("optimizer", "name"),
     ("optimizer", "schedule"),
 )
-"""The keys that choose what takes the other keys of their section."""
+"""Keys that choose which function takes the other keys of their section."""
+RENAMED = {"model.attention_form": "model.attention_backend"}
+"""Old name of a key -> its present name. Config files, command lines and the stored configs of old
+workdirs may use the old name; a warning names both. Both names belong to sections."""
 
 
 def _tokenizer(chosen: Chosen) -> dict[str, Option]:
     module = registry.load("tokenizers", chosen["name"], "tokenizer.name")
-    found = registry.options(module.load, module.train)
-    found.pop("vocab_size")  # model.vocab_size
-    return {"name": NAME, "path": Option(str, ""), **found}
+    options = registry.options(module.load, module.train)
+    options.pop("vocab_size")  # model.vocab_size
+    return {"name": NAME, "path": Option(str, ""), **options}
 
 
 def _objective(chosen: Chosen) -> dict[str, Option]:
@@ -55,17 +62,17 @@ def _model(chosen: Chosen) -> dict[str, Option]:
     architecture = _base.load(chosen["name"])
     return {
         "name": NAME,
-        **registry.options(architecture.build, spec.execution, spec.attention_form),
+        **registry.options(architecture.build, spec.layer_loop, spec.choose_attention_backend),
     }
 
 
 def _optimizer(chosen: Chosen) -> dict[str, Option]:
     optimizer = registry.pick(optimizers.OPTIMIZERS, chosen["name"], "optimizer.name")
     schedule = registry.pick(schedules.SCHEDULES, chosen["schedule"], "optimizer.schedule")
-    found = registry.options(
+    options = registry.options(
         schedules.build_schedule, schedule, spec.clipping, optimizers.build_optimizer, optimizer
     )
-    return {"name": NAME, "schedule": NAME, **found}
+    return {"name": NAME, "schedule": NAME, **options}
 
 
 SECTIONS: dict[str, Callable[[Chosen], dict[str, Option]]] = {
@@ -86,37 +93,85 @@ def section_options(section: str, chosen: Chosen) -> dict[str, Option]:
     return SECTIONS[section](chosen)
 
 
-def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """A config as it was stored, with the defaults of keys that did not exist then.
+def present_name(key: str) -> str:
+    """The present name of a dotted key. Warns for an old name, once per process.
 
-    A default keeps what was before, or a row of code_version.CHANGES says what it changes: so a
-    key that was added is no other configuration. A section that is not there, or without its names,
-    stays as it is.
+    >>> present_name("model.attention_form")
+    'model.attention_backend'
+    """
+    if key not in RENAMED:
+        return key
+    _warn_renamed(key)
+    return RENAMED[key]
 
-    >>> completed({"train": {"steps": 10, "batch_size": 8}})["train"]["accumulate"]
+
+@functools.cache
+def _warn_renamed(old: str) -> None:
+    log.warning("config.%s is now config.%s; the old name still works", old, RENAMED[old])
+
+
+def rename_overrides(overrides: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Overrides of the command line with the present names of their keys."""
+    return [(present_name(key), text) for key, text in overrides]
+
+
+def rename_keys(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config as nested dicts, with the present names of its keys.
+
+    Raises ConfigError for a config that has both the old and the present name of a key.
+
+    >>> rename_keys({"model": {"attention_form": "plain"}})
+    {'model': {'attention_backend': 'plain'}}
+    """
+    renamed = dict(config)
+    for old in RENAMED:
+        section, _, name = old.partition(".")
+        values = renamed.get(section)
+        if not isinstance(values, Mapping) or name not in values:
+            continue
+        new = present_name(old)
+        new_section, _, new_name = new.partition(".")
+        renamed[section] = {key: value for key, value in values.items() if key != name}
+        target = renamed.get(new_section, {})
+        if new_name in target:
+            raise ConfigError(
+                f"config.{old} is the old name of config.{new}; received both. Remove config.{old}"
+            )
+        renamed[new_section] = {**target, new_name: values[name]}
+    return renamed
+
+
+def with_defaults(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored config with the present names of its keys and the defaults of newer keys.
+
+    A default keeps the behavior of older code, or a row of code_version.CHANGES states what it
+    changes, so a new key does not make it another configuration. Leaves sections alone that are
+    missing or do not choose their names.
+
+    >>> with_defaults({"train": {"steps": 10, "batch_size": 8}})["train"]["accumulate"]
     1
     """
-    found: dict[str, Any] = {**defaults(TOP), **stored}
+    completed: dict[str, Any] = {**defaults(TOP), **rename_keys(stored)}
     for section in SECTIONS:
-        values = stored.get(section)
+        values = completed.get(section)
         names = [name for owner, name in CHOICES if owner == section]
         if isinstance(values, Mapping) and all(isinstance(values.get(n), str) for n in names):
-            found[section] = {**defaults(section_options(section, values)), **values}
-    return found
+            completed[section] = {**defaults(section_options(section, values)), **values}
+    return completed
 
 
 def defaults(known: Mapping[str, Option]) -> dict[str, Any]:
-    """The defaults of those keys that have one."""
+    """The default of each key that has one."""
     return {key: option.default for key, option in known.items() if option.default is not REQUIRED}
 
 
 def every_key() -> list[str]:
-    """Every key that a config may have, whatever names it chooses."""
-    found = dict.fromkeys(TOP)
+    """Every key that a config may have, over all choices of names."""
+    keys = dict.fromkeys(TOP)
     for section in SECTIONS:
         for chosen in choices(section):
-            found |= {f"{section}.{name}": None for name in section_options(section, chosen)}
-    return list(found)
+            keys |= {f"{section}.{name}": None for name in section_options(section, chosen)}
+    return list(keys)
 
 
 def choices(section: str) -> list[dict[str, str]]:

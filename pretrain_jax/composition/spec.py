@@ -1,8 +1,7 @@
-"""What a config says, as values: `Spec`, without jax.
+"""The values of a resolved config: `Spec`. Imports no jax.
 
-The sections `data`, `train` and `eval` belong to no builder: their keys are the fields of the
-dataclasses here. The keys of `model` and `optimizer` that every architecture and optimizer has are
-the parameters of the functions at the end.
+The keys of the sections `data`, `train` and `eval` are the fields of the dataclasses here. The keys
+that every architecture and every optimizer shares are the parameters of the functions at the end.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +12,7 @@ from typing import Any
 from ml_collections import FrozenConfigDict
 
 from pretrain_jax import registry
-from pretrain_jax.composition.phases import Phases, phases_of
+from pretrain_jax.composition.phases import Phases, build_phases
 from pretrain_jax.layers.attention import BACKENDS
 from pretrain_jax.layers.stacks import REMAT
 
@@ -102,7 +101,7 @@ Section = Any
 
 @dataclass(frozen=True, eq=False)
 class Spec:
-    """A resolved config: sections with their values. Made by `spec_of`."""
+    """A resolved config, by section. `build_spec` makes it."""
 
     data: DataOptions
     train: TrainOptions
@@ -116,21 +115,21 @@ class Spec:
     seed: int
     init_from: str
     init_tokens: str
-    document: dict[str, Any]
-    """The same as nested dicts: the content of config.json."""
+    config_dict: dict[str, Any]
+    """The same values as nested dicts: the content of config.json."""
 
     @cached_property
     def phases(self) -> Phases:
         """The phases of the run."""
-        return phases_of(self.data, self.train)
+        return build_phases(self.data, self.train)
 
     @property
     def seq_lens(self) -> set[int]:
-        """Every length of rows in this run: those of its phases, and that of its evaluations."""
+        """All row lengths of the run: those of its phases, and that of its evaluations."""
         return {self.data.seq_len, *(phase.seq_len for phase in self.phases)}
 
 
-def spec_of(config: Any) -> Spec:
+def build_spec(config: Any) -> Spec:
     """The values of a resolved config (composition/config.py)."""
     sections = ("tokenizer", "objective", "model", "optimizer", "mesh", "checkpoint")
     return Spec(
@@ -139,17 +138,17 @@ def spec_of(config: Any) -> Spec:
         eval=EvalOptions(**config.eval),
         **{name: FrozenConfigDict(config[name]) for name in sections},
         **{name: config[name] for name in ("seed", "init_from", "init_tokens")},
-        document=config.to_dict(),
+        config_dict=config.to_dict(),
     )
 
 
 def select_kwargs(section: Mapping[str, Any], *builders: Callable[..., Any]) -> dict[str, Any]:
-    """The values of a section that these builders take."""
+    """The values of a section that are parameters of these builders."""
     return {key: section[key] for key in registry.options(*builders)}
 
 
-def execution(platform: str = "", *, unroll: int = 0, remat: str = "none") -> dict[str, Any]:
-    """The keys of the section `model` that belong to no architecture.
+def layer_loop(platform: str = "", *, unroll: int = 0, remat: str = "none") -> dict[str, Any]:
+    """How to run the loop over layers: keyword arguments of BuildContext.
 
     unroll: layers per iteration of the loop over layers: more make steps faster and compilation
         longer. 0 = what suits the device: all of them (up to 64) on a GPU with remat="none", where
@@ -162,16 +161,16 @@ def execution(platform: str = "", *, unroll: int = 0, remat: str = "none") -> di
     return {"unroll": unroll or (0 if copied else 1), "remat": remat}
 
 
-def attention_form(platform: str = "", *, attention_form: str = "auto") -> str:
-    """One of layers.attention.BACKENDS.
+def choose_attention_backend(platform: str = "", *, attention_backend: str = "auto") -> str:
+    """A key of layers.attention.BACKENDS.
 
-    attention_form: how attention is computed: "auto" = the form of the platform; "plain" and "cpu"
-        run on every platform, "gpu" (cuDNN) and "tpu" (Pallas) on their own
+    attention_backend: how attention is computed: "auto" = the backend of the platform; "plain" and
+        "cpu" run on every platform, "gpu" (cuDNN) and "tpu" (Pallas) on their own
     """
     legal = ["auto", "plain", "cpu", *({platform} & {"gpu", "tpu"})]
-    registry.check_name(attention_form, legal, "model.attention_form")
-    if attention_form != "auto":
-        return attention_form
+    registry.check_name(attention_backend, legal, "model.attention_backend")
+    if attention_backend != "auto":
+        return attention_backend
     return platform if platform in BACKENDS else "plain"
 
 

@@ -1,4 +1,4 @@
-"""What a run trains on: the objective, the members of its mixture, and the shapes of batches."""
+"""The training task: the objective, the members of the mixture, and the shapes of batches."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,7 +8,7 @@ import jax
 from pretrain_jax import registry
 from pretrain_jax.batch import FIELDS
 from pretrain_jax.composition import compatibility
-from pretrain_jax.composition.compatibility import Member
+from pretrain_jax.composition.compatibility import MixtureMember
 from pretrain_jax.composition.phases import Phase
 from pretrain_jax.composition.spec import Spec, select_kwargs
 from pretrain_jax.data import mixing, pack
@@ -29,32 +29,32 @@ class Task:
         return module.build(**select_kwargs(section, module.build))
 
     @cached_property
-    def members(self) -> list[Member]:
+    def members(self) -> list[MixtureMember]:
         """The sources of text, each with its objective and rate."""
-        return compatibility.members(self.spec, self.objective)
+        return compatibility.build_members(self.spec, self.objective)
 
     @cached_property
     def fields(self) -> dict[str, str]:
-        """The fields of a batch with their axes: those that `corrupt` writes, and the packer's."""
+        """The axis of each field of a batch: fields from `corrupt` and from the packer."""
         axes = pack.field_axes(self.objective.fields)
         places = {n: axis for axis in axes.values() for n in pack.PLACES.get(axis, ())}
         return dict(sorted((axes | places).items()))
 
     def budgets(self, seq_len: int) -> dict[str, int]:
-        """Length of each axis of a row: room for every member of the mixture."""
-        found: dict[str, int] = {}
+        """Length of each axis of a row: the largest that any member of the mixture needs."""
+        lengths: dict[str, int] = {}
         for member in self.members:
             for axis, size in member.objective.budgets(seq_len).items():
-                found[axis] = max(found.get(axis, 0), int(size))
-        return found
+                lengths[axis] = max(lengths.get(axis, 0), int(size))
+        return lengths
 
     def tokens_per_row(self, seq_len: int) -> int:
-        """Slots of a row that hold tokens: of the stream, and of the memory where there is one."""
+        """Token slots of a row: the decoder's, plus the encoder's of an encoder-decoder."""
         budgets = self.budgets(seq_len)
         return budgets["L"] + budgets.get("M", 0)
 
     def batch_shapes(self, batch_size: int, seq_len: int) -> dict[str, jax.ShapeDtypeStruct]:
-        """Shapes and dtypes of the fields of a batch, made by `corrupt` and by the packer."""
+        """Shapes and dtypes of the fields of a batch."""
         budgets = self.budgets(seq_len)
         return {
             name: jax.ShapeDtypeStruct((batch_size, budgets[axis]), FIELDS[name].dtype)
@@ -63,36 +63,36 @@ class Task:
 
     @property
     def largest_phase(self) -> Phase:
-        """The one of `phases_run` with the most tokens in a microbatch."""
-        rows = self.tokens_per_row
+        """The phase, of those that training reaches, with the most tokens per microbatch."""
+        per_row = self.tokens_per_row
         return max(
             self.spec.phases.trained,
-            key=lambda p: (p.batch_size // p.accumulate * rows(p.seq_len), p.batch_size),
+            key=lambda p: (p.batch_size // p.accumulate * per_row(p.seq_len), p.batch_size),
         )
 
     def check(self) -> None:
-        """Raises ConfigError for options of the section `data` that no member of it can follow."""
+        """Raises ConfigError for data and eval options that do not fit the objectives."""
         for member in self.members:
             for seq_len in self.spec.seq_lens:
                 member.objective.arrange(seq_len)
             if self.spec.data.cross_documents and not member.objective.supports_cross_document:
                 raise ConfigError(
-                    "data.cross_documents makes a row one text, which objective "
-                    f"{member.name} cannot be given; received data.cross_documents=True"
+                    "data.cross_documents makes each row one continuous text, which objective "
+                    f"{member.name} does not support; received data.cross_documents=True"
                 )
-        # Sizes are known with the data.
+        # Checks the mixing options; sizes are placeholders, since real ones need the data.
         rates, sizes = [member.rate for member in self.members], [1] * len(self.members)
         cap, temperature = self.spec.data.mixing_cap, self.spec.data.mixing_temperature
         mixing.rates(self.spec.data.mixing, rates, sizes, cap=cap, temperature=temperature)
-        read = {member.objective.annotation_kind for member in self.members}
+        annotations = {member.objective.annotation_kind for member in self.members}
         for kind, key in (("targets", "target_key"), ("spans", "spans_key")):
-            if getattr(self.spec.data, key) and kind not in read:
+            if getattr(self.spec.data, key) and kind not in annotations:
                 raise ConfigError(
-                    f"data.{key} is read by objectives over annotated {kind}, and none is here; "
-                    f"received data.{key}={getattr(self.spec.data, key)!r}. Leave it empty"
+                    f"data.{key} is for objectives that read {kind} of records, and this run has "
+                    f"none; received data.{key}={getattr(self.spec.data, key)!r}. Leave it empty"
                 )
         if self.spec.eval.pseudo_tokens and self.objective.pll_examples is None:
             raise ConfigError(
-                "eval.pseudo_tokens is for encoders, which can mask one token with all others in "
-                f"view; objective.name={self.spec.objective.name} cannot. Set it to 0"
+                "eval.pseudo_tokens is for encoders: it masks one token while all others stay "
+                f"visible; objective.name={self.spec.objective.name} cannot do that. Set it to 0"
             )

@@ -21,7 +21,7 @@ from pretrain_jax.tokenizers import Tokenizer, replace_surrogates
 log = logging.getLogger(__name__)
 
 NOTE = "note.json"
-"""Beside a trained vocabulary: what it was trained from, and the digests of its files."""
+"""File next to a trained vocabulary: what it was trained on, and digests of its files."""
 
 
 def load_or_train(
@@ -36,24 +36,25 @@ def load_or_train(
 ) -> Tokenizer:
     """The tokenizer of a run: loaded from `path`, or trained on the run's own corpus.
 
-    With `path` empty, `directory` (workdir/tokenizer) is used when its note says that it was
-    trained by the same name and options, for the same `vocab_size`, from the same corpus;
-    otherwise a tokenizer is trained on `texts()` and takes its place, complete or not at all.
-    A newer library does not retrain: the vocabulary on disk is what the run began with.
+    If `path` is empty, loads `directory` (workdir/tokenizer) if it was trained with the same name,
+    options and `vocab_size` on the same corpus. Otherwise trains a tokenizer on `texts()` and
+    replaces the directory atomically. A newer library does not cause retraining.
 
-    Raises ConfigError when the tokenizer has more than `vocab_size` (model.vocab_size) ids,
-    InputMissing when `path` does not exist, DataError when its files are malformed.
+    Raises ConfigError if the tokenizer has more than `vocab_size` (model.vocab_size) ids,
+    InputMissing if `path` does not exist, DataError if its files are malformed.
     """
     module = registry.load("tokenizers", name, "tokenizer.name")
-    own = registry.accepted_kwargs(module.load, options)
+    load_options = registry.accepted_kwargs(module.load, options)
     if path:
         path = paths.expand_user(path, "tokenizer.path")
         if not epath.Path(path).exists():
             raise InputMissing(
-                f"tokenizer.path must name an existing file or folder; received {path!r}; leave "
+                f"tokenizer.path must name an existing file or folder; received {path!r}. Leave "
                 "it empty to train a tokenizer on the run's own corpus"
             )
-        return _fits(module.load(path, **own), vocab_size, f"{name} tokenizer of {path}")
+        return _check_size(
+            module.load(path, **load_options), vocab_size, f"{name} tokenizer of {path}"
+        )
     known = registry.options(module.load, module.train)
     note = {
         "name": name,
@@ -62,10 +63,12 @@ def load_or_train(
         "corpus": corpus_fingerprint,
     }
     directory = epath.Path(directory)
-    if _holds(directory, note):
+    if _is_trained_for(directory, note):
         log.info("tokenizer: %s, trained on the run's own corpus, from %s", name, directory)
-        return _fits(module.load(directory, **own), vocab_size, f"tokenizer of {directory}")
-    log.info("tokenizer: training %s, at most %d ids, on the run's own corpus", name, vocab_size)
+        return _check_size(
+            module.load(directory, **load_options), vocab_size, f"tokenizer of {directory}"
+        )
+    log.info("tokenizer: training %s with at most %d ids on the run's own corpus", name, vocab_size)
     return _train(module, note, texts, directory)
 
 
@@ -75,22 +78,22 @@ def _train(
     texts: Callable[[], Iterable[str]],
     directory: epath.Path,
 ) -> Tokenizer:
-    """Trains beside `directory` and renames: whoever looks sees all of it or nothing."""
+    """Trains in a temporary folder next to `directory` and then renames it: an atomic change."""
     draft = directory.parent / f".{directory.name}.{os.getpid()}.{os.urandom(4).hex()}"
     draft.mkdir(parents=True)
     options, vocab_size = note["options"], note["vocab_size"]
     try:
         with progress(f"learning a {note['name']} vocabulary"):
-            module.train(_corpus(texts()), draft, vocab_size=vocab_size, **options)
-        tokenizer = _fits(
+            module.train(_check_not_blank(texts()), draft, vocab_size=vocab_size, **options)
+        tokenizer = _check_size(
             module.load(draft, **registry.accepted_kwargs(module.load, options)),
             vocab_size,
             f"{note['name']} tokenizer trained on this corpus",
         )
         libraries = ("sentencepiece", "tiktoken", "tokenizers")
         versions = {library: importlib.metadata.version(library) for library in libraries}
-        whole = {**note, "files": _digests(draft), "libraries": versions}
-        (draft / NOTE).write_text(json.dumps(whole, indent=2, sort_keys=True) + "\n")
+        full_note = {**note, "files": _digests(draft), "libraries": versions}
+        (draft / NOTE).write_text(json.dumps(full_note, indent=2, sort_keys=True) + "\n")
         _publish(draft, directory, note)
     finally:
         if draft.exists():
@@ -99,41 +102,43 @@ def _train(
 
 
 def _publish(draft: epath.Path, directory: epath.Path, note: Mapping[str, Any]) -> None:
-    """Moves `draft` to `directory`, unless another process of this run was there first."""
-    if _holds(directory, note):
+    """Renames `draft` to `directory`, unless another process of this run already did."""
+    if _is_trained_for(directory, note):
         return
     try:
-        if directory.is_dir():  # of a file, which is not ours, the renaming complains
+        if directory.is_dir():  # if it is a file, which no run writes, rename raises
             set_aside(directory)
         draft.rename(directory)
     except OSError:
-        if not _holds(directory, note):
+        if not _is_trained_for(directory, note):
             raise
 
 
 def set_aside(directory: epath.Path) -> None:
-    """Makes room for another tokenizer: a folder is moved to `NAME.before.X`, never deleted."""
+    """Moves the folder of a tokenizer to `NAME.before.X`, instead of deleting it."""
     aside = directory.parent / f"{directory.name}.before.{os.urandom(4).hex()}"
     directory.rename(aside)
-    log.warning("%s belongs to other text or options: it is kept as %s", directory, aside)
+    log.warning("%s belongs to other text or options; moved it to %s", directory, aside)
 
 
-def _corpus(texts: Iterable[str]) -> Iterator[str]:
-    """`texts` for training; raises DataError when there is nothing but white space in them."""
+def _check_not_blank(texts: Iterable[str]) -> Iterator[str]:
+    """`texts` for training. Raises DataError if they contain only white space."""
     texts = iter(texts)
     blank = []
     for text in texts:
         if text.strip():
             return (replace_surrogates(text) for text in itertools.chain(blank, [text], texts))
         blank.append(text)
-    raise DataError("the corpus must hold some text to train a tokenizer on; it holds none")
+    raise DataError(
+        "the corpus must contain text to train a tokenizer on; it contains none. Check data.source"
+    )
 
 
-def _holds(directory: epath.Path, note: Mapping[str, Any]) -> bool:
-    """Whether `directory` holds a whole vocabulary trained as `note` says."""
+def _is_trained_for(directory: epath.Path, note: Mapping[str, Any]) -> bool:
+    """Whether `directory` holds a complete vocabulary with this note."""
     try:
-        found = parsing.read_json(directory / NOTE, "train it again", {"files": dict})
-        return {**found, **note} == found and found["files"] == _digests(directory)
+        stored = parsing.read_json(directory / NOTE, "train it again", {"files": dict})
+        return {**stored, **note} == stored and stored["files"] == _digests(directory)
     except (OSError, InputMissing, DataError):
         return False
 
@@ -143,50 +148,56 @@ def _digests(directory: epath.Path) -> dict[str, str]:
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
-def _fits(tokenizer: Tokenizer, vocab_size: int, what: str) -> Tokenizer:
+def _check_size(tokenizer: Tokenizer, vocab_size: int, what: str) -> Tokenizer:
     if tokenizer.size > vocab_size:
         raise ConfigError(
             f"a tokenizer may have at most model.vocab_size ids; the {what} has {tokenizer.size} "
-            f"and model.vocab_size is {vocab_size}; set model.vocab_size={tokenizer.size} or more"
+            f"and model.vocab_size is {vocab_size}. Set model.vocab_size={tokenizer.size} or more"
         )
     return tokenizer
 
 
 def copy_from_run(source: epath.PathLike, path: epath.Path) -> None:
-    """Copies the tokenizer of a run into another workdir: all of it or nothing, and once."""
-    there, here = epath.Path(source) / "tokenizer", path / "tokenizer"
-    if not there.exists():
-        raise InputMissing(f"init_from must be a run with its tokenizer; {there} is missing")
-    files = {file.name: file.read_bytes() for file in there.iterdir()}
-    if here.exists():
-        if files == {file.name: file.read_bytes() for file in here.iterdir()}:
+    """Copies the tokenizer of a run into another workdir, atomically; does nothing if it is there.
+
+    Moves a different tokenizer out of the way. Raises InputMissing.
+    """
+    old, new = epath.Path(source) / "tokenizer", path / "tokenizer"
+    if not old.exists():
+        raise InputMissing(
+            f"init_from must be a run with a tokenizer; {old} is missing. Put it back, or set "
+            "tokenizer.path"
+        )
+    files = {file.name: file.read_bytes() for file in old.iterdir()}
+    if new.exists():
+        if files == {file.name: file.read_bytes() for file in new.iterdir()}:
             return
-        set_aside(here)
+        set_aside(new)
     draft = path / f".tokenizer.{os.getpid()}.{os.urandom(4).hex()}"
     draft.mkdir(parents=True)
     try:
         for name, content in files.items():
             (draft / name).write_bytes(content)
-        draft.rename(here)
+        draft.rename(new)
     finally:
         if draft.exists():
             draft.rmtree()
-    log.info("tokenizer: copied from %s", there)
+    log.info("tokenizer: copied from %s", old)
 
 
 def load_trained(config: Any, path: epath.Path) -> Tokenizer:
-    """The tokenizer of a run that has begun: from `tokenizer.path`, or as it lies in its workdir.
+    """The tokenizer of an existing run: from `tokenizer.path`, or from its workdir.
 
-    Raises InputMissing where it is not there.
+    Raises InputMissing if there is none.
     """
     section = config.tokenizer
     module = registry.load("tokenizers", section.name, "tokenizer.name")
     options = {key: section[key] for key in registry.options(module.load)}
-    where = epath.Path(paths.expand_user(section.path or path / "tokenizer", "tokenizer.path"))
-    if not where.exists():
+    folder = epath.Path(paths.expand_user(section.path or path / "tokenizer", "tokenizer.path"))
+    if not folder.exists():
         raise InputMissing(
-            f"a run keeps the tokenizer that it began with; {where} is missing. Put it back, or "
-            "start in another --workdir"
+            f"a run keeps its tokenizer; {folder} is missing. Put it back, or start in another "
+            "--workdir"
         )
-    log.info("tokenizer: %s, from %s", section.name, where)
-    return module.load(where, **options)
+    log.info("tokenizer: %s, from %s", section.name, folder)
+    return module.load(folder, **options)

@@ -1,13 +1,13 @@
-"""What an override says to nobody: keys of a config that nothing in one run reads.
+"""Refuses overrides that have no effect: keys that nothing in this run reads.
 
 The keys of a section are the options of its builders, so a builder reads every key that it takes.
-Some keys belong to a builder that this run does not call, or are passed over by what another key
-chose: `data.source` beside a mixture, `optimizer.decay_steps` with a constant rate. Such a key does
-nothing, and on the command line, where someone wrote it for this run, it is refused.
+But a key may belong to a builder that this run does not call, or another key may disable it:
+`data.source` with a mixture, `optimizer.decay_steps` with a constant rate. On the command line such
+a key is an error, since someone wrote it for this run.
 
-In a file it may stand: a file serves many runs. A key counts as read where only the device decides
-(`train.deterministic`), or the mode of the command; and so does one that asks for nothing where
-there is nothing (`eval.sample_tokens=0`).
+In a file it is allowed, since a file serves many runs. A key counts as read if its effect depends
+on the device (`train.deterministic`) or on the mode of the command, or if it turns off something
+that is off anyway (`eval.sample_tokens=0`).
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from typing import Any
 
 from pretrain_jax import registry
 from pretrain_jax.composition import compatibility
-from pretrain_jax.composition.spec import spec_of
+from pretrain_jax.composition.spec import build_spec
 from pretrain_jax.composition.task import Task
 from pretrain_jax.data import sources
 from pretrain_jax.errors import ConfigError, UserError
@@ -24,173 +24,178 @@ from pretrain_jax.optim import schedules
 
 
 def check(config: Any, keys: Sequence[str]) -> None:
-    """Raises ConfigError where nothing in a run of this resolved config reads one of these keys.
+    """Raises ConfigError if nothing in a run of this resolved config reads one of these keys.
 
-    It names each of them, with why and with what to write instead.
+    The message names all such keys, with the reason and what to write instead.
     """
-    found = {key: why for key in dict.fromkeys(keys) if (why := unread(config, key))}
-    if found:
-        listed = "".join(f"\n  config.{key}: {why}" for key, why in found.items())
+    reasons = {key: reason for key in dict.fromkeys(keys) if (reason := why_unread(config, key))}
+    if reasons:
+        listed = "".join(f"\n  config.{key}: {reason}" for key, reason in reasons.items())
         raise ConfigError(
-            f"every override must do something, but nothing in this run reads{listed}"
+            f"every override must have an effect, but nothing in this run reads{listed}"
         )
 
 
-def unread(config: Any, key: str) -> str:
-    """Why nothing reads a dotted key, and what to write instead; empty where something reads it."""
+def why_unread(config: Any, key: str) -> str:
+    """Why nothing reads a dotted key, and what to write instead; "" if something reads it."""
     section, _, name = key.partition(".")
-    for rule in (RULES.get(key), SECTIONS.get(section)):
-        why = rule(config, name) if rule else ""
-        if why:
-            return why
+    for rule in (RULES.get(key), SECTION_RULES.get(section)):
+        reason = rule(config, name) if rule else ""
+        if reason:
+            return reason
     return ""
 
 
-# --- rules: each returns why its key is not read, or nothing -------------------------------------
+# --- rules: each returns why its key is not read, or "" -------------------------------------------
 
 
-def source(config: Any, name: str) -> str:
+def source_rule(config: Any, name: str) -> str:
     if not config.data.mixture:
         return ""
     return (
-        "data.mixture names its own sources. Write them there, or give the source to the config "
-        "file where it takes one: --config=FILE.py:text:PATH"
+        "data.mixture names its own sources. Change them there, or pass the source to the config "
+        "file, if it takes one: --config=FILE.py:text:PATH"
     )
 
 
-def mixing(config: Any, name: str) -> str:
+def mixing_rule(config: Any, name: str) -> str:
     if not config.data.mixture:
-        return "there is no mixture. Write data.mixture=((SOURCE, OBJECTIVE, RATE), ...) too"
+        return "there is no mixture. Also set data.mixture=((SOURCE, OBJECTIVE, RATE), ...)"
     if name != "mixing" and config.data.mixing != "proportional":
-        return "data.mixing=given takes rates as they are. Write data.mixing=proportional too"
+        return "data.mixing=given uses the rates unchanged. Also set data.mixing=proportional"
     return ""
 
 
-def text_key(config: Any, name: str) -> str:
-    """Where no file has records; it is read where nobody can say, as files are on another host."""
+def text_key_rule(config: Any, name: str) -> str:
+    """Unread if no file has records. Files that are missing here may be on another host."""
     members = config.data.mixture or ((config.data.source,),)
     try:
         if any(has_records(str(member[0])) for member in members):
             return ""
-    except UserError:  # told where the data is opened
+    except UserError:  # opening the data reports it
         return ""
     return "no file of data.source has records. It is for .jsonl files and tfds; leave it out"
 
 
 def has_records(name: str) -> bool:
+    """Whether a source has records with named fields."""
     if name.partition(":")[0] not in ("stdlib", "text"):
         return True
     return any(hasattr(shard, "keys") for shard in sources.open_source(name).shards)
 
 
-def first_phase(config: Any, name: str) -> str:
-    """`train.phases` sets it from step 0 on."""
-    phases = spec_of(config).phases  # malformed ones are refused
+def first_phase_rule(config: Any, name: str) -> str:
+    """Unread if `train.phases` sets it from step 0 on. Raises ConfigError for malformed phases."""
+    phases = build_spec(config).phases
     first = config.train.phases[:1]
     if not first or phases[0].first != first[0][0] or name not in dict(first[0][1]):
         return ""
-    return f"train.phases sets {name} from step 0 on. Write it there, or write train.phases=() too"
+    return f"train.phases sets {name} from step 0 on. Change it there, or also set train.phases=()"
 
 
-def sample_tokens(config: Any, name: str) -> str:
-    if not config.eval.sample_tokens or Task(spec_of(config)).objective.covers_text:
+def sample_tokens_rule(config: Any, name: str) -> str:
+    if not config.eval.sample_tokens or Task(build_spec(config)).objective.covers_text:
         return ""
     return f"objective.name={config.objective.name} writes no samples. Leave it out"
 
 
-def no_decay(config: Any, name: str) -> str:
+def no_decay_rule(config: Any, name: str) -> str:
     if config.optimizer.weight_decay or config.optimizer.name == "lamb":
         return ""
-    return "optimizer.weight_decay is 0. Write optimizer.weight_decay too"
+    return "optimizer.weight_decay is 0. Also set optimizer.weight_decay"
 
 
-def of_all(config: Any, name: str) -> str:
-    """Shares that i.i.d. denoising has where its targets are the text with nothing left out."""
+def noise_share_rule(config: Any, name: str) -> str:
+    """Shares that i.i.d. denoising reads only if its targets are the complete text."""
     section = config.objective
     if section.name != "iid_denoising" or section.targets == "all":
         return ""
-    return f"objective.targets={section.targets} has no such share. Write objective.targets=all too"
+    return f"objective.targets={section.targets} has no such share. Also set objective.targets=all"
 
 
-def objective(config: Any, name: str) -> str:
-    """Where every member of a mixture has options of its own, the section says what they share."""
+def objective_rule(config: Any, name: str) -> str:
+    """Unread if every member of a mixture has its own options, unless the members share it."""
     if not config.data.mixture or name == "name":
         return ""
-    here = Task(spec_of(config))
-    if any(member.objective is here.objective for member in here.members):
+    task = Task(build_spec(config))
+    if any(member.objective is task.objective for member in task.members):
         return ""
-    if shared(another(config.objective, name)) != shared(here.objective):
+    changed = build_changed(config.objective, name)
+    if mixture_properties(changed) != mixture_properties(task.objective):
         return ""
     return (
-        "each member of data.mixture has an objective with options of its own. Write it there: "
+        "each member of data.mixture has its own objective options. Set it there: "
         f"(SOURCE, {{'name': ..., '{name}': {config.objective[name]!r}}}, RATE)"
     )
 
 
-def another(section: Any, name: str) -> Objective | None:
-    """The objective of a section with another value of one option; None where none is known."""
+def build_changed(section: Any, name: str) -> Objective | None:
+    """The objective of a section with another value of one option; None if no value is known."""
     build = registry.load("objectives", section.name, "objective.name").build
     options = registry.options(build)
     given = {key: section[key] for key in options}
-    now, other = given[name], options[name].default
-    if now == other:
-        if isinstance(now, str):
+    value, other = given[name], options[name].default
+    if value == other:
+        if isinstance(value, str):
             return None
-        other = not now if isinstance(now, bool) else now + 1 if isinstance(now, int) else now / 2
+        is_int = isinstance(value, int)
+        other = not value if isinstance(value, bool) else value + 1 if is_int else value / 2
     try:
         return build(**{**given, name: other})
     except ConfigError:
         return None
 
 
-def shared(of: Objective | None) -> dict[str, Any] | None:
-    """What a mixture reads of the objective that the section names."""
-    return of and {
-        **compatibility.device_half(of),
-        "metrics": of.metrics,
-        "pll_examples": of.pll_examples,
-        "baselines": of.baselines,
-        "covers_text": of.covers_text,
+def mixture_properties(objective: Objective | None) -> dict[str, Any] | None:
+    """The properties of the objective of the section that a mixture reads."""
+    return objective and {
+        **compatibility.shared_properties(objective),
+        "metrics": objective.metrics,
+        "pll_examples": objective.pll_examples,
+        "baselines": objective.baselines,
+        "covers_text": objective.covers_text,
     }
 
 
-def tokenizer(config: Any, name: str) -> str:
-    """Options of training, where the vocabulary is there already."""
+def tokenizer_rule(config: Any, name: str) -> str:
+    """Training options are unread if `tokenizer.path` names a vocabulary."""
     section = config.tokenizer
-    read = {"name", "path"} | registry.options(
-        registry.load("tokenizers", section.name, "").load
-    ).keys()
-    if not section.path or name in read:
+    load = registry.load("tokenizers", section.name, "").load
+    load_options = {"name", "path", *registry.options(load)}
+    if not section.path or name in load_options:
         return ""
     return "it is for training, and tokenizer.path names a vocabulary. Leave one of them out"
 
 
-def schedule(config: Any, name: str) -> str:
-    """Numbers that all schedules are given, and this one does not take."""
+def schedule_rule(config: Any, name: str) -> str:
+    """Options of `build_schedule` that this schedule does not take are unread."""
     section = config.optimizer
-    read = registry.options(schedules.SCHEDULES[section.schedule])
-    if name in read or name not in registry.options(schedules.build_schedule):
+    own_options = registry.options(schedules.SCHEDULES[section.schedule])
+    if name in own_options or name not in registry.options(schedules.build_schedule):
         return ""
-    near = " or ".join(n for n, by in schedules.SCHEDULES.items() if name in registry.options(by))
-    return f"optimizer.schedule={section.schedule} has none. Write optimizer.schedule={near} too"
+    takers = [n for n, by in schedules.SCHEDULES.items() if name in registry.options(by)]
+    return (
+        f"optimizer.schedule={section.schedule} does not use it. Also set optimizer.schedule="
+        f"{' or '.join(takers)}"
+    )
 
 
 Rule = Callable[[Any, str], str]
 RULES: dict[str, Rule] = {
-    "data.source": source,
-    "data.mixing": mixing,
-    "data.mixing_cap": mixing,
-    "data.mixing_temperature": mixing,
-    "data.text_key": text_key,
-    "train.batch_size": first_phase,
-    "train.accumulate": first_phase,
-    "eval.sample_tokens": sample_tokens,
-    "optimizer.no_decay": no_decay,
-    "objective.replaced": of_all,
-    "objective.random": of_all,
+    "data.source": source_rule,
+    "data.mixing": mixing_rule,
+    "data.mixing_cap": mixing_rule,
+    "data.mixing_temperature": mixing_rule,
+    "data.text_key": text_key_rule,
+    "train.batch_size": first_phase_rule,
+    "train.accumulate": first_phase_rule,
+    "eval.sample_tokens": sample_tokens_rule,
+    "optimizer.no_decay": no_decay_rule,
+    "objective.replaced": noise_share_rule,
+    "objective.random": noise_share_rule,
 }
-SECTIONS: dict[str, Rule] = {
-    "objective": objective,
-    "tokenizer": tokenizer,
-    "optimizer": schedule,
+SECTION_RULES: dict[str, Rule] = {
+    "objective": objective_rule,
+    "tokenizer": tokenizer_rule,
+    "optimizer": schedule_rule,
 }

@@ -1,4 +1,4 @@
-"""How the state of a run is made and updated: optimizer, schedule, and the training step."""
+"""The state of a run and its update: optimizer, schedule, and the training step."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -27,13 +27,14 @@ from pretrain_jax.xla import flags
 def build_schedule(section: Mapping[str, Any]) -> schedules.Schedule:
     """The schedule of a section `optimizer`."""
     name = section["schedule"]
-    named = registry.pick(schedules.SCHEDULES, name, "optimizer.schedule")
-    return schedules.build_schedule(name, **select_kwargs(section, schedules.build_schedule, named))
+    builder = registry.pick(schedules.SCHEDULES, name, "optimizer.schedule")
+    kwargs = select_kwargs(section, schedules.build_schedule, builder)
+    return schedules.build_schedule(name, **kwargs)
 
 
 @dataclass(frozen=True, eq=False)
 class Update:
-    """The training step of a run and the state that it maps to the next."""
+    """The training step of a run, and the state that the step updates."""
 
     spec: Spec
     task: Task
@@ -41,13 +42,13 @@ class Update:
 
     @cached_property
     def schedule(self) -> schedules.Schedule:
-        """The learning rate by step."""
+        """The learning rate as a function of the step."""
         return build_schedule(self.spec.optimizer)
 
     @cached_property
     def optimizer(self) -> Any:
         section = self.spec.optimizer
-        named = registry.pick(optimizers.OPTIMIZERS, section.name, "optimizer.name")
+        builder = registry.pick(optimizers.OPTIMIZERS, section.name, "optimizer.name")
         axes = jax.tree.map(
             lambda box: box.names, self.placement.model.boxed_params, is_leaf=is_box
         )
@@ -55,14 +56,14 @@ class Update:
             section.name,
             self.schedule,
             axes,
-            **select_kwargs(section, optimizers.build_optimizer, named),
+            **select_kwargs(section, optimizers.build_optimizer, builder),
         )
 
     @cached_property
     def program(self) -> Program:
         coefficients = dict(self.task.objective.coefficients)
         if self.spec.train.z_loss:
-            # What losses.weighted_sums differentiates: the two sums as one.
+            # losses.weighted_sums differentiates the weighted sum of both.
             coefficients["z_loss"] = self.spec.train.z_loss * coefficients["loss"]
         return Program(
             apply=self.placement.apply,
@@ -86,7 +87,7 @@ class Update:
 
     @property
     def compiler_options(self) -> dict[str, Any]:
-        """Of the training step."""
+        """XLA options of the training step."""
         platform, dropout = self.placement.target.compiled_platform, self.spec.model.get("dropout")
         return flags.step_options(platform, bool(dropout), self.spec.train.deterministic)
 
@@ -97,20 +98,21 @@ class Update:
             train_step,
             static_argnums=2,
             donate_argnums=0,
-            # What goes in comes out: otherwise the compiler may split a leaf of the optimizer's
-            # state in another way, and the second step would be compiled again.
+            # The output has the sharding of the input. Otherwise the compiler may choose another
+            # one for a leaf of the optimizer's state, and the second step would compile again.
             out_shardings=(self.state_shardings, rules.replicated(self.placement.mesh)),
             compiler_options=self.compiler_options,
         )
 
     def trace(self, phase: Phase) -> Any:
-        """The training step of a phase as jax traces it, for shapes instead of arrays."""
+        """The training step of a phase, traced for shapes instead of arrays."""
         batch = self.placement.batch(phase.batch_size, phase.seq_len)
         return self.step.trace(self.abstract_state, batch, self.programs[phase])
 
     @cached_property
     def state_shardings(self) -> TrainState:
-        """Where every leaf of the state lives; raises ConfigError where an axis does not divide."""
+        """The sharding of every leaf of the state. Raises ConfigError if an axis does not
+        divide."""
         params, shapes = self.placement.param_shardings, self.placement.model.param_shapes
         replicated: Any = rules.replicated(self.placement.mesh)
         opt_shapes = jax.eval_shape(self.optimizer.init, shapes)
@@ -119,11 +121,11 @@ class Update:
 
     @cached_property
     def abstract_state(self) -> TrainState:
-        """Shapes with shardings: what a checkpoint is restored onto."""
+        """Shapes of the state with their shardings, to restore a checkpoint onto."""
         return with_shardings(jax.eval_shape(self._fresh_state), self.state_shardings)
 
     def init_state(self) -> TrainState:
-        """The state before the first update, every array made on the devices that hold it."""
+        """The state before the first update; each array is created on the devices that hold it."""
         return jax.jit(self._fresh_state, out_shardings=self.state_shardings)()
 
     def _fresh_state(self) -> TrainState:

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.model import is_box
-from pretrain_jax.composition.spec import spec_of
+from pretrain_jax.composition.spec import build_spec
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.estimates import sizes
 from pretrain_jax.sharding import rules
@@ -193,8 +193,8 @@ def divisors(count: int) -> list[int]:
 
 def apply_changes(design: Design, changes: dict[str, Any]) -> Design:
     """The design of the same config with some keys changed."""
-    config = ConfigDict(design.spec.document)
-    return Design(spec_of(update_config(config, changes)), design.target)
+    config = ConfigDict(design.spec.config_dict)
+    return Design(build_spec(update_config(config, changes)), design.target)
 
 
 def update_config(config: Any, changes: dict[str, Any]) -> Any:

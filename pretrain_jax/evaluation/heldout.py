@@ -47,7 +47,7 @@ def evaluate(
         "valid/tokens": totals["text"][1],
         **({} if feed.tokenizer.unk is None else {"valid/unknown": scored.unknown_share}),
         **{metric_key(name): value for name, value in means.items() if name not in reported},
-        **feed.yardsticks,
+        **feed.baselines,
     }
 
 

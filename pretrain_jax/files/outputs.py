@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from etils import epath
@@ -43,6 +43,19 @@ def write_atomic(path: epath.Path, content: bytes) -> None:
     with report_unwritable(path):
         draft.write_bytes(content)
         draft.replace(path)
+
+
+def close_or_note(close: Callable[[], None], error: BaseException | None) -> None:
+    """Calls `close`, for an `__exit__`. If `error` propagates, a failed write becomes a note of it.
+
+    Raises UnwritableWorkdir if there is no other error.
+    """
+    try:
+        close()
+    except UnwritableWorkdir as failure:
+        if error is None:
+            raise
+        error.add_note(str(failure))
 
 
 def read_bytes(path: epath.Path) -> bytes | None:

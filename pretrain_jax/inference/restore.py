@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from pretrain_jax import tokenizers
 from pretrain_jax.composition import resume, tokenizer
 from pretrain_jax.composition.build import Design, build_design
-from pretrain_jax.composition.sections import SECTIONS, completed
+from pretrain_jax.composition.sections import SECTIONS, with_defaults
 from pretrain_jax.errors import InputMissing
 from pretrain_jax.files.parsing import check_keys
 from pretrain_jax.workdir import run_config
@@ -40,7 +40,7 @@ def restore_model(directory: epath.PathLike) -> TrainedModel:
         step = checkpoints.latest()
         if step is None:
             raise InputMissing(f"--workdir must have a checkpoint; {path}/checkpoints has none yet")
-        resume.check_code(checkpoints, step, design.spec, accept=True)
+        resume.check_code_version(checkpoints, step, design.spec, accept=True)
         shapes = {"params": design.placement.params}
         params = checkpoints.restore(step, shapes, partial=True)["params"]
     return TrainedModel(design, tokenizer.load_trained(design.spec, path), params)
@@ -54,7 +54,7 @@ def load_design(directory: epath.PathLike) -> Design:
             f"--workdir must be the workdir of a run; {directory} has no config.json"
         )
     check_keys(dict.fromkeys(SECTIONS, dict), stored, f"{directory}/config.json", resume.RESTORE)
-    config = ConfigDict(completed(stored))
+    config = ConfigDict(with_defaults(stored))
     with config.unlocked():
         config.mesh = ConfigDict({"data": 1, "fsdp": 1, "tensor": 1})
     return build_design(config, (jax.devices()[0],))

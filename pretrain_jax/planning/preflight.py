@@ -60,7 +60,7 @@ def preflight(config: Any, directory: str, devices: Sequence[Any], simulated: st
         checklist.run("epochs", check_epochs, feed)
         checklist.run("tokenizer", check_tokenizer, feed)
         if feed is not None:
-            for caution in feed.cautions:
+            for caution in feed.data_warnings:
                 print_item("NOTE", "data", caution)
             print("\n".join(["", *preview.format_preview(feed)]))
     return checklist.exit_code
@@ -99,7 +99,7 @@ def print_item(verdict: str, name: str, message: str) -> None:
 
 def check_config(config: Any, path: epath.Path) -> tuple[Any, str]:
     """The workdir is new or belongs to this configuration."""
-    resolved, exists = resume.against_stored(config, path)
+    resolved, exists = resume.config_to_resume(config, path)
     return resolved, f"{path} {'belongs to this configuration' if exists else 'is new'}"
 
 
@@ -166,10 +166,10 @@ def check_resume(design: Design, path: epath.Path) -> tuple[dict[str, Any], str]
         step = checkpoints.latest()
         if step is None:
             return {}, "starts at step 0: no checkpoint yet"
-        finished.check(path, step, design.spec.train.steps)
-        resume.check_code(checkpoints, step, design.spec, accept=False)
-        checkpoints.compare(step, design.update.abstract_state)
-        fingerprints = resume.fingerprints(checkpoints, step, design.spec) or {}
+        finished.check_steps(path, step, design.spec.train.steps)
+        resume.check_code_version(checkpoints, step, design.spec, accept=False)
+        checkpoints.check_arrays(step, design.update.abstract_state)
+        fingerprints = resume.read_fingerprints(checkpoints, step, design.spec) or {}
         left = design.spec.train.steps - step
         return fingerprints, f"resumes from step {step}; {left} steps left"
 
@@ -180,12 +180,12 @@ def check_schedule(design: Design, path: epath.Path) -> tuple[str, str]:
     if run_config.read_config(path) is not None:
         with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
             done = checkpoints.latest() or 0
-    tail = schedule_preview.tail(design.spec, done)
-    if tail.wasted:
-        raise ConfigError(tail.said)
+    tail = schedule_preview.after_decay(design.spec, done)
+    if tail.is_wasted:
+        raise ConfigError(tail.warning)
     section = design.spec.optimizer
     summary = f"{section.schedule}, learning rate {section.learning_rate:g}"
-    return summary, f"note: {tail.said}" if tail.updates else summary
+    return summary, f"note: {tail.warning}" if tail.updates else summary
 
 
 def check_data(

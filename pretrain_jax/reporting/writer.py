@@ -16,7 +16,6 @@ from typing import Any, Self, SupportsFloat, TextIO
 from etils import epath
 from tqdm import tqdm
 
-from pretrain_jax.errors import UnwritableWorkdir
 from pretrain_jax.files import outputs
 from pretrain_jax.reporting import plot
 from pretrain_jax.reporting.tensorboard import EventFile, Tracker
@@ -71,12 +70,12 @@ class Writer:
         self._workdir = epath.Path(directory)
         self._trackers: list[Tracker] = [EventFile(self._workdir / TENSORBOARD, restored_step)]
         self._curves: plot.Curves = {}
-        lines = history.keep_lines(self._workdir, restored_step)
+        lines = history.truncate_metrics(self._workdir, restored_step)
         for line in lines:
             plot.record_line(self._curves, line)
         self._existing = [line for line in lines if line["step"] == restored_step]
-        history.keep_samples(self._workdir, restored_step, self.evaluated)
-        history.record(self._workdir, restored_step)
+        history.truncate_samples(self._workdir, restored_step, self.evaluated)
+        history.record_saved(self._workdir, restored_step)
         self._recorded = restored_step
         self._plot = plot.LossPlot(self._workdir)
 
@@ -106,7 +105,7 @@ class Writer:
     def record_saved(self, step: int | None) -> None:
         """Records the newest committed step in saved.json."""
         if step is not None and step > self._recorded:
-            history.record(self._workdir, step)
+            history.record_saved(self._workdir, step)
             self._recorded = step
 
     def draw(self) -> None:
@@ -125,13 +124,8 @@ class Writer:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """Closes; if that fails while another error is raised, it becomes a note of that error."""
-        try:
-            self.close()
-        except UnwritableWorkdir as failed:
-            if error is None:
-                raise
-            error.add_note(str(failed))
+        """Closes; if another error propagates, a failed write becomes a note of it."""
+        outputs.close_or_note(self.close, error)
 
     def _append(self, name: str, text: str) -> None:
         path = self._workdir / name

@@ -1,4 +1,4 @@
-"""The training step of each phase, compiled; the first while the text is being read."""
+"""Compiles the training step of each phase, the first one while the text is tokenized."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self
@@ -11,25 +11,25 @@ from pretrain_jax.progress import progress
 class CompiledSteps:
     """steps(phase)(state, batch) -> (state, metrics).
 
-    Compiling needs shapes alone, so it runs while the text is tokenized. Its errors are raised
-    where the step is used.
+    Compiling needs only shapes, so it runs in a thread while the text is tokenized. Using the step
+    raises its errors.
     """
 
     def __init__(self, design: Design):
         self._design = design
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="compiling")
-        self._found: dict[Phase, Future[Any]] = {}
+        self._futures: dict[Phase, Future[Any]] = {}
 
-    def begin(self, phase: Phase) -> None:
-        """Begins to compile in the background; returns at once."""
-        if phase not in self._found:
-            self._found[phase] = self._thread.submit(self._compile, phase)
+    def start(self, phase: Phase) -> None:
+        """Starts to compile in the background; returns at once."""
+        if phase not in self._futures:
+            self._futures[phase] = self._thread.submit(self._compile, phase)
 
     def __call__(self, phase: Phase) -> Any:
-        """The step of a phase, once it is compiled."""
-        self.begin(phase)
+        """The compiled step of a phase; waits for it."""
+        self.start(phase)
         with progress("compiling the training step"):
-            return self._found[phase].result()
+            return self._futures[phase].result()
 
     def _compile(self, phase: Phase) -> Any:
         return self._design.update.trace(phase).lower().compile()
@@ -38,5 +38,5 @@ class CompiledSteps:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Report an error elsewhere at once, not when the compiler is done.
+        # Do not wait for the compiler if another part of the run fails.
         self._thread.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""--mode=eval: the numbers of a trained model, on its own held-out text or on another text."""
+"""--mode=eval: evaluates a trained model, on its held-out text or on another text."""
 
 import json
 from functools import partial
@@ -18,20 +18,23 @@ from pretrain_jax.workdir.checkpoint import Checkpoints
 
 
 def evaluate(config: Any, directory: str, hosts: Hosts = SINGLE_PROCESS) -> None:
-    """Evaluates the last checkpoint of a workdir and prints the line; writes nothing.
+    """Evaluates the last checkpoint of a workdir and prints one line of JSON; writes no files.
 
-    The text may be other text than the run's own (resume.to_score).
+    The text may differ from that of the run (resume.config_to_score).
     """
     path = epath.Path(directory)
-    design = setup.designed(config, path, hosts, scoring=True)
+    design, _ = setup.build_checked_design(config, path, hosts, scoring=True)
     with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
         last = setup.last_step(checkpoints, hosts)
         if last is None:
-            raise InputMissing(f"--mode=eval needs a checkpoint; {path}/checkpoints has none")
-        resume.check_code(checkpoints, last, design.spec, accept=True)
-        sources, stored = setup.open_texts(design, checkpoints, last, hosts)
-        feed = setup.open_feed(design, sources, stored, path, hosts)
-        params = restore_or_init.params(design, checkpoints, last, hosts)
+            raise InputMissing(
+                f"--mode=eval needs a checkpoint; {path}/checkpoints has none. Train first, or "
+                "name another --workdir"
+            )
+        resume.check_code_version(checkpoints, last, design.spec, accept=True)
+        corpora, fingerprints = setup.open_corpora(design, checkpoints, last, hosts)
+        feed = setup.open_feed(design, corpora, fingerprints, path, hosts)
+        params = restore_or_init.restore_params(design, checkpoints, last, hosts)
     function = jax.jit(partial(eval_step, program=design.update.program))
     special = jnp.asarray(feed.tokenizer.unscored)
     values = heldout.evaluate(design, feed, params, function, special)

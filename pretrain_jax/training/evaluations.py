@@ -1,4 +1,4 @@
-"""Evaluations during training: when they are due, their numbers, and a sampled continuation."""
+"""Evaluations during training: when they are due, their metrics, and a sample."""
 
 from functools import cached_property, partial
 from typing import Any
@@ -28,46 +28,49 @@ class Evaluations:
     ):
         self.design, self.feed, self.signals = design, feed, signals
         self.writer, self.progress = writer, progress
-        self.done: int | None = None
-        """The last step whose evaluation is written."""
+        self.last_step: int | None = None
+        """The last step whose evaluation is in metrics.jsonl."""
         self._eval_step = jax.jit(partial(eval_step, program=design.update.program))
         self._special = jnp.asarray(feed.tokenizer.unscored)
 
     @cached_property
     def prompt(self) -> np.ndarray:
-        """int32 [n]: the held-out text that samples continue."""
+        """int32 [n]: tokens of held-out text that samples continue."""
         return prompts.choose_prompt(self.feed)
 
     def due(self, step: int) -> bool:
-        """Whether an evaluation belongs after `step` updates and is missing."""
+        """Whether an evaluation is due after `step` updates and not done yet."""
         every = self.design.spec.eval.every
-        return bool(every and step and step % every == 0 and self.done != step)
+        return bool(every and step and step % every == 0 and self.last_step != step)
 
     def evaluate(self, step: int, params: Any) -> None:
-        """Writes the line of an evaluation and a sampled continuation, and draws loss.png; nothing
-        of it where a signal comes first."""
+        """Writes the metrics of an evaluation and a sample, and draws loss.png.
+
+        Writes nothing if a signal arrives first.
+        """
         try:
             values, text = self._scores(step, params)
         except Stopped:
             return
-        self.done = step
+        self.last_step = step
         self.writer.write(step, values, text)
         self.progress.print_line(heldout.format_summary(step, values))
         self.writer.draw()
 
     def _scores(self, step: int, params: Any) -> tuple[dict[str, float | None], str]:
-        """The numbers of an evaluation, and the sample. Raises Stopped."""
-        values = heldout.evaluate(self.design, self.feed, params, self._watched, self._special)
+        """The metrics of an evaluation, and the sample. Raises Stopped."""
+        step_function = self._eval_step_unless_stopped
+        values = heldout.evaluate(self.design, self.feed, params, step_function, self._special)
         spec = self.design.spec
         if step >= spec.train.steps:
-            self.signals.check()
+            self.signals.raise_if_stopped()
             values |= pseudo_perplexity.evaluate(self.design, self.feed, params, self._special)
-        self.signals.check()
+        self.signals.raise_if_stopped()
         if not (spec.eval.sample_tokens and self.design.task.objective.covers_text):
             return values, ""
         return values, heldout.sample_text(self.design, self.feed, params, step, self.prompt)
 
-    def _watched(self, *arguments: Any) -> Any:
-        """`eval_step` that a signal stops before the next batch."""
-        self.signals.check()
+    def _eval_step_unless_stopped(self, *arguments: Any) -> Any:
+        """`eval_step`; raises Stopped if a signal arrived before this batch."""
+        self.signals.raise_if_stopped()
         return self._eval_step(*arguments)

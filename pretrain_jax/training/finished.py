@@ -1,8 +1,9 @@
-"""A run that has nothing left to do, and what can be done next."""
+"""The end of a run: whether it is finished, and what the user can do next."""
 
 import json
 import logging
 import math
+import shlex
 
 from etils import epath
 
@@ -15,56 +16,59 @@ from pretrain_jax.workdir import history
 log = logging.getLogger(__name__)
 
 
-def finished(design: Design, path: epath.Path, step: int | None, hosts: Hosts) -> bool:
-    """Whether the checkpoint of `step` is that of `train.steps` and evaluated: says what is next.
+def report_if_finished(design: Design, path: epath.Path, step: int | None, hosts: Hosts) -> bool:
+    """Whether the checkpoint of `step` is the last one and evaluated; if so, logs the next steps.
 
-    Raises ConfigError where it is beyond `train.steps`.
+    Raises ConfigError if `step` is greater than `train.steps`.
     """
     steps = design.spec.train.steps
     if step is None or step < steps:
         return False
-    check(path, step, steps)
-    loss = json.loads(hosts.broadcast("the last evaluation", json.dumps(evaluated(path, step))))
+    check_steps(path, step, steps)
+    loss = json.loads(hosts.broadcast("the last evaluation", json.dumps(valid_loss(path, step))))
     if loss is None:
         return False
-    log.info(said(design, path, loss))
+    done = (
+        f"finished: all {steps} updates of train.steps are done, valid/loss {loss}, checkpoint "
+        f"{path}/checkpoints/{steps}. Next steps:"
+    )
+    log.info("\n".join([done, *next_steps(design, path)]))
     return True
 
 
-def check(path: epath.Path, step: int, steps: int) -> None:
-    """Raises ConfigError where a checkpoint has more updates than a run is to have."""
+def check_steps(path: epath.Path, step: int, steps: int) -> None:
+    """Raises ConfigError if a checkpoint has more updates than `train.steps`."""
     if step > steps:
         raise ConfigError(
-            f"a run goes on from its last checkpoint and takes no update back; {path} has done "
-            f"{step}, received train.steps={steps}. Write --config.train.steps={step} or more, or "
-            "begin in another --workdir. Nothing was changed"
+            f"train.steps must be at least the {step} updates that the run in {path} has done; "
+            f"received train.steps={steps}. Set --config.train.steps={step} or more, or start in "
+            "another --workdir. Nothing was changed"
         )
 
 
-def evaluated(path: epath.Path, step: int) -> str | None:
-    """The valid/loss of a step in metrics.jsonl, as it is shown; None where it is not there."""
-    for values in reversed(history.lines(path)):
+def valid_loss(path: epath.Path, step: int) -> str | None:
+    """The valid/loss of a step in metrics.jsonl, as text; None if it is not there."""
+    for values in reversed(history.read_metrics(path)):
         if values["step"] == step and "valid/loss" in values:
             loss = values["valid/loss"]
             return f"{loss:.4f}" if isinstance(loss, float) and math.isfinite(loss) else str(loss)
     return None
 
 
-def said(design: Design, path: epath.Path, loss: str) -> str:
-    """What was reached, where it lies, and three things to do."""
-    steps, objective = design.spec.train.steps, design.task.objective
-    continues = objective.attention != "full" and "memory_tokens" not in objective.fields
-    use = (
-        f'python -m pretrain_jax.generate --workdir={path} --prompt="..."'
-        if continues
-        else "the same command with --mode=eval --config.data.source=text:OTHER_FILE scores a text"
-    )
-    return (
-        f"finished: all {steps} updates of train.steps are done, valid/loss {loss}, checkpoint "
-        f"{path}/checkpoints/{steps}. Next:\n"
-        f"  use it      {use}\n"
-        f"  train on    the same command with --config.train.steps={2 * steps or 1000}; "
-        f"{schedule_preview.longer(design.spec)}\n"
-        f"  start anew  --config.init_from={path} with a new --workdir: these parameters and this "
-        "tokenizer, a schedule from its beginning, other text if you like"
-    )
+def next_steps(design: Design, path: epath.Path) -> list[str]:
+    """Four lines: where the results are, how to use the model, train longer, or start from it."""
+    spec, objective, folder = design.spec, design.task.objective, shlex.quote(str(path))
+    has_samples = bool(spec.eval.sample_tokens and objective.covers_text)
+    files = f"{folder}/loss.png" + (f" and {folder}/samples.txt" if has_samples else "")
+    generates = objective.attention != "full" and "memory_tokens" not in objective.fields
+    use = "evaluate:      the same command with --mode=eval --config.data.source=text:OTHER_FILE"
+    if generates:
+        use = f'generate:      python -m pretrain_jax.generate --workdir={folder} --prompt="..."'
+    more = f"the same command with --config.train.steps={2 * spec.train.steps or 1000}"
+    new = f"--config.init_from={folder} and another --workdir"
+    return [
+        f"  results:       {files}",
+        f"  {use}",
+        f"  train longer:  {more}; {schedule_preview.describe_longer(spec)}",
+        f"  new run:       {new}: these parameters, this tokenizer and a new schedule",
+    ]

@@ -1,4 +1,4 @@
-"""Whether a state may be kept: which of its arrays hold NaN or infinity, and what is to blame."""
+"""Finds NaN and infinity in a state, and explains the likely cause."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,21 +6,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-MOST_NAMED = 5
+MAX_LISTED = 5
 
 
-def not_finite(state: Any) -> list[str]:
-    """Paths of the arrays of a tree that are not finite, sorted; one pass over them on the devices.
+def non_finite_arrays(state: Any) -> list[str]:
+    """Paths of the arrays of a tree that contain NaN or infinity, sorted; one pass on the devices.
 
-    >>> not_finite({"params": {"a": jnp.ones(3), "b": jnp.array([1.0, jnp.inf])}})
+    >>> non_finite_arrays({"params": {"a": jnp.ones(3), "b": jnp.array([1.0, jnp.inf])}})
     ['params/b']
     """
     leaves = jax.tree_util.tree_leaves_with_path(state)
     leaves = [(path, leaf) for path, leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-    found = jax.device_get(_all_finite([leaf for _, leaf in leaves]))
+    are_finite = jax.device_get(_all_finite([leaf for _, leaf in leaves]))
     keystr = jax.tree_util.keystr
-    named = zip(leaves, found, strict=True)
-    return sorted(keystr(p, simple=True, separator="/") for (p, _), good in named if not good)
+    pairs = zip(leaves, are_finite, strict=True)
+    return sorted(keystr(p, simple=True, separator="/") for (p, _), finite in pairs if not finite)
 
 
 @jax.jit
@@ -28,45 +28,45 @@ def _all_finite(arrays: list[jax.Array]) -> list[jax.Array]:
     return [jnp.all(jnp.isfinite(array)) for array in arrays]
 
 
-def named(paths: list[str]) -> str:
+def list_arrays(paths: list[str]) -> str:
     """ "a, b, c, d, e and 15 more": for a message."""
-    more = len(paths) - MOST_NAMED
-    return ", ".join(paths[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(paths) - MAX_LISTED
+    return ", ".join(paths[:MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
-def of_update(step: int, values: Mapping[str, float], state: Any) -> str:
-    """What to say of an update whose numbers are not finite; it was not taken.
+def explain_update(step: int, values: Mapping[str, float], state: Any) -> str:
+    """The error message for a rejected update whose metrics are not finite.
 
-    values: its metrics; state: the state that was kept.
+    values: metrics of the update; state: the state before it, which is kept.
     """
     bad = [f"{name} {value}" for name, value in values.items() if not abs(value) < float("inf")]
-    said = (
+    message = (
         f"loss, gradients and learning rate must be finite; update {step} had {', '.join(bad)}. It "
-        "was not taken. "
+        "was not applied. "
     )
     if not abs(values["learning_rate"]) < float("inf"):
-        return said + "Lower optimizer.learning_rate to a number that float32 can hold"
-    if arrays := not_finite(state):
-        return said + of_state(step - 1, arrays, values["learning_rate"])
+        return message + "Lower optimizer.learning_rate to a number that float32 can represent"
+    if arrays := non_finite_arrays(state):
+        return message + explain_state(step - 1, arrays, values["learning_rate"])
     if step == 1:
-        return said + (
-            "No learning rate has acted before the first update: with its first parameters, or "
-            "those of init_from, the model overflows; try train.dtype=float32"
+        return message + (
+            "No learning rate was applied before the first update, so the model overflows with its "
+            "initial parameters, or those of init_from. Try train.dtype=float32"
         )
-    return said + (
-        f"The state before it is finite; its learning rate was {values['learning_rate']:.3g}. "
+    return message + (
+        f"The state before it is finite; the learning rate was {values['learning_rate']:.3g}. "
         "Lower optimizer.learning_rate, lengthen optimizer.warmup_steps, set train.z_loss=1e-4 or "
         "train.dtype=float32, and start again from the last checkpoint in a new --workdir"
     )
 
 
-def of_state(step: int, arrays: list[str], learning_rate: float | None = None) -> str:
-    """What to say of a state after `step` updates that holds such arrays."""
+def explain_state(step: int, arrays: list[str], learning_rate: float | None = None) -> str:
+    """The error message for a state after `step` updates with these non-finite arrays."""
     rate = "" if learning_rate is None else f", at a learning rate of {learning_rate:.3g}"
     return (
-        f"after {step} updates {len(arrays)} arrays of the state are not finite: {named(arrays)}. "
-        f"Their update overflowed{rate}: where that is more than about 1, lower "
-        "optimizer.learning_rate; otherwise look at what is named: an optimizer's moments overflow "
-        "where gradients are huge (optimizer.clip_norm=1). Nothing of it was saved; start again "
-        "from the last checkpoint in a new --workdir"
+        f"after {step} updates {len(arrays)} arrays of the state are not finite: "
+        f"{list_arrays(arrays)}. Their update overflowed{rate}. If the rate is more than about 1, "
+        "lower optimizer.learning_rate. Otherwise check these arrays: moments of an optimizer "
+        "overflow if gradients are huge (try optimizer.clip_norm=1). The state was not saved; "
+        "start again from the last checkpoint in a new --workdir"
     )

@@ -1,6 +1,6 @@
-"""The training loop: dispatch a step, then read the numbers of the step before.
+"""The training loop: dispatch a step, then read the metrics of the previous step.
 
-Nothing that can be switched on or off here (evaluation, saving, logging) changes a training bit.
+Evaluation, saving and logging change no training bit.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+from etils import epath
 
 from pretrain_jax import code_version
 from pretrain_jax.cluster.hosts import SINGLE_PROCESS, Hosts
@@ -16,12 +17,11 @@ from pretrain_jax.composition import resume
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.errors import Interrupted, NonFinite, UnwritableWorkdir
-from pretrain_jax.reporting.writer import SILENT, Progress, Writer
+from pretrain_jax.reporting.writer import SILENT, Progress, Silent, Writer
 from pretrain_jax.step import TrainState
-from pretrain_jax.training import finite, restore_or_init, setup
+from pretrain_jax.training import finished, finite, restore_or_init, setup
 from pretrain_jax.training.compile import CompiledSteps
 from pretrain_jax.training.evaluations import Evaluations
-from pretrain_jax.training.finished import finished
 from pretrain_jax.training.reports import Reports
 from pretrain_jax.training.signals import Signals
 from pretrain_jax.training.startup import Startup
@@ -36,62 +36,71 @@ def train(
     accept_changes: bool = False,
     go_back: bool = False,
 ) -> None:
-    """Trains to `train.steps` in a workdir and resumes from its last checkpoint.
+    """Trains up to `train.steps` in a workdir; resumes from its last checkpoint.
 
-    accept_changes: resume although newer code changes what the run computes (code_version.py).
-    go_back: resume although later checkpoints are gone (workdir/history.py).
+    accept_changes: resume even if newer code changes what the run computes (code_version.py).
+    go_back: resume even if later checkpoints have disappeared (workdir/history.py).
 
-    Raises errors for people before anything is compiled, and Interrupted after a signal, when the
-    state is saved. All processes of a run raise the error of any of them.
+    Raises errors of the user before compiling, and Interrupted after a signal, once the state is
+    saved. If one process of a run raises, all of them raise.
     """
     startup = Startup()
     with contextlib.ExitStack() as stack:
-        signals = stack.enter_context(Signals())  # noted until everything below is closed
+        signals = stack.enter_context(Signals())  # first, so it stays until the others are closed
         with startup.part("configuration"):
-            path = stack.enter_context(setup.claimed(directory, hosts))
-            design = setup.designed(config, path, hosts)
+            path = stack.enter_context(setup.claim_workdir(directory, hosts))
+            design, stored_config = setup.build_checked_design(config, path, hosts)
         with hosts.all_or_none("the checkpoints"):
             checkpoints = Checkpoints(path / "checkpoints", **design.spec.checkpoint)
             stack.enter_context(checkpoints)
         last = setup.last_step(checkpoints, hosts)
-        if finished(design, path, last, hosts):
+        if finished.report_if_finished(design, path, last, hosts):
             return
         with hosts.all_or_none("the code"):
-            resume.check_code(checkpoints, last, design.spec, accept_changes)
-            setup.tell_schedule(design, path, last, hosts)
+            resume.check_code_version(checkpoints, last, design.spec, accept_changes)
+            setup.report_schedule(design, stored_config, last, hosts)
             if hosts.is_primary:
-                history.check(path, last or 0, checkpoints.every, go_back)
+                history.check_not_lost(path, last or 0, checkpoints.every, go_back)
         steps = stack.enter_context(CompiledSteps(design))
         with startup.part("data"):
-            corpora, stored = setup.open_texts(design, checkpoints, last, hosts)
+            corpora, fingerprints = setup.open_corpora(design, checkpoints, last, hosts)
             for phase in design.spec.phases.after(last or 0)[:1]:
-                steps.begin(phase)
-            feed = setup.open_feed(design, corpora, stored, path, hosts)
+                steps.start(phase)
+            feed = setup.open_feed(design, corpora, fingerprints, path, hosts)
         with hosts.all_or_none("config.json"):
             if hosts.is_primary:
-                run_config.write_config(path, design.spec.document)
+                run_config.write_config(path, design.spec.config_dict)
         with startup.part("state"):
-            step, state = restore_or_init.state(design, checkpoints, last, hosts, feed.tokenizer)
-        writer, progress = SILENT, SILENT
+            start = restore_or_init.restore_or_init
+            step, state = start(design, checkpoints, last, hosts, feed.tokenizer)
         with hosts.all_or_none("the outputs"):
-            if hosts.is_primary:
-                writer = stack.enter_context(Writer(path, step))
-                progress = stack.enter_context(Progress(design.spec.train.steps, step))
+            writer, progress = open_outputs(stack, path, step, design.spec.train.steps, hosts)
         evaluated = json.loads(hosts.broadcast("the evaluation", json.dumps(writer.evaluated)))
-        signals.note_from_now()
-        totals = resume.totals(checkpoints, last)
+        signals.install()
+        totals = resume.read_totals(checkpoints, last)
         reports = Reports(design, writer, progress, startup, **totals)
         evaluations = Evaluations(design, feed, writer, progress, signals)
         if evaluated:
-            evaluations.done = step
-        Loop(design, feed, steps, checkpoints, signals, reports, evaluations).run(state, step)
+            evaluations.last_step = step
+        loop = Loop(design, path, feed, steps, checkpoints, signals, reports, evaluations)
+        loop.run(state, step)
+
+
+def open_outputs(
+    stack: contextlib.ExitStack, path: epath.Path, step: int, steps: int, hosts: Hosts
+) -> tuple[Writer | Silent, Progress | Silent]:
+    """The writer and the progress bar of a run; silent ones except in process 0."""
+    if not hosts.is_primary:
+        return SILENT, SILENT
+    return stack.enter_context(Writer(path, step)), stack.enter_context(Progress(steps, step))
 
 
 @dataclass
 class Loop:
-    """What the loop works with; `run` is the loop."""
+    """Everything that the loop uses; `run` is the loop."""
 
     design: Design
+    workdir: epath.Path
     feed: Feed
     steps: CompiledSteps
     checkpoints: Checkpoints
@@ -100,10 +109,10 @@ class Loop:
     evaluations: Evaluations
 
     def run(self, state: TrainState, step: int) -> None:
-        """From `step` updates done to `train.steps`, or to where a signal stops it.
+        """Trains from `step` to `train.steps`, or until a signal.
 
-        An evaluation that was due at `step` and is missing, because a signal or a kill came
-        between saving and evaluating, is done first.
+        First does the evaluation of `step` if it was due and is missing, because the last process
+        ended between saving and evaluating.
         """
         self.state, self.step = state, step
         phases = self.design.spec.phases.after(step)
@@ -117,15 +126,15 @@ class Loop:
                 step_function = self.steps(phase)
                 self.reports.begin(phase, self.step)
                 with contextlib.closing(self.feed.batches(phase, self.step)) as batches:
-                    while self.step < phase.last and not self.signals.stop():
+                    while self.step < phase.last and not self.signals.should_stop():
                         with self.reports.timed(self.step):
                             rows = next(batches)
                             batch = self.design.placement.rows.to_global(rows, phase.batch_size)
                             self.state, metrics = step_function(self.state, batch)
-                            self.reports.settle(self.step, metrics)
+                            self.reports.wait_in_warmup(self.step, metrics)
                         self.step += 1
                         self.reports.add(self.step, metrics, self.state)
-                        self.checkpoints.settle()
+                        self.checkpoints.raise_failure()
                         self.pause()
                     self.reports.read(self.state)
                 if self.step < phase.last:
@@ -136,43 +145,48 @@ class Loop:
             raise
 
     def pause(self) -> None:
-        """Between two steps: saves, then evaluates, each when it is due.
+        """Saves, then evaluates, each if it is due after this step.
 
-        In this order no evaluation comes between a signal and the state. Where a committed step
-        lacks its evaluation, the run that resumes from it evaluates first.
+        In this order no evaluation delays the state after a signal. If a committed step lacks its
+        evaluation, the run that resumes from it evaluates first.
         """
         saving, evaluating = self.checkpoints.due(self.step), self.evaluations.due(self.step)
         if not (saving or evaluating):
             return
         self.reports.read(self.state)
-        with self.reports.throughput.aside():
+        with self.reports.throughput.excluded():
             if saving:
                 self.save()
             if evaluating:
                 self.evaluations.evaluate(self.step, self.state.params)
 
     def finish(self) -> None:
-        """The end of a run, or a stop: commits the last state before anything else."""
+        """Ends the run, or stops it: saves the last state before anything else."""
         if self.signals.received:
             name = self.signals.received.name
             self.reports.progress.print_line(f"{name} received: saving step {self.step}")
         self.save()
         steps = self.design.spec.train.steps
         done = self.step >= steps
-        if done and self.evaluations.done != self.step and not self.signals.received:
+        if done and self.evaluations.last_step != self.step and not self.signals.received:
             self.evaluations.evaluate(self.step, self.state.params)
         self.checkpoints.wait()
         self.reports.writer.record_saved(self.checkpoints.confirmed)
-        if self.signals.received and not (done and self.evaluations.done == self.step):
+        if self.signals.received and not (done and self.evaluations.last_step == self.step):
             raise Interrupted(
                 f"stopped by {self.signals.received.name} and saved at step {self.step} of "
-                f"{steps}; start the same command again to resume"
+                f"{steps}; run the same command again to resume"
             )
+        if done:
+            for line in finished.next_steps(self.design, self.workdir):
+                self.reports.progress.print_line(line)
 
     def rescue(self, error: UnwritableWorkdir) -> None:
-        """Saves the state after an output failed, where the disk allows it and no line is missing,
-        since a run that resumes would not write it. Not with several processes: the others do not
-        know of the failure."""
+        """Tries to save the state after writing an output failed.
+
+        Does not if a line of metrics is missing, since the resumed run would not write it, nor with
+        several processes, since the others do not know of the failure.
+        """
         if self.reports.pending or self.checkpoints.failed or jax.process_count() > 1:
             return
         try:
@@ -182,18 +196,18 @@ class Loop:
             error.add_note(str(failed))
 
     def save(self) -> None:
-        """Saves the state unless it is saved already. Raises NonFinite."""
-        if self.checkpoints.stands(self.step):
+        """Saves the state unless it is already saved. Raises NonFinite."""
+        if self.checkpoints.is_saved(self.step):
             return
-        if arrays := finite.not_finite(self.state):
-            raise NonFinite(finite.of_state(self.step, arrays))
+        if arrays := finite.non_finite_arrays(self.state):
+            raise NonFinite(finite.explain_state(self.step, arrays))
         spec = self.design.spec
-        data = {
+        data_state = {
             "seed": spec.seed,
             "step": self.step,
             "code": code_version.VERSION,
             "fingerprints": self.feed.fingerprints,
             **self.reports.totals,
         }
-        self.checkpoints.save(self.step, self.state, data, spec.document, force=True)
+        self.checkpoints.save(self.step, self.state, data_state, spec.config_dict, force=True)
         self.reports.writer.record_saved(self.checkpoints.confirmed)

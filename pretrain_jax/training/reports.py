@@ -1,4 +1,4 @@
-"""What a run reports of its updates: a line of metrics, the progress bar, tokens and seconds."""
+"""Reports of training updates: lines of metrics, the progress bar, tokens and seconds."""
 
 import contextlib
 import time
@@ -17,14 +17,14 @@ from pretrain_jax.training import finite
 from pretrain_jax.training.startup import Startup
 from pretrain_jax.training.throughput import Throughput
 
-UNMEASURED = 2
-"""Steps at the start of a phase that no rate counts: compilation, and the first page faults."""
+WARMUP_STEPS = 2
+"""Steps at the start of a phase that rates ignore: compilation, and the first page faults."""
 
 
 class Reports:
-    """Reads the numbers of an update while the next one runs, and writes a line when it is due.
+    """Reads the metrics of an update while the next one runs, and writes a line when it is due.
 
-    tokens, seconds: those of the run so far, None where an earlier version did not count them.
+    tokens, seconds: totals of the run so far; None if an earlier version did not count them.
     """
 
     def __init__(
@@ -39,35 +39,36 @@ class Reports:
         self.design, self.writer, self.progress, self.startup = design, writer, progress, startup
         self.throughput = Throughput()
         self.pending: tuple[int, Any] | None = None
-        """The update whose numbers are not read yet."""
+        """Step and metrics of the update that is not read yet."""
         self._tokens, self._seconds, self._since = tokens, seconds, time.monotonic()
         self._seq_len, self._measured_after, self._first = design.spec.data.seq_len, 0, True
 
     @property
     def totals(self) -> dict[str, Any]:
-        """Tokens and seconds of the run so far, over all its processes; kept in checkpoints."""
+        """Tokens and seconds of the run so far, over all its restarts; kept in checkpoints."""
         if self._seconds is None:
             return {"tokens": self._tokens, "seconds": None}
         return {"tokens": self._tokens, "seconds": self._seconds + time.monotonic() - self._since}
 
     def begin(self, phase: Phase, step: int) -> None:
-        """A phase begins after `step` updates: a line reports on one phase alone."""
+        """Starts a phase after `step` updates, so that no line mixes the rates of two phases."""
         self._seq_len = phase.seq_len
-        self._measured_after = step + UNMEASURED
+        self._measured_after = step + WARMUP_STEPS
         self.throughput.read()
 
     def timed(self, step: int) -> contextlib.AbstractContextManager[None]:
-        """Around an update: keeps its time out of rates where it is not measured."""
+        """A context for an update: excludes its time from rates during warm-up."""
         measured = step >= self._measured_after
-        return contextlib.nullcontext() if measured else self.throughput.aside()
+        return contextlib.nullcontext() if measured else self.throughput.excluded()
 
-    def settle(self, step: int, metrics: Any) -> None:
-        """Waits for an update that is not measured, so that its time does not count later."""
+    def wait_in_warmup(self, step: int, metrics: Any) -> None:
+        """Waits for an update during warm-up, so that its time does not count later."""
         if step < self._measured_after:
             jax.block_until_ready(metrics)
 
     def add(self, step: int, metrics: Any, state: TrainState) -> None:
-        """Takes the numbers of update `step`, which runs, and reads those of the one before."""
+        """Adds the metrics of update `step`, which is running, and reads those of the previous
+        one."""
         if self._first:
             self.progress.print_line(self.startup.line())
             self._first = False
@@ -75,13 +76,13 @@ class Reports:
         self.pending = (step, metrics)
 
     def read(self, state: TrainState) -> None:
-        """Reads the pending numbers, and writes a line when it is due. Raises NonFinite."""
+        """Reads the pending metrics, and writes a line when it is due. Raises NonFinite."""
         if self.pending is None:
             return
         step, metrics = self.pending
         values = {name: value.item() for name, value in jax.device_get(metrics).items()}
         if not values["finite"]:
-            raise NonFinite(finite.of_update(step, values, state))
+            raise NonFinite(finite.explain_update(step, values, state))
         if self._tokens is not None:
             self._tokens += int(values["tokens"])
         if step > self._measured_after:
@@ -106,15 +107,15 @@ class Reports:
 
     @property
     def _peak(self) -> float | None:
-        """FLOPs per second of one chip; None where it is not known."""
+        """Peak FLOPs per second of one chip; None if unknown."""
         return chips.peak_flops(self.design.target.kind, self.design.model.dtype)
 
     def flops(self, values: dict[str, float]) -> float:
-        """Training FLOPs of the real tokens of a step; 0 where their share cannot be known."""
+        """Training FLOPs of the tokens of a step, without padding; 0 if the chip is unknown."""
         return flops.per_step(self.design, self._seq_len, values) if self._peak else 0.0
 
     def mfu(self) -> float | None:
-        """Share of the chips' peak since the last line; None where the peak is not known."""
+        """Model FLOPs utilization since the last line, 0 to 1; None if the peak is unknown."""
         peak, rate = self._peak, self.throughput.flops_per_second
         if rate is None or peak is None:
             return None

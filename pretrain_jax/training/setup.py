@@ -1,4 +1,4 @@
-"""How a run begins: the workdir, the data and the state, the same for all its processes."""
+"""The setup of a run: claims the workdir, checks the config, opens the data; in all processes."""
 
 import contextlib
 import importlib.metadata
@@ -11,15 +11,11 @@ import jax
 from etils import epath
 
 from pretrain_jax.cluster.hosts import ONE_DAY, Hosts
-from pretrain_jax.composition import init_from, resume
+from pretrain_jax.composition import corpora, init_from, resume
 from pretrain_jax.composition.build import Design, build_design
-from pretrain_jax.composition.corpora import Source, obtain_tokenizer, open_sources
+from pretrain_jax.composition.corpora import MemberCorpus
 from pretrain_jax.composition.feed import Feed
-from pretrain_jax.errors import (
-    ConfigError,
-    DataError,
-    UnwritableWorkdir,
-)
+from pretrain_jax.errors import ConfigError, DataError, UnwritableWorkdir
 from pretrain_jax.estimates import mesh_proposal, sizes
 from pretrain_jax.files import outputs
 from pretrain_jax.training import schedule_preview
@@ -27,14 +23,14 @@ from pretrain_jax.workdir import claim, leftovers
 from pretrain_jax.workdir.checkpoint import Checkpoints
 
 log = logging.getLogger(__name__)
-SAME_COMMAND = "start all of them with the same command, from the same files and versions"
-SHARED_WORKDIR = "--workdir must name one folder that all of them see: a network disk, or gs://"
+SAME_COMMAND = "start all processes with the same command, the same files and the same versions"
+SHARED_WORKDIR = "--workdir must name a folder that all processes share: a network disk, or gs://"
 SAME_DATA = "give every host the same files, or name the same bucket"
 
 
 @contextlib.contextmanager
-def claimed(directory: str, hosts: Hosts) -> Iterator[epath.Path]:
-    """The workdir, held by process 0, and seen by all of them."""
+def claim_workdir(directory: str, hosts: Hosts) -> Iterator[epath.Path]:
+    """Claims the workdir in process 0; checks that all processes see the same folder."""
     with contextlib.ExitStack() as stack:
         path = epath.Path(directory)
         with hosts.all_or_none("the workdir"):
@@ -45,78 +41,88 @@ def claimed(directory: str, hosts: Hosts) -> Iterator[epath.Path]:
         yield path
 
 
-def designed(config: Any, path: epath.Path, hosts: Hosts, scoring: bool = False) -> Design:
-    """The design of a run in a workdir, checked, and the same on all hosts.
+def build_checked_design(
+    config: Any, path: epath.Path, hosts: Hosts, scoring: bool = False
+) -> tuple[Design, dict[str, Any] | None]:
+    """The design of a run in a workdir, checked and the same on all hosts; and the stored config.
 
-    scoring: its model is only evaluated, perhaps on other text.
+    The stored config is None in a new workdir. scoring: only evaluates the model, possibly on
+    other text.
     """
     with hosts.all_or_none("the configuration"):
-        fixed, _ = (resume.to_score if scoring else resume.against_stored)(config, path)
+        prepare = resume.config_to_score if scoring else resume.config_to_resume
+        fixed, stored_config = prepare(config, path)
         design = build_design(fixed, tuple(jax.devices()))
         mesh_proposal.check_design(design)
         sizes.check_memory(design)
     hosts.require_equal(
-        "configuration", own_choices_aside(fixed.to_dict()), ConfigError, SAME_COMMAND
+        "configuration", settings_to_compare(fixed.to_dict()), ConfigError, SAME_COMMAND
     )
-    return design
+    return design, stored_config
 
 
 def last_step(checkpoints: Checkpoints, hosts: Hosts) -> int | None:
-    """The step to go on from, as process 0 sees it; None at the beginning."""
-    said = hosts.broadcast("the last step", json.dumps(checkpoints.latest()))
-    return json.loads(said)
+    """The step to resume from, as process 0 finds it; None without a checkpoint."""
+    step = hosts.broadcast("the last step", json.dumps(checkpoints.latest()))
+    return json.loads(step)
 
 
-def tell_schedule(design: Design, path: epath.Path, step: int | None, hosts: Hosts) -> None:
-    """Says where the rest of the run has another learning rate than one may think."""
+def report_schedule(
+    design: Design, stored_config: dict[str, Any] | None, step: int | None, hosts: Hosts
+) -> None:
+    """Logs a changed schedule, and updates after its end, which the user may not expect."""
     if not hosts.is_primary:
         return
-    stored = resume.stored_config(path)
-    if stored is not None and (table := schedule_preview.moved(stored, design.spec, step or 0)):
-        log.info(table)
-    if behind := schedule_preview.tail(design.spec, step or 0).said:
-        log.warning(behind)
+    if stored_config is not None:
+        table = schedule_preview.compare_schedules(stored_config, design.spec, step or 0)
+        if table:
+            log.info(table)
+    if warning := schedule_preview.after_decay(design.spec, step or 0).warning:
+        log.warning(warning)
 
 
-def open_texts(
+def open_corpora(
     design: Design, checkpoints: Checkpoints, step: int | None, hosts: Hosts
-) -> tuple[tuple[Source, ...], dict[str, Any] | None]:
-    """The sources of the data, before anything is read of them but what tells one from another;
-    and the fingerprints of the data that the checkpoint was trained on, which they have.
+) -> tuple[tuple[MemberCorpus, ...], dict[str, Any] | None]:
+    """The corpora, of which only fingerprints are read; and the fingerprints of the checkpoint.
 
-    To be called before anything else is done in another thread: TFDS changes what `import` does in
-    the whole process while it is imported, and jax imports while it traces.
+    Raises WorkdirMismatch if they differ. Call this before starting threads: while TFDS is being
+    imported it changes `import` in the process, and jax imports modules while it traces.
     """
     with hosts.all_or_none("the text", ONE_DAY):
         if step is None and design.spec.init_from:
             init_from.check(design.spec)
-        stored = resume.fingerprints(checkpoints, step, design.spec)
-        return open_sources(design, stored), stored
+        fingerprints = resume.read_fingerprints(checkpoints, step, design.spec)
+        return corpora.open_corpora(design, fingerprints), fingerprints
 
 
 def open_feed(
     design: Design,
-    sources: tuple[Source, ...],
+    opened: tuple[MemberCorpus, ...],
     stored: dict[str, Any] | None,
     path: epath.Path,
     hosts: Hosts,
 ) -> Feed:
-    """The data, the same for all processes; each tokenizes it into its own cache."""
+    """The data, the same in all processes; each host tokenizes it into its own cache.
+
+    opened, stored: the corpora and fingerprints that `open_corpora` returned.
+    """
+    tokenizer = None
     writing = outputs.report_unwritable(path / "tokenizer", OSError)
     with hosts.all_or_none("the tokenizer", ONE_DAY), writing:
-        # Process 0 may train it; the others find it.
-        tokenizer = obtain_tokenizer(design, sources, path, stored) if hosts.is_primary else None
+        if hosts.is_primary:  # trains it, if necessary; the others load it
+            tokenizer = corpora.load_or_train_tokenizer(design, opened, path, stored)
     with hosts.all_or_none("the data", ONE_DAY):
         if tokenizer is None:
-            tokenizer = obtain_tokenizer(design, sources, path, stored)
-        feed = Feed.over(design, sources, tokenizer)
+            tokenizer = corpora.load_or_train_tokenizer(design, opened, path, stored)
+        feed = Feed.from_corpora(design, opened, tokenizer)
     hosts.require_equal("data", feed.fingerprints, DataError, SAME_DATA)
     return feed
 
 
-def own_choices_aside(plain: dict[str, Any]) -> dict[str, Any]:
-    """What all processes must have alike: the config without what is each one's own, and the
-    versions that decide what is computed."""
+def settings_to_compare(config: dict[str, Any]) -> dict[str, Any]:
+    """Settings that all processes must share: the config without per-host keys, and versions of
+    the libraries that affect results."""
     versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax")}
-    data = {k: v for k, v in plain["data"].items() if k not in ("cache_dir", "workers")}
-    return {**plain, "data": data, "version of": versions}
+    data = {k: v for k, v in config["data"].items() if k not in ("cache_dir", "workers")}
+    return {**config, "data": data, "version of": versions}

@@ -1,4 +1,4 @@
-"""Stopping when told to, saved, and all processes of a run at one step."""
+"""Signals during training: all processes of a run save and stop at the same step."""
 
 import os
 import signal
@@ -11,53 +11,54 @@ from pretrain_jax.process.exit import SIGNALS
 
 
 class Stopped(Exception):
-    """A signal came while something was done that can be done again."""
+    """A signal arrived during work that can be repeated."""
 
 
 class Signals:
-    """Notes the SIGNALS instead of dying of them; a second one is no different.
+    """Records the SIGNALS instead of ending the process; later signals have no further effect.
 
-    It begins with `note_from_now`: until then a signal does what it did before. Of several
-    processes that train together any may be told; all stop before the same step, which jax's
-    preemption service finds. It listens for SIGTERM itself.
+    Recording starts with `install`; until then signals keep their previous effect. In a run of
+    several processes any of them may receive the signal. All stop before the same step, which jax's
+    preemption service chooses; that service listens for SIGTERM itself.
     """
 
     def __init__(self):
         self.received: signal.Signals | None = None
-        self._asked = 0
-        self._before: dict[int, Any] = {}
+        self._calls = 0
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "Signals":
         return self
 
-    def note_from_now(self) -> None:
-        heard = [n for n in SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]  # as nohup has it
+    def install(self) -> None:
+        """Starts to record signals. Ignored signals (nohup) stay ignored."""
+        numbers = [n for n in SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
         if jax.process_count() == 1:
-            handlers = dict.fromkeys(heard, self.note)
+            handlers = dict.fromkeys(numbers, self._record)
         else:
-            others = [number for number in heard if number != signal.SIGTERM]
+            others = [number for number in numbers if number != signal.SIGTERM]
             handlers = dict.fromkeys(others, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-        self._before = {number: signal.signal(number, h) for number, h in handlers.items()}
+        self._previous = {number: signal.signal(number, h) for number, h in handlers.items()}
 
-    def note(self, number: int, _frame: object) -> None:
+    def _record(self, number: int, _frame: object) -> None:
         self.received = signal.Signals(number)
 
-    def stop(self) -> bool:
-        """Whether to stop now; asked before each update and each batch of an evaluation, by all
-        processes alike."""
+    def should_stop(self) -> bool:
+        """Whether to stop now. All processes call it before each update and each batch of an
+        evaluation."""
         if self.received is None and jax.process_count() > 1:
-            # Counted from 1 in every start: after a signal the service waits for the number behind
-            # the highest that it has seen, which is 1 when the signal came before the first update.
-            self._asked += 1
-            agreed = multihost_utils.reached_preemption_sync_point(self._asked)
+            # Counts from 1 in every process: after a signal the service waits for the number after
+            # the highest one it has received, which is 1 if no update has been made.
+            self._calls += 1
+            agreed = multihost_utils.reached_preemption_sync_point(self._calls)
             self.received = signal.SIGTERM if agreed else None
         return self.received is not None
 
-    def check(self) -> None:
-        """Raises Stopped when it is time to stop."""
-        if self.stop():
+    def raise_if_stopped(self) -> None:
+        """Raises Stopped if the run has to stop now."""
+        if self.should_stop():
             raise Stopped
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Where the time goes from the first import of the package to the end of the first step."""
+"""Measures the startup of a run: from the import of the package to the end of the first step."""
 
 import contextlib
 import time
@@ -8,7 +8,7 @@ import pretrain_jax
 
 
 class Startup:
-    """Seconds of the parts of a start, told in one line.
+    """Seconds of each part of the startup, reported in one line.
 
     >>> startup = Startup(age=3.0)
     >>> with startup.part("data"):
@@ -20,7 +20,7 @@ class Startup:
     def __init__(
         self, age: float | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """age: seconds since the package was imported, measured where it is None."""
+        """age: seconds since the import of the package; None means measured."""
         self._clock = clock
         self._created = clock()
         self._age = self._created - pretrain_jax.BEGAN if age is None else age
@@ -28,13 +28,13 @@ class Startup:
 
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """A block that belongs to the start."""
-        begun = self._clock()
+        """Measures a block as one part of the startup."""
+        start = self._clock()
         yield
-        self._parts.append((name, self._clock() - begun))
+        self._parts.append((name, self._clock() - start))
 
     def line(self) -> str:
-        """All parts, in their order."""
-        whole = self._age + self._clock() - self._created
+        """The total and all parts, in the order in which they ended."""
+        total = self._age + self._clock() - self._created
         parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self._parts)
-        return f"first step after {whole:.1f} s: {parts}"
+        return f"first step after {total:.1f} s: {parts}"

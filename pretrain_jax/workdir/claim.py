@@ -1,4 +1,4 @@
-"""The workdir of a run: who may write to it, and which configuration it belongs to."""
+"""The claim on a workdir: only one process at a time may write to it."""
 
 import contextlib
 import os
@@ -21,32 +21,34 @@ LOCK = "run.lock"
 
 @contextlib.contextmanager
 def claim(workdir: epath.PathLike) -> Iterator[epath.Path]:
-    """Creates the workdir, proves that it can be written to, and holds it for this process alone.
+    """Creates the workdir, checks that it is writable, and claims it for this process.
 
-    Raises UnwritableWorkdir or WorkdirInUse at once, before any data is read. Of many processes
-    that train together, process 0 claims for all.
+    Raises UnwritableWorkdir or WorkdirInUse before any data is read. In a run of several
+    processes, process 0 claims for all of them.
 
-    On a file system the claim is a lock on `run.lock` (lock.py), which the kernel frees however the
-    process ends, kill -9 included. The file stays; what it says (host, pid, start) is for the
-    message alone. On gs://, which has no lock that a killed process would release, nothing is held:
-    there the scheduler must run one job for each workdir.
+    On a file system the claim is a lock on `run.lock` (lock.py), which the kernel releases when the
+    process ends, even by kill -9. The file stays; its content (host, pid, start) is only for error
+    messages. gs:// has no lock that a killed process would release, so nothing is claimed there:
+    the scheduler must run one job per workdir.
 
-    >>> from pretrain_jax.workdir import run_config
     >>> with claim("runs/xl") as workdir:
-    ...     run_config.write_config(workdir, {"seed": 0})
+    ...     print((workdir / "run.lock").exists())
+    True
     """
     path = epath.Path(workdir)
     probe(path)
     with contextlib.ExitStack() as stack:
         if "://" not in os.fspath(path):
             with outputs.report_unwritable(path / LOCK):
-                stack.enter_context(lock.held(path / LOCK, path))
+                stack.enter_context(lock.hold(path / LOCK, path))
         yield path
 
 
 def owner(workdir: epath.PathLike) -> dict[str, Any]:
-    """Who holds the workdir, as `claim` wrote it down: processes that see the same one read the
-    same. Empty on gs://, where there is one of each name."""
+    """The content of `run.lock`. Processes that read the same content see the same folder.
+
+    Empty on gs://, where names are globally unique.
+    """
     if "://" in os.fspath(workdir):
         return {}
     try:
@@ -56,21 +58,21 @@ def owner(workdir: epath.PathLike) -> dict[str, Any]:
 
 
 def probe(path: epath.Path) -> None:
-    """Creates a folder where there is none, writes a file into it and takes it away again.
+    """Creates the folder if it is missing; writes a file into it and deletes that file.
 
     Raises UnwritableWorkdir.
     """
-    probe = path / f".probe-{socket.gethostname()}-{os.getpid()}"
-    # Any failure counts: on remote storage the library behind epath has its own exceptions.
+    file = path / f".probe-{socket.gethostname()}-{os.getpid()}"
+    # Catches every exception: libraries for remote storage raise their own.
     try:
         path.mkdir(parents=True, exist_ok=True)
         try:
-            probe.write_text("can this be written?")
+            file.write_text("can this be written?")
         finally:
-            probe.unlink(missing_ok=True)  # on a full disk an empty one is there
+            file.unlink(missing_ok=True)  # a full disk leaves an empty file
     except Exception as error:
         reason = getattr(error, "strerror", None) or str(error) or repr(error)
         raise UnwritableWorkdir(
-            f"the workdir must be a directory that can be written to; {path}: {reason}; "
-            "choose another --workdir, free some space or mend its permissions"
+            f"the workdir must be a writable directory; {path}: {reason}. Choose another "
+            "--workdir, free some space or fix its permissions"
         ) from error

@@ -1,7 +1,7 @@
-"""What a workdir says of the run so far, and how it is cut to the step that a run goes on from.
+"""The history of a run in its workdir: metrics, samples, and the newest saved step.
 
-Lines beyond that step are dropped, for the run writes them again. This holds for the tail that no
-checkpoint had yet; where a checkpoint is gone that was there, nothing may be dropped unasked.
+A resumed run drops lines beyond the step that it resumes from, since it writes them again. If a
+checkpoint of a later step has disappeared, it drops lines only with --go_back.
 """
 
 import json
@@ -20,138 +20,140 @@ log = logging.getLogger(__name__)
 METRICS = "metrics.jsonl"
 SAMPLES = "samples.txt"
 SAVED = "saved.json"
-"""{"step": 200}: the newest step that is known to be committed; beside `checkpoints/`, so that it
-stays when that folder goes."""
+"""{"step": 200}: the newest step known to be committed. It is outside of `checkpoints/`, so it
+remains if that folder is deleted."""
 HEADING = re.compile(r"^==== step (\d+) ====$", re.MULTILINE)
 Line = dict[str, Any]
 
 
-def check(path: epath.Path, step: int, every: int, go_back: bool) -> None:
-    """Raises WorkdirMismatch where the run in `path` had saved a later step than `step`, the one
-    that it would go on from (0: none); with `go_back` keeps copies of what will be dropped.
+def check_not_lost(path: epath.Path, step: int, every: int, go_back: bool) -> None:
+    """Raises WorkdirMismatch if the run in `path` saved a later step than `step`.
 
-    every: `checkpoint.every`, where config.json has none.
+    step: the step to resume from; 0 means none. go_back: copies the files that will lose lines,
+    instead of raising. every: `checkpoint.every`, in case config.json has none.
     """
-    reached = max((line["step"] for line in lines(path)), default=0)
-    recorded = _recorded(path)
-    had = _surely_saved(reached, _stored_every(path, every)) if recorded is None else recorded
-    if step >= had:
+    reached = max((line["step"] for line in read_metrics(path)), default=0)
+    saved = _read_saved(path)
+    if saved is None:
+        saved = _estimate_saved(reached, _stored_every(path, every))
+    if step >= saved:
         return
-    here = f"the newest there is step {step}" if step else "there is none"
-    lost = f"a run in {path} had saved step {had} and written lines to step {reached}"
+    newest = f"the newest one is step {step}" if step else "there is none"
+    lost = f"the run in {path} saved step {saved} and wrote metrics up to step {reached}"
     if not go_back:
         raise WorkdirMismatch(
-            f"{lost}, so its checkpoint must be in {path / 'checkpoints'}, but {here}. Put it "
-            "back; start in another --workdir; or add --go_back to go on from what is there: "
-            f"{METRICS} and {SAMPLES} are then kept beside, as NAME.before_1"
+            f"{lost}, so its checkpoint must be in {path / 'checkpoints'}, but {newest}. Put it "
+            "back; start in another --workdir; or add --go_back to resume from the newest one: "
+            f"{METRICS} and {SAMPLES} are first copied to NAME.before_1"
         )
     for name in (METRICS, SAMPLES):
         if (path / name).exists():
-            aside = unused(path, f"{name}.before_")
-            outputs.write_atomic(aside, (path / name).read_bytes())
-            log.warning("%s; going back to step %d: the file is kept as %s", lost, step, aside)
-    record(path, step)
+            copy = unused_path(path, f"{name}.before_")
+            outputs.write_atomic(copy, (path / name).read_bytes())
+            log.warning("%s; going back to step %d: copied the file to %s", lost, step, copy)
+    record_saved(path, step)
 
 
-def record(path: epath.Path, step: int) -> None:
-    """Notes that a step is committed. Raises UnwritableWorkdir."""
+def record_saved(path: epath.Path, step: int) -> None:
+    """Records that a step is committed. Raises UnwritableWorkdir."""
     outputs.write_atomic(path / SAVED, (json.dumps({"step": step}) + "\n").encode())
 
 
-def lines(path: epath.Path) -> list[Line]:
-    """The lines of metrics.jsonl in a workdir, without what is none. Raises DataError."""
-    return _parsed(_text(path / METRICS))[0]
+def read_metrics(path: epath.Path) -> list[Line]:
+    """The valid lines of metrics.jsonl in a workdir. Raises DataError."""
+    return _parse_lines(_read_text(path / METRICS))[0]
 
 
-def keep_lines(path: epath.Path, step: int) -> list[Line]:
-    """Drops lines beyond `step` (0: all) from metrics.jsonl; returns the others.
+def truncate_metrics(path: epath.Path, step: int) -> list[Line]:
+    """Drops lines beyond `step` (0: all lines) from metrics.jsonl; returns the others.
 
-    The torn last line of a process that was killed is dropped too. Where other lines are none, the
-    file is not only ours: it is kept beside as it was.
+    Also drops the incomplete last line of a killed process. If there are other invalid lines, the
+    file has content of the user: copies it first.
     """
-    text = _text(path / METRICS)
-    lines, texts = _parsed(text)
-    if len(texts) < len(text.split("\n")) - 1:
-        aside = unused(path, f"{METRICS}.before_")
-        outputs.write_atomic(aside, text.encode())
-        log.warning("%s has lines that no run writes: as it was, it is kept as %s", METRICS, aside)
-    kept = [bool(step) and line["step"] <= step for line in lines]
-    whole = "".join(f"{text}\n" for text, keep in zip(texts, kept, strict=True) if keep)
-    if whole != text:
-        count = text.count("\n") - sum(kept)
-        log.info(
-            "%s: %d lines behind step %d are dropped; the run repeats them", METRICS, count, step
-        )
-        outputs.write_atomic(path / METRICS, whole.encode())
-    return [line for line, keep in zip(lines, kept, strict=True) if keep]
+    content = _read_text(path / METRICS)
+    lines, texts = _parse_lines(content)
+    if len(texts) < len(content.split("\n")) - 1:
+        copy = unused_path(path, f"{METRICS}.before_")
+        outputs.write_atomic(copy, content.encode())
+        log.warning("%s has lines that no run writes: copied it to %s", METRICS, copy)
+    keeps = [bool(step) and line["step"] <= step for line in lines]
+    kept = "".join(f"{text}\n" for text, keep in zip(texts, keeps, strict=True) if keep)
+    if kept != content:
+        count = content.count("\n") - sum(keeps)
+        log.info("%s: dropped %d lines after step %d; the run repeats them", METRICS, count, step)
+        outputs.write_atomic(path / METRICS, kept.encode())
+    return [line for line, keep in zip(lines, keeps, strict=True) if keep]
 
 
-def keep_samples(path: epath.Path, step: int, evaluated: bool) -> None:
+def truncate_samples(path: epath.Path, step: int, evaluated: bool) -> None:
     """Drops samples beyond `step` from samples.txt.
 
-    evaluated: whether the line of that step's evaluation is there; the sample is written before.
+    evaluated: whether metrics.jsonl has the evaluation of that step. If not, also drops the sample
+    of that step, which a run writes before the line.
     """
-    text = _text(path / SAMPLES)
+    text = _read_text(path / SAMPLES)
     last = step if evaluated else step - 1
-    beyond = (found for found in HEADING.finditer(text) if int(found[1]) > last)
+    beyond = (heading for heading in HEADING.finditer(text) if int(heading[1]) > last)
     first = next(beyond, None)
     if first is not None:
         outputs.write_atomic(path / SAMPLES, text[: first.start()].encode())
 
 
-def unused(folder: epath.Path, beginning: str) -> epath.Path:
-    """The first of `beginning`1, `beginning`2, ... that is not there."""
+def unused_path(folder: epath.Path, prefix: str) -> epath.Path:
+    """The first of `prefix`1, `prefix`2, ... that does not exist."""
     numbers = iter(range(1, 1 << 30))
-    return next(p for n in numbers if not (p := folder / f"{beginning}{n}").exists())
+    return next(p for n in numbers if not (p := folder / f"{prefix}{n}").exists())
 
 
-def _surely_saved(reached: int, every: int) -> int:
-    """What a run without saved.json, which older code left, had committed at the least.
+def _estimate_saved(reached: int, every: int) -> int:
+    """The newest step that a run of older code, without saved.json, must have committed.
 
-    A save is awaited when the next one begins: behind step 75 with every=25, step 50 is there.
+    A save is complete when the next one begins: after step 75 with every=25, step 50 is committed.
 
-    >>> _surely_saved(76, every=25)
+    >>> _estimate_saved(76, every=25)
     50
     """
     return max(0, (reached - 1) // every * every - every)
 
 
-def _recorded(path: epath.Path) -> int | None:
-    file, fix = path / SAVED, "mend or delete it"
-    found = outputs.read_json(file, fix)
-    if found is None:
+def _read_saved(path: epath.Path) -> int | None:
+    """The step in saved.json; None without that file. Raises DataError."""
+    file, fix = path / SAVED, "fix or delete it"
+    content = outputs.read_json(file, fix)
+    if content is None:
         return None
-    step = parsing.check_keys({"step": int}, found, str(file), fix)["step"]
+    step = parsing.check_keys({"step": int}, content, str(file), fix)["step"]
     if not _is_step(step):
         raise DataError(f'"step" in {file} must be 0 or more; it is {step}; {fix}')
     return step
 
 
 def _stored_every(path: epath.Path, every: int) -> int:
+    """`checkpoint.every` of config.json, or `every` if it has none."""
     section = (run_config.read_config(path) or {}).get("checkpoint")
     stored = section.get("every") if isinstance(section, dict) else None
     return stored if _is_step(stored) and stored else every
 
 
-def _text(path: epath.Path) -> str:
-    """Of a file of the run; empty where it is not there. Raises DataError."""
+def _read_text(path: epath.Path) -> str:
+    """The content of a file; "" if it does not exist. Raises DataError."""
     content = outputs.read_bytes(path)
     try:
         return (content or b"").decode()
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path} must be the text that a run wrote; {error}; mend it or move it away"
+            f"{path} must be the UTF-8 text that a run wrote; {error}. Fix it or move it away"
         ) from error
 
 
-def _parsed(text: str) -> tuple[list[Line], list[str]]:
-    """The lines of a run in a text, and each as it stands there."""
+def _parse_lines(text: str) -> tuple[list[Line], list[str]]:
+    """The valid lines of metrics in a text, parsed and as text."""
     texts = [line for line in text.splitlines() if math.isfinite(_step_of(line))]
     return [json.loads(line) for line in texts], texts
 
 
 def _step_of(text: str) -> float:
-    """The step of a line; infinite for what is none."""
+    """The step of a line of metrics; infinity for an invalid line."""
     try:
         step: Any = parsing.parse_json_as(text, dict, METRICS, "").get("step")
     except DataError:

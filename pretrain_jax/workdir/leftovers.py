@@ -1,4 +1,4 @@
-"""What killed processes left in a workdir, and how it goes."""
+"""Deletes temporary files of killed processes from a workdir."""
 
 import logging
 import os
@@ -8,34 +8,35 @@ from etils import epath
 
 log = logging.getLogger(__name__)
 
-OF_A_PROCESS = re.compile(r"\.tokenizer\.(\d+)(?:\.[0-9a-f]+)?|\.probe-.*-(\d+)")
-"""Names of text.DRAFT and workdir.probe, with the process that they belong to."""
+PROCESS_FILE = re.compile(r"\.tokenizer\.(\d+)(?:\.[0-9a-f]+)?|\.probe-.*-(\d+)")
+"""Drafts of tokenizers (composition/tokenizer.py) and files of claim.probe, with the process id."""
 HALF_WRITTEN = ("config.json.tmp", "loss.png.tmp", "metrics.jsonl.tmp")
 
 
 def clear(workdir: epath.Path) -> None:
-    """Takes away drafts of processes that are no more; to be called by who has claimed the workdir.
+    """Deletes drafts of processes that have ended. The caller must have claimed the workdir.
 
-    A process that is there may be a preflight that learns a vocabulary: it keeps its draft. This
-    process has none yet; in a container, the killed one may have had its number.
+    Keeps drafts of running processes, such as a preflight that trains a tokenizer. Deletes those
+    with the id of this process, which has no drafts yet: in a container a killed process may have
+    had the same id.
     """
     for path in workdir.iterdir():
-        found = OF_A_PROCESS.fullmatch(path.name)
-        if found:
-            process = int(found[1] or found[2])
-            if process != os.getpid() and alive(process):
+        match = PROCESS_FILE.fullmatch(path.name)
+        if match:
+            process = int(match[1] or match[2])
+            if process != os.getpid() and is_alive(process):
                 continue
         elif path.name not in HALF_WRITTEN:
             continue
-        log.info("%s was left by a process that was killed, and is taken away", path)
+        log.info("deleting %s, which a killed process left", path)
         if path.is_dir():
             path.rmtree()
         else:
             path.unlink()
 
 
-def alive(process: int) -> bool:
-    """Whether a process of this number is on this host."""
+def is_alive(process: int) -> bool:
+    """Whether a process with this id runs on this host."""
     try:
         os.kill(process, 0)
     except PermissionError:

@@ -1,9 +1,9 @@
-"""One process for each workdir: a lock that the kernel keeps, and that nothing here can lose.
+"""A lock for one process per workdir, kept by the kernel.
 
-An open-file-description lock (Linux, fcntl(2)) belongs to the open file, not to the process. A
-POSIX lock, as `fcntl.lockf` takes it, is dropped as soon as the process closes any descriptor of
-the same file, which happens whenever somebody reads it. Both kinds exclude each other, so that an
-older version of this code, which took POSIX locks, is respected.
+It is an open-file-description lock (Linux, fcntl(2)), which belongs to the open file, not to the
+process. A POSIX lock, as `fcntl.lockf` takes it, is lost when the process closes any descriptor of
+the file, for example after reading it. The two kinds exclude each other, so older versions of this
+code, which took POSIX locks, are respected.
 """
 
 import contextlib
@@ -29,60 +29,62 @@ _held: set[int] = set()
 
 
 @contextlib.contextmanager
-def held(path: epath.Path, workdir: epath.Path) -> Iterator[None]:
-    """Holds the lock file `path` for this process alone; writes host, pid and start into it.
+def hold(path: epath.Path, workdir: epath.Path) -> Iterator[None]:
+    """Holds the lock file `path` inside the block; writes host, pid and start into it.
 
-    The kernel frees it however the process ends. A program that is started does not inherit the
-    descriptor, a forked child closes it: only this process keeps the lock.
+    The kernel releases it when the process ends. Started programs do not inherit the descriptor,
+    and forked children close it, so only this process holds the lock.
 
-    Raises WorkdirInUse, which names the holder; UnwritableWorkdir where there are no locks.
+    Raises WorkdirInUse, which names the holder, or UnwritableWorkdir if the file system has no
+    locks.
     """
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        _take(lock, workdir)
+        _acquire(lock, workdir)
         _held.add(lock)
         owner = {"host": socket.gethostname(), "pid": os.getpid(), "start": _now()}
         os.ftruncate(lock, 0)
         os.pwrite(lock, json.dumps(owner).encode(), 0)
-        os.fsync(lock)  # on a network disk, the other processes of the run read it
+        os.fsync(lock)  # other processes of the run read it over a network disk
         yield
     finally:
         _held.discard(lock)
         os.close(lock)
 
 
-def _take(lock: int, workdir: epath.Path) -> None:
+def _acquire(lock: int, workdir: epath.Path) -> None:
     try:
         fcntl.fcntl(lock, F_OFD_SETLK, EXCLUSIVE)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EAGAIN):
             raise UnwritableWorkdir(
-                f"the workdir must be on a file system with locks; {workdir}: {error.strerror}; "
-                "choose another --workdir, or mount it with locks (Lustre: -o flock)"
+                f"the workdir must be on a file system with locks; {workdir}: {error.strerror}. "
+                "Choose another --workdir, or mount it with locks (Lustre: -o flock)"
             ) from error
         raise WorkdirInUse(
-            f"one process trains in a workdir; {workdir} is held by {_owner(lock)}; wait for it, "
-            "end it, or choose another --workdir"
+            f"only one process may train in a workdir; {workdir} is in use by {_holder(lock)}. "
+            "Wait for it, end it, or choose another --workdir"
         ) from error
 
 
-def _owner(lock: int) -> str:
+def _holder(lock: int) -> str:
+    """The process that holds the lock, for a message."""
     try:
         owner = parsing.parse_json_as(os.pread(lock, 4096, 0), dict, "run.lock", "")
         return f"process {owner['pid']} on {owner['host']} since {owner['start']}"
     except (DataError, KeyError):
-        return "a process that is just starting"
+        return "a process that is starting"
 
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
-def _let_go() -> None:
-    """In a forked child, which shares the open file and with it the lock."""
+def _close_in_child() -> None:
+    """Closes the lock files in a forked child, which shares them and would keep the lock."""
     for lock in _held:
         os.close(lock)
     _held.clear()
 
 
-os.register_at_fork(after_in_child=_let_go)
+os.register_at_fork(after_in_child=_close_in_child)

@@ -1,4 +1,4 @@
-"""config.json, the configuration that a workdir belongs to."""
+"""config.json: the config of the run in a workdir."""
 
 import fnmatch
 import json
@@ -19,26 +19,20 @@ FREE = (
     "data.cache_dir",
     "data.workers",
 )
-"""Keys that may change when a run goes on."""
-
-
-SPEED = ("model.dropout", "model.unroll", "model.remat", "model.attention_form")
-"""Keys of a model that say how it is trained, not what it is."""
-
-
+"""Keys that a resumed run may change."""
+SPEED = ("model.dropout", "model.unroll", "model.remat", "model.attention_backend")
+"""Keys of the section `model` that do not change the function of its parameters."""
 SCORING = (*FREE, *SPEED, "data.*", "train.*", "optimizer.*", "seed", "init_from", "init_tokens")
-"""Keys that may be others when a model is only evaluated."""
-
-
+"""Keys that an evaluation may change."""
 CONFIG = "config.json"
 
 
 def compare_configs(
     stored: dict[str, Any], now: dict[str, Any], free: tuple[str, ...] = FREE
 ) -> None:
-    """Raises WorkdirMismatch when a key outside `free` differs, naming each with both values.
+    """Raises WorkdirMismatch if a key outside `free` differs; the message has both values of each.
 
-    Keys are dotted, `free` holds patterns of them ("mesh.*").
+    free: patterns of dotted keys, such as "mesh.*".
 
     >>> compare_configs({"train": {"steps": 10}, "seed": 0}, {"train": {"steps": 20}, "seed": 1})
     Traceback (most recent call last):
@@ -53,23 +47,23 @@ def compare_configs(
     ]
     if lines:
         raise WorkdirMismatch(
-            "a run goes on only with the configuration it began with, but "
+            "the config must be that of the workdir, but "
             + ("1 key differs" if len(lines) == 1 else f"{len(lines)} keys differ")
             + ":\n"
             + "\n".join(lines)
-            + "\nstart in another --workdir, or undo the change; free to change: "
+            + "\nstart in another --workdir, or undo the change; keys that may change: "
             + ", ".join(free)
         )
 
 
 def write_config(workdir: epath.PathLike, config: dict[str, Any]) -> None:
-    """Writes the resolved config to config.json, sorted; whole or not at all."""
+    """Writes the resolved config to config.json atomically, with sorted keys."""
     content = json.dumps(config, indent=2, sort_keys=True) + "\n"
     outputs.write_atomic(epath.Path(workdir) / CONFIG, content.encode())
 
 
 def read_config(workdir: epath.PathLike) -> dict[str, Any] | None:
-    """The config that `write_config` left, or None where no run has begun."""
+    """The config that `write_config` wrote; None if there is none. Raises DataError."""
     path = epath.Path(workdir) / CONFIG
     fix = "restore it from the part `config` of a checkpoint, or start in another --workdir"
     return outputs.read_json(path, fix)

@@ -1,4 +1,4 @@
-"""The composition root refuses what can be known to be wrong before data and compilation."""
+"""The composition root reports errors before reading data and compiling."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +9,7 @@ import pytest
 
 from pretrain_jax.composition import config, spec
 from pretrain_jax.composition.build import Design, build_design, fix_schedule
-from pretrain_jax.composition.phases import Phase, phases_of
+from pretrain_jax.composition.phases import Phase, build_phases
 from pretrain_jax.composition.spec import DataOptions, TrainOptions
 from pretrain_jax.devices.target import Target
 from pretrain_jax.errors import ConfigError
@@ -27,7 +27,7 @@ def design(*overrides: tuple[str, str], devices=None) -> Design:
 
 def phases(entries: tuple, steps: int = 100) -> list[Phase]:
     data, train = DataOptions(seq_len=512), TrainOptions(steps=steps, batch_size=8, phases=entries)
-    return list(phases_of(data, train))
+    return list(build_phases(data, train))
 
 
 def test_a_run_without_phases_is_one_phase():
@@ -35,13 +35,13 @@ def test_a_run_without_phases_is_one_phase():
 
 
 def test_phases_follow_each_other_and_keep_what_they_do_not_change():
-    found = phases(((10, {"seq_len": 128}), (90, {"batch_size": 4})))
-    assert found == [Phase(0, 10, 512, 8, 1), Phase(10, 90, 128, 8, 1), Phase(90, 100, 128, 4, 1)]
+    built = phases(((10, {"seq_len": 128}), (90, {"batch_size": 4})))
+    assert built == [Phase(0, 10, 512, 8, 1), Phase(10, 90, 128, 8, 1), Phase(90, 100, 128, 4, 1)]
 
 
 def test_a_shorter_run_leaves_later_phases_empty():
-    found = phases(((0, {"seq_len": 128}), (90, {"seq_len": 512})), steps=50)
-    assert found == [Phase(0, 50, 128, 8, 1), Phase(90, 90, 512, 8, 1)]
+    built = phases(((0, {"seq_len": 128}), (90, {"seq_len": 512})), steps=50)
+    assert built == [Phase(0, 50, 128, 8, 1), Phase(90, 90, 512, 8, 1)]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,9 @@ def test_a_shorter_run_leaves_later_phases_empty():
     ],
 )
 def test_malformed_phases_are_refused(entries):
-    with pytest.raises(ConfigError, match=r"train\.phases is a list of \(from_step, changes\)"):
+    with pytest.raises(
+        ConfigError, match=r"train\.phases must be a list of \(from_step, changes\)"
+    ):
         phases(entries)
 
 
@@ -112,7 +114,7 @@ def test_a_row_longer_than_the_position_table_is_refused():
         design(("data.seq_len", "256")).check()
 
 
-def test_products_stay_apart_on_tpus_where_something_is_dropped():
+def test_dropout_on_tpus_turns_off_fusion_of_matrix_products():
     tpu = (SimpleNamespace(platform="tpu"),)
     apart = {"xla_tpu_dot_dot_fusion": False}
     assert design(("model.dropout", "0.1"), devices=tpu).update.compiler_options == apart
@@ -122,15 +124,17 @@ def test_products_stay_apart_on_tpus_where_something_is_dropped():
 
 def test_deterministic_reaches_the_compiler_where_it_matters():
     gpu = (SimpleNamespace(platform="gpu"),)
-    wanted = ("train.deterministic", "true")
-    assert design(wanted, devices=gpu).update.compiler_options == {
+    deterministic = ("train.deterministic", "true")
+    assert design(deterministic, devices=gpu).update.compiler_options == {
         "xla_gpu_deterministic_ops": True
     }
     assert (
-        design(devices=gpu).update.compiler_options == design(wanted).update.compiler_options == {}
+        design(devices=gpu).update.compiler_options
+        == design(deterministic).update.compiler_options
+        == {}
     )
-    # XLA refuses the names of options that it does not have.
-    options = design(wanted, devices=gpu).update.compiler_options
+    # XLA rejects unknown names of options.
+    options = design(deterministic, devices=gpu).update.compiler_options
     assert jax.jit(lambda x: x + 1, compiler_options=options)(1) == 2
 
 
@@ -145,12 +149,12 @@ def test_deterministic_reaches_the_compiler_where_it_matters():
         ("cpu", {"unroll": 4}, 4),
     ],
 )
-def test_layers_are_unrolled_where_a_loop_would_copy_what_is_kept(platform, asked, unroll):
-    assert spec.execution(platform, **asked)["unroll"] == unroll
+def test_layers_are_unrolled_on_gpus_without_remat(platform, asked, unroll):
+    assert spec.layer_loop(platform, **asked)["unroll"] == unroll
 
 
 @pytest.mark.parametrize(
-    ("platform", "asked", "form"),
+    ("platform", "asked", "backend"),
     [
         ("cpu", "auto", "cpu"),
         ("cpu", "plain", "plain"),
@@ -161,20 +165,20 @@ def test_layers_are_unrolled_where_a_loop_would_copy_what_is_kept(platform, aske
         ("metal", "auto", "plain"),
     ],
 )
-def test_attention_takes_the_form_of_the_platform_unless_told(platform, asked, form):
-    assert spec.attention_form(platform, attention_form=asked) == form
+def test_attention_uses_the_backend_of_the_platform_by_default(platform, asked, backend):
+    assert spec.choose_attention_backend(platform, attention_backend=asked) == backend
 
 
 @pytest.mark.parametrize(("platform", "asked"), [("cpu", "gpu"), ("gpu", "tpu"), ("tpu", "flash")])
-def test_a_form_of_another_platform_is_refused(platform, asked):
-    with pytest.raises(ConfigError, match=rf"model\.attention_form must be one of .*'{asked}'"):
-        spec.attention_form(platform, attention_form=asked)
+def test_a_backend_of_another_platform_is_refused(platform, asked):
+    with pytest.raises(ConfigError, match=rf"model\.attention_backend must be one of .*'{asked}'"):
+        spec.choose_attention_backend(platform, attention_backend=asked)
 
 
-def test_the_form_reaches_the_model_and_a_simulated_gpu_has_none():
+def test_the_backend_reaches_the_model_and_a_simulated_gpu_uses_the_plain_one():
     assert design().model.module.build_context.attention_backend == "cpu"
     assert (
-        design(("model.attention_form", "plain")).model.module.build_context.attention_backend
+        design(("model.attention_backend", "plain")).model.module.build_context.attention_backend
         == "plain"
     )
     assert design().plain_model.module.build_context.attention_backend == "plain"
@@ -182,16 +186,16 @@ def test_the_form_reaches_the_model_and_a_simulated_gpu_has_none():
     assert simulated.model.module.build_context.attention_backend == "plain"
 
 
-def test_flops_of_kernels_are_those_of_the_plain_form():
-    """Splash attention computes whole blocks, so at a multiple of them it does no more."""
+def test_flops_of_kernels_equal_those_of_plain_attention():
+    """Splash attention computes complete blocks, so a multiple of them adds no FLOPs."""
 
     q = jax.ShapeDtypeStruct((2, 256, 2, 64), jnp.float32)
     segments = jax.ShapeDtypeStruct((2, 256), jnp.int32)
 
-    def of(form):
+    def count_flops(backend):
         def attend(q, segments):
-            return form.attend(q, q, q, form.make_kernel_mask(Mask(segments, None, "full")))
+            return backend.attend(q, q, q, backend.make_kernel_mask(Mask(segments, None, "full")))
 
         return flops.count_jaxpr(jax.make_jaxpr(attend)(q, segments).jaxpr)
 
-    assert of(attention_tpu) == of(attention_plain) == 4 * 2 * 2 * 256 * 256 * 64
+    assert count_flops(attention_tpu) == count_flops(attention_plain) == 4 * 2 * 2 * 256 * 256 * 64

@@ -1,4 +1,4 @@
-"""What a run says of a text that its objective was not made for."""
+"""Warnings about text that does not suit the objective."""
 
 import json
 
@@ -31,9 +31,9 @@ def changed(job, language, *overrides):
     return fix_schedule(config.read(str(job), [source, *overrides]))
 
 
-def cautions(job, language, *overrides):
+def data_warnings(job, language, *overrides):
     design = build_design(changed(job, language, *overrides), (jax.devices()[0],))
-    return Feed.open(design, epath.Path(job.parent / "run")).cautions
+    return Feed.open(design, epath.Path(job.parent / "run")).data_warnings
 
 
 @pytest.mark.parametrize("language", languages.WORDS)
@@ -48,10 +48,10 @@ def cautions(job, language, *overrides):
     ],
     ids=lambda options: "-".join(options.values()),
 )
-def test_text_without_spaces_is_said_where_noise_is_drawn_by_words(job, language, objective):
+def test_noise_by_words_warns_of_text_without_spaces(job, language, objective):
     by_words = objective.get("objective.noise") != "tokens"
-    found = cautions(job, language, *BERT, *objective.items())
-    assert len(found) == (language != "English" and by_words)
+    warnings = data_warnings(job, language, *BERT, *objective.items())
+    assert len(warnings) == (language != "English" and by_words)
 
 
 T5 = (
@@ -65,23 +65,23 @@ T5 = (
 
 
 @pytest.mark.parametrize(
-    "size, options, said",
+    "size, options, count",
     [
         (20, (), 1),
         (100, (), 0),
         (20, (("objective.place", "random"),), 0),
-        (20, (("objective.mean_span", "64.0"),), 0),  # one span is what it asks for
+        (20, (("objective.mean_span", "64.0"),), 0),  # asks for a single span
     ],
 )
-def test_short_examples_are_said_where_their_noise_is_always_the_end(job, size, options, said):
+def test_noise_at_a_fixed_place_warns_of_short_examples(job, size, options, count):
     for part in range(2):
         lines = [json.dumps({"text": f"{i:04d}".rjust(size)}) + "\n" for i in range(400)]
         (job.parent / f"lines{part}.jsonl").write_text("".join(lines))
     source = ("data.source", f"text:{job.parent}/lines*.jsonl")
-    assert len(cautions(job, "English", *T5, source, *options)) == said
+    assert len(data_warnings(job, "English", *T5, source, *options)) == count
 
 
-def test_preflight_and_the_log_say_it(job, capsys, caplog):
+def test_preflight_and_the_log_show_the_warning(job, capsys, caplog):
     options = (*BERT, ("objective.name", "masked_lm"), ("objective.noise", "words"))
     settings = changed(job, "Thai", *options)
     preflight.preflight(settings, str(job.parent / "run"), jax.devices()[:1])

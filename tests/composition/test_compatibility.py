@@ -1,4 +1,4 @@
-"""Which objective goes with which architecture: what fits builds, all else is refused by name."""
+"""Matching pairs of objective and architecture build; all others raise ConfigError."""
 
 from typing import Any
 
@@ -66,59 +66,59 @@ def test_the_names_of_the_table_exist():
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("objective, inputs", FITS)
-def test_what_fits_builds_and_all_else_is_refused(path, objective, inputs, model):
-    found = design(path, objective, inputs, model)
+def test_matching_pairs_build_and_others_are_refused(path, objective, inputs, model):
+    built = design(path, objective, inputs, model)
     if model in FITS[objective, inputs]:
-        _ = found.model
+        _ = built.model
         return
     with pytest.raises(ConfigError, match="do not fit") as refused:
-        _ = found.model
-    said = str(refused.value)
-    assert f"objective.name={objective}" in said
-    assert f"model.name={model}" in said
+        _ = built.model
+    message = str(refused.value)
+    assert f"objective.name={objective}" in message
+    assert f"model.name={model}" in message
 
 
 @pytest.mark.parametrize(
-    "objective, inputs, model, said",
+    "objective, inputs, model, message",
     [
         ("span_corruption", "memory", "bert", "causal attention, the model has full"),
         ("span_corruption", "memory", "gpt", "memory_tokens, which the model does not read"),
         ("span_corruption", "memory", "gpt", "objective.inputs=prefix"),
-        ("masked_lm", "", "gpt", "predicted from one side alone"),
-        ("causal_lm", "", "bert", "so is every answer"),
+        ("masked_lm", "", "gpt", "from its left context only"),
+        ("causal_lm", "", "bert", "would see its own target"),
         ("causal_lm", "", "t5", "reads memory_tokens, which the objective does not write"),
         ("replaced_token", "", "bert", "trains ELECTRA's two, the model is one model"),
         ("next_sentence", "", "roberta", "types, which the model does not read"),
     ],
 )
-def test_a_refusal_names_what_does_not_fit(path, objective, inputs, model, said):
+def test_a_refusal_names_what_does_not_fit(path, objective, inputs, model, message):
     with pytest.raises(ConfigError, match="do not fit") as refused:
         _ = design(path, objective, inputs, model).model
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_two_segment_types_need_two_rows(path):
-    found = design(path, "next_sentence", "", "bert", {"model.types": 1})
+    built = design(path, "next_sentence", "", "bert", {"model.types": 1})
     with pytest.raises(ConfigError, match=r"received model\.types=1"):
-        _ = found.model
+        _ = built.model
 
 
-def test_members_of_a_mixture_share_one_device_half(path):
+def test_members_of_a_mixture_have_their_own_options(path):
     mixture = (
         ("stdlib", {"name": "span_corruption", "rate": 0.5}, 1.0),
         ("stdlib", {"name": "prefix_lm", "rate": 0.25}, 2.0),
     )
-    found = design(path, "span_corruption", "memory", "t5", {"data.mixture": mixture})
-    assert [member.name for member in found.task.members] == ["span_corruption", "prefix_lm"]
-    assert [member.rate for member in found.task.members] == [1.0, 2.0]
-    parts = [member.objective.budgets(32) for member in found.task.members]
-    assert found.task.budgets(32) == {axis: max(p[axis] for p in parts) for axis in ("L", "M")}
+    built = design(path, "span_corruption", "memory", "t5", {"data.mixture": mixture})
+    assert [member.name for member in built.task.members] == ["span_corruption", "prefix_lm"]
+    assert [member.rate for member in built.task.members] == [1.0, 2.0]
+    parts = [member.objective.budgets(32) for member in built.task.members]
+    assert built.task.budgets(32) == {axis: max(p[axis] for p in parts) for axis in ("L", "M")}
 
 
 @pytest.mark.parametrize(
-    "mixture, said",
+    "mixture, message",
     [
-        ((("stdlib", "causal_lm", 1.0),), "differs from that of objective.name=span_corruption in"),
+        ((("stdlib", "causal_lm", 1.0),), "differs from objective.name=span_corruption in"),
         ((("stdlib", {"name": "prefix_lm", "rat": 0.5}, 1.0),), "did you mean rate"),
         ((("stdlib", {"name": "prefix"}, 1.0),), "did you mean prefix_lm"),
         ((("stdlib", "span_corruption", -1.0),), "positive rates"),
@@ -128,28 +128,28 @@ def test_members_of_a_mixture_share_one_device_half(path):
         ((("stdlib", {"name": "prefix_lm", "rate": "0.5"}, 1.0),), "must be of type float"),
     ],
 )
-def test_a_wrong_mixture_is_refused(path, mixture, said):
-    found = design(path, "span_corruption", "memory", "t5", {"data.mixture": mixture})
+def test_a_wrong_mixture_is_refused(path, mixture, message):
+    built = design(path, "span_corruption", "memory", "t5", {"data.mixture": mixture})
     with pytest.raises(ConfigError) as refused:
-        _ = found.task.members
-    assert said in str(refused.value)
+        _ = built.task.members
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    "objective, changes, said",
+    "objective, changes, message",
     [
-        ("span_corruption", {"data.cross_documents": True}, "makes a row one text"),
-        ("next_sentence", {"data.cross_documents": True}, "makes a row one text"),
-        ("span_corruption", {"data.target_key": "answer"}, "none is here"),
-        ("masked_lm", {"data.spans_key": "spans"}, "none is here"),
+        ("span_corruption", {"data.cross_documents": True}, "makes each row one continuous text"),
+        ("next_sentence", {"data.cross_documents": True}, "makes each row one continuous text"),
+        ("span_corruption", {"data.target_key": "answer"}, "this run has none"),
+        ("masked_lm", {"data.spans_key": "spans"}, "this run has none"),
         ("span_corruption", {"eval.pseudo_tokens": 5}, "is for encoders"),
         ("masked_lm", {"data.seq_len": 2}, "make it 3 or more"),
         ("next_sentence", {"data.seq_len": 4}, "make it 5 or more"),
         ("span_corruption", {"data.seq_len": 2}, "make it longer"),
     ],
 )
-def test_options_that_cannot_be_followed_are_refused_before_data(path, objective, changes, said):
+def test_options_that_do_not_fit_are_refused_before_reading_data(path, objective, changes, message):
     inputs, model = ("memory", "t5") if objective == "span_corruption" else ("", "bert")
-    found = design(path, objective, inputs, model, changes)
-    with pytest.raises(ConfigError, match=said):
-        found.check()
+    built = design(path, objective, inputs, model, changes)
+    with pytest.raises(ConfigError, match=message):
+        built.check()

@@ -1,4 +1,4 @@
-"""Reading a configuration: two passes, a closed set of keys, and errors for people only."""
+"""Resolving a config: two passes, a closed set of keys, and only errors of the user."""
 
 import random
 import sys
@@ -23,7 +23,7 @@ SECTIONS = """
     optimizer=dict(name="adamw", learning_rate=1e-3, schedule="cosine", b1=0.8, final=0.2),
     train=dict(steps=10, batch_size=8),
 """
-WHOLE = f"""
+FULL_FILE = f"""
 from ml_collections import ConfigDict
 
 def get_config():
@@ -32,7 +32,7 @@ def get_config():
 
 
 def read(path: str, overrides: Sequence[tuple[str, str]] = ()) -> Any:
-    """config.read; a ConfigDict has attributes that no type checker knows."""
+    """config.read, typed as Any: type checkers do not know the attributes of a ConfigDict."""
     return config.read(path, overrides)
 
 
@@ -40,7 +40,7 @@ def read(path: str, overrides: Sequence[tuple[str, str]] = ()) -> Any:
 def write(tmp_path):
     """Writes a config file; returns its path."""
 
-    def to_file(text: str = WHOLE, name: str = "tiny.py") -> str:
+    def to_file(text: str = FULL_FILE, name: str = "tiny.py") -> str:
         path = tmp_path / name
         path.write_text(textwrap.dedent(text))
         return str(path)
@@ -49,9 +49,9 @@ def write(tmp_path):
 
 
 def with_key(old: str, new: str) -> str:
-    """The whole file with one text in the place of another."""
-    assert old in WHOLE
-    return WHOLE.replace(old, new)
+    """The complete file with one text replaced by another."""
+    assert old in FULL_FILE
+    return FULL_FILE.replace(old, new)
 
 
 # --- what is read ---------------------------------------------------------------------------
@@ -59,14 +59,14 @@ def with_key(old: str, new: str) -> str:
 
 def test_values_come_from_file_command_line_and_defaults(write):
     path, overrides = write(), [("train.steps", "20"), ("seed", "7")]
-    found = read(path, overrides)
-    assert (found.train.batch_size, found.train.steps, found.seed) == (8, 20, 7)
-    assert found.optimizer.b2 == 0.95  # adamw's own default
-    origins = config.origins(path, overrides, found)
+    resolved = read(path, overrides)
+    assert (resolved.train.batch_size, resolved.train.steps, resolved.seed) == (8, 20, 7)
+    assert resolved.optimizer.b2 == 0.95  # the default of adamw
+    origins = config.value_origins(path, overrides, resolved)
     assert origins["train.batch_size"] == "file"
     assert origins["train.steps"] == origins["seed"] == "command line"
     assert origins["optimizer.b2"] == origins["init_from"] == "default"
-    keys = {f"{s}.{k}" for s in config.SECTIONS for k in found[s]} | config.TOP.keys()
+    keys = {f"{s}.{k}" for s in config.SECTIONS for k in resolved[s]} | config.TOP.keys()
     assert origins.keys() == keys
 
 
@@ -96,27 +96,29 @@ def test_a_plain_dict_will_do(write):
 
 
 def test_another_optimizer_drops_the_files_own_keys_and_says_so(write, caplog):
-    found = read(write(), [("optimizer.momentum", "0.5"), ("optimizer.name", "sgd")])
-    assert (found.optimizer.name, found.optimizer.momentum) == ("sgd", 0.5)
-    assert found.optimizer.learning_rate == 1e-3  # the schedule's, which still stands
-    assert "b1" not in found.optimizer
-    assert "config.optimizer.b1 of the file is left out" in caplog.text
+    resolved = read(write(), [("optimizer.momentum", "0.5"), ("optimizer.name", "sgd")])
+    assert (resolved.optimizer.name, resolved.optimizer.momentum) == ("sgd", 0.5)
+    assert (
+        resolved.optimizer.learning_rate == 1e-3
+    )  # belongs to the schedule, which has not changed
+    assert "b1" not in resolved.optimizer
+    assert "config.optimizer.b1 of the file is dropped" in caplog.text
     assert "learning_rate" not in caplog.text
 
 
 def test_another_schedule_drops_the_files_own_keys_and_says_so(write, caplog):
-    found = read(write(), [("optimizer.schedule", "constant")])
-    assert "final" not in found.optimizer
+    resolved = read(write(), [("optimizer.schedule", "constant")])
+    assert "final" not in resolved.optimizer
     assert "config.optimizer.final" in caplog.text
 
 
 def test_another_model_takes_its_own_keys(write, caplog):
     overrides = [("model.name", "llama"), ("model.rope_base", "500000")]
-    found = read(write(), overrides)
-    assert found.model.rope_base == 500000.0
-    assert (found.model.layers, "max_length" in found.model) == (2, False)
+    resolved = read(write(), overrides)
+    assert resolved.model.rope_base == 500000.0
+    assert (resolved.model.layers, "max_length" in resolved.model) == (2, False)
     assert "config.model.max_length" in caplog.text
-    assert config.origins(write(), overrides, found)["model.layers"] == "file"
+    assert config.value_origins(write(), overrides, resolved)["model.layers"] == "file"
 
 
 def test_the_command_line_may_give_what_the_file_lacks(write):
@@ -147,8 +149,8 @@ def test_the_command_line_may_give_what_the_file_lacks(write):
 )
 def test_text_becomes_a_value_of_the_options_type(write, key, text, value):
     section, _, name = key.partition(".")
-    found = read(write(), [(key, text)])[section][name]
-    assert found == value and type(found) is type(value)
+    resolved = read(write(), [(key, text)])[section][name]
+    assert resolved == value and type(resolved) is type(value)
 
 
 @pytest.mark.parametrize(
@@ -210,8 +212,16 @@ def test_an_unknown_override_names_the_nearest(write, key, message):
         ('name="bytes"', "name=5", "tokenizer.name must be one of .*; received 5"),
         ('schedule="cosine"', 'schedule="cosin"', "optimizer.schedule must .* mean cosine"),
         ("b1=0.8", "beta=0.8", "unknown key config.optimizer.beta"),
-        ("data=dict(seq_len=16)", "data=16", "config.data is a section; received 16"),
-        ("data=dict(seq_len=16)", "data=None", "config.data is a section; received None"),
+        (
+            "data=dict(seq_len=16)",
+            "data=16",
+            "config.data must be a section with keys; received 16",
+        ),
+        (
+            "data=dict(seq_len=16)",
+            "data=None",
+            "config.data must be a section with keys; received None",
+        ),
     ],
 )
 def test_a_mistake_in_the_file_is_named(write, old, new, message):
@@ -220,7 +230,7 @@ def test_a_mistake_in_the_file_is_named(write, old, new, message):
 
 
 def test_an_override_of_something_that_is_no_section_is_refused(write):
-    with pytest.raises(ConfigError, match="is a section; received 5"):
+    with pytest.raises(ConfigError, match="must be a section with keys; received 5"):
         read(write(with_key("train=", "model=5, train=").replace(
             "model=dict(", "unused=dict("
         )), [("model.name", "gpt")])  # fmt: skip
@@ -343,7 +353,7 @@ def test_malformed_overrides_end_in_errors_for_people(write):
             accepted += 1
         except (ConfigError, InputMissing) as error:
             assert len(str(error)) > 20
-    assert 20 < accepted < 400  # texts for keys that take any text, and few others
+    assert 20 < accepted < 400  # mostly texts for keys that take any text
 
 
 def test_malformed_command_lines_end_in_errors_for_people(write):

@@ -1,4 +1,4 @@
-"""The host half as a run opens it: every tokenizer, mixtures, phases, evaluation."""
+"""The feed of a run: all tokenizers, mixtures, phases, evaluation."""
 
 import json
 import random
@@ -14,7 +14,7 @@ from pretrain_jax import registry
 from pretrain_jax.batch import is_text
 from pretrain_jax.composition import config
 from pretrain_jax.composition.build import build_design, fix_schedule
-from pretrain_jax.composition.corpora import open_sources
+from pretrain_jax.composition.corpora import open_corpora
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.errors import ConfigError, DataError, WorkdirMismatch
 from pretrain_jax.evaluation import prompts
@@ -42,27 +42,27 @@ def test_every_tokenizer_feeds_and_is_scored(job, name):
         key: shape.shape for key, shape in shapes.items()
     }
     assert batch["tokens"].max() < feed.tokenizer.size <= int(vocab_size)
-    sticks = feed.yardsticks
-    # Words are drawn at random here: pairs of them tell little, single ones much.
-    assert sticks["yardstick/unigram"] < sticks["yardstick/uniform"]
-    assert sticks["yardstick/bigram"] < sticks["yardstick/unigram"] + 0.1
-    assert sticks["yardstick/uniform"] == pytest.approx(np.log(feed.tokenizer.size))
+    baselines = feed.baselines
+    # The words are random: bigrams predict little more than unigrams.
+    assert baselines["yardstick/unigram"] < baselines["yardstick/uniform"]
+    assert baselines["yardstick/bigram"] < baselines["yardstick/unigram"] + 0.1
+    assert baselines["yardstick/uniform"] == pytest.approx(np.log(feed.tokenizer.size))
     again = opened(job, ("tokenizer.name", name), ("model.vocab_size", vocab_size))
-    assert again.fingerprints == feed.fingerprints  # the trained one is found, not trained again
+    assert again.fingerprints == feed.fingerprints  # loads the trained tokenizer
 
 
 @pytest.mark.parametrize(
-    "changed, said",
+    "changed, what",
     [({"sources": ["other"]}, "corpus"), ({}, "")],
 )
-def test_a_run_goes_on_only_with_the_rows_it_began_with(job, changed, said):
+def test_a_run_resumes_only_with_unchanged_data(job, changed, what):
     feed = opened(job)
     stored = {**feed.fingerprints, **changed}
     if not changed:
-        assert len(open_sources(feed.design, stored)) == 1
+        assert len(open_corpora(feed.design, stored)) == 1
         return
-    with pytest.raises(WorkdirMismatch, match=f"the {said} of the checkpoint has"):
-        open_sources(feed.design, stored)
+    with pytest.raises(WorkdirMismatch, match=f"the {what} changed since the checkpoint"):
+        open_corpora(feed.design, stored)
 
 
 def test_a_mixture_shares_rows_by_its_rates(job, tmp_path):
@@ -81,7 +81,7 @@ def test_a_mixture_shares_rows_by_its_rates(job, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "mixture, said",
+    "mixture, message",
     [
         ('(("stdlib", "causal_lm"),)', "the member"),
         ('(("stdlib", "causal_lm", 0),)', "positive rates"),
@@ -89,8 +89,8 @@ def test_a_mixture_shares_rows_by_its_rates(job, tmp_path):
         ('(("sdtlib", "causal_lm", 1),)', "stdlib"),
     ],
 )
-def test_a_wrong_mixture_is_refused(job, mixture, said):
-    with pytest.raises(ConfigError, match=said):
+def test_a_wrong_mixture_is_refused(job, mixture, message):
+    with pytest.raises(ConfigError, match=message):
         opened(job, ("data.mixture", mixture))
 
 
@@ -101,8 +101,8 @@ def test_phases_of_one_length_read_no_row_twice_and_resume_inside(job):
     small = [next(b) for b in [iter(feed.batches(first, 0))] for _ in range(3)]
     large = [next(b) for b in [iter(feed.batches(second, 3))] for _ in range(2)]
     resumed = next(iter(feed.batches(second, 4)))
-    whole = opened(job, ("train.batch_size", "56"))
-    expected = next(iter(whole.batches(whole.design.spec.phases[0], 0)))
+    full = opened(job, ("train.batch_size", "56"))
+    expected = next(iter(full.batches(full.design.spec.phases[0], 0)))
     for name, field in expected.items():
         rows = np.concatenate([batch[name] for batch in (*small, *large)])
         np.testing.assert_array_equal(rows, field)
@@ -120,7 +120,7 @@ def test_evaluation_scores_the_same_rows_each_time_and_enough_of_them(job):
     assert text >= 500
 
 
-def test_a_prompt_has_no_padding_and_a_short_evaluation_is_told(job, tmp_path, caplog):
+def test_a_prompt_has_no_padding_and_a_short_evaluation_is_logged(job, tmp_path, caplog):
     """Held-out text of few tokens: the rows are mostly padding."""
     (tmp_path / "a.txt").write_text("a few words to train on, and one more to be held out")
     with caplog.at_level("INFO"):
@@ -130,11 +130,11 @@ def test_a_prompt_has_no_padding_and_a_short_evaluation_is_told(job, tmp_path, c
     assert (batch["segments"][0] == 0).any()
     assert len(prompt) == min((batch["segments"][0] == 1).sum(), 8)
     assert feed.tokenizer.decode(prompt).strip() in "and one more to be held out"
-    assert "not eval.tokens=500" in caplog.text
+    assert "instead of eval.tokens=500" in caplog.text
 
 
-def test_a_prompt_begins_a_text_that_goes_on_and_is_of_words(job, tmp_path):
-    """Short texts, tables and the middles of texts are passed over."""
+def test_a_prompt_is_the_start_of_a_long_text_of_words(job, tmp_path):
+    """Skips short texts, tables and the middles of texts."""
     lines = [f"0x{n:08x}, 0x{n + 1:08x}, 0x{n + 2:08x}, 0x{n + 3:08x}" for n in range(400)]
     lines += [f"{'a' * (n % 9)} so" for n in range(400)]
     lines += ["begin here, " + "and read on " * (9 + n) for n in range(200)]
@@ -157,8 +157,8 @@ def test_held_out_text_without_anything_to_predict_is_refused(job, tmp_path):
         )
 
 
-def test_yardsticks_of_a_mixture_are_those_of_its_training_rows(job, tmp_path):
-    """One member has 228 short examples and the other a hundred times their text, at 1:1."""
+def test_baselines_of_a_mixture_are_those_of_its_training_rows(job, tmp_path):
+    """One member has 228 short examples; the other has 100 times their text, at the rate 1:1."""
     draw = random.Random(0)
     for name, letters, documents, size in (("few", "ab", 228, 20), ("many", MANY, 600, 800)):
         texts = ["".join(draw.choices(letters, k=size)) for _ in range(documents)]
@@ -175,4 +175,4 @@ def test_yardsticks_of_a_mixture_are_those_of_its_training_rows(job, tmp_path):
         for batch in feed.eval_batches()
     ]
     expected = np.concatenate(nats).mean()
-    assert feed.yardsticks["yardstick/unigram"] == pytest.approx(expected, rel=0.05)
+    assert feed.baselines["yardstick/unigram"] == pytest.approx(expected, rel=0.05)

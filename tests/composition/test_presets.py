@@ -1,4 +1,4 @@
-"""The options that a config file has for devices: over the file, under the command line."""
+"""Options of a config file for devices override the file; the command line overrides them."""
 
 import json
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from pretrain_jax.planning import aot
 
 @dataclass(frozen=True)
 class Device:
-    """What a device says of itself."""
+    """The attributes of a device."""
 
     device_kind: str
     platform: str = "tpu"
@@ -49,26 +49,29 @@ def job(tmp_path):
 )
 def test_devices_are_known_by_kind_and_number(devices, simulated, name):
     named = {"v5p:2x2x2": {}, "v5e:2x2": {}, "h100:2x8": {}, "v3:2x2": {}}
-    assert presets.known(named, devices, simulated) == name
+    assert presets.match_topology(named, devices, simulated) == name
 
 
 def test_the_preset_is_over_the_file_and_under_the_command_line(job, caplog):
     caplog.set_level("INFO")
-    found = config.preset(str(job), [("mesh.fsdp", "2")], EIGHT)
-    assert found == {"train.accumulate": 2}
-    settings: Any = config.read(str(job), [("mesh.fsdp", "2")], found)
+    options = config.device_options(str(job), [("mesh.fsdp", "2")], EIGHT)
+    assert options == {"train.accumulate": 2}
+    settings: Any = config.read(str(job), [("mesh.fsdp", "2")], options)
     assert (settings.mesh.fsdp, settings.train.accumulate) == (2, 2)
     assert "v5p:2x2x2" in caplog.text and "train.accumulate=2" in caplog.text
-    origins = config.origins(str(job), [("mesh.fsdp", "2")], settings.to_dict(), found)
+    origins = config.value_origins(str(job), [("mesh.fsdp", "2")], settings.to_dict(), options)
     assert origins["train.accumulate"] == "pod" and origins["mesh.fsdp"] == "command line"
-    assert config.preset(str(job), [], EIGHT[:1]) == {}
+    assert config.device_options(str(job), [], EIGHT[:1]) == {}
 
 
 def test_a_run_that_has_begun_keeps_all_but_its_mesh():
     named = {"v5p:2x2x2": {"mesh.fsdp": 4, "train.accumulate": 2}}
     begun = {"mesh": {"fsdp": 8}, "train": {"accumulate": 1}}
-    assert presets.preset(named, "v5p:2x2x2", begun) == {"mesh.fsdp": 4, "train.accumulate": 1}
-    assert presets.preset(named, "", begun) == {"train.accumulate": 1}
+    assert presets.select_options(named, "v5p:2x2x2", begun) == {
+        "mesh.fsdp": 4,
+        "train.accumulate": 1,
+    }
+    assert presets.select_options(named, "", begun) == {"train.accumulate": 1}
 
 
 @pytest.mark.parametrize(
@@ -85,19 +88,19 @@ def test_a_malformed_table_is_refused(tmp_path, text):
     path = tiny_job.write(tmp_path)
     path.write_text(f"{path.read_text()}\n{text}\n")
     with pytest.raises(ConfigError):
-        config.preset(str(path), [], EIGHT)
+        config.device_options(str(path), [], EIGHT)
 
 
 def test_a_key_that_is_none_is_refused(tmp_path):
     path = tiny_job.write(tmp_path)
     path.write_text(path.read_text() + '\nPODS = {"v5p:2x2x2": {"mesh.date": 4}}\n')
     with pytest.raises(ConfigError, match=r"mesh\.date"):
-        config.read(str(path), [], config.preset(str(path), [], EIGHT))
+        config.read(str(path), [], config.device_options(str(path), [], EIGHT))
 
 
 def test_the_commands_take_it(job, tmp_path, monkeypatch, capsys):
-    """The eight simulated CPUs of these tests, called a pod's."""
-    monkeypatch.setattr(presets, "known", lambda named, devices, simulated="": "v5p:2x2x2")
+    """Treats the eight simulated CPUs of these tests as a pod."""
+    monkeypatch.setattr(presets, "match_topology", lambda named, devices, simulated="": "v5p:2x2x2")
     taken = []
     report = lambda settings, *_: taken.append(settings) or {}  # noqa: E731
     monkeypatch.setattr(aot, "report_config", report)
@@ -109,7 +112,7 @@ def test_the_commands_take_it(job, tmp_path, monkeypatch, capsys):
     assert main.main([*line, "--config.train.steps=1"]) == 0
     stored = json.loads((run / "config.json").read_text())
     assert (stored["mesh"]["fsdp"], stored["train"]["accumulate"]) == (4, 2)
-    monkeypatch.setattr(presets, "known", lambda named, devices, simulated="": "")
+    monkeypatch.setattr(presets, "match_topology", lambda named, devices, simulated="": "")
     assert main.main([*line, "--config.train.steps=2"]) == 0  # on other devices
     monkeypatch.undo()
     capsys.readouterr()

@@ -40,9 +40,9 @@ def test_a_signature_can_give_the_range():
 
     option = registry.options(build)["share"]
     assert (option.type, option.default, option.range) == (float, 0.5, Range(0, 1))
-    assert config.parse("objective.share", "0.25", option) == 0.25
-    for give in (config.parse, config.fill_option):
-        value = "1.5" if give is config.parse else 1.5
+    assert config.parse_override("objective.share", "0.25", option) == 0.25
+    for give in (config.parse_override, config.fill_option):
+        value = "1.5" if give is config.parse_override else 1.5
         with pytest.raises(ConfigError, match=r"objective\.share must be 0 or more and at most 1"):
             give("objective.share", value, option)  # type: ignore[arg-type]
 
@@ -93,6 +93,6 @@ def test_a_config_is_read_with_numbers_in_range_alone(key, text):
 def test_the_options_of_a_member_have_the_same_ranges():
     from pretrain_jax.composition import compatibility
 
-    with pytest.raises(ConfigError, match=r"mixture's mean_span must be"):
+    with pytest.raises(ConfigError, match=r"mean_span in data\.mixture must be"):
         entry = ("stdlib", {"name": "span_corruption", "mean_span": math.inf}, 1.0)
-        compatibility.member_of(entry, "causal_lm", None)  # type: ignore[arg-type]
+        compatibility.build_member(entry, "causal_lm", None)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A run's tokenizer is loaded, or trained once and never served stale or half made."""
+"""The tokenizer of a run is loaded, or trained once; it is never outdated or incomplete."""
 
 import json
 
@@ -66,7 +66,7 @@ def test_a_change_trains_again(run, change):
     assert not trained
     assert changed.fingerprint == again.fingerprint
     _, trained = run()
-    assert trained  # and back
+    assert trained  # also for the first options again
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_wordpiece_vocabulary_from_before_splitting_json_stays_as_it_is(direct
     before, trained = run("wordpiece")
     assert not trained and not (directory / "splitting.json").exists()
     line = "the cat sat on the mat " + "c" + "at" * 150
-    assert before.encode(line).tolist()[-1] == before.unk  # a word of over 200 characters, in BERT
+    assert before.encode(line).tolist()[-1] == before.unk  # BERT's limit: 200 characters per word
 
 
 def test_defaults_are_options(run):
@@ -100,7 +100,7 @@ def test_defaults_are_options(run):
 
 @pytest.mark.parametrize("harm", ["cut", "lost", "note"])
 def test_a_harmed_vocabulary_is_trained_again(directory, run, harm):
-    whole, _ = run()
+    complete, _ = run()
     if harm == "cut":
         file = directory / "vocab.bpe"
         file.write_bytes(file.read_bytes()[:-5])
@@ -110,10 +110,10 @@ def test_a_harmed_vocabulary_is_trained_again(directory, run, harm):
         (directory / "note.json").write_text("{")
     again, trained = run()
     assert trained
-    assert again.fingerprint == whole.fingerprint
+    assert again.fingerprint == complete.fingerprint
 
 
-def test_a_vocabulary_of_other_options_is_kept_beside_its_successor(directory, run, caplog):
+def test_a_vocabulary_with_other_options_is_renamed_not_deleted(directory, run, caplog):
     run()
     first = {file.name: file.read_bytes() for file in directory.iterdir()}
     run(vocab_size=290)
@@ -123,7 +123,7 @@ def test_a_vocabulary_of_other_options_is_kept_beside_its_successor(directory, r
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, DataError, OSError])
-def test_interrupted_training_leaves_nothing_half(directory, run, monkeypatch, stop):
+def test_interrupted_training_leaves_no_incomplete_files(directory, run, monkeypatch, stop):
     def train(texts, directory, *, vocab_size, sentinels=0):
         (directory / "encoder.json").write_text("{}")
         raise stop("in the middle")
@@ -149,7 +149,7 @@ def test_another_process_was_first(directory, run, monkeypatch):
     def slow(texts, directory, **options):
         calls.append(directory)
         if len(calls) == 1:
-            run()  # begins later, ends earlier
+            run()  # starts later, ends earlier
         train(texts, directory, **options)
 
     monkeypatch.setattr(byte_bpe, "train", slow)
@@ -168,7 +168,7 @@ def test_more_ids_than_the_model_has(directory, run):
     assert not directory.exists()
     size = run()[0].size
     with pytest.raises(
-        ConfigError, match=rf"has {size} and model.vocab_size is 250; set model.vocab_size={size}"
+        ConfigError, match=rf"has {size} and model.vocab_size is 250. Set model.vocab_size={size}"
     ):
         load_or_train(
             "byte_bpe",
@@ -183,7 +183,7 @@ def test_more_ids_than_the_model_has(directory, run):
 @pytest.mark.parametrize("name", ["byte_bpe", "bytes", "chars", "sentencepiece", "wordpiece"])
 @pytest.mark.parametrize("text", ["", " \n \n"])
 def test_empty_corpus(directory, run, name, text):
-    with pytest.raises(DataError, match="it holds none"):
+    with pytest.raises(DataError, match="it contains none"):
         run(name, text=text)
     assert not directory.exists()
 
@@ -216,7 +216,7 @@ def test_unknown_name(run):
         run("byte_bpee")
 
 
-def test_note_says_what_it_is(directory, run):
+def test_the_note_describes_the_training(directory, run):
     run()
     note = json.loads((directory / "note.json").read_text())
     assert note["name"] == "byte_bpe"

@@ -1,4 +1,4 @@
-"""An override that nothing in a run reads is refused; every other key of a config is read."""
+"""Overrides that nothing in a run reads are refused; a run reads all other keys."""
 
 import dataclasses
 from pathlib import Path
@@ -15,11 +15,11 @@ from pretrain_jax.training import loop
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NO_MIXTURE = {"data.mixing", "data.mixing_cap", "data.mixing_temperature"}
-ALONE = NO_MIXTURE | {"data.text_key"}  # the standard library has no records
+DEFAULT_UNREAD = NO_MIXTURE | {"data.text_key"}  # the standard library has no records
 UNREAD = {
-    "gpt2_nano": ALONE,
-    "bert_nano": ALONE | {"eval.sample_tokens"},
-    "t5_nano": ALONE | {"eval.sample_tokens"},
+    "gpt2_nano": DEFAULT_UNREAD,
+    "bert_nano": DEFAULT_UNREAD | {"eval.sample_tokens"},
+    "t5_nano": DEFAULT_UNREAD | {"eval.sample_tokens"},
     "ul2_nano": {
         "data.source",
         "data.mixing_cap",
@@ -48,7 +48,7 @@ def keys(name: str) -> list[str]:
 @pytest.mark.parametrize("name", UNREAD)
 def test_these_keys_and_no_others_are_refused(name):
     settings = config.read(path(name))
-    assert {key for key in keys(name) if unread_keys.unread(settings, key)} == UNREAD[name]
+    assert {key for key in keys(name) if unread_keys.why_unread(settings, key)} == UNREAD[name]
 
 
 REFUSED = [
@@ -76,14 +76,17 @@ REFUSED = [
 READ = [
     ("ul2_nano", ["data.mixing=proportional", "data.mixing_cap=5"]),
     ("ul2_nano", ["data.mixture=(('stdlib', 'span_corruption', 1),)", "objective.rate=0.3"]),
-    ("ul2_nano", ["objective.inputs=memory"]),  # what all members must have in common
+    ("ul2_nano", ["objective.inputs=memory"]),  # all members share it
     ("ul2_nano", ["data.mixture=()", "data.source=text:mine/*.txt", "objective.rate=0.3"]),
-    ("gpt2_nano", ["data.source=text:nowhere/*.jsonl", "data.text_key=body"]),  # nobody can say
+    (
+        "gpt2_nano",
+        ["data.source=text:nowhere/*.jsonl", "data.text_key=body"],
+    ),  # the files may be on another host
     ("gpt2_nano", ["optimizer.schedule=constant", "optimizer.warmup_steps=9"]),
-    ("gpt2_nano", ["optimizer.schedule=constant"]),  # the file's decay_steps may stand
+    ("gpt2_nano", ["optimizer.schedule=constant"]),  # the file may set decay_steps
     ("bert_nano", ["eval.sample_tokens=0"]),
     ("gpt3_125m", ["train.batch_size=8", "train.phases=()"]),
-    ("bert_base", ["train.batch_size=8"]),  # its phases change the length alone
+    ("bert_base", ["train.batch_size=8"]),  # its phases change only the length
     ("gpt2_nano", ["tokenizer.name=sentencepiece", "tokenizer.path=x", "tokenizer.sentinels=1"]),
     ("t5_nano", ["objective.name=iid_denoising", "objective.random=0.05"]),
 ]
@@ -105,7 +108,7 @@ def test_what_does_something_is_not(name, words):
     config.read(path(name), overrides(words))
 
 
-def test_records_are_asked_for_their_field(tmp_path):
+def test_text_key_is_read_if_files_have_records(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"body": "one"}\n')
     source = ("data.source", f"text:{tmp_path}/*")
     config.read(path("gpt2_nano"), [source, ("data.text_key", "body")])
@@ -132,7 +135,7 @@ SMALL = [
 
 
 class Recorded(ConfigDict):
-    """A config that writes down which of its keys were asked for."""
+    """A config that records which of its keys are read."""
 
     seen: set[str]
     within = ""
@@ -161,7 +164,7 @@ class Recorded(ConfigDict):
         return super().__getattr__(name)
 
     def to_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """As config.json and the comparison of hosts have it: that is no reading."""
+        """For config.json and for comparing hosts; does not count as reading."""
         before = set(self.seen)
         made = super().to_dict(*args, **kwargs)
         self.seen.intersection_update(before)
@@ -169,11 +172,11 @@ class Recorded(ConfigDict):
 
 
 FILLED = ("", "data.", "train.", "eval.")
-"""Sections that become values at once (spec.py): reads of those values count."""
+"""Sections that build_spec reads completely (spec.py): only reads of their values count."""
 
 
 def recorded(kind: type, section: str, seen: set[str]) -> type:
-    """Options that write down which of their fields were asked for, not that they were filled."""
+    """Options that record which of their fields are read; filling them does not count."""
     fields = {field.name for field in dataclasses.fields(kind)}
 
     def ask(self: Any, name: str) -> Any:
@@ -210,7 +213,7 @@ def test_every_other_key_is_read_in_a_run(name, tmp_path, monkeypatch):
     assert not unread
 
 
-def test_the_recorder_tells_reading_from_writing_down():
+def test_the_recorder_ignores_to_dict_and_filling():
     seen: set[str] = set()
     found: Any = Recorded.of(config.read(path("gpt2_nano")).to_dict(), seen)
     seen.clear()

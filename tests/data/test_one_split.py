@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pretrain_jax import code_version, registry
-from pretrain_jax.composition.corpora import open_sources
+from pretrain_jax.composition.corpora import open_corpora
 from pretrain_jax.composition.spec import DataOptions
 from pretrain_jax.data import annotations
 
@@ -51,7 +51,7 @@ def opened(members, split="auto"):
     keys: Any = {key: name for key, name in KEYS.items() if name + "s" in read or name in read}
     spec = SimpleNamespace(data=DataOptions(seq_len=64, split=split, **keys))
     design = SimpleNamespace(task=SimpleNamespace(members=built), spec=spec)
-    return [source.corpus for source in open_sources(design, None)]  # type: ignore[arg-type]
+    return [source.corpus for source in open_corpora(design, None)]  # type: ignore[arg-type]
 
 
 def seen(corpus, half):

@@ -250,12 +250,12 @@ class Clock:
 def test_throughput_excludes_blocks_put_aside():
     clock = Clock()
     throughput = Throughput(clock)
-    with throughput.aside():
+    with throughput.excluded():
         clock.now += 60  # compilation
     for _ in range(4):
         clock.now += 0.5
         throughput.count(1000)
-    with pytest.raises(KeyError), throughput.aside():
+    with pytest.raises(KeyError), throughput.excluded():
         clock.now += 7
         raise KeyError
     assert throughput.read() == 2000.0

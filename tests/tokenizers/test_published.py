@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from pretrain_jax.composition.special_tokens import check_needs
+from pretrain_jax.composition.special_tokens import check_special_tokens
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.tokenizers import byte_bpe, sentencepiece, wordpiece
 
@@ -72,7 +72,7 @@ def test_roberta(shared, roberta, gpt2):
         and roberta.id_to_token(4) == gpt2.id_to_token(13) == "."
     )
     assert roberta.special.sum() == 4 + 1 + 3 + 1  # with <|endoftext|> and three made-up words
-    check_needs(roberta, ("cls", "sep", "mask", "pad", "bos", "eos"), 0, "an encoder")
+    check_special_tokens(roberta, ("cls", "sep", "mask", "pad", "bos", "eos"), 0, "an encoder")
 
 
 def test_roberta_as_hugging_face_writes_it(roberta, gpt2, shared, tmp_path):
@@ -85,11 +85,11 @@ def test_roberta_as_hugging_face_writes_it(roberta, gpt2, shared, tmp_path):
 
 def test_what_published_vocabularies_lack(shared, gpt2):
     bert = wordpiece.load(shared / "vocab" / "bert")
-    check_needs(bert, ("cls", "sep", "mask", "pad"), 0, "an encoder")
+    check_special_tokens(bert, ("cls", "sep", "mask", "pad"), 0, "an encoder")
     with pytest.raises(ConfigError, match=r"no eos .*the last line \[EOS\] of vocab.txt"):
-        check_needs(bert, ("eos",), 0, "a decoder")
+        check_special_tokens(bert, ("eos",), 0, "a decoder")
     with pytest.raises(ConfigError, match=r'no mask and no cls .*"<\|mask\|>" of encoder.json'):
-        check_needs(gpt2, ("mask", "cls"), 0, "an encoder")
+        check_special_tokens(gpt2, ("mask", "cls"), 0, "an encoder")
 
 
 def test_sentence_ends(shared, gpt2, roberta):

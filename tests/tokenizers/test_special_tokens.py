@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pretrain_jax.composition.special_tokens import check_needs
+from pretrain_jax.composition.special_tokens import check_special_tokens
 from pretrain_jax.errors import ConfigError, DataError
 from pretrain_jax.tokenizers import Tokenizer, byte_bpe, wordpiece
 
@@ -12,7 +12,7 @@ NEEDS = ("pad", "bos", "eos", "mask", "cls", "sep")
 
 @pytest.mark.parametrize("name", ["byte_bpe", "bytes", "chars", "sentencepiece", "wordpiece"])
 def test_what_is_trained_here_has_all(trained, name):
-    check_needs(trained(name, sentinels=3), NEEDS, 3, "objective.name=any")
+    check_special_tokens(trained(name, sentinels=3), NEEDS, 3, "objective.name=any")
 
 
 @pytest.mark.parametrize("name", ["byte_bpe", "bytes", "chars", "sentencepiece", "wordpiece"])
@@ -23,23 +23,25 @@ def test_too_few_sentinels(trained, name):
         rf"model\.vocab_size must be {tokenizer.size + 7} or more\) .* new --workdir"
     )
     with pytest.raises(ConfigError, match=said):
-        check_needs(tokenizer, ("pad",), 10, "span_corruption")
+        check_special_tokens(tokenizer, ("pad",), 10, "span_corruption")
 
 
 def test_a_missing_id(tmp_path, vocabulary):
     """The message names what is missing alone, what there is, and how the file spells it."""
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n")
     tokenizer = wordpiece.load(tmp_path)
-    check_needs(tokenizer, ("cls", "sep"), 0, "masked_lm")
+    check_special_tokens(tokenizer, ("cls", "sep"), 0, "masked_lm")
     said = (
         r"masked_lm needs .* cls, mask; this one has no mask \(it has pad 0, unk 1, cls 2, sep 3\)"
         r"\. Leave tokenizer\.path empty.* the last line \[MASK\] of vocab\.txt"
     )
     with pytest.raises(ConfigError, match=said):
-        check_needs(tokenizer, ("cls", "mask"), 0, "masked_lm")
+        check_special_tokens(tokenizer, ("cls", "mask"), 0, "masked_lm")
     with (tmp_path / "vocab.txt").open("a") as file:
         file.write("[MASK]\n")
-    check_needs(wordpiece.load(tmp_path), ("cls", "mask"), 0, "masked_lm")  # as the message says
+    check_special_tokens(
+        wordpiece.load(tmp_path), ("cls", "mask"), 0, "masked_lm"
+    )  # as the message says
 
 
 def test_remedies_name_what_the_file_should_hold(trained):
@@ -77,7 +79,7 @@ def test_the_interface_asks_for_little():
     assert bare.special_ids == {} and not bare.special.any()
     assert bare.sentence_ends.tolist() == [False, False, True]
     with pytest.raises(ConfigError, match=r"no pad \(it has none\)"):
-        check_needs(bare, ("pad",), 0, "anything")
+        check_special_tokens(bare, ("pad",), 0, "anything")
 
 
 @pytest.fixture

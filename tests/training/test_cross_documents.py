@@ -1,4 +1,4 @@
-"""Rows that are one text (data.cross_documents): documents run on, with an end token between."""
+"""Rows that cross documents (data.cross_documents): an end token separates the documents."""
 
 import itertools
 import json
@@ -21,7 +21,7 @@ MARKS = [chr(code) for code in range(33, 127) if chr(code) not in '"\\']
 
 @pytest.fixture
 def job(tmp_path):
-    """Documents of one character each, so that every token says which document it is of."""
+    """Documents of one repeated character each, so every token identifies its document."""
     path = tiny_job.write(tmp_path)
     draw = random.Random(0)
     texts = [MARKS[i % len(MARKS)] * draw.choice([1, 3, 15, 16, 17, 40, 100]) for i in range(400)]
@@ -47,7 +47,7 @@ def without_begin(job):
 
 @pytest.fixture(params=["begin and end", "one for both", "end alone"])
 def feed(job, request):
-    """Feeds of tokenizers that differ in what they put between documents."""
+    """Feeds with tokenizers that put different tokens between documents."""
     size = ("model.vocab_size", "300")
     if request.param == "end alone":
         return opened(job, size, *without_begin(job))
@@ -61,19 +61,19 @@ def epoch(feed):
 
 
 def documents(feed, tokens):
-    """The character that each token is made of; "" for special ids."""
-    found = [feed.tokenizer.decode([token]).replace("##", "")[:1] for token in tokens]
-    return np.array(found)
+    """The character of each token; "" for special ids."""
+    characters = [feed.tokenizer.decode([token]).replace("##", "")[:1] for token in tokens]
+    return np.array(characters)
 
 
-def test_no_row_comes_to_another_document_without_reading_an_end(feed):
+def test_an_end_token_precedes_every_next_document(feed):
     jumps = 0
     for row, segments in zip(*(epoch(feed)[n] for n in ("tokens", "segments")), strict=True):
         real = row[segments > 0]
-        of = documents(feed, real)
-        text = np.flatnonzero(of != "")
+        characters = documents(feed, real)
+        text = np.flatnonzero(characters != "")
         for before, after in itertools.pairwise(text):
-            if of[before] != of[after]:
+            if characters[before] != characters[after]:
                 jumps += 1
                 assert feed.tokenizer.eos in real[before + 1 : after]
     assert jumps > 100
@@ -94,13 +94,13 @@ def test_every_token_of_the_text_is_predicted_once_an_epoch(feed):
     cache = feed.cache(feed.sources[0], "train")
     expected = np.bincount(cache.tokens, minlength=feed.tokenizer.size)
     predicted = batch["targets"][batch["weights"] > 0]
-    found = np.bincount(predicted, minlength=feed.tokenizer.size)
+    counts = np.bincount(predicted, minlength=feed.tokenizer.size)
     text = ~feed.tokenizer.special
-    lost = (expected - found)[text]
-    if feed.tokenizer.bos is None:  # nothing stands before the first token of all
+    lost = (expected - counts)[text]
+    if feed.tokenizer.bos is None:  # the very first token has no predecessor
         lost[documents(feed, np.flatnonzero(text)) == documents(feed, cache.tokens[:1])] -= [1, 0]
     assert not lost.any()
-    assert found[feed.tokenizer.eos] == len(cache)
+    assert counts[feed.tokenizer.eos] == len(cache)
 
 
 def test_without_a_begin_and_an_end_it_is_refused(job):
@@ -113,7 +113,7 @@ def test_without_a_begin_and_an_end_it_is_refused(job):
 
 
 def test_encoders_read_a_separator_between_documents(job):
-    """Examples have their own [CLS] and [SEP], as RoBERTa's: nothing else is put between."""
+    """Examples have their own [CLS] and [SEP], like RoBERTa's; nothing else separates them."""
     bert = (("model.name", "bert"), ("objective.name", "masked_lm"))
     feed = opened(job, *bert)
     batch = epoch(feed)

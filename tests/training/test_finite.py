@@ -1,4 +1,4 @@
-"""A state that is not finite is neither kept nor saved, and the message names what it is."""
+"""A state that is not finite is neither kept nor saved; the message names its arrays."""
 
 import jax
 import jax.numpy as jnp
@@ -19,31 +19,31 @@ def test_every_array_with_a_bad_number_is_named(bad, dtype):
         "step": jnp.int32(7),
         "moment": [jnp.zeros(2, dtype), jnp.full(2, bad, dtype)],
     }
-    assert finite.not_finite(state) == ["moment/1", "params/b"]
-    assert finite.not_finite({"step": jnp.int32(1)}) == []
+    assert finite.non_finite_arrays(state) == ["moment/1", "params/b"]
+    assert finite.non_finite_arrays({"step": jnp.int32(1)}) == []
 
 
 def test_a_long_list_is_cut():
-    assert finite.named([f"p{n}" for n in range(20)]) == "p0, p1, p2, p3, p4 and 15 more"
+    assert finite.list_arrays([f"p{n}" for n in range(20)]) == "p0, p1, p2, p3, p4 and 15 more"
 
 
 VALUES = {"loss": 2.0, "grad_norm": float("nan"), "learning_rate": 1e-3, "finite": 0.0}
 
 
-def test_the_learning_rate_is_blamed_where_it_has_acted_alone():
+def test_the_message_names_the_learning_rate_only_if_it_was_applied():
     good = {"params": jnp.ones(3)}
-    first, later = (finite.of_update(step, VALUES, good) for step in (1, 100))
+    first, later = (finite.explain_update(step, VALUES, good) for step in (1, 100))
     assert "grad_norm nan" in first and "optimizer.learning_rate" not in first
     assert "optimizer.learning_rate" in later
-    broken = finite.of_update(100, VALUES, {"params": jnp.full(3, jnp.inf)})
+    broken = finite.explain_update(100, VALUES, {"params": jnp.full(3, jnp.inf)})
     assert "params" in broken
-    infinite = finite.of_update(1, VALUES | {"learning_rate": float("inf")}, good)
+    infinite = finite.explain_update(1, VALUES | {"learning_rate": float("inf")}, good)
     assert "learning_rate inf" in infinite and "Lower optimizer.learning_rate" in infinite
 
 
-# numpy warns of a learning rate that float32 cannot hold; that it ends the run is what is tested.
+# numpy warns about a rate that float32 cannot represent; the test checks that it ends the run.
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")
-def test_a_learning_rate_beyond_float32_ends_the_run_before_it_acts(tmp_path):
+def test_a_learning_rate_beyond_float32_ends_the_run_before_the_first_update(tmp_path):
     huge = [("optimizer.learning_rate", "1e39"), ("checkpoint.every", "1")]
     with pytest.raises(NonFinite, match="learning_rate inf") as ended:
         loop.train(config.read(str(tiny_job.write(tmp_path)), huge), str(tmp_path / "run"))
@@ -51,9 +51,9 @@ def test_a_learning_rate_beyond_float32_ends_the_run_before_it_acts(tmp_path):
     assert saved(tmp_path) == []
 
 
-def test_a_state_that_is_not_finite_is_not_saved_though_its_loss_is(tmp_path, monkeypatch):
+def test_a_state_that_is_not_finite_is_not_saved_even_if_the_loss_is_finite(tmp_path, monkeypatch):
     class Overflowing(loop.CompiledSteps):
-        """Moments that overflow in the third update: no loss ever shows it."""
+        """Moments of the optimizer overflow in the third update, which no loss shows."""
 
         def __call__(self, phase):
             taken = super().__call__(phase)

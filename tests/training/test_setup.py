@@ -1,4 +1,4 @@
-"""How a run goes on: its schedule, its tokenizer, its data, and what another run begins from it."""
+"""Resuming a run, evaluating other text, and starting a run from another one."""
 
 import hashlib
 import json
@@ -19,7 +19,14 @@ from pretrain_jax.errors import ConfigError, InputMissing, UserError, WorkdirMis
 from pretrain_jax.inference import restore
 from pretrain_jax.planning import preflight, preview
 from pretrain_jax.tokenizers import chars
-from pretrain_jax.training import eval_mode, loop, restore_or_init, schedule_preview, setup
+from pretrain_jax.training import (
+    eval_mode,
+    finished,
+    loop,
+    restore_or_init,
+    schedule_preview,
+    setup,
+)
 from pretrain_jax.workdir import run_config
 
 DONE = 6
@@ -30,7 +37,7 @@ OTHER = "Words in another order: JUMPED, quick; 1234567890 and a fox?\n"
 
 @pytest.fixture(autouse=True)
 def log(caplog):
-    """All that a command says."""
+    """Captures all log lines."""
     caplog.set_level(logging.INFO, "pretrain_jax")
 
 
@@ -41,7 +48,7 @@ def job(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def done(job, tmp_path_factory):
-    """A finished run of six updates, whose learning rate then is 0. Not to be written to."""
+    """A finished run of six updates with a final learning rate of 0; read only."""
     workdir = tmp_path_factory.mktemp("done") / "run"
     loop.train(settings(job), str(workdir))
     return workdir
@@ -49,14 +56,14 @@ def done(job, tmp_path_factory):
 
 @pytest.fixture
 def copy(done, tmp_path):
-    """The same run, to be written to."""
+    """A copy of that run, to write to."""
     shutil.copytree(done, tmp_path / "copy")
     return tmp_path / "copy"
 
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory):
-    """A text with characters of its own, and some that the run's corpus has."""
+    """A text with some characters of the run's corpus and some others."""
     file = tmp_path_factory.mktemp("other") / "other.txt"
     file.write_text(OTHER * 20)
     return f"text:{file}"
@@ -68,7 +75,7 @@ def settings(job, *overrides):
 
 
 def content(folder):
-    """A digest of every file of a folder."""
+    """The digest of every file of a folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).digest() for p in files}
 
@@ -94,8 +101,8 @@ def section(**given):
 
 
 def plan(steps, **given):
-    found = config.ConfigDict({"train": {"steps": steps}, "optimizer": section(**given)})
-    return fix_schedule(found)
+    plain = config.ConfigDict({"train": {"steps": steps}, "optimizer": section(**given)})
+    return fix_schedule(plain)
 
 
 @pytest.mark.parametrize(
@@ -112,27 +119,29 @@ def plan(steps, **given):
         ({"decay_steps": 0}, 100, 0, 0, None),
     ],
 )
-def test_updates_behind_the_end_of_a_schedule_are_counted(given, steps, done, updates, rate):
-    found = schedule_preview.tail(plan(steps, **given), done)
-    assert found.updates == updates
-    assert found.wasted == (rate == 0 and updates > 0)
-    assert bool(found.said) == bool(updates)
+def test_updates_after_the_end_of_a_schedule_are_counted(given, steps, done, updates, rate):
+    tail = schedule_preview.after_decay(plan(steps, **given), done)
+    assert tail.updates == updates
+    assert tail.is_wasted == (rate == 0 and updates > 0)
+    assert bool(tail.warning) == bool(updates)
     if updates:
-        assert found.rate == pytest.approx(rate)
+        assert tail.rate == pytest.approx(rate)
 
 
-def test_a_longer_run_at_rate_0_says_so_and_preflight_is_not_ok(job, copy, capsys, caplog):
+def test_a_longer_run_at_rate_0_warns_and_preflight_fails(job, copy, capsys, caplog):
     longer = settings(job, ("train.steps", "8"))
     assert preflight.preflight(longer, str(copy), jax.devices()[:1]) == 64
     page = capsys.readouterr().out.splitlines()
     assert [line[:4] for line in page if line[5:].startswith("schedule")] == ["FIX "]
     loop.train(longer, str(copy))
-    (said,) = [r.message for r in caplog.records if r.message.startswith("the learning rate")]
-    assert "learning rate is 0" in said and "7 to 8 (2)" in said and "decay_steps=N" in said
+    (warning,) = [r.message for r in caplog.records if r.message.startswith("the learning rate")]
+    assert (
+        "learning rate is 0" in warning and "7 to 8 (2)" in warning and "decay_steps=N" in warning
+    )
     assert [rates(copy)[step] for step in (7, 8)] == [0, 0]
 
 
-def test_decay_steps_may_be_moved_by_name_and_both_curves_are_shown(job, copy, caplog):
+def test_decay_steps_may_change_and_both_schedules_are_logged(job, copy, caplog):
     loop.train(settings(job, ("train.steps", "8"), ("optimizer.decay_steps", "10")), str(copy))
     (table,) = [r.message for r in caplog.records if "optimizer.decay_steps=6" in r.message]
     rows = [[float(x) for x in line.split()] for line in table.splitlines()[2:]]
@@ -145,7 +154,7 @@ def test_decay_steps_may_be_moved_by_name_and_both_curves_are_shown(job, copy, c
 
 
 @pytest.mark.parametrize("decay", [20, 40, 400])
-def test_wsd_has_no_past_that_a_later_end_would_bend(decay):
+def test_another_decay_of_wsd_changes_no_past_learning_rate(decay):
     early, late = (plan(100, schedule="wsd", decay_steps=d) for d in (20, decay))
     one, other = (setup.schedule_preview.build_schedule(c.optimizer) for c in (early, late))
     assert [float(one(n)) for n in range(18)] == [float(other(n)) for n in range(18)]
@@ -154,16 +163,28 @@ def test_wsd_has_no_past_that_a_later_end_would_bend(decay):
 # --- a finished run -------------------------------------------------------------------------------
 
 
-def test_a_finished_run_says_what_is_next_and_does_nothing(job, copy, caplog, monkeypatch):
+def test_a_finished_run_logs_next_steps_and_does_nothing(job, copy, caplog, monkeypatch):
     before = content(copy)
-    for module, slow in ((setup, "open_texts"), (setup, "open_feed"), (restore_or_init, "state")):
+    for module, slow in (
+        (setup, "open_corpora"),
+        (setup, "open_feed"),
+        (restore_or_init, "restore_or_init"),
+    ):
         monkeypatch.setattr(module, slow, None)
     assert main.main(line(job, copy)) == 0
-    said = "\n".join(record.message for record in caplog.records)
+    output = "\n".join(record.message for record in caplog.records)
     loss = [row["valid/loss"] for row in tiny_job.lines(copy) if "valid/loss" in row][-1]
     for part in (f"{loss:.4f}", f"checkpoints/{DONE}", "generate", "train.steps=12", "init_from"):
-        assert part in said
+        assert part in output
     assert {**before, "run.lock": ""} == {**content(copy), "run.lock": ""}
+
+
+def test_the_next_steps_of_an_encoder_are_to_evaluate_and_quote_the_workdir(job):
+    bert = [("model.name", "bert"), ("objective.name", "masked_lm")]
+    design = build_design(config.read(str(job), bert), (jax.devices()[0],))
+    results, use, *_ = finished.next_steps(design, epath.Path("runs/my run"))
+    assert "'runs/my run'/loss.png" in results and "samples.txt" not in results
+    assert "--mode=eval" in use and "generate" not in use
 
 
 def line(job, folder, *options):
@@ -201,11 +222,11 @@ def test_eval_scores_all_of_another_text_and_writes_nothing(job, done, other, ca
     known = np.count_nonzero(tokenizer.encode(OTHER * 20) != tokenizer.unk)
     assert found["valid/tokens"] == known > 600
     assert "yardstick/bigram" not in found
-    assert "all of the text is scored" in caplog.text
+    assert "scores all of the text" in caplog.text
     assert scored(job, done, capsys, source)["valid/tokens"] < 1000  # eval.tokens=500, by rows
     half = scored(job, done, capsys, source, ("data.split", "tail"), ("eval.tokens", "1000000"))
     assert half["valid/tokens"] == pytest.approx(known / 10, abs=8)
-    # Not of the model: free to be others.
+    # These keys do not affect the model.
     free = [("seed", "9"), ("optimizer.name", "sgd"), ("train.batch_size", "16")]
     assert scored(job, done, capsys, source, *free)["valid/loss"] == pytest.approx(
         scored(job, done, capsys, source)["valid/loss"], rel=0.2
@@ -230,8 +251,8 @@ def test_training_on_text_without_a_held_out_half_is_refused(job, tmp_path):
 
 @pytest.fixture
 def older(copy, monkeypatch):
-    """The run as code wrote it that numbered only what makes rows, before a change that concerns
-    it; its corpus has another fingerprint, and its config lacks a key."""
+    """The run as older code wrote it, before a change that affects it: it has the version among the
+    fingerprints, another fingerprint of the corpus, and a config without newer keys."""
     data = copy / "checkpoints" / str(DONE) / "data" / "metadata"
     stored = json.loads(data.read_text())
     del stored["code"]
@@ -248,7 +269,7 @@ def older(copy, monkeypatch):
     return copy
 
 
-def test_a_run_of_older_code_goes_on_with_its_tokenizer_when_that_is_accepted(job, older, caplog):
+def test_a_run_of_older_code_resumes_with_its_tokenizer_if_accepted(job, older, caplog):
     longer, before = settings(job, ("train.steps", "7")), content(older / "tokenizer")
     with pytest.raises(WorkdirMismatch, match=r"(?s)end tokens are read.*--accept_changes"):
         loop.train(longer, str(older))
@@ -256,7 +277,7 @@ def test_a_run_of_older_code_goes_on_with_its_tokenizer_when_that_is_accepted(jo
     loop.train(longer, str(older), accept_changes=True)
     assert "text-of-older-code" in caplog.text
     assert content(older / "tokenizer") == before
-    loop.train(settings(job, ("train.steps", "8")), str(older))  # accepted for good
+    loop.train(settings(job, ("train.steps", "8")), str(older))  # accepted permanently
 
 
 def test_older_code_is_accepted_by_eval_and_generate(job, older, capsys, caplog):
@@ -295,7 +316,7 @@ def test_init_from_takes_the_tokenizer_and_starts_at_the_old_loss(
     expected = [row["valid/loss"] for row in tiny_job.lines(done) if "valid/loss" in row][-1]
     found = scored(job, tmp_path / "run", capsys, ("init_from", str(done)), ("data.split", "hash"))
     assert found["valid/loss"] == pytest.approx(expected, rel=1e-6)
-    assert expected < np.log(64)  # what a fresh model begins at
+    assert expected < np.log(64)  # the loss of a new model
 
 
 @pytest.mark.parametrize(
@@ -319,7 +340,9 @@ def test_init_from_with_other_tokens_or_another_model_is_refused(
     assert changed[0][0] in str(refused.value)
 
 
-def test_init_tokens_shared_carries_rows_over_by_spelling(job, done, other, tmp_path, caplog):
+def test_init_tokens_shared_keeps_rows_of_tokens_with_the_same_spelling(
+    job, done, other, tmp_path, caplog
+):
     given = [("init_from", str(done)), ("init_tokens", "shared"), ("data.source", other)]
     wide = [("model.vocab_size", "300"), ("train.steps", "0")]
     loop.train(settings(job, *given, *wide), str(tmp_path / "run"))
@@ -331,45 +354,45 @@ def test_init_tokens_shared_carries_rows_over_by_spelling(job, done, other, tmp_
     assert not (rows[z] == before).all(axis=1).any() and rows[z].any()
     assert np.array_equal(rows[new.tokenizer.eos], before[old.tokenizer.eos])
     assert rows[299].any() and not rows[300:].any()
-    ids = init_from.spelled_alike(old.tokenizer, new.tokenizer)
+    ids = init_from.match_tokens(old.tokenizer, new.tokenizer)
     kept = np.count_nonzero(ids >= 0)
     assert 10 < kept < new.tokenizer.size
     assert f"{kept} of {new.tokenizer.size} tokens" in caplog.text
 
 
-def test_the_rows_of_a_transposed_table_and_of_a_bias_are_carried():
+def test_rows_are_copied_along_any_axis():
     old, new = np.arange(8.0).reshape(2, 4), np.full((2, 6), -1.0)
-    found = init_from.carry(jax.numpy.array(new), jax.numpy.array(old), np.array([3, -1, 0]), 1)
+    found = init_from.copy_rows(jax.numpy.array(new), jax.numpy.array(old), np.array([3, -1, 0]), 1)
     assert found.tolist() == [[3, -1, 0, -1, -1, -1], [7, -1, 4, -1, -1, -1]]
-    bias = init_from.carry(jax.numpy.zeros(3), jax.numpy.arange(5.0), np.array([4, 2]), 0)
+    bias = init_from.copy_rows(jax.numpy.zeros(3), jax.numpy.arange(5.0), np.array([4, 2]), 0)
     assert bias.tolist() == [4, 2, 0]
 
 
-def test_a_path_of_the_old_run_is_taken_as_it_is(job, done, tmp_path):
-    """And stays when the run goes on, although its command names none."""
+def test_the_tokenizer_path_of_the_source_run_is_inherited(job, done, tmp_path):
+    """The path stays when the run resumes, even if its command does not name it."""
     old = {**json.loads((done / "config.json").read_text())}
     old["tokenizer"]["path"] = str(done / "tokenizer")
     (tmp_path / "old").mkdir()
     run_config.write_config(tmp_path / "old", old)
-    wanted = settings(job, ("init_from", str(tmp_path / "old")))
-    fixed, _ = resume.against_stored(wanted, tmp_path / "new")
+    given = settings(job, ("init_from", str(tmp_path / "old")))
+    fixed, _ = resume.config_to_resume(given, tmp_path / "new")
     assert fixed.tokenizer.path == str(done / "tokenizer")
     (tmp_path / "new").mkdir()
     run_config.write_config(tmp_path / "new", fixed.to_dict())
     shutil.rmtree(tmp_path / "old")
-    again, begun = resume.against_stored(wanted, tmp_path / "new")
-    assert begun and again.tokenizer.path == fixed.tokenizer.path
+    again, stored = resume.config_to_resume(given, tmp_path / "new")
+    assert stored and again.tokenizer.path == fixed.tokenizer.path
 
 
 def test_init_tokens_without_init_from_does_nothing_and_is_refused(job, tmp_path):
     with pytest.raises(ConfigError, match="init_from"):
-        resume.against_stored(settings(job, ("init_tokens", "shared")), tmp_path)
+        resume.config_to_resume(settings(job, ("init_tokens", "shared")), tmp_path)
 
 
 # --- phases ---------------------------------------------------------------------------------------
 
 
-def test_a_run_that_grows_is_evaluated_at_the_length_that_it_comes_to(job, tmp_path, caplog):
+def test_evaluation_uses_the_last_row_length_that_training_reaches(job, tmp_path, caplog):
     phases = [("data.seq_len", "8"), ("train.phases", '((2, {"seq_len": 16}), (99, {}))')]
     for steps, seq_len in ((2, 8), (3, 16)):
         caplog.clear()
@@ -383,8 +406,10 @@ def test_a_run_that_grows_is_evaluated_at_the_length_that_it_comes_to(job, tmp_p
         assert "data.seq_len=" not in page and f"samples have rows of seq_len={seq_len}" in page
 
 
-def test_a_lost_config_json_is_that_of_the_checkpoint(job, copy, caplog):
+def test_a_lost_config_json_is_read_from_the_checkpoint(job, copy, caplog):
     (copy / "config.json").unlink()
     with pytest.raises(WorkdirMismatch, match="learning_rate"):
         loop.train(settings(job, ("optimizer.learning_rate", "0.5")), str(copy))
-    assert "config.json is missing" in caplog.text
+    assert caplog.text.count("config.json is missing") == 1
+    loop.train(settings(job, ("train.steps", "7")), str(copy))
+    assert caplog.text.count("config.json is missing") == 2  # once per command

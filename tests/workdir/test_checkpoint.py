@@ -1,4 +1,4 @@
-"""A step is whole or it is not there, and what is restored is what was saved, bit for bit."""
+"""A step is complete or does not exist; restoring returns the saved bits."""
 
 import contextlib
 import functools
@@ -26,7 +26,8 @@ from pretrain_jax.errors import (
     UnwritableWorkdir,
     WorkdirMismatch,
 )
-from pretrain_jax.workdir.checkpoint import COMMIT_MARKER, Checkpoints
+from pretrain_jax.workdir.checkpoint import Checkpoints
+from pretrain_jax.workdir.step_folders import COMMIT_MARKER
 
 DATA = {"seed": 0, "step": 3, "fingerprints": {"stdlib": "9f2c"}}
 CONFIG = {"train": {"steps": 10}, "optimizer": {"learning_rate": 0.1}}
@@ -126,7 +127,7 @@ def shardings(state, shape, names):
     mesh = Mesh(devices, names)
 
     def place(x):
-        # The last axis of the mesh over columns, the others over rows.
+        # Shards columns over the last axis of the mesh and rows over the others.
         if x.ndim == 0:
             return NamedSharding(mesh, P())
         return NamedSharding(mesh, P(names) if x.ndim == 1 else P(names[:-1] or None, names[-1]))
@@ -173,14 +174,14 @@ def test_differences_are_refused_by_name_in_four_sorted_lists(tmp_path):
         "  unexpected in the checkpoint (1)",
         "    step",
         "  shape (1)",
-        "    params/embedding/kernel: stored (16, 8), wanted (32, 8)",
+        "    params/embedding/kernel: stored (16, 8), expected (32, 8)",
         "  dtype (1)",
-        "    params/block/scale: stored bfloat16, wanted float32",
+        "    params/block/scale: stored bfloat16, expected float32",
     ]
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.int16, jnp.uint32])
-def test_no_dtype_is_cast_in_silence(tmp_path, dtype):
+def test_no_dtype_is_cast_silently(tmp_path, dtype):
     with Checkpoints(tmp_path, every=1) as checkpoints:
         save_steps(checkpoints, [1], {"step": jnp.int32(16777217)})
         with pytest.raises(WorkdirMismatch, match="step: stored int32"):
@@ -231,7 +232,7 @@ def test_a_step_without_its_marker_is_not_a_step(tmp_path):
         with pytest.raises(InputMissing, match="no committed step 6; committed steps: 4"):
             checkpoints.restore(6, abstract(state))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "4", "6", "notes"]
-    # A command that writes clears the way, and the run reaches step 6 again.
+    # A run that writes sets them aside and saves step 6 again.
     with Checkpoints(tmp_path, every=1, keep=1) as checkpoints:
         assert checkpoints.latest() == 4
         assert_same_bits(checkpoints.restore(4, abstract(state)), state)
@@ -241,7 +242,7 @@ def test_a_step_without_its_marker_is_not_a_step(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == aside
 
 
-def test_what_lost_its_marker_is_set_aside_with_a_word_and_never_replaced(tmp_path, caplog):
+def test_a_step_without_its_marker_is_renamed_with_a_warning_and_never_replaced(tmp_path, caplog):
     with Checkpoints(tmp_path, every=1, keep=1, keep_every=2) as checkpoints:
         save_steps(checkpoints, [2, 4])
     kept = (tmp_path / "2" / "state" / "_METADATA").read_bytes()
@@ -263,28 +264,30 @@ def test_a_save_that_fails_in_the_background_is_raised_before_the_next(tmp_path)
         checkpoints = Checkpoints(tmp_path, every=1)
         checkpoints.save(1, incompressible(), DATA, CONFIG)
         for _ in range(600):
-            checkpoints.settle()
+            checkpoints.raise_failure()
             time.sleep(0.05)
     assert failed.value.exit_code == 74 and checkpoints.failed and checkpoints.confirmed is None
     checkpoints.close()
 
 
-def test_a_folder_for_checkpoints_that_cannot_be_is_named(tmp_path):
+def test_the_error_names_a_file_in_place_of_the_checkpoints_folder(tmp_path):
     (tmp_path / "checkpoints").write_text("in the way")
     with pytest.raises(UnwritableWorkdir, match="checkpoints"):
         Checkpoints(tmp_path / "checkpoints")
 
 
-def test_a_damaged_step_is_named_with_the_way_on(tmp_path):
-    # One array: Orbax leaves reads of others running after a failure, and TensorStore then
-    # complains, harmlessly but only sometimes, that their event loop is closed.
+def test_the_error_for_a_damaged_step_names_it_and_the_fix(tmp_path):
+    # One array only: after a failure Orbax leaves reads of others running, and TensorStore
+    # sometimes complains that their event loop is closed, which is harmless.
     state = {"x": jnp.arange(8.0)}
     with Checkpoints(tmp_path, every=1) as checkpoints:
         save_steps(checkpoints, [1, 2], state)
         for file in (tmp_path / "2" / "state").rglob("*"):
             if file.parent.name == "d":
                 file.write_bytes(file.read_bytes()[:3])
-        with pytest.raises(DataError, match=r"/2 cannot be read: .*to go on from step 1") as error:
+        with pytest.raises(
+            DataError, match=r"cannot read the checkpoint .*/2: .*to resume from step 1"
+        ) as error:
             checkpoints.restore(2, abstract(state))
         assert len(str(error.value).splitlines()) == 1
         assert_same_bits(checkpoints.restore(1, abstract(state)), state)
@@ -292,7 +295,7 @@ def test_a_damaged_step_is_named_with_the_way_on(tmp_path):
 
 @contextlib.contextmanager
 def full_disk():
-    """No file of this process may grow beyond 1 MiB."""
+    """Limits files of this process to 1 MiB."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
     try:
@@ -309,7 +312,9 @@ def test_a_save_that_fails_in_the_background_is_raised(tmp_path):
     checkpoints = Checkpoints(tmp_path, every=1)
     save_steps(checkpoints, [1])
     with full_disk():
-        with pytest.raises(UnwritableWorkdir, match=r"step 2 could not.*complete one is step 1"):
+        with pytest.raises(
+            UnwritableWorkdir, match=r"cannot write.*step 2 .*complete one is step 1"
+        ):
             checkpoints.save(2, incompressible(), DATA, CONFIG)
             checkpoints.wait()
         with pytest.raises(UnwritableWorkdir, match="step 3"):
@@ -332,11 +337,11 @@ def test_leaving_with_an_error_keeps_that_error_and_notes_the_failed_save(tmp_pa
     ):
         checkpoints.save(1, incompressible(), DATA, CONFIG)
         raise KeyError("first")
-    assert "the checkpoint of step 1 could not be written" in error.value.__notes__[0]
+    assert "cannot write the checkpoint of step 1" in error.value.__notes__[0]
 
 
 def test_orbax_is_quiet_and_raises_no_warning(tmp_path):
-    # A fresh process: pytest's own capture would hide what reaches standard error.
+    # A new process, since pytest captures standard error.
     code = (
         "import sys, jax.numpy as jnp\n"
         "from pretrain_jax.workdir.checkpoint import Checkpoints\n"
@@ -358,7 +363,7 @@ def test_bad_options_are_refused_before_anything_is_written(tmp_path, key, value
     assert not (tmp_path / "new").exists()
 
 
-SAVE_FOR_EVER = """
+SAVE_FOREVER = """
 import itertools, sys
 import jax, jax.numpy as jnp
 from pretrain_jax.workdir.checkpoint import Checkpoints
@@ -368,7 +373,7 @@ with Checkpoints(sys.argv[1], every=1, keep=2) as checkpoints:
     noise = jax.random.bits(jax.random.key(0), (8, 1 << 20), jnp.uint8)
     for step in itertools.count(last + 1):
         checkpoints.save(step, {"noise": noise ^ jnp.uint8(step), "step": step}, {"step": step}, {})
-        print(step - 1, flush=True)  # save waits: the step before is committed
+        print(step - 1, flush=True)  # save waits until the previous step is committed
 """
 
 
@@ -379,7 +384,7 @@ def test_kill_9_during_a_save_leaves_the_last_committed_step(tmp_path):
     acknowledged = 0
     for delay in (0.0, 0.01, 0.03, 0.1):
         child = subprocess.Popen(
-            [sys.executable, "-c", SAVE_FOR_EVER, directory], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", SAVE_FOREVER, directory], stdout=subprocess.PIPE, text=True
         )
         assert child.stdout is not None
         lines = []
@@ -399,18 +404,18 @@ def test_kill_9_during_a_save_leaves_the_last_committed_step(tmp_path):
             latest = checkpoints.latest()
             assert latest is not None
             assert latest >= acknowledged
-            wanted = {
+            abstract_state = {
                 "noise": jax.ShapeDtypeStruct(noise.shape, noise.dtype),
                 "step": jax.ShapeDtypeStruct((), checkpoints.metadata(latest)["step"].dtype),
             }
-            restored = checkpoints.restore(latest, wanted)
+            restored = checkpoints.restore(latest, abstract_state)
             assert restored["step"] == latest
             assert np.array_equal(restored["noise"], noise ^ np.uint8(latest))
             assert checkpoints.read_json(latest, "data") == {"step": latest}
             checkpoints.save(latest + 1, {"noise": noise, "step": latest + 1}, {}, {})
             checkpoints.wait()
             assert not list(directory.glob("*tmp*"))
-            # Not what the child would have written: it must go on from the step before.
+            # Differs from what the child would write: it must resume from the previous step.
             (directory / str(latest + 1) / COMMIT_MARKER).unlink()
     assert cut_short >= 1, "no kill fell inside a save: the test shows nothing"
 

@@ -1,4 +1,4 @@
-"""One process writes to a workdir, and it belongs to one configuration."""
+"""Only one process writes to a workdir, with one config."""
 
 import errno
 import json
@@ -56,14 +56,14 @@ def test_a_live_process_is_named_and_a_killed_one_is_taken_over(tmp_path):
 
 
 def test_reading_who_holds_the_workdir_does_not_let_go_of_it(tmp_path):
-    """Closing any descriptor of a file drops the POSIX locks of the process."""
+    """Closing any descriptor of a file releases the POSIX locks of the process."""
     with claim(tmp_path):
         assert owner(tmp_path)["pid"] == os.getpid()
         (tmp_path / "run.lock").read_text()
-        process, said = holder(tmp_path)
+        process, output = holder(tmp_path)
         process.kill()
         _, errors = process.communicate()
-        assert said == "" and "WorkdirInUse" in errors
+        assert output == "" and "WorkdirInUse" in errors
     assert not lock._held
 
 
@@ -104,10 +104,10 @@ def test_an_orphan_of_a_killed_process_does_not_hold_the_workdir(tmp_path):
 def test_a_claim_ends_with_its_block_even_by_an_error(tmp_path):
     with pytest.raises(KeyError), claim(tmp_path / "runs" / "new") as workdir:
         raise KeyError
-    process, said = holder(workdir)
+    process, output = holder(workdir)
     process.kill()
     process.communicate()
-    assert said == "held"
+    assert output == "held"
 
 
 def test_a_lock_file_left_empty_by_a_crash_is_no_obstacle(tmp_path):
@@ -140,7 +140,7 @@ def test_an_unwritable_workdir_is_refused_with_the_reason(tmp_path, make, reason
     with pytest.raises(UnwritableWorkdir, match=reason) as refused, claim(path):
         pass
     assert str(path) in str(refused.value)
-    assert "choose another --workdir" in str(refused.value)
+    assert "Choose another --workdir" in str(refused.value)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -150,7 +150,7 @@ def test_a_read_only_workdir_is_refused(tmp_path):
         pass
 
 
-def test_a_probe_leaves_nothing_behind(tmp_path):
+def test_a_probe_leaves_no_file(tmp_path):
     with claim(tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == ["run.lock"]
 
@@ -212,7 +212,7 @@ def test_the_same_config_after_a_round_trip_through_json(tmp_path):
     compare_configs(stored, config | {"a": config["a"] | {"n": 1}})
 
 
-def test_the_config_is_written_sorted_and_whole_or_not_at_all(tmp_path):
+def test_the_config_is_written_sorted_and_atomically(tmp_path):
     assert read_config(tmp_path) is None
     write_config(tmp_path, {"b": 1, "a": {"y": 2, "x": 3}})
     text = (tmp_path / "config.json").read_text()
@@ -227,7 +227,7 @@ def test_the_config_is_written_sorted_and_whole_or_not_at_all(tmp_path):
 def test_what_is_no_regular_file_is_never_read(tmp_path, name):
     os.mkfifo(tmp_path / name)
     with pytest.raises(UnwritableWorkdir, match=name):
-        history.check(epath.Path(tmp_path), 0, every=10, go_back=False)
+        history.check_not_lost(epath.Path(tmp_path), 0, every=10, go_back=False)
 
 
 def test_a_torn_config_is_named(tmp_path):

@@ -1,4 +1,4 @@
-"""What a killed process leaves behind is gone with the next start; the living keep theirs."""
+"""The next start deletes files of killed processes, but not those of running ones."""
 
 import os
 import signal
@@ -18,14 +18,14 @@ from pretrain_jax.tokenizers.bytes import Bytes
 from pretrain_jax.training import setup
 from pretrain_jax.workdir import claim, leftovers
 
-LEARNS_FOR_EVER = """
+TRAINS_TOKENIZER_FOREVER = """
 import sys, time
 from pretrain_jax import main
 from pretrain_jax.process import child
 child.call_in_child = lambda function, **arguments: time.sleep(300)
 main.main(sys.argv[1:])
 """
-TOKENIZES_FOR_EVER = """
+TOKENIZES_FOREVER = """
 import sys, time
 from pretrain_jax.data.cache import open_token_cache
 from pretrain_jax.data.corpus import open_corpus
@@ -38,7 +38,7 @@ LARGER = "--config.model.vocab_size=300"
 
 @pytest.fixture
 def started():
-    """started(program, pattern, folder, *options): a process, once `folder` has such a file."""
+    """started(program, pattern, folder, *options): a process, once `folder` has a matching file."""
     running = []
 
     def start(program, pattern, folder, *options):
@@ -61,44 +61,44 @@ def end(process):
     process.wait()
 
 
-def test_a_killed_learner_leaves_nothing_after_the_next_start(tmp_path, started):
+def test_the_draft_of_a_killed_run_is_deleted_at_the_next_start(tmp_path, started):
     job, run = tiny_job.write(tmp_path), tmp_path / "run"
     run.mkdir()
     options = [f"--config={job}", f"--workdir={run}", LARGER, "--config.tokenizer.name=byte_bpe"]
-    end(started(LEARNS_FOR_EVER, ".tokenizer.*", run, *options))
+    end(started(TRAINS_TOKENIZER_FOREVER, ".tokenizer.*", run, *options))
     assert list(run.glob(".tokenizer.*"))
-    with setup.claimed(str(run), SINGLE_PROCESS):
+    with setup.claim_workdir(str(run), SINGLE_PROCESS):
         assert not list(run.glob(".*"))
 
 
-def test_a_preflight_that_learns_keeps_its_draft(tmp_path, started):
+def test_a_running_preflight_keeps_its_draft(tmp_path, started):
     job, run = tiny_job.write(tmp_path), tmp_path / "run"
     run.mkdir()
     options = [f"--config={job}", f"--workdir={run}", LARGER, "--config.tokenizer.name=byte_bpe"]
-    process = started(LEARNS_FOR_EVER, ".tokenizer.*", run, *options, "--mode=preflight")
-    with setup.claimed(str(run), SINGLE_PROCESS):
+    process = started(TRAINS_TOKENIZER_FOREVER, ".tokenizer.*", run, *options, "--mode=preflight")
+    with setup.claim_workdir(str(run), SINGLE_PROCESS):
         assert list(run.glob(".tokenizer.*"))
     end(process)
-    with setup.claimed(str(run), SINGLE_PROCESS):
+    with setup.claim_workdir(str(run), SINGLE_PROCESS):
         assert not list(run.glob(".tokenizer.*"))
 
 
-def test_a_killed_tokenization_is_cleared_by_whatever_is_cached_next(tmp_path, started):
+def test_the_next_token_cache_deletes_that_of_a_killed_process(tmp_path, started):
     cache, source = tmp_path / "cache", f"text:{tmp_path / 'a.txt'}"
     (tmp_path / "a.txt").write_text("a text\n" * 50)
-    process = started(TOKENIZES_FOR_EVER, "*.building/*", cache, source, str(cache))
+    process = started(TOKENIZES_FOREVER, "*.building/*", cache, source, str(cache))
     (left,) = cache.glob("*.building")
     (tmp_path / "b.txt").write_text("other text\n" * 50)
     other = open_corpus(f"text:{tmp_path / 'b.txt'}")
     open_token_cache(other, "train", Bytes(0), cache)
-    assert left.exists()  # it is being built
+    assert left.exists()  # still in use
     end(process)
     open_token_cache(other, "valid", Bytes(0), cache)
     assert not left.exists()
 
 
-def test_only_what_is_ours_is_taken_away(tmp_path):
-    """Also of a process with this one's number, as in a container that was started again."""
+def test_only_temporary_files_of_runs_are_deleted(tmp_path):
+    """Also deletes files with the id of this process, as in a restarted container."""
     ours = [
         ".tokenizer.999999999.0a1b2c3d",
         f".tokenizer.{os.getpid()}.0a1b2c3d",

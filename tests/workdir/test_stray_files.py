@@ -1,4 +1,4 @@
-"""Every file that a run reads back, with stray content: made anew, or refused by name."""
+"""Every stored file with invalid content: the run rebuilds it, or names it in an error."""
 
 import shutil
 
@@ -22,7 +22,7 @@ MORE = {
     "a flipped byte": None,
 }
 KINDS = {**{kind: STRAY[kind] for kind in ("nested", "number", "latin-1")}, **MORE}
-ANEW = ("tokens.bin", "offsets.npy", "note.json", "row_offsets.npy", "order.npy", "digests.json")
+REBUILT = ("tokens.bin", "offsets.npy", "note.json", "row_offsets.npy", "order.npy", "digests.json")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def trained(tmp_path_factory):
 
 
 def files(folder):
-    """Every small file of the workdir and of the cache but those of libraries."""
+    """Every small file of the workdir and of the cache, except those of libraries."""
     names = [p.relative_to(folder) for p in sorted(folder.rglob("*")) if p.is_file()]
     ours = [n for n in names if n.parts[0] == "cache" and n.suffix != ".lock"]
     ours += [n for n in names if n.parts[:2] in (("run", "config.json"), ("run", "metrics.jsonl"))]
@@ -45,21 +45,21 @@ def files(folder):
 
 
 def read_all(folder):
-    """What a run that goes on reads, in its order; the tokens of the training half."""
+    """Reads what a resumed run reads, in the same order; returns the training tokens."""
     settings = config.read(str(folder / "tiny.py"), [("train.steps", "2")])
     path = epath.Path(folder / "run")
     claim.owner(path)
-    fixed, _ = resume.against_stored(settings, path)
+    fixed, _ = resume.config_to_resume(settings, path)
     design = build_design(fixed, (jax.devices()[0],))
     with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
-        resume.check_code(checkpoints, 2, design.spec, accept=False)
-        feed = Feed.open(design, path, resume.fingerprints(checkpoints, 2, design.spec))
+        resume.check_code_version(checkpoints, 2, design.spec, accept=False)
+        feed = Feed.open(design, path, resume.read_fingerprints(checkpoints, 2, design.spec))
     writer.Writer(path, 2).close()
     return feed.cache(feed.sources[0], "train").tokens.copy()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_stray_content_is_made_anew_or_refused_by_name(trained, tmp_path, caplog, kind):
+def test_invalid_content_is_rebuilt_or_named_in_an_error(trained, tmp_path, caplog, kind):
     cache = trained / "cache"
     kept = tmp_path / "kept"
     shutil.copytree(trained, kept)
@@ -74,7 +74,7 @@ def test_stray_content_is_made_anew_or_refused_by_name(trained, tmp_path, caplog
         path.write_bytes(content)
         try:
             assert (read_all(trained) == right).all()
-            if name.name in ANEW and name.parts[0] == "cache":
+            if name.name in REBUILT and name.parts[0] == "cache":
                 assert "damaged" in caplog.text[caplog_before:]
         except UserError as error:
             assert name.parts[0] != "cache", error
@@ -86,8 +86,8 @@ def test_stray_content_is_made_anew_or_refused_by_name(trained, tmp_path, caplog
 
 
 @pytest.mark.parametrize("name", ["checkpoints", "config.json", "metrics.jsonl", "tokenizer"])
-def test_what_lies_in_the_place_of_an_output_ends_a_start_with_74(name, tmp_path):
-    """A file where a folder is to be, a folder where a file is to be: no traceback."""
+def test_a_file_or_folder_in_place_of_an_output_exits_with_74(name, tmp_path):
+    """A file in place of a folder, or a folder in place of a file, raises no traceback."""
     job = tiny_job.write(tmp_path)
     workdir = tmp_path / "run"
     workdir.mkdir()
