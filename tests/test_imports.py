@@ -38,7 +38,6 @@ REFUSED_CALLS = {"eval", "exec", "compile", "__import__"}
 MOST_LINES = 300
 LONGER = {  # each with what would be lost by cutting it
     "tokenizers/byte_bpe.py": "the file format, its variants and training read as one",
-    "workdir/checkpoint.py": "saving and restoring mirror each other",
 }
 
 SOURCES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in ROOT.rglob("*.py")}

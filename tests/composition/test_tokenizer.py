@@ -20,7 +20,7 @@ def directory(tmp_path):
 def run(directory):
     """run(name, **changes) -> (tokenizer, whether it was trained)."""
 
-    def obtain_here(name="byte_bpe", *, text=TEXT, **changes):
+    def load_or_train_here(name="byte_bpe", *, text=TEXT, **changes):
         read = []
 
         def texts():
@@ -35,7 +35,7 @@ def run(directory):
         }
         return load_or_train(name, "", **{**arguments, **changes}), bool(read)
 
-    return obtain_here
+    return load_or_train_here
 
 
 def test_trained_once(directory, run):
