@@ -29,6 +29,7 @@ REFUSED_LIBRARIES = {"tensorflow", "torch", "pickle", "cloudpickle", "dill", "ma
 REFUSED_CALLS = {"eval", "exec", "compile", "__import__"}
 MOST_LINES = 300
 LONGER = {  # each with what would be lost by cutting it
+    "corruption/noise.py": "the ways to draw noise share how words are found",
     "optim/optimizers.py": "the table of optimizers is read as one",
     "train/checkpoint.py": "saving and restoring mirror each other",
     "train/compose.py": "the only place that reads a config",
