@@ -74,7 +74,7 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
     feed = Feed.from_corpora(design, sources, tokenizer)
     phase = design.task.largest_phase
     start = time.monotonic()
-    step = design.update.trace(phase).lower().compile()
+    step = design.update.step.trace(*design.update.abstract_arguments(phase)).lower().compile()
     compiling = time.monotonic() - start
     state = design.update.init_state()
     ends, tokens, step_flops, examples, pending = [], [], [], [], None

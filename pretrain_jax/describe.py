@@ -22,8 +22,8 @@ from pretrain_jax.reporting.tables import format_gib, format_mesh, format_row
 def main(argv: list[str]) -> int:
     """Runs one command line; returns the exit code."""
     line = command.parse(argv, {}, switches=("json",))
-    found = describe(line)
-    print(json.dumps(found, indent=2) if line.flags["json"] else "\n".join(table(found)))
+    report = describe(line)
+    print(json.dumps(report, indent=2) if line.flags["json"] else "\n".join(format_report(report)))
     return 0
 
 
@@ -66,32 +66,32 @@ def describe(line: command.CommandLine) -> dict[str, Any]:
 
 
 def value_of(values: dict[str, Any], key: str) -> Any:
-    """values["train"]["steps"] of "train.steps"."""
+    """The value of a dotted key: values["train"]["steps"] for "train.steps"."""
     section, dot, name = key.partition(".")
     return values[section][name] if dot else values[section]
 
 
-def table(found: dict[str, Any]) -> Iterator[str]:
-    """The lines of the table."""
-    yield format_row("parameters", f"{found['parameters']:,}")
+def format_report(report: dict[str, Any]) -> Iterator[str]:
+    """The lines that `describe` prints."""
+    yield format_row("parameters", f"{report['parameters']:,}")
     yield from (
-        format_row(f"  {name}", f"{n:,}") for name, n in found["parameters_by_part"].items()
+        format_row(f"  {name}", f"{n:,}") for name, n in report["parameters_by_part"].items()
     )
     yield ""
-    yield format_row("training FLOPs per token", f"{found['flops_per_token']:.4g}")
-    yield format_row("tokens per step", f"{found['tokens_per_step']:,}")
-    yield format_row("steps", f"{found['steps']:,}")
-    yield format_row("tokens", f"{found['tokens']:,}")
-    yield format_row("training FLOPs", f"{found['flops']:.4g}")
+    yield format_row("training FLOPs per token", f"{report['flops_per_token']:.4g}")
+    yield format_row("tokens per step", f"{report['tokens_per_step']:,}")
+    yield format_row("steps", f"{report['steps']:,}")
+    yield format_row("tokens", f"{report['tokens']:,}")
+    yield format_row("training FLOPs", f"{report['flops']:.4g}")
     yield ""
-    mesh = format_mesh(found["mesh"]) or "1"
-    memory = found["memory_per_device"]
-    devices = f"{found['devices']} devices, mesh {mesh}"
-    yield f"memory per device ({devices}), products in {found['dtype']}"
+    mesh = format_mesh(report["mesh"]) or "1"
+    memory = report["memory_per_device"]
+    devices = f"{report['devices']} devices, mesh {mesh}"
+    yield f"memory per device ({devices}), products in {report['dtype']}"
     yield from (format_row(f"  {what}", format_gib(size)) for what, size in memory.items())
     yield ""
     yield f"{'key':<32}{'from':<14}value"
-    for key, (value, origin) in found["config"].items():
+    for key, (value, origin) in report["config"].items():
         yield f"{key:<32}{origin:<14}{json.dumps(value)}"
 
 

@@ -53,7 +53,7 @@ WHERE = {"topology": "", "slices": "1"}
 COMPILE = {**WHERE, "search": "", "full": "", "json": ""}
 TRAIN = {**HOSTS, "accept_changes": "", "go_back": ""}
 MODES = {"train": TRAIN, "eval": HOSTS, "preflight": WHERE, "compile": COMPILE}
-"""Each mode's own options."""
+"""The options of each mode."""
 SWITCHES = ("search", "full", "json", "accept_changes", "go_back")
 
 
@@ -68,8 +68,8 @@ def main(argv: list[str]) -> int:
     announce(line, workdir)
     if line.flags["topology"]:
         topology.configure_environment(line.flags["topology"])  # before jax is imported
-    settings = settings_of(line)
-    return (planned if mode in ("preflight", "compile") else run)(line, settings, workdir)
+    settings = read_config(line)
+    return (plan if mode in ("preflight", "compile") else run)(line, settings, workdir)
 
 
 def announce(line: command.CommandLine, workdir: str) -> None:
@@ -87,8 +87,8 @@ def announce(line: command.CommandLine, workdir: str) -> None:
         log.info(message)
 
 
-def settings_of(line: command.CommandLine) -> Any:
-    """The resolved config: of the file, or, to evaluate a workdir, what a run left there."""
+def read_config(line: command.CommandLine) -> Any:
+    """The resolved config of the file; without a file, the config of the workdir."""
     from pretrain_jax.composition import config
 
     if line.config:
@@ -111,11 +111,11 @@ def run(line: command.CommandLine, settings: Any, workdir: str) -> int:
     from pretrain_jax.training import eval_mode, loop
 
     count = command.parse_number(line, "processes", int, COUNT)
-    own = command.parse_number(line, "process", int, FROM_0)
+    index = command.parse_number(line, "process", int, FROM_0)
     wait = command.parse_number(line, "wait", float, NOT_NEGATIVE)
-    group = hosts.join(line.flags["coordinator"], count, own, wait)
+    group = hosts.join(line.flags["coordinator"], count, index, wait)
     with group.all_or_none("the options for these devices"):
-        settings = fitted(line, settings, workdir, jax.devices())
+        settings = apply_device_options(line, settings, workdir, jax.devices())
     if line.flags["mode"] == "eval":
         eval_mode.evaluate(settings, workdir, group)
     else:
@@ -124,35 +124,35 @@ def run(line: command.CommandLine, settings: Any, workdir: str) -> int:
     return 0
 
 
-def planned(line: command.CommandLine, settings: Any, workdir: str) -> int:
-    """--mode=preflight and --mode=compile, for devices that need not be here."""
+def plan(line: command.CommandLine, settings: Any, workdir: str) -> int:
+    """--mode=preflight and --mode=compile, also for devices that this machine lacks."""
     from pretrain_jax.composition import build
     from pretrain_jax.planning import aot, preflight, search
 
     where = line.flags["topology"]
     devices, simulated = aot.find_devices(where, command.parse_number(line, "slices", int, COUNT))
-    settings = fitted(line, settings, workdir, devices, simulated)
+    settings = apply_device_options(line, settings, workdir, devices, simulated)
     if line.flags["mode"] == "preflight":
         return preflight.preflight(settings, workdir, devices, simulated)
-    find = search.find_fit if line.flags["search"] else aot.report_config
+    make_report = search.find_fit if line.flags["search"] else aot.report_config
     full = bool(line.flags["full"])
-    found = find(build.fix_schedule(settings), devices, simulated, full)
-    aot.print_report(found, where, bool(line.flags["json"]))
+    report = make_report(build.fix_schedule(settings), devices, simulated, full)
+    aot.print_report(report, where, bool(line.flags["json"]))
     return 0
 
 
-def fitted(
+def apply_device_options(
     line: command.CommandLine,
     settings: Any,
     workdir: str,
     devices: Sequence[Any],
     simulated: str = "",
 ) -> Any:
-    """The config, with the options that its file has for these devices where it has some."""
+    """The config with the options that its file defines for these devices, if it does."""
     from pretrain_jax.composition import config
     from pretrain_jax.workdir import run_config
 
-    if not line.config:  # the workdir's own
+    if not line.config:  # the config of the workdir
         return settings
 
     stored = run_config.read_config(workdir) if line.flags["mode"] != "compile" else None
@@ -164,7 +164,7 @@ def check_options(line: command.CommandLine, mode: str) -> None:
     """Raises ConfigError for an option of other modes, and for a missing config."""
     for name, default in {**TRAIN, **COMPILE}.items():
         if name not in MODES[mode] and line.flags[name] != default:
-            owners = " and ".join(f"--mode={m}" for m, own in MODES.items() if name in own)
+            owners = " and ".join(f"--mode={m}" for m, options in MODES.items() if name in options)
             raise ConfigError(f"--{name} belongs to {owners}; received --mode={mode}")
     if not line.config and not (mode == "eval" and line.flags["workdir"]):
         raise command.NO_CONFIG

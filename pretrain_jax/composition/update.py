@@ -104,10 +104,13 @@ class Update:
             compiler_options=self.compiler_options,
         )
 
-    def trace(self, phase: Phase) -> Any:
-        """The training step of a phase, traced for shapes instead of arrays."""
+    def abstract_arguments(self, phase: Phase) -> tuple[TrainState, Any, Program]:
+        """The arguments of `step` in a phase, with shapes and shardings in place of arrays.
+
+        Every compilation uses them: `step.trace(*abstract_arguments(phase)).lower().compile()`.
+        """
         batch = self.placement.batch(phase.batch_size, phase.seq_len)
-        return self.step.trace(self.abstract_state, batch, self.programs[phase])
+        return self.abstract_state, batch, self.programs[phase]
 
     @cached_property
     def state_shardings(self) -> TrainState:

@@ -82,7 +82,7 @@ def report_design(design: Design, full: bool = False) -> dict[str, Any]:
     usable, count = report["usable_bytes_per_device"], report["devices"]
     phase = design.task.largest_phase
     start = time.monotonic()
-    traced = design.update.trace(phase)
+    traced = design.update.step.trace(*design.update.abstract_arguments(phase))
     platform = design.target.compiled_platform
     try:
         compiled = compile_for(platform, traced, full)

@@ -8,6 +8,7 @@ contains their spelling.
 import base64
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -44,6 +45,19 @@ ModelProto = sentencepiece_model_pb2.ModelProto  # pyright: ignore[reportAttribu
 Piece = ModelProto.SentencePiece
 
 
+@dataclass(frozen=True)
+class Vocabulary:
+    """The ids of a model, then those of the appended sentinels."""
+
+    spellings: list[str]
+    byte_counts: list[int]
+    """UTF-8 bytes of the text of each id."""
+    control: dict[str, int]
+    """Ids of the control pieces by spelling."""
+    sentinels: tuple[int, ...]
+    """The id of <extra_id_0>, <extra_id_1>, ..."""
+
+
 class SentencePiece(Tokenizer):
     """Ids of the model, then additional sentinels if the model has fewer than `sentinels`.
 
@@ -52,21 +66,15 @@ class SentencePiece(Tokenizer):
     """
 
     def __init__(self, model: Any, sentinels: int):
-        spellings = [piece.piece for piece in model.pieces]
-        model_sentinels = _find_sentinels(spellings)
-        _make_control(model, model_sentinels)
+        self._vocabulary = vocabulary = _read_vocabulary(model, sentinels)
         serialized = model.SerializeToString(deterministic=True)
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=serialized)
         self._collapses = model.normalizer_spec.remove_extra_whitespaces
         self.lead_bytes = int(model.normalizer_spec.add_dummy_prefix)
         model.normalizer_spec.add_dummy_prefix = False
         self._within = sentencepiece.SentencePieceProcessor(model_proto=model.SerializeToString())
-        appended = max(sentinels - len(model_sentinels), 0)
-        self.size = len(spellings) + appended
-        self.sentinels = model_sentinels + sentinel_ids(self.size, appended)
-        control = {
-            piece.piece: i for i, piece in enumerate(model.pieces) if piece.type == Piece.CONTROL
-        }
+        self.size = len(vocabulary.spellings)
+        self.sentinels = vocabulary.sentinels
         self.pad, self.unk, self.bos, self.eos = (
             None if i < 0 else i
             for i in (
@@ -77,18 +85,10 @@ class SentencePiece(Tokenizer):
             )
         )
         self.mask, self.cls, self.sep = (
-            control.get(f"[{name}]", control.get(f"<{name.lower()}>"))
+            vocabulary.control.get(f"[{name}]", vocabulary.control.get(f"<{name.lower()}>"))
             for name in ("MASK", "CLS", "SEP")
         )
-        numbers = range(len(self.sentinels) - 1, len(model_sentinels) - 1, -1)
-        self._spellings = spellings + [f"<extra_id_{i}>" for i in numbers]
-        self._no_text = {*control.values(), *self.sentinels}
-        self._word_starts = read_only_array(
-            i in self._no_text or spelling.startswith(WHITESPACE)
-            for i, spelling in enumerate(self._spellings)
-        )
-        sizes = [_size(piece) for piece in model.pieces] + [0] * appended
-        self._token_bytes = read_only_array(sizes, np.int32)
+        appended = self.size - len(model.pieces)
         self.fingerprint = fingerprint_of("sentencepiece", serialized.hex(), appended)
 
     def encode(self, text: str) -> np.ndarray:
@@ -117,19 +117,21 @@ class SentencePiece(Tokenizer):
         return self._processor.decode(ids[~self.special[ids]].tolist())
 
     def id_to_token(self, token: int) -> str:
-        return self._spellings[token]
+        return self._vocabulary.spellings[token]
 
     @cached_property
     def special(self) -> np.ndarray:
-        return read_only_array(i in self._no_text for i in range(self.size))
+        ids = {*self._vocabulary.control.values(), *self.sentinels}
+        return read_only_array(i in ids for i in range(self.size))
 
-    @property
+    @cached_property
     def word_starts(self) -> np.ndarray:
-        return self._word_starts
+        starts = (spelling.startswith(WHITESPACE) for spelling in self._vocabulary.spellings)
+        return read_only_array(a or b for a, b in zip(self.special, starts, strict=True))
 
-    @property
+    @cached_property
     def token_bytes(self) -> np.ndarray:
-        return self._token_bytes
+        return read_only_array(self._vocabulary.byte_counts, np.int32)
 
     def how_to_add(self, name: str) -> str:
         if name in ("mask", "cls", "sep"):
@@ -224,6 +226,25 @@ def _lines(texts: Iterable[str]) -> Iterator[str]:
                     if left < 0:
                         continue
                 yield part
+
+
+def _read_vocabulary(model: Any, sentinels: int) -> Vocabulary:
+    """The vocabulary of a model, with at least `sentinels` sentinels.
+
+    Turns special pieces that are "user defined" into control pieces, in `model` too.
+    """
+    spellings = [piece.piece for piece in model.pieces]
+    existing = _find_sentinels(spellings)
+    _make_control(model, existing)
+    control = {p.piece: i for i, p in enumerate(model.pieces) if p.type == Piece.CONTROL}
+    appended = max(sentinels - len(existing), 0)
+    numbers = range(len(existing) + appended - 1, len(existing) - 1, -1)
+    return Vocabulary(
+        spellings=spellings + [f"<extra_id_{i}>" for i in numbers],
+        byte_counts=[_size(piece) for piece in model.pieces] + [0] * appended,
+        control=control,
+        sentinels=existing + sentinel_ids(len(spellings) + appended, appended),
+    )
 
 
 def _size(piece: Any) -> int:

@@ -22,17 +22,19 @@ class CompiledSteps:
 
     def start(self, phase: Phase) -> None:
         """Starts to compile in the background; returns at once."""
+
+        def compile_step() -> Any:
+            update = self._design.update
+            return update.step.trace(*update.abstract_arguments(phase)).lower().compile()
+
         if phase not in self._futures:
-            self._futures[phase] = self._thread.submit(self._compile, phase)
+            self._futures[phase] = self._thread.submit(compile_step)
 
     def __call__(self, phase: Phase) -> Any:
         """The compiled step of a phase; waits for it."""
         self.start(phase)
         with progress("compiling the training step"):
             return self._futures[phase].result()
-
-    def _compile(self, phase: Phase) -> Any:
-        return self._design.update.trace(phase).lower().compile()
 
     def __enter__(self) -> Self:
         return self

@@ -44,7 +44,7 @@ changes = [tuple(word.split("=", 1)) for word in changes]
 devices, _ = aot.find_devices(where, 1)
 design = build_design(fix_schedule(config.read(f"configs/{name}.py", changes)), tuple(devices))
 design.check()
-step = design.update.trace(design.spec.phases[0])
+step = design.update.step.trace(*design.update.abstract_arguments(design.spec.phases[0]))
 text = aot.compile_for(devices[0].platform, step).as_text()
 print(design.model.module.build_context.attention_backend, len(re.findall(kernel, text)))
 print(" ".join(sorted(set(re.findall(r"(?:f32|bf16|pred)\\[([\\d,]+)\\]", text)))))
