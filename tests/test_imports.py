@@ -21,7 +21,7 @@ LEVELS = (
     {"step"},
     {"data", "objectives", "models", "optim", "sharding", "cluster", "xla", "devices"},
     {"layers", "corruption", "tokenizers", "losses"},
-    {"batch", "code_version", "cross_entropy", "differences", "ragged", "registry", "seeds"},
+    {"batch", "code_version", "cross_entropy", "nested_diff", "ragged", "registry", "seeds"},
     {"files", "process"},
     {"errors", "progress", "rounding"},
 )

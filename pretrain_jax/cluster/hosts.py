@@ -21,8 +21,8 @@ from orbax.checkpoint import multihost
 
 from pretrain_jax import errors
 from pretrain_jax.cluster import roll_call
-from pretrain_jax.differences import diff
 from pretrain_jax.errors import ConfigError, HostMissing, UserError
+from pretrain_jax.nested_diff import diff
 
 log = logging.getLogger(__name__)
 TIMEOUT = 300.0

@@ -23,9 +23,9 @@ from pretrain_jax.composition.model import is_box
 from pretrain_jax.composition.sections import with_defaults
 from pretrain_jax.composition.spec import Spec
 from pretrain_jax.composition.tokenizer import load_trained
-from pretrain_jax.differences import diff
 from pretrain_jax.errors import ConfigError, InputMissing, WorkdirMismatch
 from pretrain_jax.files import paths
+from pretrain_jax.nested_diff import diff
 from pretrain_jax.optim.trees import name_of, named_leaves
 from pretrain_jax.sharding import rules
 from pretrain_jax.workdir import run_config

@@ -10,9 +10,9 @@ from pretrain_jax.composition import init_from
 from pretrain_jax.composition.build import fix_schedule
 from pretrain_jax.composition.sections import with_defaults
 from pretrain_jax.composition.spec import Spec
-from pretrain_jax.differences import diff
 from pretrain_jax.errors import ConfigError, InputMissing, WorkdirMismatch
 from pretrain_jax.files.parsing import check_keys
+from pretrain_jax.nested_diff import diff
 from pretrain_jax.workdir import run_config
 from pretrain_jax.workdir.checkpoint import Checkpoints
 from pretrain_jax.workdir.step_folders import latest_config

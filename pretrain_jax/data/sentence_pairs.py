@@ -1,8 +1,8 @@
 """Pairs of texts for next-sentence prediction (Devlin et al. 2019, create_pretraining_data.py).
 
-A is a part of a document. B is the text after A or, with probability 1/2, text of another document.
-In the second case, the next A starts directly after this A, so no text is lost. An example with a
-document of two sentences and raw_length = 7; r s t is text of another document:
+A is a part of a document. B is the text after A, with probability `next_rate`, or text of another
+document. In the second case, the next A starts directly after this A, so no text is lost. An
+example with a document of two sentences and raw_length = 7; r s t is text of another document:
 
     document      a b c d. e f g h i.
     B follows     A = a b c d.   B = e f g          the next A starts at h
@@ -39,6 +39,7 @@ class SentencePairs:
     an A, but may be a B. The pairs are a function of the cache and of these arguments:
 
     raw_length     maximum tokens of both texts together, at least 2
+    next_rate      probability that the second text follows the first
     short          probability that the target length is drawn from 2 .. raw_length instead
     seed           of the splits, the labels and the drawn texts
     sentence_ends  bool [V], ids that end a sentence; None: split anywhere
@@ -51,14 +52,15 @@ class SentencePairs:
         cache: TokenCache,
         *,
         raw_length: int,
+        next_rate: float = 0.5,
         short: float = 0.1,
         seed: int = 0,
         sentence_ends: np.ndarray | None = None,
     ):
-        if raw_length < 2 or not 0 <= short <= 1:
+        if raw_length < 2 or not (0 <= short <= 1 and 0 <= next_rate <= 1):
             raise ValueError(
-                "raw_length must be at least 2 and short must be a probability; "
-                f"received raw_length={raw_length} and short={short}"
+                "raw_length must be at least 2, next_rate and short must be probabilities; "
+                f"received raw_length={raw_length}, next_rate={next_rate}, short={short}"
             )
         documents = np.count_nonzero(np.diff(cache.offsets))
         if documents < 2:
@@ -70,15 +72,13 @@ class SentencePairs:
         self.cache = cache
         self.options = {
             "raw_length": raw_length,
+            "next_rate": next_rate,
             "short": short,
             "seed": seed,
             "sentence_ends": sentence_ends,
         }
-        rounds = list(
-            draw_rounds(
-                cache.offsets, sentence_starts(cache, sentence_ends), raw_length, short, seed
-            )
-        )
+        sentences = sentence_starts(cache, sentence_ends)
+        rounds = list(draw_rounds(cache.offsets, sentences, raw_length, next_rate, short, seed))
         if not rounds:
             raise DataError(
                 "next-sentence pairs need a document of at least two tokens; every document of "
@@ -127,7 +127,12 @@ def sentence_starts(cache: TokenCache, ends: np.ndarray | None) -> np.ndarray:
 
 
 def draw_rounds(
-    offsets: np.ndarray, sentences: np.ndarray, raw_length: int, short: float, seed: int
+    offsets: np.ndarray,
+    sentences: np.ndarray,
+    raw_length: int,
+    next_rate: float,
+    short: float,
+    seed: int,
 ) -> Iterator[DrawnPairs]:
     """Round r draws one pair at the current position of every walk that has text left."""
     sizes = np.diff(offsets)
@@ -145,7 +150,7 @@ def draw_rounds(
         target = np.where(draws[0] < short, 2 + to_int(draws[1], raw_length - 1), raw_length)
         total = np.minimum(target, stop - at)
         cut, at_sentence = snap_to_sentence(at, 1 + to_int(draws[2], total - 1), total, sentences)
-        is_next = draws[3] < 0.5
+        is_next = draws[3] < next_rate
         wanted = total - cut
         final = at + total == offsets[document + 1]
         drawn, drawn_length = others.draw(

@@ -21,7 +21,7 @@ from pretrain_jax.layers import attention_cpu, attention_gpu, attention_plain, a
 from pretrain_jax.layers.axes import constrain, with_axes
 from pretrain_jax.layers.context import Context
 from pretrain_jax.layers.dense import add_bias
-from pretrain_jax.layers.makers import Maker
+from pretrain_jax.layers.factories import Factory
 from pretrain_jax.layers.positions import rotate, shift_distances
 
 log = logging.getLogger(__name__)
@@ -43,9 +43,9 @@ class SelfAttention(nn.Module):
     heads: int
     head_width: int
     scale: float
-    dense: Maker
-    dense_out: Maker
-    dropout: Maker
+    dense: Factory
+    dense_out: Factory
+    dropout: Factory
     query_init: Any = None
     """Initializer of the query kernel, if not the one of `dense` (T5)."""
 

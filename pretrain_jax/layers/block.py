@@ -12,17 +12,17 @@ import jax
 from pretrain_jax.layers.attention import CrossAttention
 from pretrain_jax.layers.axes import constrain
 from pretrain_jax.layers.context import Context
-from pretrain_jax.layers.makers import Maker
+from pretrain_jax.layers.factories import Factory
 
 
 @dataclass(frozen=True)
 class PreNorm:
     """x + dropout(sublayer(norm(x))): GPT-2, LLaMA, T5."""
 
-    norm: Maker
-    dropout: Maker
+    norm: Factory
+    dropout: Factory
 
-    def __call__(self, x: jax.Array, name: str, sublayer: Maker, context: Context) -> jax.Array:
+    def __call__(self, x: jax.Array, name: str, sublayer: Factory, context: Context) -> jax.Array:
         y = sublayer(name=name)(self.norm(name=f"{name}_norm")(x), context)
         return x + self.dropout(name=f"{name}_dropout", deterministic=not context.train)(y)
 
@@ -31,10 +31,10 @@ class PreNorm:
 class PostNorm:
     """norm(x + dropout(sublayer(x))): the 2017 Transformer, GPT-1, BERT."""
 
-    norm: Maker
-    dropout: Maker
+    norm: Factory
+    dropout: Factory
 
-    def __call__(self, x: jax.Array, name: str, sublayer: Maker, context: Context) -> jax.Array:
+    def __call__(self, x: jax.Array, name: str, sublayer: Factory, context: Context) -> jax.Array:
         y = sublayer(name=name)(x, context)
         y = self.dropout(name=f"{name}_dropout", deterministic=not context.train)(y)
         return self.norm(name=f"{name}_norm")(x + y)
@@ -49,7 +49,7 @@ class Block(nn.Module):
     scope: parameter paths begin with attention/, attention_norm/, feed_forward/, ...
     """
 
-    sublayers: tuple[tuple[str, Maker], ...]
+    sublayers: tuple[tuple[str, Factory], ...]
     residual: PreNorm | PostNorm
 
     @nn.compact

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from pretrain_jax.layers.axes import constrain, num_shards, with_axes
-from pretrain_jax.layers.makers import Maker
+from pretrain_jax.layers.factories import Factory
 from pretrain_jax.layers.positions import sinusoids
 from pretrain_jax.rounding import round_up
 
@@ -75,7 +75,7 @@ class Embedding(nn.Module):
     """Whether to add fixed sines and cosines (Vaswani et al. 2017, section 3.5)."""
     types: int = 0
     """Rows of the table of segment types; without `types` in the batch, every token has type 0."""
-    norm: Maker | None = None
+    norm: Factory | None = None
     dropout: float = 0.0
     dtype: Any = jnp.float32
     pad_vocab_to: int = VOCABULARY_MULTIPLE

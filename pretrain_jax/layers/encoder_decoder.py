@@ -6,11 +6,11 @@ import flax.linen as nn
 import jax
 
 from pretrain_jax.layers.attention import BACKENDS
-from pretrain_jax.layers.makers import Maker
+from pretrain_jax.layers.factories import Factory
 from pretrain_jax.layers.masks import CrossMask
 from pretrain_jax.layers.stacks import BuildContext, Output, read_out, self_context
 
-Positions = tuple[tuple[str, Maker], ...]
+Positions = tuple[tuple[str, Factory], ...]
 
 
 class EncoderDecoder(nn.Module):
@@ -21,14 +21,14 @@ class EncoderDecoder(nn.Module):
     embedding. In a packed row, example k of the stream attends only to the memory of example k.
     """
 
-    embedding: Maker
+    embedding: Factory
     encoder_positions: Positions
     """Modules that add positions to the context of each stack, as in SingleStack."""
     decoder_positions: Positions
-    encoder: Maker | None
+    encoder: Factory | None
     """None shares the decoder's layers and final norm, without cross attention."""
-    decoder: Maker
-    output: Maker | None
+    decoder: Factory
+    output: Factory | None
     """One of layers/outputs.py; None reads out through the embedding table, unchanged."""
     build_context: BuildContext
 

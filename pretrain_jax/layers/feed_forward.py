@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from pretrain_jax.layers.axes import constrain
 from pretrain_jax.layers.context import Context
-from pretrain_jax.layers.makers import Maker, maker
+from pretrain_jax.layers.factories import Factory, factory
 
 
 class FeedForward(nn.Module):
@@ -21,9 +21,9 @@ class FeedForward(nn.Module):
 
     features: int
     activation: Callable[[jax.Array], jax.Array]
-    dense: Maker
-    dense_out: Maker
-    dropout: Maker = maker(nn.Dropout, rate=0.0)
+    dense: Factory
+    dense_out: Factory
+    dropout: Factory = factory(nn.Dropout, rate=0.0)
     """Applied to the features between the two maps (T5)."""
 
     @nn.compact

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from pretrain_jax.layers.axes import with_axes
 from pretrain_jax.layers.embeddings import Readout, vocabulary_matrix
-from pretrain_jax.layers.makers import Maker
+from pretrain_jax.layers.factories import Factory
 
 
 class Untied(nn.Module):
@@ -45,9 +45,9 @@ class Transformed(nn.Module):
     The dense map's output has the width of the embedding table.
     """
 
-    dense: Maker
+    dense: Factory
     activation: Callable[[jax.Array], jax.Array]
-    norm: Maker
+    norm: Factory
 
     @nn.compact
     def __call__(self, hidden: jax.Array, tied: Readout) -> tuple[jax.Array, Readout]:

@@ -12,7 +12,7 @@ from pretrain_jax.layers.attention import BACKENDS
 from pretrain_jax.layers.block import Block
 from pretrain_jax.layers.context import Context
 from pretrain_jax.layers.embeddings import VOCABULARY_MULTIPLE, Readout
-from pretrain_jax.layers.makers import Maker, maker
+from pretrain_jax.layers.factories import Factory, factory
 from pretrain_jax.layers.masks import Mask
 
 REMAT = {
@@ -34,7 +34,7 @@ class BuildContext:
 
     attention: str = "causal"
     """Self-attention of the predicting stream: "causal", "prefix" or "full"."""
-    heads: tuple[tuple[str, Maker], ...] = ()
+    heads: tuple[tuple[str, Factory], ...] = ()
     """The objective's heads, applied after the stack (layers/heads.py)."""
     dtype: Any = jnp.float32
     """Of matrix products; parameters, norms, softmax and loss are float32."""
@@ -59,11 +59,11 @@ class Stack(nn.Module):
     """
 
     layers: int
-    sublayers: tuple[tuple[str, Maker], ...]
+    sublayers: tuple[tuple[str, Factory], ...]
     residual: Any
-    final_norm: Maker | None
+    final_norm: Factory | None
     build_context: BuildContext
-    ends: Maker = maker(nn.Dropout, rate=0.0)
+    ends: Factory = factory(nn.Dropout, rate=0.0)
     """Dropout of the stack's input and of its output after the final norm (T5)."""
 
     @nn.compact
@@ -108,11 +108,11 @@ class SingleStack(nn.Module):
     of types; `prefix` if attention is "prefix"; `predict_at` [B, P] if the batch has it.
     """
 
-    embedding: Maker
-    positions: tuple[tuple[str, Maker], ...]
+    embedding: Factory
+    positions: tuple[tuple[str, Factory], ...]
     """Modules that add positions to the context: Rotary, RelativeBuckets, Distances."""
-    stack: Maker
-    output: Maker | None
+    stack: Factory
+    output: Factory | None
     """One of layers/outputs.py; None reads out through the embedding table, unchanged."""
     build_context: BuildContext
 
@@ -138,7 +138,7 @@ def self_context(batch: dict[str, jax.Array], build_context: BuildContext, train
 
 def read_out(
     build_context: BuildContext,
-    output: Maker | None,
+    output: Factory | None,
     hidden: jax.Array,
     batch: dict[str, jax.Array],
     tied: Readout,

@@ -3,8 +3,8 @@
 import flax.linen as nn
 
 from pretrain_jax.layers.block import PostNorm
+from pretrain_jax.layers.factories import Factory, factory
 from pretrain_jax.layers.feed_forward import exact_gelu
-from pretrain_jax.layers.makers import Maker, maker
 from pretrain_jax.models import _transformer
 
 
@@ -14,11 +14,11 @@ def post_norm_stack(
     heads: int,
     feed_forward: int,
     dropout: float,
-    dense: Maker,
-    norm: Maker,
-) -> Maker:
+    dense: Factory,
+    norm: Factory,
+) -> Factory:
     """Returns BERT's stack: biases in every linear map, no final norm."""
-    drop = maker(nn.Dropout, rate=dropout)
+    drop = factory(nn.Dropout, rate=dropout)
     return _transformer.block_stack(
         layers,
         PostNorm(norm, drop),

@@ -12,9 +12,9 @@ from pretrain_jax.layers.block import PreNorm
 from pretrain_jax.layers.dense import Dense
 from pretrain_jax.layers.embeddings import Embedding
 from pretrain_jax.layers.encoder_decoder import EncoderDecoder
+from pretrain_jax.layers.factories import Factory, factory
 from pretrain_jax.layers.feed_forward import FeedForward
 from pretrain_jax.layers.initializers import Normal, Uniform
-from pretrain_jax.layers.makers import Maker, maker
 from pretrain_jax.layers.norms import RMSNorm
 from pretrain_jax.layers.positions import RelativeBuckets
 from pretrain_jax.layers.stacks import BuildContext
@@ -26,7 +26,7 @@ BUCKETS = 32
 
 @dataclass(frozen=True)
 class T5Layers:
-    """Makers of T5's layers.
+    """Factories of T5's layers.
 
     Kernels are initialised from N(0, 1 / inputs), but those of queries from N(0, 1 / (inputs K)),
     which replaces T5's missing division by sqrt(K).
@@ -39,14 +39,14 @@ class T5Layers:
     dropout_rate: float
 
     @property
-    def dropout(self) -> Maker:
+    def dropout(self) -> Factory:
         """Dropout with the same noise for all positions of a row."""
-        return maker(nn.Dropout, rate=self.dropout_rate, broadcast_dims=(-2,))
+        return factory(nn.Dropout, rate=self.dropout_rate, broadcast_dims=(-2,))
 
-    def dense(self, inputs: int) -> Maker:
-        return maker(Dense, bias=False, kernel_init=Normal(inputs**-0.5), dtype=self.dtype)
+    def dense(self, inputs: int) -> Factory:
+        return factory(Dense, bias=False, kernel_init=Normal(inputs**-0.5), dtype=self.dtype)
 
-    def attention(self, module: type[SelfAttention] = SelfAttention) -> Maker:
+    def attention(self, module: type[SelfAttention] = SelfAttention) -> Factory:
         return _transformer.attention_layer(
             self.heads,
             self.head_width,
@@ -63,7 +63,7 @@ class T5Layers:
         features: int,
         activation: Callable[[jax.Array], jax.Array],
         module: type[FeedForward] = FeedForward,
-    ) -> Maker:
+    ) -> Factory:
         return _transformer.feed_forward_layer(
             features,
             activation,
@@ -73,8 +73,8 @@ class T5Layers:
             dropout=self.dropout,
         )
 
-    def embedding(self, vocab_size: int) -> Maker:
-        return maker(
+    def embedding(self, vocab_size: int) -> Factory:
+        return factory(
             Embedding,
             vocab_size=vocab_size,
             width=self.width,
@@ -82,17 +82,17 @@ class T5Layers:
             dtype=self.dtype,
         )
 
-    def buckets(self, causal: bool) -> Maker:
+    def buckets(self, causal: bool) -> Factory:
         """One table [32, H], initialised Glorot uniform."""
         init = Uniform((2 / (BUCKETS + self.heads)) ** 0.5)
-        return maker(
+        return factory(
             RelativeBuckets, heads=self.heads, causal=causal, buckets=BUCKETS, table_init=init
         )
 
     def stack(
-        self, layers: int, feed_forward: Maker, cross_attention: Maker | None = None
-    ) -> Maker:
-        norm = maker(RMSNorm, epsilon=1e-6)
+        self, layers: int, feed_forward: Factory, cross_attention: Factory | None = None
+    ) -> Factory:
+        norm = factory(RMSNorm, epsilon=1e-6)
         return _transformer.block_stack(
             layers,
             PreNorm(norm, self.dropout),
@@ -109,8 +109,8 @@ class T5Layers:
         *,
         vocab_size: int,
         layers: int,
-        feed_forward: Maker,
-        output: Maker,
+        feed_forward: Factory,
+        output: Factory,
         shared: bool,
     ) -> EncoderDecoder:
         """shared: whether the encoder uses the decoder's layers."""

@@ -13,31 +13,31 @@ import jax
 from pretrain_jax.errors import ConfigError, nearest_divisors
 from pretrain_jax.layers.attention import SelfAttention
 from pretrain_jax.layers.block import PostNorm, PreNorm
+from pretrain_jax.layers.factories import Factory, factory
 from pretrain_jax.layers.feed_forward import FeedForward
-from pretrain_jax.layers.makers import Maker, maker
 from pretrain_jax.layers.stacks import Stack
 
-NO_DROPOUT = maker(nn.Dropout, rate=0.0)
+NO_DROPOUT = factory(nn.Dropout, rate=0.0)
 
 
 def attention_layer(
     heads: int,
     head_width: int,
-    dense: Maker,
+    dense: Factory,
     *,
     module: type[SelfAttention] = SelfAttention,
-    dense_out: Maker | None = None,
+    dense_out: Factory | None = None,
     scale: float | None = None,
-    dropout: Maker = NO_DROPOUT,
+    dropout: Factory = NO_DROPOUT,
     query_init: Any = None,
-) -> Maker:
+) -> Factory:
     """Returns an attention sub-layer.
 
     module: SelfAttention, CrossAttention or RelativeAttention. dense: of queries, keys and values.
     dense_out: of the output; None = dense. scale: of the scores; None = 1 / sqrt(head_width).
     dropout: of the probabilities. query_init: of the query kernel; None = that of `dense`.
     """
-    return maker(
+    return factory(
         module,
         heads=heads,
         head_width=head_width,
@@ -52,17 +52,17 @@ def attention_layer(
 def feed_forward_layer(
     features: int,
     activation: Callable[[jax.Array], jax.Array],
-    dense: Maker,
+    dense: Factory,
     *,
     module: type[FeedForward] = FeedForward,
-    dense_out: Maker | None = None,
-    dropout: Maker = NO_DROPOUT,
-) -> Maker:
+    dense_out: Factory | None = None,
+    dropout: Factory = NO_DROPOUT,
+) -> Factory:
     """Returns a feed-forward sub-layer with `features` hidden features.
 
     dense: into the features. dense_out: back to the width; None = dense. dropout: of the features.
     """
-    return maker(
+    return factory(
         module,
         features=features,
         activation=activation,
@@ -76,12 +76,12 @@ def block_stack(
     layers: int,
     residual: PreNorm | PostNorm,
     *,
-    attention: Maker,
-    feed_forward: Maker,
-    cross_attention: Maker | None = None,
-    final_norm: Maker | None = None,
-    ends: Maker = NO_DROPOUT,
-) -> Maker:
+    attention: Factory,
+    feed_forward: Factory,
+    cross_attention: Factory | None = None,
+    final_norm: Factory | None = None,
+    ends: Factory = NO_DROPOUT,
+) -> Factory:
     """Returns a stack of `layers` blocks: self-attention, cross attention if given, feed-forward.
 
     ends: dropout of the stack's input and output.
@@ -91,7 +91,7 @@ def block_stack(
         "cross_attention": cross_attention,
         "feed_forward": feed_forward,
     }
-    return maker(
+    return factory(
         Stack,
         layers=layers,
         sublayers=tuple((name, part) for name, part in sublayers.items() if part is not None),

@@ -21,13 +21,13 @@ import flax.linen as nn
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.layers.dense import Dense
 from pretrain_jax.layers.embeddings import Embedding
+from pretrain_jax.layers.factories import factory
 from pretrain_jax.layers.feed_forward import exact_gelu
+from pretrain_jax.layers.generator_discriminator import GeneratorDiscriminator, Score, Tower
 from pretrain_jax.layers.initializers import TruncatedNormal
-from pretrain_jax.layers.makers import maker
 from pretrain_jax.layers.norms import LayerNorm
 from pretrain_jax.layers.outputs import Transformed
 from pretrain_jax.layers.stacks import BuildContext
-from pretrain_jax.layers.two_stacks import GeneratorDiscriminator, Score, Tower
 from pretrain_jax.models import _encoder, _transformer
 
 ATTENTION = ("full",)
@@ -64,9 +64,9 @@ def build(
     """
     dtype = context.dtype
     init = TruncatedNormal(init_std)
-    norm = maker(LayerNorm, epsilon=1e-12)
-    dense = maker(Dense, bias=True, kernel_init=init, dtype=dtype)
-    embedding = maker(
+    norm = factory(LayerNorm, epsilon=1e-12)
+    dense = factory(Dense, bias=True, kernel_init=init, dtype=dtype)
+    embedding = factory(
         Embedding,
         vocab_size=vocab_size,
         width=embedding_width or width,
@@ -87,10 +87,10 @@ def build(
     )
     return GeneratorDiscriminator(
         embedding=embedding,
-        generator=maker(Tower, width=generator_width, dense=dense, stack=generator),
-        discriminator=maker(Tower, width=width, dense=dense, stack=discriminator),
-        output=maker(Transformed, dense=dense, activation=exact_gelu, norm=norm),
-        score=maker(Score, dense=dense, activation=exact_gelu),
+        generator=factory(Tower, width=generator_width, dense=dense, stack=generator),
+        discriminator=factory(Tower, width=width, dense=dense, stack=discriminator),
+        output=factory(Transformed, dense=dense, activation=exact_gelu, norm=norm),
+        score=factory(Score, dense=dense, activation=exact_gelu),
         build_context=context,
     )
 

@@ -20,9 +20,9 @@ from pretrain_jax.layers.attention import RelativeAttention
 from pretrain_jax.layers.block import PreNorm
 from pretrain_jax.layers.dense import Dense
 from pretrain_jax.layers.embeddings import Embedding
+from pretrain_jax.layers.factories import factory
 from pretrain_jax.layers.feed_forward import gelu
 from pretrain_jax.layers.initializers import Normal
-from pretrain_jax.layers.makers import maker
 from pretrain_jax.layers.norms import RMSNorm
 from pretrain_jax.layers.positions import Distances
 from pretrain_jax.layers.stacks import BuildContext, SingleStack
@@ -48,9 +48,9 @@ def build(
     dtype = context.dtype
     init = Normal(init_std)
     out_init = Normal(init_std / math.sqrt(2 * layers))
-    norm = maker(RMSNorm, epsilon=1e-6)
-    dense = maker(Dense, bias=True, kernel_init=init, dtype=dtype)
-    dense_out = maker(Dense, bias=True, kernel_init=out_init, dtype=dtype)
+    norm = factory(RMSNorm, epsilon=1e-6)
+    dense = factory(Dense, bias=True, kernel_init=init, dtype=dtype)
+    dense_out = factory(Dense, bias=True, kernel_init=out_init, dtype=dtype)
     stack = _transformer.block_stack(
         layers,
         PreNorm(norm, _transformer.NO_DROPOUT),
@@ -63,10 +63,10 @@ def build(
         final_norm=norm,
     )
     return SingleStack(
-        embedding=maker(
+        embedding=factory(
             Embedding, vocab_size=vocab_size, width=width, table_init=init, dtype=dtype
         ),
-        positions=(("distances", maker(Distances, width=width)),),
+        positions=(("distances", factory(Distances, width=width)),),
         stack=stack,
         output=None,
         build_context=context,

@@ -14,9 +14,9 @@ import flax.linen as nn
 from pretrain_jax.layers.block import PreNorm
 from pretrain_jax.layers.dense import Dense
 from pretrain_jax.layers.embeddings import Embedding
+from pretrain_jax.layers.factories import factory
 from pretrain_jax.layers.feed_forward import gelu
 from pretrain_jax.layers.initializers import Normal
-from pretrain_jax.layers.makers import maker
 from pretrain_jax.layers.norms import LayerNorm
 from pretrain_jax.layers.stacks import BuildContext, SingleStack
 from pretrain_jax.models import _transformer
@@ -52,11 +52,11 @@ def build(
     dtype = context.dtype
     init = Normal(init_std)
     out_init = Normal(init_std / math.sqrt(2 * layers))
-    drop = maker(nn.Dropout, rate=dropout)
-    norm = maker(LayerNorm, epsilon=1e-5, bias=bias)
-    dense = maker(Dense, bias=bias, kernel_init=init, dtype=dtype)
-    dense_out = maker(Dense, bias=bias, kernel_init=out_init, dtype=dtype)
-    embedding = maker(
+    drop = factory(nn.Dropout, rate=dropout)
+    norm = factory(LayerNorm, epsilon=1e-5, bias=bias)
+    dense = factory(Dense, bias=bias, kernel_init=init, dtype=dtype)
+    dense_out = factory(Dense, bias=bias, kernel_init=out_init, dtype=dtype)
+    embedding = factory(
         Embedding,
         vocab_size=vocab_size,
         width=width,

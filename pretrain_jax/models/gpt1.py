@@ -9,9 +9,9 @@ import flax.linen as nn
 from pretrain_jax.layers.block import PostNorm
 from pretrain_jax.layers.dense import Dense
 from pretrain_jax.layers.embeddings import Embedding
+from pretrain_jax.layers.factories import factory
 from pretrain_jax.layers.feed_forward import gelu
 from pretrain_jax.layers.initializers import Normal
-from pretrain_jax.layers.makers import maker
 from pretrain_jax.layers.norms import LayerNorm
 from pretrain_jax.layers.stacks import BuildContext, SingleStack
 from pretrain_jax.models import _transformer
@@ -36,9 +36,9 @@ def build(
     """`layers` post-norm blocks; N(0, 0.02) initialises every matrix and the positions."""
     dtype = context.dtype
     init = Normal(init_std)
-    drop = maker(nn.Dropout, rate=dropout)
-    dense = maker(Dense, bias=True, kernel_init=init, dtype=dtype)
-    embedding = maker(
+    drop = factory(nn.Dropout, rate=dropout)
+    dense = factory(Dense, bias=True, kernel_init=init, dtype=dtype)
+    embedding = factory(
         Embedding,
         vocab_size=vocab_size,
         width=width,
@@ -50,7 +50,7 @@ def build(
     )
     stack = _transformer.block_stack(
         layers,
-        PostNorm(maker(LayerNorm, epsilon=1e-5), drop),
+        PostNorm(factory(LayerNorm, epsilon=1e-5), drop),
         attention=_transformer.attention_layer(heads, width // heads, dense, dropout=drop),
         feed_forward=_transformer.feed_forward_layer(feed_forward, gelu, dense),
     )

@@ -11,9 +11,9 @@ import flax.linen as nn
 from pretrain_jax.layers.block import PreNorm
 from pretrain_jax.layers.dense import Dense
 from pretrain_jax.layers.embeddings import Embedding
+from pretrain_jax.layers.factories import factory
 from pretrain_jax.layers.feed_forward import GatedFeedForward, gelu
 from pretrain_jax.layers.initializers import Normal
-from pretrain_jax.layers.makers import maker
 from pretrain_jax.layers.norms import RMSNorm
 from pretrain_jax.layers.positions import RelativeBuckets
 from pretrain_jax.layers.stacks import BuildContext, SingleStack
@@ -38,8 +38,8 @@ def build(
     """`layers` LaMDA blocks. Relative positions allow sequences of any length."""
     dtype = context.dtype
     init = Normal(init_std)
-    norm = maker(RMSNorm, epsilon=1e-6)
-    dense = maker(Dense, bias=False, kernel_init=init, dtype=dtype)
+    norm = factory(RMSNorm, epsilon=1e-6)
+    dense = factory(Dense, bias=False, kernel_init=init, dtype=dtype)
     stack = _transformer.block_stack(
         layers,
         PreNorm(norm, _transformer.NO_DROPOUT),
@@ -49,9 +49,9 @@ def build(
         ),
         final_norm=norm,
     )
-    buckets = maker(RelativeBuckets, heads=heads, causal=True, table_init=init)
+    buckets = factory(RelativeBuckets, heads=heads, causal=True, table_init=init)
     return SingleStack(
-        embedding=maker(
+        embedding=factory(
             Embedding, vocab_size=vocab_size, width=width, table_init=init, dtype=dtype
         ),
         positions=(("relative_buckets", buckets),),

@@ -12,9 +12,9 @@ import flax.linen as nn
 from pretrain_jax.layers.block import PreNorm
 from pretrain_jax.layers.dense import Dense
 from pretrain_jax.layers.embeddings import Embedding
+from pretrain_jax.layers.factories import factory
 from pretrain_jax.layers.feed_forward import GatedFeedForward
 from pretrain_jax.layers.initializers import Normal
-from pretrain_jax.layers.makers import maker
 from pretrain_jax.layers.norms import RMSNorm
 from pretrain_jax.layers.outputs import Untied
 from pretrain_jax.layers.positions import Rotary
@@ -42,8 +42,8 @@ def build(
     dtype = context.dtype
     head_width = width // heads
     init = Normal(init_std)
-    norm = maker(RMSNorm, epsilon=norm_epsilon)
-    dense = maker(Dense, bias=False, kernel_init=init, dtype=dtype)
+    norm = factory(RMSNorm, epsilon=norm_epsilon)
+    dense = factory(Dense, bias=False, kernel_init=init, dtype=dtype)
     stack = _transformer.block_stack(
         layers,
         PreNorm(norm, _transformer.NO_DROPOUT),
@@ -54,11 +54,11 @@ def build(
         final_norm=norm,
     )
     return SingleStack(
-        embedding=maker(
+        embedding=factory(
             Embedding, vocab_size=vocab_size, width=width, table_init=init, dtype=dtype
         ),
-        positions=(("rotary", maker(Rotary, head_width=head_width, base=rope_base)),),
+        positions=(("rotary", factory(Rotary, head_width=head_width, base=rope_base)),),
         stack=stack,
-        output=maker(Untied, table_init=init),
+        output=factory(Untied, table_init=init),
         build_context=context,
     )

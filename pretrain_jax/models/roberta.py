@@ -11,9 +11,9 @@ import flax.linen as nn
 
 from pretrain_jax.layers.dense import Dense
 from pretrain_jax.layers.embeddings import Embedding
+from pretrain_jax.layers.factories import factory
 from pretrain_jax.layers.feed_forward import exact_gelu
 from pretrain_jax.layers.initializers import Normal
-from pretrain_jax.layers.makers import maker
 from pretrain_jax.layers.norms import LayerNorm
 from pretrain_jax.layers.outputs import Transformed
 from pretrain_jax.layers.stacks import BuildContext, SingleStack
@@ -44,9 +44,9 @@ def build(
         as in BERT
     """
     init = Normal(init_std)
-    norm = maker(LayerNorm, epsilon=1e-5)
-    dense = maker(Dense, bias=True, kernel_init=init, dtype=context.dtype)
-    embedding = maker(
+    norm = factory(LayerNorm, epsilon=1e-5)
+    dense = factory(Dense, bias=True, kernel_init=init, dtype=context.dtype)
+    embedding = factory(
         Embedding,
         vocab_size=vocab_size,
         width=width,
@@ -60,5 +60,5 @@ def build(
         dtype=context.dtype,
     )
     stack = _encoder.post_norm_stack(layers, width, heads, feed_forward, dropout, dense, norm)
-    output = maker(Transformed, dense=dense, activation=exact_gelu, norm=norm)
+    output = factory(Transformed, dense=dense, activation=exact_gelu, norm=norm)
     return SingleStack(embedding, (), stack, output, context)

@@ -12,7 +12,7 @@ encoder-decoder: V D + L (8 D I + 2 D F + 3 D) + D + 64 H.
 
 import flax.linen as nn
 
-from pretrain_jax.layers.makers import maker
+from pretrain_jax.layers.factories import factory
 from pretrain_jax.layers.outputs import Scaled
 from pretrain_jax.layers.stacks import BuildContext
 from pretrain_jax.models import _transformer
@@ -48,6 +48,6 @@ def build(
         vocab_size=vocab_size,
         layers=layers,
         feed_forward=t5.feed_forward(feed_forward, nn.relu),
-        output=maker(Scaled, scale=width**-0.5),
+        output=factory(Scaled, scale=width**-0.5),
         shared=shared,
     )

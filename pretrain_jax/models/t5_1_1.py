@@ -9,9 +9,9 @@ t5_1_1_small, of which 56 D are the rows that pad the 32,100 tokens to V = 32,12
 
 import flax.linen as nn
 
+from pretrain_jax.layers.factories import factory
 from pretrain_jax.layers.feed_forward import GatedFeedForward, gelu
 from pretrain_jax.layers.initializers import Normal
-from pretrain_jax.layers.makers import maker
 from pretrain_jax.layers.outputs import Untied
 from pretrain_jax.layers.stacks import BuildContext
 from pretrain_jax.models import _transformer
@@ -45,6 +45,6 @@ def build(
         vocab_size=vocab_size,
         layers=layers,
         feed_forward=t5.feed_forward(feed_forward, gelu, GatedFeedForward),
-        output=maker(Untied, table_init=Normal(width**-0.5)),
+        output=factory(Untied, table_init=Normal(width**-0.5)),
         shared=shared,
     )

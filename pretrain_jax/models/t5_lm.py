@@ -10,7 +10,7 @@ layers as one stack of its encoder-decoder: about half the parameters, at the sa
 
 import flax.linen as nn
 
-from pretrain_jax.layers.makers import maker
+from pretrain_jax.layers.factories import factory
 from pretrain_jax.layers.outputs import Scaled
 from pretrain_jax.layers.stacks import BuildContext, SingleStack
 from pretrain_jax.models import _transformer
@@ -39,6 +39,6 @@ def build(
         embedding=t5.embedding(vocab_size),
         positions=(("relative_buckets", t5.buckets(causal)),),
         stack=t5.stack(layers, t5.feed_forward(feed_forward, nn.relu)),
-        output=maker(Scaled, scale=width**-0.5),
+        output=factory(Scaled, scale=width**-0.5),
         build_context=context,
     )

@@ -20,8 +20,8 @@ from pretrain_jax.layers.block import PostNorm
 from pretrain_jax.layers.dense import Dense
 from pretrain_jax.layers.embeddings import Embedding
 from pretrain_jax.layers.encoder_decoder import EncoderDecoder
+from pretrain_jax.layers.factories import Factory, factory
 from pretrain_jax.layers.initializers import Normal, Uniform
-from pretrain_jax.layers.makers import Maker, maker
 from pretrain_jax.layers.norms import LayerNorm
 from pretrain_jax.layers.stacks import BuildContext
 from pretrain_jax.models import _transformer
@@ -57,25 +57,25 @@ def build(
         (section 5.4): 0.1, and 0.3 in the big model for English-German
     """
     dtype = context.dtype
-    drop = maker(nn.Dropout, rate=dropout)
+    drop = factory(nn.Dropout, rate=dropout)
 
-    def dense(outputs: int, bias: bool) -> Maker:
+    def dense(outputs: int, bias: bool) -> Factory:
         init = Uniform((2 / (width + outputs)) ** 0.5)
-        return maker(Dense, bias=bias, kernel_init=init, dtype=dtype)
+        return factory(Dense, bias=bias, kernel_init=init, dtype=dtype)
 
     project, head_width = dense(width, bias=False), width // heads
     cross = _transformer.attention_layer(heads, head_width, project, module=CrossAttention)
     stack = partial(
         _transformer.block_stack,
         layers,
-        PostNorm(maker(LayerNorm, epsilon=1e-6), drop),
+        PostNorm(factory(LayerNorm, epsilon=1e-6), drop),
         attention=_transformer.attention_layer(heads, head_width, project),
         feed_forward=_transformer.feed_forward_layer(
             feed_forward, nn.relu, dense(feed_forward, bias=True)
         ),
     )
     return EncoderDecoder(
-        embedding=maker(
+        embedding=factory(
             Embedding,
             vocab_size=vocab_size,
             width=width,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pretrain_jax import losses
-from pretrain_jax.layers.makers import Maker
+from pretrain_jax.layers.factories import Factory
 from pretrain_jax.ragged import Fields
 
 
@@ -52,7 +52,7 @@ class Objective:
     covers_text: bool = False
     """Whether the objective predicts every token of a document once per epoch, from the tokens
     before it alone, so that the model can continue any text."""
-    heads: tuple[tuple[str, Maker], ...] = ()
+    heads: tuple[tuple[str, Factory], ...] = ()
     """Named modules on top of the stack, called as head(hidden [B, L, D], batch, readout, train).
     Their results are in the model's output under their names."""
     model_methods: tuple[str, ...] = ("__call__",)

@@ -27,19 +27,21 @@ import numpy as np
 from pretrain_jax import losses
 from pretrain_jax.corruption.render import unit_weights
 from pretrain_jax.corruption.uniform import Uniform
+from pretrain_jax.layers.factories import factory
 from pretrain_jax.layers.heads import PooledClassifier
 from pretrain_jax.layers.initializers import TruncatedNormal
-from pretrain_jax.layers.makers import maker
 from pretrain_jax.objectives import Objective, _encoder
 from pretrain_jax.objectives._encoder import Masking
 from pretrain_jax.ragged import Fields, Ragged, RowSplits, concatenate_rows
 from pretrain_jax.rounding import ceil_div
 
+NEXT_RATE = 0.5
+"""Probability that B follows A (create_pretraining_data.py)."""
 SPECIALS = 3
 """[CLS] A [SEP] B [SEP]."""
 TOKENS_PER_PAIR = 8
 """A row has room for one pair per 8 of its tokens: 64 in 512."""
-HEAD = maker(PooledClassifier, classes=2, kernel_init=TruncatedNormal(0.02))
+HEAD = factory(PooledClassifier, classes=2, kernel_init=TruncatedNormal(0.02))
 
 
 def build(
@@ -64,6 +66,7 @@ def build(
         arrangement="pairs",
         arrange=lambda seq_len: {
             "raw_length": _encoder.text_length(seq_len, SPECIALS, least=2),
+            "next_rate": NEXT_RATE,
             "short": short,
         },
         lengths=lambda n: {"L": n + SPECIALS, "P": how.count(n + SPECIALS), "E": 1},

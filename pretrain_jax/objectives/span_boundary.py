@@ -30,9 +30,9 @@ import numpy as np
 from pretrain_jax import losses
 from pretrain_jax.corruption import noise
 from pretrain_jax.corruption.uniform import Uniform
+from pretrain_jax.layers.factories import factory
 from pretrain_jax.layers.heads import SpanBoundary
 from pretrain_jax.layers.initializers import Normal
-from pretrain_jax.layers.makers import maker
 from pretrain_jax.objectives import Objective, _encoder
 from pretrain_jax.objectives._encoder import Masking
 from pretrain_jax.ragged import Fields, Ragged, RowSplits
@@ -59,7 +59,7 @@ def build(
     """
     draw = partial(noise.geometric_spans, p=p, longest=longest)
     how = Masking(rate, draw, replaced=0.8, random=0.1, by_words=True)
-    head = maker(
+    head = factory(
         SpanBoundary,
         positions=boundary_positions,
         position_width=POSITION_WIDTH,

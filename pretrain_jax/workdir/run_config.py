@@ -6,9 +6,9 @@ from typing import Any
 
 from etils import epath
 
-from pretrain_jax.differences import diff
 from pretrain_jax.errors import WorkdirMismatch
 from pretrain_jax.files import outputs
+from pretrain_jax.nested_diff import diff
 
 FREE = (
     "train.steps",

@@ -12,8 +12,8 @@ from pretrain_jax.layers.attention import CrossAttention, SelfAttention
 from pretrain_jax.layers.block import Block, PostNorm, PreNorm
 from pretrain_jax.layers.context import Context
 from pretrain_jax.layers.dense import Dense
+from pretrain_jax.layers.factories import factory
 from pretrain_jax.layers.initializers import Normal, Uniform
-from pretrain_jax.layers.makers import maker
 from pretrain_jax.layers.masks import CrossMask, Mask
 from pretrain_jax.layers.norms import RMSNorm
 
@@ -21,7 +21,7 @@ B, L, M, D, H, K = 2, 5, 7, 8, 2, 3
 RNG = np.random.default_rng(0)
 SEGMENTS = np.array([[1, 1, 2, 2, 0], [1, 1, 1, 1, 1]])
 MEMORY_SEGMENTS = np.array([[1, 1, 1, 2, 2, 2, 2], [1, 1, 1, 1, 0, 0, 0]])
-NO_DROP = maker(nn.Dropout, rate=0.0)
+NO_DROP = factory(nn.Dropout, rate=0.0)
 
 
 def draw(*shape):
@@ -29,9 +29,9 @@ def draw(*shape):
 
 
 def attention(module, **more):
-    dense = maker(Dense, bias=False, kernel_init=Normal(0.5))
+    dense = factory(Dense, bias=False, kernel_init=Normal(0.5))
     sizes = {"heads": H, "head_width": K, "scale": 0.5, "dropout": NO_DROP}
-    return maker(module, dense=dense, dense_out=dense, **sizes, **more)
+    return factory(module, dense=dense, dense_out=dense, **sizes, **more)
 
 
 def context(memory=None, segments=SEGMENTS, memory_segments=MEMORY_SEGMENTS):
@@ -94,7 +94,7 @@ def test_queries_may_have_their_own_initializer():
 @pytest.mark.parametrize("wrapper", [PreNorm, PostNorm])
 def test_a_block_without_a_memory_equals_one_without_cross_attention(wrapper):
     own, cross = attention(SelfAttention), attention(CrossAttention)
-    residual = wrapper(maker(RMSNorm, epsilon=1e-6), NO_DROP)
+    residual = wrapper(factory(RMSNorm, epsilon=1e-6), NO_DROP)
     x, memory = draw(B, L, D), draw(B, M, D)
     both = Block((("attention", own), ("cross_attention", cross)), residual)
     alone = Block((("attention", own),), residual)

@@ -12,9 +12,9 @@ from pretrain_jax import losses
 from pretrain_jax.cross_entropy import cross_entropy
 from pretrain_jax.layers.dense import Dense
 from pretrain_jax.layers.embeddings import Readout
+from pretrain_jax.layers.factories import factory
 from pretrain_jax.layers.feed_forward import exact_gelu
 from pretrain_jax.layers.initializers import Normal
-from pretrain_jax.layers.makers import maker
 from pretrain_jax.layers.norms import LayerNorm
 from pretrain_jax.layers.outputs import Scaled, Transformed, Untied
 
@@ -25,9 +25,9 @@ TABLE = np.zeros((ROWS, WIDTH), np.float32)
 TABLE[:VOCAB] = RNG.normal(size=(VOCAB, WIDTH))
 TIED = Readout(jnp.asarray(TABLE), None, 1.0, VOCAB)
 TRANSFORMED = Transformed(
-    dense=maker(Dense, bias=True, kernel_init=Normal(0.5)),
+    dense=factory(Dense, bias=True, kernel_init=Normal(0.5)),
     activation=exact_gelu,
-    norm=maker(LayerNorm, epsilon=1e-12),
+    norm=factory(LayerNorm, epsilon=1e-12),
 )
 
 

@@ -16,9 +16,9 @@ from pretrain_jax.layers.attention_plain import attend
 from pretrain_jax.layers.context import Context
 from pretrain_jax.layers.dense import Dense, add_bias
 from pretrain_jax.layers.embeddings import Embedding, Readout, look_up, padded_size
+from pretrain_jax.layers.factories import factory
 from pretrain_jax.layers.feed_forward import FeedForward, GatedFeedForward, gelu
 from pretrain_jax.layers.initializers import Normal
-from pretrain_jax.layers.makers import maker
 from pretrain_jax.layers.masks import Mask
 from pretrain_jax.layers.norms import LayerNorm, RMSNorm
 from pretrain_jax.layers.outputs import Untied
@@ -177,7 +177,7 @@ def test_dense_splits_into_output_axes():
 
 
 def feed_forward(module, activation):
-    dense = maker(Dense, bias=False, kernel_init=Normal(1.0))
+    dense = factory(Dense, bias=False, kernel_init=Normal(1.0))
     return module(features=6, activation=activation, dense=dense, dense_out=dense)
 
 

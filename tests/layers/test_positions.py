@@ -9,8 +9,8 @@ import pytest
 from pretrain_jax.layers.attention import RelativeAttention
 from pretrain_jax.layers.context import Context
 from pretrain_jax.layers.dense import Dense
+from pretrain_jax.layers.factories import factory
 from pretrain_jax.layers.initializers import Normal
-from pretrain_jax.layers.makers import maker
 from pretrain_jax.layers.masks import Mask
 from pretrain_jax.layers.positions import (
     Distances,
@@ -136,14 +136,14 @@ HEADS, HEAD_WIDTH, WIDTH, LENGTH = 2, 6, 8, 7
 @pytest.fixture(scope="module")
 def relative():
     """A module, variables large enough to matter, an input, and a packed context: 4 + 3 tokens."""
-    dense = maker(Dense, bias=True, kernel_init=Normal(0.3))
+    dense = factory(Dense, bias=True, kernel_init=Normal(0.3))
     module = RelativeAttention(
         heads=HEADS,
         head_width=HEAD_WIDTH,
         scale=HEAD_WIDTH**-0.5,
         dense=dense,
         dense_out=dense,
-        dropout=maker(nn.Dropout, rate=0.0),
+        dropout=factory(nn.Dropout, rate=0.0),
     )
     segments = jnp.array([[1, 1, 1, 1, 2, 2, 2]])
     placed = Distances(width=WIDTH).apply(

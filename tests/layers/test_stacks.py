@@ -7,7 +7,7 @@ import pytest
 
 from pretrain_jax.layers.block import PreNorm
 from pretrain_jax.layers.context import Context
-from pretrain_jax.layers.makers import maker
+from pretrain_jax.layers.factories import factory
 from pretrain_jax.layers.masks import Mask
 from pretrain_jax.layers.norms import RMSNorm
 from pretrain_jax.layers.stacks import BuildContext, Stack
@@ -26,8 +26,8 @@ class Halve(nn.Module):
 def test_unroll(layers, unroll, expected):
     stack = Stack(
         layers=layers,
-        sublayers=(("halve", maker(Halve)),),
-        residual=PreNorm(maker(RMSNorm, epsilon=1e-6), maker(nn.Dropout, rate=0.0)),
+        sublayers=(("halve", factory(Halve)),),
+        residual=PreNorm(factory(RMSNorm, epsilon=1e-6), factory(nn.Dropout, rate=0.0)),
         final_norm=None,
         build_context=BuildContext(unroll=unroll),
     )

@@ -19,7 +19,7 @@ from pretrain_jax import losses
 from pretrain_jax.layers.block import PreNorm
 from pretrain_jax.layers.context import Context
 from pretrain_jax.layers.embeddings import padded_size
-from pretrain_jax.layers.makers import maker
+from pretrain_jax.layers.factories import factory
 from pretrain_jax.layers.masks import Mask
 from pretrain_jax.layers.norms import RMSNorm
 from pretrain_jax.layers.positions import sinusoids
@@ -283,12 +283,14 @@ class Twice(nn.Module):
 @pytest.mark.parametrize("inside", [True, False], ids=["layers", "ends"])
 def test_a_stack_used_twice_draws_noise_twice(inside):
     t5 = T5Layers(jnp.float32, 32, 4, 8, 0.5)
-    none = maker(nn.Dropout, rate=0.0)
-    other = {"ends": none} if inside else {"residual": PreNorm(maker(RMSNorm, epsilon=1e-6), none)}
+    none = factory(nn.Dropout, rate=0.0)
+    other = (
+        {"ends": none} if inside else {"residual": PreNorm(factory(RMSNorm, epsilon=1e-6), none)}
+    )
     stack = t5.stack(2, t5.feed_forward(16, nn.relu))
     context = Context(Mask(jnp.ones((1, 5), jnp.int32), None, "full"), True)
     keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
-    module = Twice(maker(stack.module, **dict(stack.arguments) | other))
+    module = Twice(factory(stack.module, **dict(stack.arguments) | other))
     (first, second), _ = jax.jit(module.init_with_output)(keys, jnp.ones((1, 5, 32)), context)
     assert not np.allclose(first, second)
     # In T5, dropout drops the same features at all positions of a row.

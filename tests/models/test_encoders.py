@@ -17,8 +17,8 @@ from test_parity import assert_close, padded
 
 from pretrain_jax import losses
 from pretrain_jax.errors import ConfigError
+from pretrain_jax.layers.generator_discriminator import GeneratorDiscriminator
 from pretrain_jax.layers.stacks import BuildContext
-from pretrain_jax.layers.two_stacks import GeneratorDiscriminator
 from pretrain_jax.models import electra
 from pretrain_jax.objectives import masked_lm, next_sentence, replaced_token
 

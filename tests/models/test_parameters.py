@@ -13,8 +13,8 @@ import tiny
 
 from pretrain_jax import registry
 from pretrain_jax.layers.embeddings import Embedding, padded_size
+from pretrain_jax.layers.factories import factory
 from pretrain_jax.layers.initializers import Normal
-from pretrain_jax.layers.makers import maker
 from pretrain_jax.layers.norms import LayerNorm
 from pretrain_jax.layers.stacks import BuildContext
 from pretrain_jax.step import cast_kernels
@@ -114,18 +114,18 @@ def test_a_model_built_twice_compiles_once(name):
 def test_makers_compare_by_value():
     def make(**changes: Any):
         arguments: dict[str, Any] = {"vocab_size": 8, "width": 4, "table_init": Normal(0.02)}
-        return maker(Embedding, **{**arguments, **changes})
+        return factory(Embedding, **{**arguments, **changes})
 
     assert make() == make()
     assert hash(make()) == hash(make())
     assert len({make(), make(), make(width=8), make(table_init=Normal(0.01))}) == 3
-    in_another_order = maker(Embedding, width=4, table_init=Normal(0.02), vocab_size=8)
+    in_another_order = factory(Embedding, width=4, table_init=Normal(0.02), vocab_size=8)
     assert in_another_order == make()
-    assert maker(LayerNorm, epsilon=1e-5) != maker(LayerNorm, epsilon=1e-6)
+    assert factory(LayerNorm, epsilon=1e-5) != factory(LayerNorm, epsilon=1e-6)
 
 
 def test_arguments_of_the_call_override_bound_ones():
-    assert maker(LayerNorm, epsilon=1e-5, bias=True)(bias=False).bias is False
+    assert factory(LayerNorm, epsilon=1e-5, bias=True)(bias=False).bias is False
 
 
 @every_model

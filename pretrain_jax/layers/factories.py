@@ -1,6 +1,6 @@
-"""Makers: module classes with bound arguments, which one module passes to another to build.
+"""Factories: module classes with bound arguments, which one module passes to another to build.
 
-Makers compare by value, so that two equal models share one compilation (functools.partial
+Factories compare by value, so that two equal models share one compilation (functools.partial
 compares by identity, which would compile again).
 """
 
@@ -11,7 +11,7 @@ import flax.linen as nn
 
 
 @dataclass(frozen=True)
-class Maker:
+class Factory:
     """A module class and sorted keyword arguments; call it inside a compact method.
 
     Arguments of the call override bound ones.
@@ -24,10 +24,10 @@ class Maker:
         return self.module(**{**dict(self.arguments), **overrides})
 
 
-def maker(module: type[nn.Module], **arguments: Any) -> Maker:
+def factory(module: type[nn.Module], **arguments: Any) -> Factory:
     """Binds arguments to a module class.
 
-    >>> maker(nn.Dense, features=8) == maker(nn.Dense, features=8)
+    >>> factory(nn.Dense, features=8) == factory(nn.Dense, features=8)
     True
     """
-    return Maker(module, tuple(sorted(arguments.items())))
+    return Factory(module, tuple(sorted(arguments.items())))

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pretrain_jax.layers.makers import Maker
+from pretrain_jax.layers.factories import Factory
 from pretrain_jax.layers.stacks import BuildContext, Output, gather, self_context
 
 Batch = dict[str, jax.Array]
@@ -16,8 +16,8 @@ class Tower(nn.Module):
     """Embeddings [B, L, E] -> hidden [B, L, D]: a dense map if D is not E, then one stack."""
 
     width: int
-    dense: Maker
-    stack: Maker
+    dense: Factory
+    stack: Factory
     build_context: BuildContext
 
     @nn.compact
@@ -32,7 +32,7 @@ class Tower(nn.Module):
 class Score(nn.Module):
     """hidden [B, L, D] -> float32 [B, L]: dense, activation, and a dense map to one number."""
 
-    dense: Maker
+    dense: Factory
     activation: Callable[[jax.Array], jax.Array]
 
     @nn.compact
@@ -50,13 +50,13 @@ class GeneratorDiscriminator(nn.Module):
     makes the discriminator's input from the generator's output (objectives/replaced_token.py).
     """
 
-    embedding: Maker
-    generator: Maker
+    embedding: Factory
+    generator: Factory
     """A Tower, like the discriminator."""
-    discriminator: Maker
-    output: Maker
+    discriminator: Factory
+    output: Factory
     """The generator's token read-out, one of layers/outputs.py."""
-    score: Maker
+    score: Factory
     build_context: BuildContext
 
     def setup(self):
