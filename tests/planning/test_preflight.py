@@ -418,7 +418,7 @@ def test_a_disk_without_space_for_the_checkpoints_is_refused(job, capsys, monkey
 def test_a_workdir_that_cannot_be_made_is_refused(job, capsys):
     (job.parent / "file").write_text("")
     code, output = refused(job, capsys, run="file/run")
-    assert code == 74 and output.startswith("FIX workdir the workdir must be a directory")
+    assert code == 74 and output.startswith("FIX workdir the workdir must be a writable directory")
 
 
 def test_a_checkpoint_of_other_shapes_is_refused_and_a_matching_one_resumes(job, capsys):
