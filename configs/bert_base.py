@@ -2,16 +2,18 @@
 
     python -m pretrain_jax.main --config=configs/bert_base.py --config.data.source="text:GLOB"
 
-109,482,240 without the two pretraining heads (describe's "body", with the pooler); the paper prints
-110M. 256 rows per step for a million steps, 90 % of them at length 128, the rest at 512.
+Without the two pretraining heads there are 109,482,240 parameters ("body" in the output of
+describe, including the pooler); the paper prints 110M. A step has 256 rows. Of a million steps,
+90 % use rows of length 128, the rest rows of length 512.
 As in google-research/bert's create_pretraining_data.py, masks are drawn for ten copies of the data,
-which then repeat, and one pair in ten is cut short. As in its optimization.py, Adam has no bias
-correction.
-Departures: a row holds as many pairs as fit, BERT's holds one; the pairs are the same in every
-copy, BERT draws new ones; the decay starts after the warm-up, the released one at step 0, which
-makes its rate 1 % lower.
-Without --config.data.source it trains on the embedded corpus. --config.tokenizer.path=DIR takes
-BERT's vocab.txt; without it, a tokenizer is trained on the data.
+which then repeat, and one pair in ten is cut to a shorter length. As in optimization.py there, Adam
+has no bias correction.
+Differences from BERT: a row holds as many pairs as fit, not one. All copies have the same pairs;
+BERT draws new pairs for each copy. The decay starts after the warm-up; in the released code it
+starts at step 0, which makes the learning rate 1 % lower.
+By default, the text is the source code of Python's standard library, and a tokenizer is trained on
+the text. --config.data.source names another text; --config.tokenizer.path=DIR uses BERT's vocab.txt
+instead.
 """
 
 from ml_collections import ConfigDict

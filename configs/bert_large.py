@@ -2,8 +2,8 @@
 
     python -m pretrain_jax.main --config=configs/bert_large.py --config.data.source="text:GLOB"
 
-335,141,888 without the two pretraining heads; the paper prints 340M. bert_base.py has the recipe,
-its sources and its departures.
+Without the two pretraining heads there are 335,141,888 parameters; the paper prints 340M. See
+bert_base.py for the recipe, its sources and its differences from the paper.
 """
 
 import bert_base

@@ -2,15 +2,18 @@
 
     python -m pretrain_jax.main --config=configs/chinchilla_70b.py --config.data.source="text:GLOB"
 
-1.4 T tokens in 667,600 steps of 2,048 tokens per row: 768 rows (1.5 M tokens), doubled midway. Here
-midway means half of the tokens, after 445,100 steps.
-The published size needs Transformer-XL's projection of the relative positions in each layer. Table
-A9's own formula gives 70,062,571,520; the difference is RMSNorm's gains, which it leaves out.
-Not from the paper: betas, decay 0.1 and clipping at 1 (GPT-3's), Gopher's warm-up of 1,500 steps,
-GPT-2's initialization, and attention within one document. Parameters are float32, as in the paper.
-The tokenizer has byte fallback and no NFKC, as in the paper; the unigram model is our choice.
-Without --config.data.source it trains on the embedded corpus. --config.tokenizer.path=FILE.model
-takes a SentencePiece model; without it, one is trained on the data.
+It trains on 1.4 T tokens in 667,600 steps, with rows of 2,048 tokens. The batch has 768 rows (1.5 M
+tokens) and is doubled midway. Here midway means after half of the tokens, at step 445,100.
+The published size includes Transformer-XL's projection of the relative positions in each layer. The
+formula of table A9 gives 70,062,571,520; the difference is the gains of RMSNorm, which the formula
+leaves out.
+Not from the paper: betas, weight decay 0.1 and clipping at 1 (all GPT-3's), Gopher's warm-up of
+1,500 steps, GPT-2's initialization, and attention within one document. Parameters are float32, as
+in the paper. The tokenizer has byte fallback and no NFKC, as in the paper. That it is a unigram
+model is our choice.
+By default, the text is the source code of Python's standard library, and a tokenizer is trained on
+the text. --config.data.source names another text; --config.tokenizer.path=FILE.model uses a
+SentencePiece model instead.
 """
 
 from ml_collections import ConfigDict

@@ -2,14 +2,16 @@
 
     python -m pretrain_jax.main --config=configs/electra_base.py --config.data.source="text:GLOB"
 
-33,740,602 of these are the generator and 109,483,009 the discriminator; both counts include the
-shared embeddings. The generator has a third of the width and is not used after pretraining. 256
-rows of 512, 766,000 steps. The released "Base++" is another run.
-The optimizer is BERT's, Adam without bias correction, as in google-research/electra.
-Departures: an example is one text, not two segments; a row holds as many texts as fit; the decay
-starts after the warm-up, not at step 0.
-Without --config.data.source it trains on the embedded corpus. --config.tokenizer.path=DIR takes
-BERT's vocab.txt; without it, a tokenizer is trained on the data.
+The generator has 33,740,602 of these parameters and the discriminator 109,483,009; both counts
+include the shared embeddings. The generator has a third of the discriminator's width and is not
+used after pretraining. Training has 766,000 steps of 256 rows of 512 tokens. The released "Base++"
+comes from another run.
+The optimizer is BERT's: Adam without bias correction, as in google-research/electra.
+Differences from the paper: an example is one text, not two segments. A row holds as many texts as
+fit. The decay starts after the warm-up, not at step 0.
+By default, the text is the source code of Python's standard library, and a tokenizer is trained on
+the text. --config.data.source names another text; --config.tokenizer.path=DIR uses BERT's vocab.txt
+instead.
 """
 
 from ml_collections import ConfigDict

@@ -2,10 +2,11 @@
 
     python -m pretrain_jax.main --config=configs/electra_large.py --config.data.source="text:GLOB"
 
-51,295,290 of these are the generator, of a quarter of the width, and 335,142,913 the discriminator.
-2,048 rows of 512, 400,000 steps; a quarter of the tokens is masked. electra_base.py has the recipe,
-its sources and its departures. A step computes 256 rows at a time; more than 256 devices need a
-smaller train.accumulate. The released file is another run, of 1.75 M steps.
+The generator has 51,295,290 of these parameters and a quarter of the discriminator's width; the
+discriminator has 335,142,913. Training has 400,000 steps of 2,048 rows of 512 tokens. A quarter of
+the tokens is masked. See electra_base.py for the recipe, its sources and its differences from the
+paper. A microbatch has 256 rows; more than 256 devices need a smaller train.accumulate. The
+released checkpoint comes from another run, of 1.75 M steps.
 """
 
 import electra_base

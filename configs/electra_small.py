@@ -2,9 +2,10 @@
 
     python -m pretrain_jax.main --config=configs/electra_small.py --config.data.source="text:GLOB"
 
-4,620,026 of these are the generator, of a quarter of the width, and 13,549,057 the discriminator.
-128 rows of 128, a million steps. electra_base.py has the recipe, its sources and its departures.
-The released "Small++" is another run: 4 M steps, and a generator as wide as the discriminator.
+The generator has 4,620,026 of these parameters and a quarter of the discriminator's width; the
+discriminator has 13,549,057. Training has a million steps of 128 rows of 128 tokens. See
+electra_base.py for the recipe, its sources and its differences from the paper. The released
+"Small++" comes from another run, with 4 M steps and a generator as wide as the discriminator.
 """
 
 import electra_base

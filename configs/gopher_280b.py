@@ -2,16 +2,18 @@
 
     python -m pretrain_jax.main --config=configs/gopher_280b.py --config.data.source="text:GLOB"
 
-300 B tokens in 71,500 steps of 2,048 tokens per row: 1,536 rows (3 M tokens), then 3,072. The paper
-does not say where the batch doubles; here it is at half of the tokens, after 47,700 steps.
-The published size needs Transformer-XL's projection of the relative positions in each layer. The
-formula of Chinchilla's table A9 gives 279,711,580,160; the difference is RMSNorm's gains, which it
-leaves out.
+It trains on 300 B tokens in 71,500 steps, with rows of 2,048 tokens. The batch has 1,536 rows (3 M
+tokens), later 3,072. The paper does not say when the batch doubles; here it doubles after half of
+the tokens, at step 47,700.
+The published size includes Transformer-XL's projection of the relative positions in each layer. The
+formula of Chinchilla's table A9 gives 279,711,580,160; the difference is the gains of RMSNorm,
+which the formula leaves out.
 Not from the paper: betas (GPT-3's), GPT-2's initialization, float32 parameters, and attention
-within one document. The warm-up starts at 4e-5 / 1500, not at 1e-7. Adam has no decay.
-The tokenizer has byte fallback but no NFKC; the unigram model is our choice.
-Without --config.data.source it trains on the embedded corpus. --config.tokenizer.path=FILE.model
-takes a SentencePiece model; without it, one is trained on the data.
+within one document. The warm-up starts at 4e-5 / 1500, not at 1e-7. Adam has no weight decay.
+The tokenizer has byte fallback but no NFKC. That it is a unigram model is our choice.
+By default, the text is the source code of Python's standard library, and a tokenizer is trained on
+the text. --config.data.source names another text; --config.tokenizer.path=FILE.model uses a
+SentencePiece model instead.
 """
 
 from ml_collections import ConfigDict

@@ -2,13 +2,15 @@
 
     python -m pretrain_jax.main --config=configs/gpt1.py --config.data.source="text:books/*.txt"
 
-100 epochs of 64 x 512 tokens. The paper counts epochs of BooksCorpus and does not say how many
-tokens it has. 3,000,000 steps are 100 epochs of its 985 M words (Zhu et al. 2015, table 2) at one
-token per word. For another corpus set train.steps = 100 x tokens / 32,768.
+It trains for 100 epochs, with steps of 64 x 512 tokens. The paper counts epochs of BooksCorpus but
+does not give the number of tokens. At one token per word, 100 epochs of its 985 M words (Zhu et al.
+2015, table 2) are 3,000,000 steps. For another corpus, set train.steps = 100 x tokens / 32,768.
 
-Departures: byte-level BPE with as many ids (40,478) instead of BPE over lower-cased, word-split
-text. Clipping at 1 comes from the released fine-tuning code; the paper names none for pretraining.
-Without --config.data.source it trains on the embedded corpus.
+Differences from the paper: the tokenizer is byte-level BPE with the same number of ids (40,478),
+not BPE over lower-cased text that is split into words. Clipping at 1 comes from the released
+finetuning code; the paper gives no clipping for pretraining.
+By default, the text is the source code of Python's standard library; --config.data.source names
+another text.
 """
 
 from ml_collections import ConfigDict

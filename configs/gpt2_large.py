@@ -2,8 +2,8 @@
 
     python -m pretrain_jax.main --config=configs/gpt2_large.py --config.data.source="text:GLOB"
 
-gpt2_small.py has the recipe and its sources. The peak learning rate here is that of GPT-3 "Large".
-The paper prints 762M, a miscount. A step computes 64 rows at a time.
+See gpt2_small.py for the recipe and its sources. The peak learning rate is that of GPT-3 "Large".
+The paper prints 762M, which is a miscount. A microbatch has 64 rows.
 """
 
 import gpt2_small

@@ -1,9 +1,10 @@
-"""GPT-2's architecture with 1,071,872 parameters, on the sources of Python's standard library.
+"""GPT-2's architecture with 1,071,872 parameters, on the source code of Python's standard library.
 
     python -m pretrain_jax.main --config=configs/gpt2_nano.py
 
-1,500 steps of 16 x 128 tokens. Needs no download, no account and no GPU. Measured on two shared
-cores: 6 min 34 s in all, valid/loss 3.50; a bigram table has 4.23.
+It trains for 1,500 steps of 16 x 128 tokens and needs no download, no account and no GPU. On two
+shared cores it took 6 min 34 s in total and reached a valid/loss of 3.50 (the bigram baseline:
+4.23).
 """
 
 from ml_collections import ConfigDict

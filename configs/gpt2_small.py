@@ -2,16 +2,17 @@
 
     python -m pretrain_jax.main --config=configs/gpt2_small.py --config.data.source="text:GLOB"
 
-The paper prints 117M, a miscount according to openai/gpt-2's README. It gives the batch,
-512 x 1024, but no learning rate, number of steps or mask between documents. Those here are
-nanoGPT's (config/train_gpt2.py): 600,000 steps, a warm-up of 2,000, decay 0.1, no dropout, and
-documents that attend to the earlier ones in their row. The peak learning rate is nanoGPT's for this
-size.
-Residual projections start at 0.02 / sqrt(2 x layers), the paper's 1/sqrt(N); the released code is
-for inference and has plain 0.02. A step computes 64 rows at a time; fewer devices may need a larger
-train.accumulate.
-Without --config.data.source it trains on the embedded corpus. --config.tokenizer.path=DIR takes
-GPT-2's encoder.json and vocab.bpe; without it, a tokenizer is trained on the data.
+The paper prints 117M, which is a miscount according to openai/gpt-2's README. The paper gives the
+batch, 512 x 1024, but no learning rate, number of steps or mask between documents. These come from
+nanoGPT (config/train_gpt2.py): 600,000 steps, a warm-up of 2,000 steps, weight decay 0.1 and no
+dropout; documents attend to earlier documents in their row. The peak learning rate is nanoGPT's for
+this size.
+Residual projections are initialized with 0.02 / sqrt(2 x layers), the paper's 1/sqrt(N). The
+released code is for inference and uses 0.02. A microbatch has 64 rows; fewer devices may need a
+larger train.accumulate.
+By default, the text is the source code of Python's standard library, and a tokenizer is trained on
+the text. --config.data.source names another text; --config.tokenizer.path=DIR uses GPT-2's
+encoder.json and vocab.bpe instead.
 """
 
 from ml_collections import ConfigDict

@@ -2,9 +2,10 @@
 
     python -m pretrain_jax.main --config=configs/gpt2_xl.py --config.data.source="text:GLOB"
 
-gpt2_small.py has the recipe and its sources. The peak learning rate here is that of GPT-3 "XL".
-The paper prints 1542M, a miscount. A step computes 64 rows at a time.
-25 heads divide by 5 and 25 only, so mesh.tensor is 1, 5 or 25; mesh.fsdp does the rest.
+See gpt2_small.py for the recipe and its sources. The peak learning rate is that of GPT-3 "XL".
+The paper prints 1542M, which is a miscount. A microbatch has 64 rows.
+The 25 heads divide only by 5 and 25, so mesh.tensor must be 1, 5 or 25. Use mesh.fsdp for the other
+devices.
 """
 
 import gpt2_small

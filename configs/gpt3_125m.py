@@ -2,17 +2,18 @@
 
     python -m pretrain_jax.main --config=configs/gpt3_125m.py --config.data.source="text:GLOB"
 
-300 B tokens in 596,700 steps: warm-up over 375 M tokens (9,700 steps), cosine to 10 % at 260 B
-tokens (step 520,400), then constant. Rows are packed with an end token between documents and no
-mask.
-The batch grows from 16 rows (32 k tokens) to 256 rows of 2,048 (0.5 M tokens) by 4 doublings, one
-every 8,000 steps, within 3.9 B tokens. The paper grows it linearly over 4 to 12 B tokens and counts
-schedules in tokens. A mesh with more than 16 shards of the batch (data x fsdp) needs other
-train.phases. A step computes at most 64 rows at a time.
-Departures: attention is dense in every layer (the paper alternates dense and banded layers, and
-does not give the bandwidth); the initialization is GPT-2's.
-Without --config.data.source it trains on the embedded corpus. --config.tokenizer.path=DIR takes
-GPT-2's encoder.json and vocab.bpe; without it, a tokenizer is trained on the data.
+It trains on 300 B tokens in 596,700 steps. The learning rate warms up over 375 M tokens (9,700
+steps), follows a cosine to 10 % at 260 B tokens (step 520,400), and is then constant. Documents are
+packed into rows with an end token between them and no mask.
+The batch grows from 16 rows (32 k tokens) to 256 rows of 2,048 tokens (0.5 M tokens): it doubles 4
+times, every 8,000 steps, within 3.9 B tokens. The paper grows it linearly over 4 to 12 B tokens and
+counts schedules in tokens. A mesh that splits the batch into more than 16 shards (data x fsdp)
+needs other train.phases. A microbatch has at most 64 rows.
+Differences from the paper: attention is dense in every layer (the paper alternates dense and banded
+layers but does not give the bandwidth). The initialization is GPT-2's.
+By default, the text is the source code of Python's standard library, and a tokenizer is trained on
+the text. --config.data.source names another text; --config.tokenizer.path=DIR uses GPT-2's
+encoder.json and vocab.bpe instead.
 """
 
 from ml_collections import ConfigDict
@@ -21,9 +22,9 @@ PODS = {"v5e:4x4": {}}
 
 
 def doublings(count: int, every: int, at_once: int) -> tuple:
-    """Phases that double a batch of 16 rows `count` times, every so many steps.
+    """Phases that double a batch of 16 rows `count` times, every `every` steps.
 
-    at_once: the most rows that a step computes at a time.
+    at_once: the largest number of rows in a microbatch.
     """
     sizes = [16 * 2**k for k in range(count + 1)]
     return tuple(

@@ -2,11 +2,11 @@
 
     python -m pretrain_jax.main --config=configs/gpt3_13b.py --config.data.source="text:GLOB"
 
-gpt3_125m.py has the recipe, its sources and its departures. Here 300 B tokens are 163,100 steps:
-the warm-up ends at step 7,700, the cosine at step 144,000. The batch grows from 16 rows to 1,024
-rows of 2,048 (2 M tokens) by 6 doublings, one every 4,000 steps, within 8.3 B tokens. A step
-computes at most 128 rows at a time.
-Table 2.1 prints a width of 5140, a slip: it is no multiple of its 40 heads of 128. It is 5120 here.
+See gpt3_125m.py for the recipe, its sources and its differences from the paper. Here 300 B tokens
+are 163,100 steps: the warm-up ends at step 7,700 and the cosine at step 144,000. The batch grows
+from 16 rows to 1,024 rows of 2,048 tokens (2 M tokens): it doubles 6 times, every 4,000 steps,
+within 8.3 B tokens. A microbatch has at most 128 rows.
+Table 2.1 prints a width of 5140, which must be a typo: 40 heads of width 128 make 5120, as here.
 """
 
 import gpt3_125m

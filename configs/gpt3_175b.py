@@ -2,12 +2,12 @@
 
     python -m pretrain_jax.main --config=configs/gpt3_175b.py --config.data.source="text:GLOB"
 
-gpt3_125m.py has the recipe, its sources and its departures. Here 300 B tokens are 103,500 steps:
-the warm-up ends at step 715, the cosine at step 90,800.
-The batch grows from 256 rows (0.5 M tokens) by 512 and 1,024 to 1,536 rows of 2,048 (3.1 M tokens;
-the paper's 3.2 M would be 1,562.5 rows) at steps 5,000, 10,000 and 12,000, within 12.1 B tokens.
-The paper grows it linearly over 4 to 12 B tokens from 16 rows, which would leave most of the chips
-that such a model needs without a row.
+See gpt3_125m.py for the recipe, its sources and its differences from the paper. Here 300 B tokens
+are 103,500 steps: the warm-up ends at step 715 and the cosine at step 90,800.
+The batch starts with 256 rows of 2,048 tokens (0.5 M tokens). It has 512 rows after step 5,000,
+1,024 after step 10,000 and 1,536 after step 12,000 (3.1 M tokens; the paper's 3.2 M would be
+1,562.5 rows), within 12.1 B tokens. The paper grows it linearly from 16 rows over 4 to 12 B tokens.
+Most of the chips that such a model needs would then have no row.
 """
 
 import gpt3_125m

@@ -2,12 +2,12 @@
 
     python -m pretrain_jax.main --config=configs/gpt3_1_3b.py --config.data.source="text:GLOB"
 
-gpt3_125m.py has the recipe, its sources and its departures. Here 300 B tokens are 310,300 steps:
-the warm-up ends at step 8,700, the cosine at step 272,100. The batch grows from 16 rows to 512 rows
-of 2,048 (1 M tokens) by 5 doublings, one every 6,000 steps, within 6.1 B tokens. A step computes at
-most 64 rows at a time.
-Table 2.1 prints 24 heads of 128 at a width of 2048, a slip: they would be 3072 wide and the model
-1.517 B. It has 16 heads here.
+See gpt3_125m.py for the recipe, its sources and its differences from the paper. Here 300 B tokens
+are 310,300 steps: the warm-up ends at step 8,700 and the cosine at step 272,100. The batch grows
+from 16 rows to 512 rows of 2,048 tokens (1 M tokens): it doubles 5 times, every 6,000 steps, within
+6.1 B tokens. A microbatch has at most 64 rows.
+Table 2.1 prints 24 heads of width 128 at a model width of 2048, which must be a typo: 24 heads
+would be 3072 wide and the model would have 1.517 B parameters. Here it has 16 heads.
 """
 
 import gpt3_125m

@@ -2,10 +2,10 @@
 
     python -m pretrain_jax.main --config=configs/gpt3_2_7b.py --config.data.source="text:GLOB"
 
-gpt3_125m.py has the recipe, its sources and its departures. Here 300 B tokens are 310,300 steps:
-the warm-up ends at step 8,700, the cosine at step 272,100. The batch grows from 16 rows to 512 rows
-of 2,048 (1 M tokens) by 5 doublings, one every 6,000 steps, within 6.1 B tokens. A step computes at
-most 128 rows at a time.
+See gpt3_125m.py for the recipe, its sources and its differences from the paper. Here 300 B tokens
+are 310,300 steps: the warm-up ends at step 8,700 and the cosine at step 272,100. The batch grows
+from 16 rows to 512 rows of 2,048 tokens (1 M tokens): it doubles 5 times, every 6,000 steps, within
+6.1 B tokens. A microbatch has at most 128 rows.
 """
 
 import gpt3_125m

@@ -2,7 +2,8 @@
 
     python -m pretrain_jax.main --config=configs/gpt3_350m.py --config.data.source="text:GLOB"
 
-gpt3_125m.py has the recipe, its sources and its departures, with the same steps and batches.
+See gpt3_125m.py for the recipe, its sources and its differences from the paper. Steps and batches
+are the same.
 """
 
 import gpt3_125m

@@ -2,10 +2,10 @@
 
     python -m pretrain_jax.main --config=configs/gpt3_6_7b.py --config.data.source="text:GLOB"
 
-gpt3_125m.py has the recipe, its sources and its departures. Here 300 B tokens are 163,100 steps:
-the warm-up ends at step 7,700, the cosine at step 144,000. The batch grows from 16 rows to 1,024
-rows of 2,048 (2 M tokens) by 6 doublings, one every 4,000 steps, within 8.3 B tokens. A step
-computes at most 128 rows at a time.
+See gpt3_125m.py for the recipe, its sources and its differences from the paper. Here 300 B tokens
+are 163,100 steps: the warm-up ends at step 7,700 and the cosine at step 144,000. The batch grows
+from 16 rows to 1,024 rows of 2,048 tokens (2 M tokens): it doubles 6 times, every 4,000 steps,
+within 8.3 B tokens. A microbatch has at most 128 rows.
 """
 
 import gpt3_125m

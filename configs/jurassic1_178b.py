@@ -2,15 +2,17 @@
 
     python -m pretrain_jax.main --config=configs/jurassic1_178b.py --config.data.source="text:GLOB"
 
-GPT-3 175B's recipe (gpt3_175b.py) with fewer, wider layers: the same 300 B tokens, steps, warm-up,
-cosine and batches. The paper's first batch of 32 k tokens would be 16 rows, its last of 3.2 M
-1,562.5 rows.
-The paper's "256K" ids are 262,144: only then does the embedding have its 3.6 B parameters (256,000
-rows would be 3.54 B, and the model 177,866,855,424).
-Departure: pieces of a tokenizer trained here do not cross words; name a model whose pieces do.
-Its smaller model: J1-Large = 32 layers x 4096, 32 heads, 7.5 B.
-Without --config.data.source it trains on the embedded corpus. --config.tokenizer.path=FILE.model
-takes a SentencePiece model; without it, one is trained on the data.
+It uses GPT-3 175B's recipe (gpt3_175b.py) with fewer, wider layers: the same 300 B tokens, steps,
+warm-up, cosine and batches. The paper's first batch of 32 k tokens would be 16 rows; its last batch
+of 3.2 M tokens would be 1,562.5 rows.
+The paper's "256K" ids are 262,144: with this number the embedding has 3.6 B parameters, as in the
+paper. With 256,000 ids it would have 3.54 B, and the model 177,866,855,424.
+Difference from the paper: the pieces of a tokenizer trained here do not cross word boundaries. To
+use pieces that do, set --config.tokenizer.path to a SentencePiece model that has them.
+The paper's smaller model, J1-Large, has 32 layers of width 4096, 32 heads and 7.5 B parameters.
+By default, the text is the source code of Python's standard library, and a tokenizer is trained on
+the text. --config.data.source names another text; --config.tokenizer.path=FILE.model uses a
+SentencePiece model instead.
 """
 
 import gpt3_175b

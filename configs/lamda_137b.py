@@ -2,15 +2,18 @@
 
     python -m pretrain_jax.main --config=configs/lamda_137b.py --config.data.source="text:GLOB"
 
-3 M steps of 256 k tokens. The paper's 137 B exclude the embedding: 137,440,014,336 without it.
-The attention is 16384 wide (128 heads of 128), twice the model.
-The paper gives no norm, tying, biases or context length. The choices here: RMSNorm with gains, no
-biases and one table of position biases as in T5 1.1, the embedding as the output, a context of
-2,048 (so 128 rows per batch), N(0, 0.02), attention within one document, and GPT-3 175B's
-optimizer with a warm-up of 2,000 steps.
-Its smaller models: 2B = 10 layers x 2560 with 40 heads, 8B = 16 x 4096 with 64.
-Without --config.data.source it trains on the embedded corpus. --config.tokenizer.path=FILE.model
-takes a SentencePiece model; without it, one is trained on the data.
+It trains for 3 M steps of 256 k tokens. The paper's 137 B exclude the embedding: without it, this
+model has 137,440,014,336 parameters.
+The attention is 16384 wide (128 heads of width 128), twice as wide as the model.
+The paper does not say which norm, weight tying, biases and context length it uses. Our choices:
+RMSNorm with gains, no biases and one table of position biases as in T5 1.1, an output projection
+tied to the embedding, a context of 2,048 tokens (so 128 rows per batch), initialization with N(0,
+0.02), attention within one document, and GPT-3 175B's optimizer with a warm-up of 2,000 steps.
+The paper's smaller models: 2B has 10 layers of width 2560 and 40 heads; 8B has 16 layers of width
+4096 and 64 heads.
+By default, the text is the source code of Python's standard library, and a tokenizer is trained on
+the text. --config.data.source names another text; --config.tokenizer.path=FILE.model uses a
+SentencePiece model instead.
 """
 
 from ml_collections import ConfigDict

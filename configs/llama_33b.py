@@ -2,7 +2,8 @@
 
     python -m pretrain_jax.main --config=configs/llama_33b.py --config.data.source="text:GLOB"
 
-llama_7b.py has the recipe, its sources and its departures. 1.4 T tokens in 333,800 steps.
+See llama_7b.py for the recipe, its sources and its differences from the paper. It trains on 1.4 T
+tokens in 333,800 steps.
 """
 
 import llama_7b

@@ -2,9 +2,10 @@
 
     python -m pretrain_jax.main --config=configs/llama_65b.py --config.data.source="text:GLOB"
 
-llama_7b.py has the recipe, its sources and its departures. 1.4 T tokens in 333,800 steps.
-The norm's epsilon is 1e-5, as in most copies of this size's released parameter file; some have
-1e-6, as the other sizes do.
+See llama_7b.py for the recipe, its sources and its differences from the paper. It trains on 1.4 T
+tokens in 333,800 steps.
+The epsilon of the norms is 1e-5, as in most copies of the released parameter file of this size.
+Some copies have 1e-6, which the other sizes use.
 """
 
 import llama_7b

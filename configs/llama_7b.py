@@ -2,12 +2,14 @@
 
     python -m pretrain_jax.main --config=configs/llama_7b.py --config.data.source="text:GLOB"
 
-1.0 T tokens in 238,400 steps of 2,048 x 2,048 (4 M tokens).
-Not from the paper: N(0, 0.02), which Hugging Face's port uses, and attention within one document
-(data.cross_documents=True attends across documents).
-Departure: a tokenizer trained here does not split numbers into digits as LLaMA's does.
-Without --config.data.source it trains on the embedded corpus. --config.tokenizer.path=FILE.model
-takes a SentencePiece model; without it, one is trained on the data.
+It trains on 1.0 T tokens in 238,400 steps of 2,048 x 2,048 tokens (4 M tokens).
+Not from the paper: initialization with N(0, 0.02), as in Hugging Face's port, and attention within
+one document (data.cross_documents=True attends across documents).
+Difference from the paper: a tokenizer trained here does not split numbers into digits, as LLaMA's
+does.
+By default, the text is the source code of Python's standard library, and a tokenizer is trained on
+the text. --config.data.source names another text; --config.tokenizer.path=FILE.model uses a
+SentencePiece model instead.
 """
 
 from ml_collections import ConfigDict

@@ -2,15 +2,18 @@
 
     python -m pretrain_jax.main --config=configs/mt_nlg_530b.py --config.data.source="text:GLOB"
 
-270 B tokens in 71,700 steps: warm-up over 1 B tokens (1,272 steps), cosine to 10 % at 340 B tokens
-(step 89,500, after the end of the run). The batch grows from 384 rows of 2,048 to 1,920 over 12 B
-tokens, by 384 rows every 1,500 steps. The paper adds 32 rows at a time: that would take 60
-compilations, and most of the chips that such a model needs would start without a row.
-N(0, 4e-3) = sqrt(1 / (3 x 20480)), with GPT-2's scaled-down residual projections. The vocabulary of
-50,257 (GPT-2's) and the optimizer's numbers come from summaries of the paper.
-Not from the paper: documents attend to the earlier ones in their row, as in GPT-3.
-Without --config.data.source it trains on the embedded corpus. --config.tokenizer.path=DIR takes
-GPT-2's encoder.json and vocab.bpe; without it, a tokenizer is trained on the data.
+It trains on 270 B tokens in 71,700 steps. The learning rate warms up over 1 B tokens (1,272 steps)
+and follows a cosine to 10 % at 340 B tokens (step 89,500, after the end of the run). The batch
+grows from 384 to 1,920 rows of 2,048 tokens over 12 B tokens, by 384 rows every 1,500 steps. The
+paper adds 32 rows at a time. That would need 60 compilations, and most of the chips that such a
+model needs would have no row at first.
+Weights are initialized with N(0, 4e-3), where 4e-3 = sqrt(1 / (3 x 20480)), and residual
+projections are scaled down as in GPT-2. The vocabulary (GPT-2's, 50,257 ids) and the optimizer's
+numbers come from summaries of the paper.
+Not from the paper: documents attend to earlier documents in their row, as in GPT-3.
+By default, the text is the source code of Python's standard library, and a tokenizer is trained on
+the text. --config.data.source names another text; --config.tokenizer.path=DIR uses GPT-2's
+encoder.json and vocab.bpe instead.
 """
 
 from ml_collections import ConfigDict

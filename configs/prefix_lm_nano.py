@@ -1,11 +1,11 @@
-"""A prefix language model with 1,071,872 parameters, on the sources of Python's standard library.
+"""A prefix LM with 1,071,872 parameters, on the source code of Python's standard library.
 
     python -m pretrain_jax.main --config=configs/prefix_lm_nano.py
 
-GPT-2's block in one stack: the beginning of a text attends to itself in both directions, the end is
-predicted. 600 steps of 16 x 128 tokens. Measured on two busy cores, when the corpus still contained
-generated tables: 2 min 47 s in all, valid/loss 3.64 (unigram frequencies give 6.27;
-docs/families.md).
+It has one stack of GPT-2's blocks. Attention is bidirectional within the beginning of a text, and
+the model predicts the end. It trains for 600 steps of 16 x 128 tokens.
+On two busy cores, with an earlier corpus that included generated tables, it took 2 min 47 s in
+total and reached a valid/loss of 3.64 (the unigram baseline: 6.27; docs/families.md).
 """
 
 from ml_collections import ConfigDict

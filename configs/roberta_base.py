@@ -2,15 +2,17 @@
 
     python -m pretrain_jax.main --config=configs/roberta_base.py --config.data.source="text:GLOB"
 
-No segment types, as in the paper; ports keep one row of zeros for them (model.types=1 gives
-124,697,433). Masks are drawn again in every epoch; weight decay applies to every parameter, as in
-fairseq; no clipping. A step computes its 8,192 rows 256 at a time; more than 256 devices need a
-smaller train.accumulate. fairseq's example recipe differs (2,048 rows, 5e-4, 125,000 steps).
-Departure: the paper fills a row with full sentences across document boundaries, with one separator;
-here a row holds pieces of documents, each between <s> and </s>, that attend to each other.
-Without --config.data.source it trains on the embedded corpus. --config.tokenizer.path=DIR takes
-GPT-2's encoder.json and vocab.bpe with fairseq's dict.txt; without it, a tokenizer is trained on
-the data.
+There are no segment types, as in the paper. Ports keep one row of zeros for them (model.types=1
+gives 124,697,433 parameters). Masks are drawn again in every epoch. As in fairseq, weight decay
+applies to every parameter, and there is no clipping. A batch of 8,192 rows has microbatches of 256
+rows; more than 256 devices need a smaller train.accumulate. fairseq's example recipe differs (2,048
+rows, a learning rate of 5e-4, 125,000 steps).
+Difference from the paper: the paper fills a row with full sentences across document boundaries,
+with one separator. Here a row holds pieces of documents that attend to each other, each between <s>
+and </s>.
+By default, the text is the source code of Python's standard library, and a tokenizer is trained on
+the text. --config.data.source names another text; --config.tokenizer.path=DIR uses GPT-2's
+encoder.json and vocab.bpe with fairseq's dict.txt instead.
 """
 
 from ml_collections import ConfigDict

@@ -2,8 +2,8 @@
 
     python -m pretrain_jax.main --config=configs/roberta_large.py --config.data.source="text:GLOB"
 
-roberta_base.py has the recipe, its sources and its departures. Here model.types=1 gives
-355,412,057.
+See roberta_base.py for the recipe, its sources and its differences from the paper. Here
+model.types=1 gives 355,412,057 parameters.
 """
 
 import roberta_base

@@ -3,13 +3,14 @@
     curl -O https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt
     python -m pretrain_jax.main --config=configs/shakespeare_char_gpu.py:input.txt
 
-The argument is a file, or a glob, of your own choice. nanoGPT publishes a validation loss of 1.4697
-(its best of 5,000 steps); ours is over all of the held-out last tenth, nanoGPT's over random
-windows of it. This recipe overfits: read the lowest validation loss, not the last.
+The argument after the colon is a file or a glob. nanoGPT publishes a validation loss of 1.4697 (the
+best in 5,000 steps). Our loss covers all of the held-out last tenth, nanoGPT's covers random
+windows of it. This recipe overfits: look at the lowest validation loss, not the last.
 
-The text's 65 characters and 7 special ids make 72; another text may need a larger model.vocab_size.
-Departures: an epoch visits every window once, in random order, where nanoGPT draws windows at
-random; GELU in its tanh form, where nanoGPT's is exact.
+The vocabulary of 72 has the text's 65 characters and 7 special ids. Another text may need a larger
+model.vocab_size.
+Differences from nanoGPT: an epoch visits every window once, in random order; nanoGPT draws windows
+at random. GELU uses the tanh approximation; nanoGPT's is exact.
 """
 
 from ml_collections import ConfigDict

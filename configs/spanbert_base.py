@@ -2,15 +2,17 @@
 
     python -m pretrain_jax.main --config=configs/spanbert_base.py --config.data.source="text:GLOB"
 
-107,719,680 of these are the body (no pooler, since there is no next sentence); the rest are the
-heads of masked language modeling and of the span boundary (15 positions). BERT's block with a cased
-vocabulary. Texts of up to 512 tokens that end with their document, 256 rows per step, 2.4 M steps.
-The paper decays by 0.1, the command of facebookresearch/SpanBERT by 0.01, which is used here; it
-decays every parameter.
-The paper trains only the large model; its repository also has this one, with the same recipe.
-Departures: a row holds as many texts as fit; the initialization is a truncated normal, as BERT's.
-Without --config.data.source it trains on the embedded corpus. --config.tokenizer.path=DIR takes
-BERT-cased's vocab.txt; without it, a tokenizer is trained on the data.
+The body has 107,719,680 of these parameters (no pooler, because there is no next-sentence
+objective). The rest are the heads of masked language modeling and of the span boundary objective
+(15 positions). The blocks are BERT's, with a cased vocabulary. Training has 2.4 M steps of 256
+rows; a text has up to 512 tokens and does not cross documents. The weight decay is 0.01 for every
+parameter, as in the command of facebookresearch/SpanBERT; the paper has 0.1.
+The paper trains only the large model. Its repository also has this size, with the same recipe.
+Differences from the paper: a row holds as many texts as fit. The initialization is a truncated
+normal, as in BERT.
+By default, the text is the source code of Python's standard library, and a tokenizer is trained on
+the text. --config.data.source names another text; --config.tokenizer.path=DIR uses BERT-cased's
+vocab.txt instead.
 """
 
 from ml_collections import ConfigDict

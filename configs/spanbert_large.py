@@ -2,7 +2,8 @@
 
     python -m pretrain_jax.main --config=configs/spanbert_large.py --config.data.source="text:GLOB"
 
-332,529,664 of these are the body. spanbert_base.py has the recipe, its sources and its departures.
+The body has 332,529,664 of these parameters. See spanbert_base.py for the recipe, its sources and
+its differences from the paper.
 """
 
 import spanbert_base

@@ -2,8 +2,9 @@
 
     python -m pretrain_jax.main --config=configs/t5_11b.py --config.data.source="text:GLOB"
 
-t5_base.py has the recipe, its sources and its departures. A step computes 128 rows at a time.
-The attention is 16,384 wide (128 heads of 128), the model 1,024.
+See t5_base.py for the recipe, its sources and its differences from the paper. A microbatch has 128
+rows.
+The attention is 16,384 wide (128 heads of width 128); the model is 1,024 wide.
 """
 
 import t5_base

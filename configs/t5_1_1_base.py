@@ -2,13 +2,15 @@
 
     python -m pretrain_jax.main --config=configs/t5_1_1_base.py --config.data.source="text:GLOB"
 
-T5 with a gated GELU and a separate output matrix, without dropout, trained on C4 only. As released:
-1 M steps of 2,048 rows, each of 512 tokens of corrupted text and 114 targets (spans of 3 tokens,
-15 % of the text), about 1 T tokens; Adafactor at 1 / sqrt(max(step, 10,000)) and the z-loss of
-google-research/t5x. The count includes the 28 rows, in each of two matrices, that pad a vocabulary
-of 32,100, of which 100 are sentinels. A step computes 256 rows at a time.
-Without --config.data.source it trains on the embedded corpus. --config.tokenizer.path=FILE.model
-takes T5's model of 32,000 pieces; without it, one is trained on the data.
+T5 1.1 differs from T5: it has a gated GELU, a separate output matrix and no dropout, and it was
+trained on C4 only. As released, it trains for 1 M steps of 2,048 rows, about 1 T tokens. A row has
+512 tokens of corrupted text and 114 targets (spans of 3 tokens, 15 % of the text). The optimizer is
+Adafactor at 1 / sqrt(max(step, 10,000)), with the z-loss of google-research/t5x. The vocabulary has
+32,100 ids, of which 100 are sentinels. The count includes 28 rows of padding in each of the two
+vocabulary matrices. A microbatch has 256 rows.
+By default, the text is the source code of Python's standard library, and a tokenizer is trained on
+the text. --config.data.source names another text; --config.tokenizer.path=FILE.model uses T5's
+model of 32,000 pieces instead.
 """
 
 from ml_collections import ConfigDict

@@ -2,7 +2,7 @@
 
     python -m pretrain_jax.main --config=configs/t5_1_1_large.py --config.data.source="text:GLOB"
 
-t5_1_1_base.py has the recipe and its sources. A step computes 128 rows at a time.
+See t5_1_1_base.py for the recipe and its sources. A microbatch has 128 rows.
 """
 
 import t5_1_1_base

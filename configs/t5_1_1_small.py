@@ -2,8 +2,8 @@
 
     python -m pretrain_jax.main --config=configs/t5_1_1_small.py --config.data.source="text:GLOB"
 
-t5_1_1_base.py has the recipe and its sources. A step computes 512 rows at a time.
-The attention is 384 wide (6 heads of 64), the model 512.
+See t5_1_1_base.py for the recipe and its sources. A microbatch has 512 rows.
+The attention is 384 wide (6 heads of width 64); the model is 512 wide.
 """
 
 import t5_1_1_base

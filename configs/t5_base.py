@@ -2,23 +2,25 @@
 
     python -m pretrain_jax.main --config=configs/t5_base.py --config.data.source="text:GLOB"
 
-As released: 1 M steps of 2,048 rows, each of 512 tokens of corrupted text and 114 targets (spans of
-3 tokens, 15 % of the text), about 1 T tokens; Adafactor at 1 / sqrt(max(step, 10,000)), dropout
-0.1, and the z-loss of google-research/t5x. The count includes the 28 rows that pad a vocabulary of
-32,100, of which 100 are sentinels.
+As released, it trains for 1 M steps of 2,048 rows, about 1 T tokens. A row has 512 tokens of
+corrupted text and 114 targets (spans of 3 tokens, 15 % of the text). The optimizer is Adafactor at
+1 / sqrt(max(step, 10,000)), with dropout 0.1 and the z-loss of google-research/t5x. The vocabulary
+has 32,100 ids, of which 100 are sentinels. The count includes 28 rows of padding.
 The paper's comparisons start from this model with --config.objective.name=iid_denoising,
---config.train.steps=524_288 and --config.train.batch_size=128 (section 3.1). Its other shapes,
-with the same objective (section 3.2):
+--config.train.steps=524_288 and --config.train.batch_size=128 (section 3.1). These are the paper's
+other shapes, with the same objective (section 3.2):
     shared encoder-decoder    --config.model.shared=True
     6 layers in each stack    --config.model.layers=6
     language model            --config.model.name=t5_lm --config.objective.inputs=stream
     prefix language model     --config.model.name=t5_lm --config.objective.inputs=prefix
-Each also works without noise: --config.objective.name=prefix_lm (the language model: causal_lm).
-Departures: the released models also trained on the paper's tasks (section 3.7), this one on text
-only. The rest of a document is an example of its own; T5 joins documents first. Initialization
-and dropout are t5x's. A step computes 256 rows at a time.
-Without --config.data.source it trains on the embedded corpus. --config.tokenizer.path=FILE.model
-takes T5's model of 32,000 pieces; without it, one is trained on the data.
+Each shape also trains without noise: --config.objective.name=prefix_lm (the language model:
+causal_lm).
+Differences from the paper: the released models were also trained on the paper's tasks (section
+3.7), this one only on text. The last part of a document is a separate example; T5 joins documents
+first. Initialization and dropout are t5x's. A microbatch has 256 rows.
+By default, the text is the source code of Python's standard library, and a tokenizer is trained on
+the text. --config.data.source names another text; --config.tokenizer.path=FILE.model uses T5's
+model of 32,000 pieces instead.
 """
 
 from ml_collections import ConfigDict

@@ -2,7 +2,8 @@
 
     python -m pretrain_jax.main --config=configs/t5_small.py --config.data.source="text:GLOB"
 
-t5_base.py has the recipe, its sources and its departures. A step computes 512 rows at a time.
+See t5_base.py for the recipe, its sources and its differences from the paper. A microbatch has 512
+rows.
 """
 
 import t5_base

@@ -1,15 +1,16 @@
-"""The Transformer of 2017, 63,045,632 parameters (Vaswani et al. 2017, section 5, table 3).
+"""The original Transformer, 63,045,632 parameters (Vaswani et al. 2017, section 5, table 3).
 
     python -m pretrain_jax.main --config=configs/transformer_base.py
 
-Translates. pairs.jsonl (--config.data.source="text:GLOB" names other files) holds lines of
-{"source": "That is good.", "target": "Das ist gut."}; the package has no corpus of pairs.
-100,000 steps of 24,576 source tokens and as many target tokens (the paper: 25,000); pairs are
-packed into rows of 256 and longer texts are cut. Adam's rate rises for 4,000 steps to
-D^-0.5 / sqrt(4,000), then falls with 1 / sqrt(step). Dropout 0.1.
-The paper prints 65 M, which a vocabulary of about 40,800 would give.
-Departures: no label smoothing (the paper: 0.1) and no average of the last checkpoints. Byte pairs
-are SentencePiece's, over both languages together: 37,000, where the paper says "about".
+It translates. The data file pairs.jsonl has lines of {"source": "That is good.", "target": "Das ist
+gut."}; --config.data.source="text:GLOB" names other files. The package has no corpus of pairs.
+It trains for 100,000 steps of 24,576 source tokens and 24,576 target tokens (the paper: 25,000).
+Pairs are packed into rows of 256 tokens, and longer texts are cut. Adam's learning rate rises for
+4,000 steps to D^-0.5 / sqrt(4,000), then falls with 1 / sqrt(step). Dropout is 0.1.
+The paper prints 65 M, which would need a vocabulary of about 40,800 ids.
+Differences from the paper: there is no label smoothing (the paper: 0.1) and no average of the last
+checkpoints. The vocabulary is SentencePiece's byte-pair encoding over both languages, with 37,000
+ids; the paper says "about 37000".
 """
 
 from ml_collections import ConfigDict

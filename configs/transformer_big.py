@@ -1,10 +1,10 @@
-"""The big Transformer of 2017, 214,171,648 parameters (Vaswani et al. 2017, section 5, table 3).
+"""The big original Transformer, 214,171,648 parameters (Vaswani et al. 2017, section 5, table 3).
 
     python -m pretrain_jax.main --config=configs/transformer_big.py
 
-transformer_base.py has the recipe, the format of the data and the departures. 300,000 steps;
-dropout 0.3 (English-French: 0.1). The paper prints 213 M, which a vocabulary of about 35,900 would
-give.
+See transformer_base.py for the recipe, the data format and the differences from the paper. It
+trains for 300,000 steps with dropout 0.3 (English-French: 0.1). The paper prints 213 M, which would
+need a vocabulary of about 35,900 ids.
 """
 
 import transformer_base

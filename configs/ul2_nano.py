@@ -2,10 +2,11 @@
 
     python -m pretrain_jax.main --config=configs/ul2_nano.py
 
-Seven members of one source (Tay et al. 2022, table 2): R-denoisers with short spans, X-denoisers
-with long spans or half of the text, and S, a prefix language model, each with its mode token. R, S
-and X have a rate of one third each. A row has room for the longest targets of all members, so 57 %
-of the decoder's slots stay empty (--mode=preflight). Not yet measured as a full run.
+The mixture has seven members over one source (Tay et al. 2022, table 2): R-denoisers with short
+spans, X-denoisers with long spans or half of the text, and an S-denoiser, which is a prefix
+language model. Each has a mode token. R, S and X have a rate of one third each. A row reserves the
+longest targets of all members, so 57 % of the decoder's slots stay empty (--mode=preflight). A full
+run has not been measured yet.
 """
 
 from ml_collections import ConfigDict

@@ -1,14 +1,15 @@
-# The scripts of this folder source this file. It removes --help and --dry-run from the arguments.
+# The scripts in this folder source this file. It handles --help and --dry-run, removes them from the
+# arguments and defines:
 #
-#     run COMMAND ...    runs a command; with --dry-run, prints it
-#     check_run WORDS    exits with 64 unless these are options of `python -m pretrain_jax.main`
+#     run COMMAND ...    runs a command; with --dry-run, prints it instead
+#     check_run WORDS    exits with 64 unless all words are options of `python -m pretrain_jax.main`
 dry_run=false
 words=()
 for word in "$@"; do
   case "$word" in
     --dry-run) dry_run=true ;;
     --help | -h)
-      sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p;}' "$0" # the head of the script
+      sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p;}' "$0" # the first comment of the script
       exit 0
       ;;
     *) words+=("$word") ;;

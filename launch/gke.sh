@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
-# Starts a run on TPU slices of a GKE cluster with JobSet; it restarts after preemption.
+# Starts a run on TPU slices of a GKE cluster with JobSet. The run restarts after preemption.
 #
 #     launch/gke.sh [--dry-run] [--help] --config=gpt2_xl --workdir=gs://BUCKET/xl [more options]
 #
-# NAME          of the JobSet (pretrain)
-# IMAGE         a container with pretrain_jax[tpu] (pretrain_jax:latest)
-# ACCELERATOR   cloud.google.com/gke-tpu-accelerator (tpu-v5-lite-podslice)
-# TOPOLOGY      cloud.google.com/gke-tpu-topology of a slice (4x4)
+# Environment variables, with their defaults in parentheses:
+#
+# NAME          name of the JobSet (pretrain)
+# IMAGE         container image with pretrain_jax[tpu] (pretrain_jax:latest)
+# ACCELERATOR   value of cloud.google.com/gke-tpu-accelerator (tpu-v5-lite-podslice)
+# TOPOLOGY      value of cloud.google.com/gke-tpu-topology for a slice (4x4)
 # HOSTS         virtual machines per slice (4)
-# CHIPS         per virtual machine (4)
+# CHIPS         chips per virtual machine (4)
 # SLICES        number of slices (1); more than one needs --config.mesh.dcn=SLICES
 #
-# Processes find each other through GKE's environment variables. Exit codes such as 75 (stopped by a
-# signal, saved) and 134 (another host is gone) restart the whole JobSet, which resumes from the
-# last checkpoint. Errors that a restart cannot fix (64, 65, 66, 71, 74, 78, 81, 82) end it.
+# Processes find each other through GKE's environment variables. After exit codes such as 75 (stopped
+# by a signal, saved) and 134 (another host died), the JobSet restarts and resumes from the last
+# checkpoint. Errors that a restart cannot fix (64, 65, 66, 71, 74, 78, 81, 82) end the JobSet.
 # --dry-run prints the JobSet.
 set -euo pipefail
 : "${NAME:=pretrain}" "${IMAGE:=pretrain_jax:latest}" "${SLICES:=1}" "${HOSTS:=4}" "${CHIPS:=4}"

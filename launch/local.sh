@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# Tries a run of many hosts on this machine: several processes that connect as hosts do.
+# Tries a multi-host run on this machine: several processes connect in the same way as hosts.
 #
 #     launch/local.sh [--dry-run] [--help] --config=gpt2_nano --workdir=runs/nano [more options]
 #
+# Environment variables, with their defaults in parentheses:
+#
 # PROCESSES   number of processes (2)
 # DEVICES     simulated CPU devices per process (4)
-# PORT        of process 0 (12321)
+# PORT        port of process 0 (12321)
 #
-# Exits with the first exit code that is not 0. Ctrl-C stops all processes; they save at the same
-# step (75).
+# Exits with the first exit code that is not 0. On Ctrl-C, all processes save at the same step and
+# exit with 75.
 set -euo pipefail
 : "${PROCESSES:=2}" "${DEVICES:=4}" "${PORT:=12321}"
 source "$(dirname "$0")/dry_run.sh"

@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
-# Starts a run on GPU nodes of a SLURM cluster, one process per GPU; it requeues after preemption.
+# Starts a run on GPU nodes of a SLURM cluster, one process per GPU. The job requeues itself after
+# preemption.
 #
 #     launch/slurm.sh [--dry-run] [--help] --config=gpt2_xl --workdir=/shared/runs/xl [more options]
 #
+# Environment variables, with their defaults in parentheses:
+#
 # NODES       number of nodes (2)
-# GPUS        per node (8)
-# HOURS       time limit of a job (24); longer runs continue in the next job
-# SBATCH      more arguments for sbatch: "--partition=a100 --account=us"
+# GPUS        GPUs per node (8)
+# HOURS       time limit of a job (24); a longer run resumes in the next job
+# SBATCH      more arguments for sbatch, such as "--partition=a100 --account=us"
 #
 # The workdir must be on a disk that all nodes share. Processes find each other through SLURM's
-# environment variables. SLURM sends SIGTERM two minutes before the time limit and on preemption:
-# all processes save at the same step and exit with 75, and the job requeues itself.
+# environment variables. SLURM sends SIGTERM two minutes before the time limit and on preemption.
+# Then all processes save at the same step and exit with 75, and the job requeues itself.
 set -euo pipefail
 : "${NODES:=2}" "${GPUS:=8}" "${HOURS:=24}" "${SBATCH:=}"
 source "$(dirname "$0")/dry_run.sh"

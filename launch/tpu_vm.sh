@@ -4,16 +4,19 @@
 #     launch/tpu_vm.sh [--dry-run] [--help] create|install|run|stay|delete [options of the run]
 #     NAME=xl TYPE=v5litepod-16 launch/tpu_vm.sh stay --config=gpt2_xl --workdir=gs://BUCKET/xl
 #
-# NAME        of the TPU (pretrain)
-# ZONE        (us-west4-a)
-# TYPE        accelerator type (v5litepod-16: the pod v5e:4x4 of --topology)
-# VERSION     runtime (v2-alpha-tpuv5-lite)
+# Environment variables, with their defaults in parentheses:
+#
+# NAME        name of the TPU (pretrain)
+# ZONE        zone of the TPU (us-west4-a)
+# TYPE        accelerator type (v5litepod-16, which is v5e:4x4 for --topology)
+# VERSION     runtime version (v2-alpha-tpuv5-lite)
 # SPOT        --spot, or empty for an on-demand TPU, which is not preempted (--spot)
 #
 # `install` copies the last commit of this repository to every worker and creates a Python 3.12
-# environment there. Put the workdir in a bucket: all workers reach it, and it survives them. `stay`
-# creates the TPU, installs and runs; when the TPU is gone it starts over, and the run resumes from
-# its last checkpoint. It ends with the run: 0 done, or an error other than preemption.
+# environment there. Put the workdir in a bucket: all workers can reach it, and preemption does not
+# delete it. `stay` creates the TPU, installs and runs. When the TPU is preempted, `stay` starts over,
+# and the run resumes from its last checkpoint. `stay` ends when the run is done (0) or ends with an
+# error other than preemption.
 set -euo pipefail
 : "${NAME:=pretrain}" "${ZONE:=us-west4-a}" "${TYPE:=v5litepod-16}" "${SPOT=--spot}"
 : "${VERSION:=v2-alpha-tpuv5-lite}"
@@ -54,7 +57,7 @@ case "$action" in
   stay)
     while true; do
       if $dry_run || ! there; then
-        until create; do # remains of a preempted TPU, or no capacity
+        until create; do # a preempted TPU still exists, or there is no capacity
           delete || true
           sleep 60
         done
@@ -64,9 +67,9 @@ case "$action" in
       train "$@" || code=$?
       $dry_run && break
       case "$code" in
-        0 | 64 | 65 | 66 | 71 | 74 | 78 | 81 | 82) exit "$code" ;; # done, or an error that waiting does not fix
+        0 | 64 | 65 | 66 | 71 | 74 | 78 | 81 | 82) exit "$code" ;; # done, or an error that a restart cannot fix
       esac
-      sleep 60 # until the state of a preempted TPU says so
+      sleep 60 # the state of a preempted TPU changes with a delay
     done
     ;;
   *)
