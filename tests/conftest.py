@@ -1,16 +1,20 @@
-"""Every test sees eight simulated devices and a home folder of its own.
+"""Every test has eight simulated devices, a home folder of its own, and a cache of programs.
 
-Both reach the processes that tests start, through the environment. Warnings are errors in all of
-them (pyproject.toml). The persistent cache of programs stays off: tests that compare two runs bit
-for bit must compile twice.
+All three reach the processes that tests start, through the environment. Warnings are errors in all
+of them (pyproject.toml). The cache (jax's persistent one) starts empty and serves one process of
+pytest and the processes that it starts: most tests run the same few programs. Tests that prove
+that two compilations give the same bits switch it off (program_cache.py).
 """
 
+import atexit
 import gc
 import os
+import shutil
+import tempfile
 
-# Read once, when jax is first imported: before any test module is. Tests compile some thousand
-# programs and run each for milliseconds, so the machine code need not be good: the suite takes
-# half the time.
+# jax reads the environment once, when it is first imported: before any test module is. Tests
+# compile some thousand programs and run each for milliseconds, so the machine code need not be
+# good: the suite takes half the time.
 os.environ["XLA_FLAGS"] = " ".join(
     [
         os.environ.get("XLA_FLAGS", ""),
@@ -20,10 +24,14 @@ os.environ["XLA_FLAGS"] = " ".join(
     ]
 ).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
+os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="test_programs_")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import jax
 import pytest
+
+atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,9 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from pretrain_jax import registry
 from pretrain_jax.composition import sections
@@ -69,25 +67,7 @@ SENTENCE = "The ship left the harbour at dawn, and nobody on board knew where it
 
 
 @pytest.fixture(scope="module")
-def cached_programs(tmp_path_factory):
-    """Commands of several pages run the same programs; their bits are not compared."""
-    options = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("programs")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": 0,
-    }
-    before = {name: getattr(jax.config, name) for name in options}
-    for name, value in options.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, cached_programs):
+def trained(tmp_path_factory):
     """A folder in which the quickstart's first command has run."""
     folder = tmp_path_factory.mktemp("docs")
     (folder / "configs").mkdir()

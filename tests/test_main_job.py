@@ -9,6 +9,7 @@ import time
 
 import pytest
 import tiny_job
+from program_cache import fresh_programs
 
 from pretrain_jax import generate, main
 from pretrain_jax.composition import config
@@ -50,8 +51,9 @@ def test_what_a_run_leaves_in_its_workdir(job, straight):
 def resumed(job, tmp_path_factory):
     """The same 60 steps, stopped and resumed three times."""
     workdir = tmp_path_factory.mktemp("resumed") / "run"
-    for steps in (13, 14, 41, 60):
-        loop.train(config.read(str(job), [("train.steps", str(steps))]), str(workdir))
+    with fresh_programs():
+        for steps in (13, 14, 41, 60):
+            loop.train(config.read(str(job), [("train.steps", str(steps))]), str(workdir))
     return workdir
 
 
