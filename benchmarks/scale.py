@@ -27,8 +27,9 @@ GROWN = {  # mesh, rows per chip and microbatches that fit the smallest of these
     "gpt3_175b": ("--config.mesh.tensor=8", 1, 2),
     "mt_nlg_530b": ("--config.mesh.data=-1 --config.mesh.fsdp=16 --config.mesh.tensor=16", 1, 4),
 }
-HEAD = ["config", "pod", "chips", "mesh", "tokens per step", "GiB per chip", "of", "sent, GiB"]
-HEAD += ["seconds, at least", "MFU, at most", "compile time, s"]
+HEAD = ["config", "pod", "chips", "mesh", "tokens per step"]
+HEAD += ["needed, GiB per chip", "HBM, GiB per chip", "sent, GiB per chip and step"]
+HEAD += ["least step time, s", "highest MFU", "compile time, s"]
 
 
 def main() -> None:

@@ -15,7 +15,8 @@ from pretrain_jax import registry
 from pretrain_jax.composition import build, config, phases, presets, spec
 from pretrain_jax.composition.model import is_box
 from pretrain_jax.estimates import flops, sizes
-from pretrain_jax.optim import optimizers, schedules
+from pretrain_jax.layers import stacks
+from pretrain_jax.optim import clipping, optimizers, schedules
 from pretrain_jax.sharding import mesh, rules
 from pretrain_jax.workdir.checkpoint import Checkpoints
 
@@ -281,8 +282,8 @@ def builders():
         yield f"optimizers.{name}", (optimizers.build_optimizer, optimizer)
     yield "mesh", (mesh.build,)
     yield "checkpoint", (Checkpoints.__init__,)
-    yield "execution", (spec.layer_loop,)
-    yield "clipping", (spec.clipping,)
+    yield "execution", (stacks.layer_loop,)
+    yield "clipping", (clipping.clip_options,)
 
 
 GROUPS = dict(builders())

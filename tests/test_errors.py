@@ -15,7 +15,7 @@ from pretrain_jax import command, main
 
 @pytest.fixture
 def end(monkeypatch, capsys, tmp_path):
-    """Runs the command in this process; gives its exit code and what it said."""
+    """Runs the command in this process; gives its exit code and its standard error."""
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["main", *map(str, arguments)])
@@ -76,10 +76,10 @@ WRONG_CONFIGS = {
 
 @pytest.mark.parametrize("case", WRONG_CONFIGS)
 def test_a_wrong_config(end, job, case):
-    arguments, said = WRONG_CONFIGS[case]
+    arguments, parts = WRONG_CONFIGS[case]
     code, errors = end(*options(job, *arguments))
     assert code == 64
-    for part in said:
+    for part in parts:
         assert part in errors
     assert "Traceback" not in errors
 
@@ -169,13 +169,13 @@ def test_a_workdir_in_use(end, job):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         ([], 75, "Interrupted: by Ctrl-C; there was nothing to save; start the same command"),
         (["nan"], 81, "NonFinite: loss nan"),  # what was ending the run already
     ],
 )
-def test_an_interrupt_before_training_ends_at_once_in_words(words, code, said):
+def test_an_interrupt_before_training_ends_at_once_in_words(words, code, message):
     """Although another thread, as of the compiler, goes on."""
     program = """
 import threading, time
@@ -194,10 +194,10 @@ command.run(main, "")
     interrupted = [sys.executable, "-c", program, *words]
     done = subprocess.run(interrupted, capture_output=True, text=True, timeout=50)
     assert done.returncode == code
-    assert done.stderr.startswith(said) and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(message) and done.stderr.count("\n") == 1
 
 
 def test_slices_are_of_a_topology(end, job):
-    code, said = end(*options(job, "--mode=compile", "--slices=4"))
+    code, message = end(*options(job, "--mode=compile", "--slices=4"))
     assert code == 64
-    assert "--slices=4 needs a --topology" in said
+    assert "--slices=4 needs a --topology" in message

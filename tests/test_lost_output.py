@@ -22,34 +22,39 @@ def start(job, workdir, *options, **streams):
 
 def test_a_log_that_is_lost_stops_no_training(job, tmp_path):
     """Its reader goes away after a line; then, on a full disk, nothing of it can be written."""
-    with start(job, tmp_path / "run", stderr=subprocess.PIPE) as process:
+    short, longer = "--config.train.steps=6", "--config.train.steps=8"
+    with start(job, tmp_path / "run", short, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None and process.stderr.readline()
         process.stderr.close()
         assert process.wait(timeout=120) == 0
-    assert (tmp_path / "run" / "checkpoints" / "60").exists()
+    assert (tmp_path / "run" / "checkpoints" / "6").exists()
     with open("/dev/full", "w") as full:
-        longer = "--config.train.steps=62"
         assert start(job, tmp_path / "run", longer, stderr=full).wait(timeout=120) == 0
-    assert (tmp_path / "run" / "checkpoints" / "62").exists()
+    assert (tmp_path / "run" / "checkpoints" / "8").exists()
     with open("/dev/full", "w") as full:
-        last = ("--mode=eval", "--config.train.steps=62")
+        last = ("--mode=eval", longer)
         process = start(job, tmp_path / "run", *last, stdout=full, stderr=subprocess.PIPE)
-        _, said = process.communicate(timeout=120)
-    assert process.returncode == 74 and "Traceback" not in said and "standard output" in said
+        _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 74 and "Traceback" not in stderr and "standard output" in stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
 def test_a_terminal_that_is_closed_costs_nothing(job, tmp_path, number):
     workdir = tmp_path / "run"
+    ignored = signal.signal(number, signal.SIG_DFL)  # nohup makes the processes ignore SIGHUP
     process = start(job, workdir, "--config.train.steps=100000", stderr=subprocess.PIPE)
-    end = time.monotonic() + 120
-    while not (workdir / "metrics.jsonl").exists() or not tiny_job.losses(workdir):
-        assert process.poll() is None and time.monotonic() < end
-        time.sleep(0.1)
-    assert process.stderr is not None
-    process.stderr.close()
-    process.send_signal(number)
-    assert process.wait(timeout=60) == 75
+    signal.signal(number, ignored)
+    try:
+        end = time.monotonic() + 120
+        while not (workdir / "metrics.jsonl").exists() or not tiny_job.losses(workdir):
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.1)
+        assert process.stderr is not None
+        process.stderr.close()
+        process.send_signal(number)
+        assert process.wait(timeout=60) == 75
+    finally:
+        process.kill()
     saved = max(int(name) for name in os.listdir(workdir / "checkpoints"))
     assert saved == max(tiny_job.losses(workdir))
 

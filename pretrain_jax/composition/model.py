@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from pretrain_jax import seeds
-from pretrain_jax.composition import compatibility, spec
+from pretrain_jax.composition import compatibility
 from pretrain_jax.composition.spec import Spec, select_kwargs
 from pretrain_jax.composition.task import Task
 from pretrain_jax.devices.target import Target
+from pretrain_jax.layers import attention, stacks
 from pretrain_jax.layers.axes import box_all
 from pretrain_jax.layers.stacks import BuildContext
 from pretrain_jax.models import _base
@@ -34,8 +35,11 @@ class Model:
 
     def init(self, seed: int) -> Any:
         """Initial parameters, boxed with the names of their axes. For tracing, or under jit."""
+        return self._init_with_output(seed)[1]["params"]
+
+    def _init_with_output(self, seed: int) -> tuple[Any, Any]:
         batch = {name: jnp.zeros(s.shape, s.dtype) for name, s in self.batch_shapes().items()}
-        return self.module.init(seeds.random_key(seed), batch, False)["params"]
+        return self.module.init_with_output(seeds.random_key(seed), batch, False)
 
     def apply(
         self, params: Any, batch: Any, rng: jax.Array, train: bool, method: str = "__call__"
@@ -46,8 +50,13 @@ class Model:
 
     @cached_property
     def boxed_params(self) -> Any:
-        """Shapes of the parameters, boxed with the names of their axes."""
-        return box_all(jax.eval_shape(lambda: self.init(0)))
+        """Shapes of the parameters, boxed with the names of their axes.
+
+        Raises ConfigError if the model does not return an Output.
+        """
+        output, variables = jax.eval_shape(lambda: self._init_with_output(0))
+        _base.check_output(self.architecture, output)
+        return box_all(variables["params"])
 
     @cached_property
     def param_shapes(self) -> Any:
@@ -64,10 +73,10 @@ def build_model(run: Spec, task: Task, target: Target, plain: bool = False) -> M
     section, platform = run.model, target.compiled_platform
     architecture = _base.load(section.name)
     dtype = target.dtype(run.train.dtype)
-    backend = spec.choose_attention_backend(
-        platform, **select_kwargs(section, spec.choose_attention_backend)
+    backend = attention.choose_backend(platform, **select_kwargs(section, attention.choose_backend))
+    settings: dict[str, Any] = stacks.layer_loop(
+        platform, **select_kwargs(section, stacks.layer_loop)
     )
-    settings: dict[str, Any] = spec.layer_loop(platform, **select_kwargs(section, spec.layer_loop))
     settings["attention_backend"] = "plain" if plain or target.simulated else backend
     if plain:
         settings["pad_vocab_to"] = 1

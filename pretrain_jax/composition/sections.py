@@ -22,8 +22,9 @@ from typing import Any
 from pretrain_jax import registry
 from pretrain_jax.composition import spec
 from pretrain_jax.errors import ConfigError
+from pretrain_jax.layers import attention, stacks
 from pretrain_jax.models import _base
-from pretrain_jax.optim import optimizers, schedules
+from pretrain_jax.optim import clipping, optimizers, schedules
 from pretrain_jax.registry import REQUIRED, Option
 from pretrain_jax.sharding import mesh
 from pretrain_jax.workdir.checkpoint import Checkpoints
@@ -62,7 +63,7 @@ def _model(chosen: Chosen) -> dict[str, Option]:
     architecture = _base.load(chosen["name"])
     return {
         "name": NAME,
-        **registry.options(architecture.build, spec.layer_loop, spec.choose_attention_backend),
+        **registry.options(architecture.build, stacks.layer_loop, attention.choose_backend),
     }
 
 
@@ -70,7 +71,11 @@ def _optimizer(chosen: Chosen) -> dict[str, Option]:
     optimizer = registry.pick(optimizers.OPTIMIZERS, chosen["name"], "optimizer.name")
     schedule = registry.pick(schedules.SCHEDULES, chosen["schedule"], "optimizer.schedule")
     options = registry.options(
-        schedules.build_schedule, schedule, spec.clipping, optimizers.build_optimizer, optimizer
+        schedules.build_schedule,
+        schedule,
+        clipping.clip_options,
+        optimizers.build_optimizer,
+        optimizer,
     )
     return {"name": NAME, "schedule": NAME, **options}
 

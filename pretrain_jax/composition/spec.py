@@ -1,7 +1,6 @@
 """The values of a resolved config: `Spec`. Imports no jax.
 
-The keys of the sections `data`, `train` and `eval` are the fields of the dataclasses here. The keys
-that every architecture and every optimizer shares are the parameters of the functions at the end.
+The keys of the sections `data`, `train` and `eval` are the fields of the dataclasses here.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,8 +12,6 @@ from ml_collections import FrozenConfigDict
 
 from pretrain_jax import registry
 from pretrain_jax.composition.phases import Phases, build_phases
-from pretrain_jax.layers.attention import BACKENDS
-from pretrain_jax.layers.stacks import REMAT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,38 +142,3 @@ def build_spec(config: Any) -> Spec:
 def select_kwargs(section: Mapping[str, Any], *builders: Callable[..., Any]) -> dict[str, Any]:
     """The values of a section that are parameters of these builders."""
     return {key: section[key] for key in registry.options(*builders)}
-
-
-def layer_loop(platform: str = "", *, unroll: int = 0, remat: str = "none") -> dict[str, Any]:
-    """How to run the loop over layers: keyword arguments of BuildContext.
-
-    unroll: layers per iteration of the loop over layers: more make steps faster and compilation
-        longer. 0 = what suits the device: all of them (up to 64) on a GPU with remat="none", where
-        a loop would copy everything that the backward pass reads; otherwise 1
-    remat: what the backward pass recomputes to save memory: "none", "dots" (all but matrix
-        products) or "full"
-    """
-    registry.check_name(remat, REMAT, "model.remat")
-    copied = platform == "gpu" and remat == "none"
-    return {"unroll": unroll or (0 if copied else 1), "remat": remat}
-
-
-def choose_attention_backend(platform: str = "", *, attention_backend: str = "auto") -> str:
-    """A key of layers.attention.BACKENDS.
-
-    attention_backend: how attention is computed: "auto" = the backend of the platform; "plain" and
-        "cpu" run on every platform, "gpu" (cuDNN) and "tpu" (Pallas) on their own
-    """
-    legal = ["auto", "plain", "cpu", *({platform} & {"gpu", "tpu"})]
-    registry.check_name(attention_backend, legal, "model.attention_backend")
-    if attention_backend != "auto":
-        return attention_backend
-    return platform if platform in BACKENDS else "plain"
-
-
-def clipping(*, clip_norm: float = 1.0) -> float:
-    """The value of `clip_norm`.
-
-    clip_norm: global norm that gradients are clipped to; 0 = no clipping
-    """
-    return clip_norm

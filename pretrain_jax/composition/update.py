@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 
 from pretrain_jax import registry
-from pretrain_jax.composition import spec
 from pretrain_jax.composition.model import is_box
 from pretrain_jax.composition.phases import Phase
 from pretrain_jax.composition.placement import Placement, with_shardings
 from pretrain_jax.composition.spec import Spec, select_kwargs
 from pretrain_jax.composition.task import Task
 from pretrain_jax.optim import optimizers, schedules
+from pretrain_jax.optim.clipping import clip_options
 from pretrain_jax.optim.trees import like_params
 from pretrain_jax.sharding import rules
 from pretrain_jax.step import Program, TrainState, train_step
@@ -72,7 +72,7 @@ class Update:
             coefficients=coefficients,
             optimizer=self.optimizer,
             schedule=self.schedule,
-            clip_norm=spec.clipping(**select_kwargs(self.spec.optimizer, spec.clipping)),
+            clip_norm=clip_options(**select_kwargs(self.spec.optimizer, clip_options)),
             accumulate=self.spec.train.accumulate,
             seed=self.spec.seed,
             dtype=self.placement.model.dtype,

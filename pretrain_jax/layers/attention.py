@@ -17,6 +17,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from pretrain_jax import registry
 from pretrain_jax.layers import attention_cpu, attention_gpu, attention_plain, attention_tpu
 from pretrain_jax.layers.axes import constrain, with_axes
 from pretrain_jax.layers.context import Context
@@ -31,6 +32,19 @@ BACKENDS: dict[str, Any] = {
     "gpu": attention_gpu,
     "tpu": attention_tpu,
 }
+
+
+def choose_backend(platform: str = "", *, attention_backend: str = "auto") -> str:
+    """A key of BACKENDS.
+
+    attention_backend: how attention is computed: "auto" = the backend of the platform; "plain" and
+        "cpu" run on every platform, "gpu" (cuDNN) and "tpu" (Pallas) on their own
+    """
+    legal = ["auto", "plain", "cpu", *({platform} & {"gpu", "tpu"})]
+    registry.check_name(attention_backend, legal, "model.attention_backend")
+    if attention_backend != "auto":
+        return attention_backend
+    return platform if platform in BACKENDS else "plain"
 
 
 class SelfAttention(nn.Module):

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from pretrain_jax import registry
 from pretrain_jax.layers.attention import BACKENDS
 from pretrain_jax.layers.block import Block
 from pretrain_jax.layers.context import Context
@@ -23,6 +24,20 @@ REMAT = {
 """What a block saves for its backward pass: everything, its matrix products, or nothing."""
 MAX_AUTO_UNROLL = 64
 """Most layers that `unroll=0` unrolls: the 48 of gpt2_xl compile in 2 to 4 minutes on two cores."""
+
+
+def layer_loop(platform: str = "", *, unroll: int = 0, remat: str = "none") -> dict[str, Any]:
+    """How to run the loop over layers: keyword arguments of BuildContext.
+
+    unroll: layers per iteration of the loop over layers: more make steps faster and compilation
+        longer. 0 = what suits the device: all of them (up to 64) on a GPU with remat="none", where
+        a loop would copy everything that the backward pass reads; otherwise 1
+    remat: what the backward pass recomputes to save memory: "none", "dots" (all but matrix
+        products) or "full"
+    """
+    registry.check_name(remat, REMAT, "model.remat")
+    copied = platform == "gpu" and remat == "none"
+    return {"unroll": unroll or (0 if copied else 1), "remat": remat}
 
 
 @dataclass(frozen=True)

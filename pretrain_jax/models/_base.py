@@ -11,6 +11,7 @@ import flax.linen as nn
 from pretrain_jax import registry
 from pretrain_jax.batch import FIELDS
 from pretrain_jax.errors import ConfigError, short_repr
+from pretrain_jax.layers.stacks import Output
 
 ATTENTIONS = ("causal", "prefix", "full")
 
@@ -116,6 +117,16 @@ def check_build(name: str, build: Any) -> None:
         or "vocab_size" not in [p.name for p in options]
     ):
         raise incomplete(name, f"{wanted} with a type for every option", f"build{signature}")
+
+
+def check_output(architecture: Architecture, output: Any) -> None:
+    """Raises ConfigError unless the module returns what its objective reads: an Output.
+
+    A model that is called through other methods (`methods`) may return anything from `__call__`.
+    """
+    if "__call__" in architecture.methods and not isinstance(output, Output):
+        wanted = "a module that returns a layers.stacks.Output (see layers.stacks.read_out)"
+        raise incomplete(architecture.name, wanted, f"{type(output).__name__}")
 
 
 def incomplete(name: str, wanted: str, received: str) -> ConfigError:

@@ -16,3 +16,11 @@ def clip_by_norm(grads: Tree, norm: jax.Array, max_norm: float) -> Tree:
         return grads
     factor = jnp.where(norm > max_norm, max_norm / norm, 1.0)
     return jax.tree.map(lambda g: g * factor.astype(g.dtype), grads)
+
+
+def clip_options(*, clip_norm: float = 1.0) -> float:
+    """The value of `clip_norm`.
+
+    clip_norm: global norm that gradients are clipped to; 0 = no clipping
+    """
+    return clip_norm

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 from orbax.checkpoint import checkpoint_managers
@@ -27,9 +29,16 @@ def manager_options(read_only: bool, keep: int, keep_every: int) -> ocp.Checkpoi
 
 def handler_registry() -> ocp.handlers.CheckpointHandlerRegistry:
     """How to write and read each part. Fixed here, so no checkpoint can choose code."""
+    # Replicas that share the writing of an array save time only if each process has a disk of its
+    # own; in one process, every slice of every shape would be compiled first.
+    arrays = ocp.type_handlers.ArrayHandler(use_replica_parallel=jax.process_count() > 1)
+    types = ocp.type_handlers.create_type_handler_registry(
+        (jax.Array, arrays), (np.ndarray, ocp.type_handlers.NumpyHandler())
+    )
+    state = ocp.PyTreeCheckpointHandler(type_handler_registry=types)
     registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
     for part, handler, save, restore in (
-        ("state", ocp.PyTreeCheckpointHandler(), ocp.args.PyTreeSave, ocp.args.PyTreeRestore),
+        ("state", state, ocp.args.PyTreeSave, ocp.args.PyTreeRestore),
         ("data", ocp.JsonCheckpointHandler(), ocp.args.JsonSave, ocp.args.JsonRestore),
         ("config", ocp.JsonCheckpointHandler(), ocp.args.JsonSave, ocp.args.JsonRestore),
     ):

@@ -51,13 +51,13 @@ def start(count, config, workdirs, devices=8, each=None, places=None, **changes)
 
 def ended(started):
     """Exit codes and standard errors."""
-    said = [process.communicate(timeout=LIMIT)[1] for process in started]
-    return [process.returncode for process in started], said
+    stderrs = [process.communicate(timeout=LIMIT)[1] for process in started]
+    return [process.returncode for process in started], stderrs
 
 
 def finished(started):
-    codes, said = ended(started)
-    assert codes == [0] * len(started), said
+    codes, stderrs = ended(started)
+    assert codes == [0] * len(started), stderrs
 
 
 def losses(workdir):
@@ -97,10 +97,10 @@ def test_a_signal_to_one_process_stops_all_at_the_same_saved_step(config, whole,
         assert time.monotonic() < until and started[0].poll() is None, ended(started)
         time.sleep(0.1)
     started[1].send_signal(signal.SIGTERM)
-    codes, said = ended(started)
-    assert codes == [75, 75], said
+    codes, stderrs = ended(started)
+    assert codes == [75, 75], stderrs
     steps = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
-    assert all(f"stopped by SIGTERM and saved at step {steps[-1]} of 4000" in s for s in said)
+    assert all(f"stopped by SIGTERM and saved at step {steps[-1]} of 4000" in s for s in stderrs)
     expected = losses(whole)[: steps[-1]]
     np.testing.assert_allclose(losses(tmp_path)[: len(expected)], expected, rtol=1e-5)
 
@@ -161,11 +161,11 @@ def test_a_mistake_on_one_host_ends_all_with_its_message(
 ):
     words = [word.replace("OTHER", str(tmp_path / "other")) for word in words]
     begin = time.monotonic()
-    codes, said = ended(start(2, config, tmp_path / "run", each={host: words}, train__steps=2))
+    codes, stderrs = ended(start(2, config, tmp_path / "run", each={host: words}, train__steps=2))
     assert time.monotonic() - begin < LIMIT / 2
-    assert codes == [code, code], said
-    assert all(message in s for s in said), said
-    assert all("Traceback" not in s for s in said)
+    assert codes == [code, code], stderrs
+    assert all(message in s for s in stderrs), stderrs
+    assert all("Traceback" not in s for s in stderrs)
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
@@ -183,19 +183,19 @@ def test_files_that_are_missing_or_differ_on_one_host_end_all(
         if number != host or text:
             (place / "here.txt").write_text(text if number == host else "the same text, " * 999)
     source = {"data__source": "text:here.txt", "train__steps": 2}
-    codes, said = ended(start(2, config, tmp_path / "run", places=places, **source))
-    assert codes == [code, code], said
-    assert all(message in s and "Traceback" not in s for s in said), said
+    codes, stderrs = ended(start(2, config, tmp_path / "run", places=places, **source))
+    assert codes == [code, code], stderrs
+    assert all(message in s and "Traceback" not in s for s in stderrs), stderrs
 
 
 def test_a_missing_host_is_named_within_the_timeout(config, tmp_path):
     begin = time.monotonic()
     present = start(3, config, tmp_path, each={number: ["--wait=15"] for number in range(3)})
     present[2].kill()
-    codes, said = ended(present)
-    assert codes[:2] == [69, 69], said
+    codes, stderrs = ended(present)
+    assert codes[:2] == [69, 69], stderrs
     assert all(
-        "process 2 did not come: all 3 processes must be at 127.0.0.1:" in s for s in said[:2]
+        "process 2 did not come: all 3 processes must be at 127.0.0.1:" in s for s in stderrs[:2]
     )
     assert time.monotonic() - begin < 60
 
@@ -212,13 +212,13 @@ def test_numbers_without_an_address_are_refused(config, tmp_path):
 
 
 def test_a_late_process_is_named_from_the_coordination_services_message():
-    said = (
+    template = (
         "DEADLINE_EXCEEDED: Barrier timed out. Id: data::0. This usually happens because.\n"
         "# of tasks that reached the barrier: 1/4.\nThe first task at the barrier: {0}. "
         "Some timed out task names:\n{1}\n{3}\n\n\nRPC: /xla.coordination.CoordinationService"
     )
     long = "/job:jax_worker/replica:0/task:"
-    for text in (said.format(*"0123"), said.format(*(long + n for n in "0123"))):
+    for text in (template.format(*"0123"), template.format(*(long + n for n in "0123"))):
         message = hosts.barrier_error(text, "the data", 5)
         assert "must reach 'the data' within 5 s; missing: 1, 3." in message
     assert "failed: UNAVAILABLE: gone" in hosts.barrier_error(

@@ -1,5 +1,7 @@
 """The composition root reports errors before reading data and compiling."""
 
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from pretrain_jax.composition import config, spec
+from pretrain_jax.composition import config
 from pretrain_jax.composition.build import Design, build_design, fix_schedule
 from pretrain_jax.composition.phases import Phase, build_phases
 from pretrain_jax.composition.spec import DataOptions, TrainOptions
 from pretrain_jax.devices.target import Target
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.estimates import flops
-from pretrain_jax.layers import attention_plain, attention_tpu
+from pretrain_jax.layers import attention, attention_plain, attention_tpu, stacks
 from pretrain_jax.layers.masks import Mask
 
 NANO = str(Path(__file__).parents[2] / "configs/gpt2_nano.py")
@@ -150,7 +152,7 @@ def test_deterministic_reaches_the_compiler_where_it_matters():
     ],
 )
 def test_layers_are_unrolled_on_gpus_without_remat(platform, asked, unroll):
-    assert spec.layer_loop(platform, **asked)["unroll"] == unroll
+    assert stacks.layer_loop(platform, **asked)["unroll"] == unroll
 
 
 @pytest.mark.parametrize(
@@ -166,13 +168,13 @@ def test_layers_are_unrolled_on_gpus_without_remat(platform, asked, unroll):
     ],
 )
 def test_attention_uses_the_backend_of_the_platform_by_default(platform, asked, backend):
-    assert spec.choose_attention_backend(platform, attention_backend=asked) == backend
+    assert attention.choose_backend(platform, attention_backend=asked) == backend
 
 
 @pytest.mark.parametrize(("platform", "asked"), [("cpu", "gpu"), ("gpu", "tpu"), ("tpu", "flash")])
 def test_a_backend_of_another_platform_is_refused(platform, asked):
     with pytest.raises(ConfigError, match=rf"model\.attention_backend must be one of .*'{asked}'"):
-        spec.choose_attention_backend(platform, attention_backend=asked)
+        attention.choose_backend(platform, attention_backend=asked)
 
 
 def test_the_backend_reaches_the_model_and_a_simulated_gpu_uses_the_plain_one():
@@ -199,3 +201,8 @@ def test_flops_of_kernels_equal_those_of_plain_attention():
         return flops.count_jaxpr(jax.make_jaxpr(attend)(q, segments).jaxpr)
 
     assert count_flops(attention_tpu) == count_flops(attention_plain) == 4 * 2 * 2 * 256 * 256 * 64
+
+
+def test_the_values_of_a_config_need_no_jax():
+    code = "import sys, pretrain_jax.composition.spec; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

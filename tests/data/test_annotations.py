@@ -149,7 +149,7 @@ def test_each_choice_of_fields_has_its_own_fingerprint(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fields", "options", "said"),
+    ("fields", "options", "message"),
     [
         ({}, SPANS, "its fields are 'text'.*data.text_key and data.spans_key"),
         ({"spans": "0-3"}, SPANS, 'its "spans" is a str'),
@@ -162,10 +162,10 @@ def test_each_choice_of_fields_has_its_own_fingerprint(tmp_path):
         ({"answer": 3}, TARGET, 'a string "answer".*its "answer" is a int'),
     ],
 )
-def test_a_malformed_record_is_named(tmp_path, fields, options, said):
+def test_a_malformed_record_is_named(tmp_path, fields, options, message):
     good = {"text": "good", "spans": [[0, 4]], "answer": "yes"}
     source = write_records(tmp_path / "a.jsonl", [good, {"text": "text"} | fields])
-    with pytest.raises(DataError, match=rf"a\.jsonl line 2 must be .*{said}"):
+    with pytest.raises(DataError, match=rf"a\.jsonl line 2 must be .*{message}"):
         open_corpus(source, **options).bytes("train")
 
 

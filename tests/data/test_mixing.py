@@ -43,7 +43,7 @@ def test_given_rates_multiply_proportional_ones():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "options", "said"),
+    ("arguments", "options", "message"),
     [
         (("givn", (1,), (1,)), {}, "did you mean given"),
         (("given", (1, 0), (1, 1)), {}, "must be positive"),
@@ -56,8 +56,8 @@ def test_given_rates_multiply_proportional_ones():
         (("proportional", (1,), (1,)), {"temperature": 0.0}, "above 0"),
     ],
 )
-def test_what_is_refused(arguments, options, said):
-    with pytest.raises(ConfigError, match=said):
+def test_what_is_refused(arguments, options, message):
+    with pytest.raises(ConfigError, match=message):
         rates(*arguments, **options)
 
 

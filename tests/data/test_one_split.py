@@ -116,7 +116,7 @@ def test_who_reads_the_text_too_changes_neither_split_nor_fingerprint_without_ne
     ],
 )
 def test_older_runs_over_marked_text_are_concerned_and_no_others(section, concerned):
-    said = code_version.changes_since(
+    changes = code_version.changes_since(
         2, {"data": {"source": "text:a.jsonl", "mixture": [], **section}}
     )
-    assert any("whether it is held out" in text for text in said) == concerned
+    assert any("whether it is held out" in text for text in changes) == concerned

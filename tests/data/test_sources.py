@@ -1,4 +1,4 @@
-"""text: and stdlib: what is a document, and what is said when it cannot be read."""
+"""text: and stdlib: what is a document, and the error when it cannot be read."""
 
 import gzip
 import json
@@ -147,8 +147,8 @@ def test_stdlib_holds_no_tables():
     ],
 )
 def test_older_runs_on_the_library_are_concerned_and_no_others(data, concerned):
-    said = code_version.changes_since(2, {"data": {"split": "auto", **data}})
-    assert any("tables" in what for what in said) == concerned
+    changes = code_version.changes_since(2, {"data": {"split": "auto", **data}})
+    assert any("tables" in what for what in changes) == concerned
 
 
 def test_files_of_the_library_that_are_not_utf8_are_left_out_and_counted(tmp_path, caplog):

@@ -50,7 +50,7 @@ def test_rows_of_single_segment_need_no_mask():
 
 
 @pytest.mark.parametrize(
-    ("q", "length", "said"),
+    ("q", "length", "message"),
     [
         (drawn(2, 8, 2, 64, dtype=jnp.float32), 8, "train.dtype is float32"),
         (drawn(2, 8, 2, 60), 8, "the width is 60"),
@@ -59,11 +59,11 @@ def test_rows_of_single_segment_need_no_mask():
         (drawn(2, 8, 2, 64), 8, ""),
     ],
 )
-def test_what_it_does_not_support(q, length, said):
+def test_what_it_does_not_support(q, length, message):
     mask = Mask(jnp.ones((2, length), jnp.int32), None, "causal")
     why = attention_gpu.unsupported_reason(mask, None, q)
-    assert said in why
-    assert bool(why) == bool(said)
+    assert message in why
+    assert bool(why) == bool(message)
     causal = mask.replace(single_segment=True)
     assert not attention_gpu.unsupported_reason(causal, None, drawn(2, 9, 2, 64))
 

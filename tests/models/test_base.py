@@ -168,3 +168,14 @@ def test_an_incomplete_module_is_refused_by_name(constants, message):
     with pytest.raises(ConfigError, match=message) as refused:
         _base.from_module(module(**constants))
     assert "models/mine.py" in str(refused.value)
+
+
+def test_a_model_that_returns_something_else_is_refused_by_name(job, in_models, capsys):
+    file = job / "models" / "bare.py"
+    file.write_text(RUNNING_MEAN.replace("return read_out(context, None, x, batch", "return (x, 0"))
+    try:
+        with pytest.raises(ConfigError, match=r"models/bare\.py must define a module that returns"):
+            describe.main([f"--config={job}/tiny.py", "--config.model.name=bare"])
+    finally:
+        file.unlink()
+        sys.modules.pop("pretrain_jax.models.bare", None)

@@ -278,10 +278,10 @@ def test_the_head_has_as_many_places_as_the_objective_writes():
     assert np.max(np.concatenate(found)) == 3
 
 
-def play(generated, said):
+def play(generated, logits):
     """What the discriminator reads, what was replaced and the metrics of BATCH.
 
-    The generator is sure of the tokens `generated` [B, P]; the discriminator's logits are `said`.
+    The generator is sure of the tokens `generated` [B, P]; the discriminator's logits are `logits`.
     """
     table = 100.0 * jnp.eye(VOCAB.size)
     seen = []
@@ -290,7 +290,7 @@ def play(generated, said):
         if method == "generate":
             return Output(jnp.eye(VOCAB.size)[jnp.asarray(generated)], toys.tied(table))
         seen.append(np.asarray(batch["tokens"]))
-        return jnp.broadcast_to(jnp.asarray(said), batch["tokens"].shape)
+        return jnp.broadcast_to(jnp.asarray(logits), batch["tokens"].shape)
 
     special = jnp.asarray(VOCAB.special)
     *_, replaced = replaced_token.run_both(apply, None, batch(), jax.random.key(0), True)
@@ -316,9 +316,9 @@ def test_a_sample_that_equals_the_original_counts_as_original():
 
 def test_precision_and_recall_of_the_discriminator_by_hand():
     """Places 2 and 7 were replaced; the discriminator says so of 2, 3 and of padding."""
-    said = np.full((2, 12), -2.0)
-    said[0, [2, 3, 11]] = said[1, 0] = 2.0
-    _, _, found = play([[40, 41, 0], [0, 0, 0]], said)
+    logits = np.full((2, 12), -2.0)
+    logits[0, [2, 3, 11]] = logits[1, 0] = 2.0
+    _, _, found = play([[40, 41, 0], [0, 0, 0]], logits)
     assert found["discriminator_accuracy"] == (9, 11)
     assert found["discriminator_precision"] == (1, 2)
     assert found["discriminator_recall"] == (1, 2)

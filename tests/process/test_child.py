@@ -37,8 +37,8 @@ def test_its_errors_come_back_with_their_words():
 
 @pytest.mark.parametrize("status", [0, 3])
 def test_a_process_that_ends_early_is_no_result(status):
-    said = rf"posix\._exit runs in a child process.*ended with exit code {status}$"
-    with pytest.raises(ChildLost, match=said):
+    message = rf"posix\._exit runs in a child process.*ended with exit code {status}$"
+    with pytest.raises(ChildLost, match=message):
         child.call_in_child(os._exit, status=status)
 
 

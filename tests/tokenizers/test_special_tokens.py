@@ -18,11 +18,11 @@ def test_what_is_trained_here_has_all(trained, name):
 @pytest.mark.parametrize("name", ["byte_bpe", "bytes", "chars", "sentencepiece", "wordpiece"])
 def test_too_few_sentinels(trained, name):
     tokenizer = trained(name, sentinels=3)
-    said = (
+    message = (
         rf"span_corruption may need 10 sentinels .* has 3\. Set tokenizer\.sentinels=10 .*"
         rf"model\.vocab_size must be {tokenizer.size + 7} or more\) .* new --workdir"
     )
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         check_special_tokens(tokenizer, ("pad",), 10, "span_corruption")
 
 
@@ -31,11 +31,11 @@ def test_a_missing_id(tmp_path, vocabulary):
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n")
     tokenizer = wordpiece.load(tmp_path)
     check_special_tokens(tokenizer, ("cls", "sep"), 0, "masked_lm")
-    said = (
+    message = (
         r"masked_lm needs .* cls, mask; this one has no mask \(it has pad 0, unk 1, cls 2, sep 3\)"
         r"\. Leave tokenizer\.path empty.* the last line \[MASK\] of vocab\.txt"
     )
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         check_special_tokens(tokenizer, ("cls", "mask"), 0, "masked_lm")
     with (tmp_path / "vocab.txt").open("a") as file:
         file.write("[MASK]\n")

@@ -71,7 +71,7 @@ def test_the_cache_counts_what_is_lost(tmp_path, caplog, lossy, name):
     assert cache.unknown.bytes == cache.text_bytes >= len(kept)
     assert cache.unknown.bytes_unknown == pytest.approx(11 * 360, rel=0.02)
     assert cache.unknown.is_excessive
-    for _ in range(2):  # counted once, said again by a cache that is there
+    for _ in range(2):  # counted once, reported again from the cache
         (warning,) = (r for r in caplog.records if r.levelno == logging.WARNING)
         for word in ("model.vocab_size", "byte_bpe", "sentencepiece"):
             assert word in warning.getMessage()

@@ -372,7 +372,8 @@ with Checkpoints(sys.argv[1], every=1, keep=2) as checkpoints:
     last = checkpoints.latest() or 0
     noise = jax.random.bits(jax.random.key(0), (8, 1 << 20), jnp.uint8)
     for step in itertools.count(last + 1):
-        checkpoints.save(step, {"noise": noise ^ jnp.uint8(step), "step": step}, {"step": step}, {})
+        state = {"noise": noise ^ jnp.uint8(step), "step": jnp.uint32(step)}
+        checkpoints.save(step, state, {"step": step}, {})
         print(step - 1, flush=True)  # save waits until the previous step is committed
 """
 
