@@ -107,7 +107,7 @@ class Checkpoints:
             self.wait()
 
     def save(self, step: int, state: Any, data: Json, config: Json, force: bool = False) -> bool:
-        """Writes a step in the background; False if it is not due or already saved.
+        """Writes a tree of jax arrays in the background; False if it is not due or already saved.
 
         On return the state may be donated to the next update: arrays of an accelerator have been
         copied to the host, and on CPU JAX donates no buffer that is still being read. First waits

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 from orbax.checkpoint import checkpoint_managers
@@ -32,9 +31,7 @@ def handler_registry() -> ocp.handlers.CheckpointHandlerRegistry:
     # Replicas that share the writing of an array save time only if each process has a disk of its
     # own; in one process, every slice of every shape would be compiled first.
     arrays = ocp.type_handlers.ArrayHandler(use_replica_parallel=jax.process_count() > 1)
-    types = ocp.type_handlers.create_type_handler_registry(
-        (jax.Array, arrays), (np.ndarray, ocp.type_handlers.NumpyHandler())
-    )
+    types = ocp.type_handlers.create_type_handler_registry((jax.Array, arrays))
     state = ocp.PyTreeCheckpointHandler(type_handler_registry=types)
     registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
     for part, handler, save, restore in (

@@ -413,7 +413,8 @@ def test_kill_9_during_a_save_leaves_the_last_committed_step(tmp_path):
             assert restored["step"] == latest
             assert np.array_equal(restored["noise"], noise ^ np.uint8(latest))
             assert checkpoints.read_json(latest, "data") == {"step": latest}
-            checkpoints.save(latest + 1, {"noise": noise, "step": latest + 1}, {}, {})
+            state = {"noise": noise, "step": np.uint32(latest + 1)}
+            checkpoints.save(latest + 1, jax.tree.map(jnp.asarray, state), {}, {})
             checkpoints.wait()
             assert not list(directory.glob("*tmp*"))
             # Differs from what the child would write: it must resume from the previous step.
