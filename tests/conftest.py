@@ -15,8 +15,8 @@ from importlib.metadata import version
 
 # jax reads the environment once, when it is first imported: before any test module is. Tests
 # compile some thousand programs and run each for milliseconds, so the machine code need not be
-# good: the suite takes half the time. XLA's older emitters, which jaxlib 0.12 no longer has, compile
-# in two thirds of the time of the newer ones.
+# good: the suite takes half the time. XLA's older emitters, which jaxlib 0.12 no longer has, need
+# two thirds of the time of the newer ones.
 os.environ["XLA_FLAGS"] = " ".join(
     [
         os.environ.get("XLA_FLAGS", ""),
