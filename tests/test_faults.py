@@ -33,7 +33,7 @@ def may_mount(folder):
 
 def test_each_fault_ends_as_specified(tmp_path):
     # Two devices: compiling for eight takes longer than the faults.
-    flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
     counts = {"pairs": 1, "moments": 1, "disks": 1, "outputs": 2}
     if not may_mount(tmp_path):
         counts |= {"disks": 0, "outputs": 0}

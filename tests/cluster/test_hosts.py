@@ -190,7 +190,7 @@ def test_files_that_are_missing_or_differ_on_one_host_end_all(
 
 def test_a_missing_host_is_named_within_the_timeout(config, tmp_path):
     begin = time.monotonic()
-    present = start(3, config, tmp_path, each={number: ["--wait=15"] for number in range(3)})
+    present = start(3, config, tmp_path, each={number: ["--wait=10"] for number in range(3)})
     present[2].kill()
     codes, stderrs = ended(present)
     assert codes[:2] == [69, 69], stderrs
