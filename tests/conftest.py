@@ -11,19 +11,17 @@ import gc
 import os
 import shutil
 import tempfile
-from importlib.metadata import version
 
 # jax reads the environment once, when it is first imported: before any test module is. Tests
 # compile some thousand programs and run each for milliseconds, so the machine code need not be
-# good: the suite takes half the time. XLA's older emitters, which jaxlib 0.12 no longer has, need
-# two thirds of the time of the newer ones.
+# good: the suite takes half the time. (XLA's older emitters would compile in two thirds of the time,
+# but programs of several devices that come from the cache then wait for each other forever.)
 os.environ["XLA_FLAGS"] = " ".join(
     [
         os.environ.get("XLA_FLAGS", ""),
         "--xla_force_host_platform_device_count=8",
         "--xla_backend_optimization_level=0",
         "--xla_llvm_disable_expensive_passes=true",
-        "--xla_cpu_use_fusion_emitters=false" * version("jaxlib").startswith("0.10."),
     ]
 ).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")

@@ -86,9 +86,9 @@ def test_it_learns_and_reports_its_metrics(straight, family):
 
 @pytest.mark.parametrize("family", ["electra", "t5"])
 def test_stopped_and_resumed_gives_the_same_bits(job, train, straight, tmp_path, family):
+    train(family, tmp_path / "run", **{"train.steps": 11})
     with fresh_programs():
-        for steps in (11, STEPS):
-            train(family, tmp_path / "run", **{"train.steps": steps})
+        train(family, tmp_path / "run")
     assert tiny_job.losses(tmp_path / "run") == tiny_job.losses(straight(family))
     changes = {**SHARED, **FAMILIES[family]}
     settings = config.read(str(job), [(key, str(value)) for key, value in changes.items()])

@@ -109,6 +109,7 @@ def test_the_commands_take_it(job, tmp_path, monkeypatch, capsys):
     assert (taken[0].mesh.fsdp, taken[0].train.accumulate) == (4, 2)
     run = tmp_path / "run"
     line = [f"--config={job}", f"--workdir={run}", "--config.train.batch_size=16"]
+    line += ["--config.eval.sample_tokens=0", "--config.eval.tokens=100"]
     assert main.main([*line, "--config.train.steps=1"]) == 0
     stored = json.loads((run / "config.json").read_text())
     assert (stored["mesh"]["fsdp"], stored["train"]["accumulate"]) == (4, 2)
