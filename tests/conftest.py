@@ -14,8 +14,8 @@ import tempfile
 
 # jax reads the environment once, when it is first imported: before any test module is. Tests
 # compile some thousand programs and run each for milliseconds, so the machine code need not be
-# good: the suite takes half the time. (XLA's older emitters would compile in two thirds of the time,
-# but programs of several devices that come from the cache then wait for each other forever.)
+# good: the suite takes half the time. (XLA's older emitters would need two thirds of the time, but
+# with them, a program of several devices that comes from the cache can wait for itself forever.)
 os.environ["XLA_FLAGS"] = " ".join(
     [
         os.environ.get("XLA_FLAGS", ""),
