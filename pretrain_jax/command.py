@@ -72,7 +72,8 @@ def parse(
         word = words.pop(0)
         if not word.startswith("--"):
             raise ConfigError(
-                f"every argument must be an option that begins with --; received {word!r}. "
+                f"every argument must be an option that begins with --; received {word!r}"
+                f"{suggest_key(word, keys() if takes_config else ())}. "
                 f"Options are {', '.join('--' + name for name in known)}"
             )
         name, equals, value = word[2:].partition("=")
@@ -127,6 +128,16 @@ def suggest_option(name: str, known: Sequence[str], keys: Iterable[str]) -> str:
     if not similar:
         return registry.did_you_mean(name, known)
     return f"; did you mean {' or '.join(f'--config.{key}' for key in similar)}?"
+
+
+def suggest_key(word: str, keys: Iterable[str]) -> str:
+    """A suggestion for an argument that is a key of the config without its prefix.
+
+    >>> suggest_key("mesh.fsdp=-1", ["mesh.fsdp"])
+    '; did you mean --config.mesh.fsdp=-1?'
+    """
+    known = word.partition("=")[0] in set(keys)
+    return f"; did you mean --config.{word}?" if known else ""
 
 
 def default_workdir(line: CommandLine) -> str:

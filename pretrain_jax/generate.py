@@ -3,9 +3,13 @@
     python -m pretrain_jax.generate --workdir=runs/gpt2_nano --prompt="def main(" [--tokens=100]
                                     [--temperature=0.8] [--top_k=50] [--seed=0]
 
+--workdir       Folder of the run.
+--prompt        The text to continue; default: a newline. With most tokenizers, a space at its end
+                makes the continuation worse.
 --tokens        How many tokens to generate.
 --temperature   0 takes the most likely token each time.
 --top_k         Sample among this many most likely tokens; 0 samples among all.
+--seed          Another seed gives another continuation.
 """
 
 import sys

@@ -167,6 +167,8 @@ def check_options(line: command.CommandLine, mode: str) -> None:
             owners = " and ".join(f"--mode={m}" for m, options in MODES.items() if name in options)
             raise ConfigError(f"--{name} belongs to {owners}; received --mode={mode}")
     if not line.config and not (mode == "eval" and line.flags["workdir"]):
+        if mode == "eval":
+            raise ConfigError("--mode=eval needs the workdir of a run, such as --workdir=runs/mine")
         raise command.NO_CONFIG
 
 

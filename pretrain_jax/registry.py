@@ -34,13 +34,29 @@ def names(folder: str) -> list[str]:
     return sorted(name for name in modules if not name.startswith("_"))
 
 
+DEFINITIONS = {
+    "objectives": ("build",),
+    "tokenizers": ("load", "train"),
+    "data.sources": ("find", "TAKES_NAME"),
+}
+"""What every module of a folder of choices must define; models/_base.py checks models."""
+
+
 def load(folder: str, name: str, key: str) -> ModuleType:
-    """The module `name` of `folder`.
+    """The module `name` of `folder`. Raises ConfigError if there is none, or if it is incomplete.
 
     `key` is the config key it comes from, for the error message.
     """
     check_name(name, names(folder), key)
-    return importlib.import_module(f"pretrain_jax.{folder}.{name}")
+    module = importlib.import_module(f"pretrain_jax.{folder}.{name}")
+    needed = DEFINITIONS.get(folder, ())
+    if missing := [definition for definition in needed if not hasattr(module, definition)]:
+        raise ConfigError(
+            f"{folder.replace('.', '/')}/{name}.py must define {' and '.join(needed)}; it lacks "
+            f"{' and '.join(missing)}. The docstring of {folder.replace('.', '/')}/__init__.py "
+            "says what they are"
+        )
+    return module
 
 
 def pick(choices: Mapping[str, Any], name: str, key: str) -> Any:

@@ -67,9 +67,10 @@ def test_a_workdir_is_evaluated_with_the_config_that_lies_there(trained, capsys)
 
 
 def test_only_evaluation_takes_its_config_from_a_workdir(trained, tmp_path):
-    for words in (["--mode=eval"], [f"--workdir={trained}"]):
-        with pytest.raises(ConfigError, match="--config must name a config"):
-            main.main(words)
+    with pytest.raises(ConfigError, match="--config must name a config"):
+        main.main([f"--workdir={trained}"])
+    with pytest.raises(ConfigError, match="--mode=eval needs the workdir of a run"):
+        main.main(["--mode=eval"])
     with pytest.raises(InputMissing, match=r"no config\.json"):
         main.main(["--mode=eval", f"--workdir={tmp_path}"])
 

@@ -254,6 +254,7 @@ def test_deleted_checkpoints_delete_no_metrics(job, tmp_path):
     before = {name: (run / name).read_bytes() for name in ("metrics.jsonl", "samples.txt")}
     refused = tiny_job.run(job, run)
     assert refused.returncode == 78 and "--go_back" in refused.stderr
+    assert not (run / "checkpoints").exists()  # a folder would be in the way of the lost one
     assert all((run / name).read_bytes() == content for name, content in before.items())
     again = tiny_job.run(job, run, "--go_back", "--config.train.steps=5")
     assert again.returncode == 0, again.stderr

@@ -64,8 +64,8 @@ def read_workdir(directory: str, overrides: Sequence[tuple[str, str]] = ()) -> C
     stored = run_config.read_config(directory)
     if stored is None:
         raise InputMissing(
-            f"--workdir must be the workdir of a run; {directory} has no config.json. Name its "
-            "config with --config=FILE"
+            f"--workdir must be the workdir of a run; {directory} has no config.json. If it has "
+            "checkpoints, name its config with --config=FILE"
         )
     return resolve(stored, overrides)
 

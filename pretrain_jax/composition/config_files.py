@@ -103,7 +103,13 @@ def importable(*folders: Path) -> Iterator[None]:
 
 def unusable(file: str, error: Exception) -> ConfigError:
     """The error for a config file that fails."""
+    reason = f"{type(error).__name__}: {error}"
+    if isinstance(error, ImportError):
+        return ConfigError(
+            f"{file} may import installed packages, files of its own folder and the named configs "
+            f"(import gpt2_small); it ended with {reason}"
+        )
     return ConfigError(
         f"{file} must define get_config(), or get_config(argument) when it is called as "
-        f"{file}:argument; it ended with {type(error).__name__}: {error}"
+        f"{file}:argument; it ended with {reason}"
     )

@@ -224,12 +224,10 @@ class Feed:
                 "more text, or another data.split"
             )
         if tokens < requested:
-            log.info(
-                "evaluation scores %d text tokens instead of eval.tokens=%d: there is no more "
-                "held-out text (in a mixture: of the source with the least text for its rate)",
-                tokens,
-                requested,
-            )
+            several = "the source with the least held-out text for its rate has no more"
+            reason = several if len(self.sources) > 1 else "all held-out text"
+            message = "evaluation scores %d text tokens (eval.tokens=%d): %s"
+            log.info(message, tokens, requested, reason)
         return rows
 
     def eval_batches(self, here: Iterable[int] | None = None) -> Batches:

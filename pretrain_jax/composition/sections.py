@@ -8,7 +8,7 @@ seed: seed of the run: initial parameters, the order of the data, noise and drop
 init_from: workdir of another run; this run begins with its parameters, step 0 and a new schedule
 init_tokens: tokenizer of a run with init_from: "same" copies the other run's; "shared" uses this
     run's own and keeps the parameters of tokens that both spell alike
-name: what the other keys of the section belong to
+name: the choice of this section, a name of a file or function; the other keys are its options
 schedule: name of the learning-rate schedule
 path: file or folder of a published vocabulary to use instead of learning one; empty = learn one
     from the run's own text

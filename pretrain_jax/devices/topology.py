@@ -78,7 +78,7 @@ def compile_only_devices(topology: str, slices: int = 1) -> tuple[list[Any], str
         return gpu_devices(kind, sides[0], sides[1])
     if importlib.util.find_spec("libtpu") is None:
         raise ConfigError(
-            "compiling for a TPU needs libtpu, which is not installed. "
+            "a TPU topology needs libtpu, which is not installed. "
             "Install the extra: pip install -e '.[tpu]'"
         )
     if mismatch := libtpu_mismatch():

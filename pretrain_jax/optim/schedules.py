@@ -18,7 +18,8 @@ Keys of all schedules, described here for the reference of config keys:
 
 learning_rate: the peak, reached at the end of the warm-up; for inverse_square_root, a factor
 warmup_steps: updates over which the rate rises linearly to its peak
-decay_steps: update at which the decay ends; 0 = the train.steps of the first start
+decay_steps: update at which the decay ends; 0 = the train.steps of the first start, at least
+    warmup_steps
 final: rate at the end of the decay, as a fraction of the peak
 decay_fraction: share of decay_steps that the final line takes
 ramp: whether the rate rises during the warm-up; False = constant until then, as in T5

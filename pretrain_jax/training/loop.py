@@ -51,6 +51,9 @@ def train(
             path = stack.enter_context(setup.claim_workdir(directory, hosts))
             design, stored_config = setup.build_checked_design(config, path, hosts)
         with hosts.all_or_none("the checkpoints"):
+            if hosts.is_primary and not (go_back or (path / "checkpoints").exists()):
+                # Before the folder is created: it would be in the way of one that is moved back.
+                history.check_not_lost(path, 0, design.spec.checkpoint["every"], go_back)
             checkpoints = Checkpoints(path / "checkpoints", **design.spec.checkpoint)
             stack.enter_context(checkpoints)
         last = setup.last_step(checkpoints, hosts)

@@ -242,7 +242,6 @@ def test_an_override_of_something_that_is_no_section_is_refused(write):
         "",
         "get_config = 5",
         "def get_config(:",
-        "import a_module_that_is_not_there",
         "raise ValueError('no')",
         "def get_config():\n    return 1 / 0",
         "def get_config():\n    return None",
@@ -255,6 +254,11 @@ def test_an_override_of_something_that_is_no_section_is_refused(write):
 def test_a_file_that_gives_no_config_is_refused(write, text):
     with pytest.raises(ConfigError, match=r"get_config\(\)"):
         read(write(text))
+
+
+def test_a_failed_import_says_what_can_be_imported(write):
+    with pytest.raises(ConfigError, match=r"named configs \(import gpt2_small\).*ModuleNotFound"):
+        read(write("import a_module_that_is_not_there"))
 
 
 def test_an_argument_for_a_file_that_takes_none_is_refused(write):

@@ -130,7 +130,7 @@ def test_a_prompt_has_no_padding_and_a_short_evaluation_is_logged(job, tmp_path,
     assert (batch["segments"][0] == 0).any()
     assert len(prompt) == min((batch["segments"][0] == 1).sum(), 8)
     assert feed.tokenizer.decode(prompt).strip() in "and one more to be held out"
-    assert "instead of eval.tokens=500" in caplog.text
+    assert "(eval.tokens=500): all held-out text" in caplog.text
 
 
 def test_a_prompt_is_the_start_of_a_long_text_of_words(job, tmp_path):

@@ -1,7 +1,8 @@
 """Sources of text; every module of this folder is a scheme of `data.source`.
 
 `data.source` is a string, SCHEME or SCHEME:NAME ("stdlib", "text:books/*.txt", "tfds:my_set").
-A module defines `find(name, keys) -> TextSource`.
+A module defines `find(name, keys) -> TextSource`, and `TAKES_NAME`: what follows the colon, in
+capitals ("NAME"), or "" for a scheme without a name.
 
 A source is a list of shards that can be read independently. A shard yields its documents in a fixed
 order. A document streams its UTF-8 bytes, so a file of 10 GB is never in memory at once.
