@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from pretrain_jax import registry
-from pretrain_jax.errors import ConfigError, short_repr
+from pretrain_jax.errors import ConfigError, UnwritableOutput, short_repr
 from pretrain_jax.process import exit
 
 HELP = ("--help", "-h")
@@ -49,19 +49,22 @@ def listing() -> str:
     )
 
 
-def show(text: str) -> None:
-    """Prints the text. A reader that closes the pipe early, as `head` does, is no error."""
+def show(text: str) -> int:
+    """Prints the text; returns the exit code. A reader that closes the pipe early is no error."""
     try:
         print(text, flush=True)
-    except BrokenPipeError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            sys.stderr.write(f"UnwritableOutput: standard output must be writable; {error}\n")
+            return UnwritableOutput.exit_code
+    return 0
 
 
 def main(argv: list[str]) -> int:
     """Runs the command that the first argument names; returns the exit code."""
     if not argv or argv[0] in HELP:
-        show(listing())
-        return 0
+        return show(listing())
     name, *options = argv
     if name not in commands():
         near = registry.did_you_mean(name, commands())

@@ -169,13 +169,13 @@ def exit_code(main: Callable[[list[str]], int], usage: str | None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("pretrain_jax").setLevel(logging.INFO)
     argv = sys.argv[1:]
-    if {"--help", "-h"} & set(argv):
-        print(usage)
-        return 0
-    malloc.keep_freed_memory()
-    flags.reserve_gpu_memory()
-    program_cache.enable()
     try:
+        if {"--help", "-h"} & set(argv):
+            print(usage, flush=True)
+            return 0
+        malloc.keep_freed_memory()
+        flags.reserve_gpu_memory()
+        program_cache.enable()
         with oom.explain():
             code = main(argv)
             sys.stdout.flush()

@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
 
 def describe(line: command.CommandLine) -> dict[str, Any]:
     """The JSON object. `config` has, by dotted key, [value, origin]."""
-    import jax  # only after host_memory.keep
+    import jax
 
     from pretrain_jax.composition import build, config
     from pretrain_jax.estimates import flops, sizes

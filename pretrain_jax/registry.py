@@ -48,13 +48,18 @@ def load(folder: str, name: str, key: str) -> ModuleType:
     `key` is the config key it comes from, for the error message.
     """
     check_name(name, names(folder), key)
-    module = importlib.import_module(f"pretrain_jax.{folder}.{name}")
+    path = folder.replace(".", "/")
+    try:
+        module = importlib.import_module(f"pretrain_jax.{folder}.{name}")
+    except Exception as error:
+        raise ConfigError(
+            f"{path}/{name}.py must be importable; it ended with {type(error).__name__}: {error}"
+        ) from error
     needed = DEFINITIONS.get(folder, ())
     if missing := [definition for definition in needed if not hasattr(module, definition)]:
         raise ConfigError(
-            f"{folder.replace('.', '/')}/{name}.py must define {' and '.join(needed)}; it lacks "
-            f"{' and '.join(missing)}. The docstring of {folder.replace('.', '/')}/__init__.py "
-            "says what they are"
+            f"{path}/{name}.py must define {' and '.join(needed)}; it lacks "
+            f"{' and '.join(missing)}. The docstring of {path}/__init__.py says what they are"
         )
     return module
 

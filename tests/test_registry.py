@@ -16,6 +16,7 @@ from pretrain_jax.errors import ConfigError
         ("tokenizers", "def load(path): ...", "lacks train"),
         ("tokenizers", "", "lacks load and train"),
         ("data.sources", "TAKES_NAME = ''", "lacks find"),
+        ("models", "import nothing_of_this_name", "must be importable; it ended with ModuleNot"),
     ],
 )
 def test_an_incomplete_module_is_refused_with_what_it_lacks(
@@ -25,7 +26,7 @@ def test_an_incomplete_module_is_refused_with_what_it_lacks(
     monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
     (tmp_path / "mine.py").write_text(content)
     try:
-        with pytest.raises(ConfigError, match=rf"{folder.replace('.', '/')}/mine\.py .*{lacks}\."):
+        with pytest.raises(ConfigError, match=rf"{folder.replace('.', '/')}/mine\.py .*{lacks}"):
             registry.load(folder, "mine", "its key")
     finally:
         sys.modules.pop(f"pretrain_jax.{folder}.mine", None)

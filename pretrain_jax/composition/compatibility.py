@@ -1,15 +1,18 @@
 """Checks that an objective fits the architecture, and that objectives fit in one mixture."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pretrain_jax import registry
+from pretrain_jax.batch import FIELDS
 from pretrain_jax.composition import ranges
+from pretrain_jax.data import baselines
 from pretrain_jax.errors import ConfigError, short_repr
-from pretrain_jax.models._base import Architecture
+from pretrain_jax.models._base import ATTENTIONS, Architecture
 from pretrain_jax.objectives import Objective
+from pretrain_jax.tokenizers import SPECIAL_NAMES
 
 MODEL_FIELDS = {"types", "prefix", "memory_tokens", "predict_at"}
 """Fields that change what a model computes; only losses and heads read the others."""
@@ -81,6 +84,25 @@ class MixtureMember:
         )
 
 
+def build_objective(name: str, build: Callable[..., Any], options: Mapping[str, Any]) -> Objective:
+    """The objective of a module. Raises ConfigError if it is not one, or names what is unknown."""
+    objective = build(**options)
+    if not isinstance(objective, Objective):
+        raise ConfigError(
+            f"build of objectives/{name}.py must return an Objective; received "
+            f"{short_repr(objective)}"
+        )
+    for field, known in (
+        ("fields", FIELDS),
+        ("special_tokens", SPECIAL_NAMES),
+        ("baselines", baselines.NAMES),
+    ):
+        for value in getattr(objective, field):
+            registry.check_name(value, known, f"every entry of {field} in objectives/{name}.py")
+    registry.check_name(objective.attention, ATTENTIONS, f"attention in objectives/{name}.py")
+    return objective
+
+
 def shared_properties(objective: Objective) -> dict[str, Any]:
     """Properties that all members of a mixture must share, since one program trains on their rows.
 
@@ -145,4 +167,5 @@ def build_member(entry: Any, main: str, objective: Objective) -> MixtureMember:
         named = f"{key} in data.mixture"
         value = registry.coerce(named, value, known[key].type)
         given[key] = ranges.check(f"objective.{key}", value, named, known[key].range)
-    return MixtureMember(source, name, given, module.build(**given), float(rate))
+    objective = build_objective(name, module.build, given)
+    return MixtureMember(source, name, given, objective, float(rate))

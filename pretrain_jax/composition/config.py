@@ -28,7 +28,6 @@ from pretrain_jax.composition.sections import (
     SECTIONS,
     TOP,
     every_key,
-    present_name,
     rename_keys,
     rename_overrides,
     section_options,
@@ -135,15 +134,22 @@ def device_options(
 def read_pods(path: str) -> presets.Pods:
     """PODS of a config file; {} if it has none. Raises ConfigError if it is malformed."""
     pods = getattr(config_files.run(config_files.locate(path)[0]), "PODS", {})
-    if not isinstance(pods, Mapping) or not all(isinstance(v, Mapping) for v in pods.values()):
+    if not isinstance(pods, Mapping) or not all(
+        isinstance(name, str) and isinstance(options, Mapping) for name, options in pods.items()
+    ):
         raise ConfigError(
             'PODS of a config file must be a dict such as {"v5p:4x4x4": {"mesh.data": 4}}; '
             f"received {pods!r}"
         )
     present: dict[str, dict[str, Any]] = {}
     for name, options in pods.items():
+        if not all(isinstance(key, str) and "." in key for key in options):
+            raise ConfigError(
+                'the keys of an entry of PODS must be dotted, such as "mesh.data"; received '
+                f"{name!r}: {dict(options)!r}"
+            )
         topology.parse(name)
-        present[name] = {present_name(key): value for key, value in options.items()}
+        present[name] = dict(rename_overrides(list(options.items())))
         for key in present[name]:
             check_key(key)
     return present
@@ -176,11 +182,7 @@ def value_origins(
 def load(path: str) -> dict[str, Any]:
     """The result of get_config([argument]) of a file as a dict, with present names of keys."""
     file, argument = config_files.locate(path)
-    module = config_files.run(file)
-    try:
-        config = module.get_config(*([argument] if argument else []))
-    except Exception as error:
-        raise config_files.unusable(file, error) from error
+    config = config_files.call(config_files.run(file), file, argument)
     config = config.to_dict() if isinstance(config, ConfigDict) else config
     if not isinstance(config, Mapping) or not all(isinstance(key, str) for key in config):
         raise ConfigError(f"get_config() of {file} must return a ConfigDict; received {config!r}")

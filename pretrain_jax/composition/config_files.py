@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pretrain_jax
 from pretrain_jax.errors import ConfigError, InputMissing, short_repr
@@ -77,9 +78,21 @@ def run(file: str) -> ModuleType:
     with importable(Path(file).resolve().parent, folder()):
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise unusable(file, error) from error
     return module
+
+
+def call(module: ModuleType, file: str, argument: str) -> Any:
+    """The result of get_config([argument]), which may import what `run` allows.
+
+    Raises ConfigError.
+    """
+    with importable(Path(file).resolve().parent, folder()):
+        try:
+            return module.get_config(*([argument] if argument else []))
+        except (Exception, SystemExit) as error:
+            raise unusable(file, error) from error
 
 
 @contextlib.contextmanager
@@ -94,14 +107,14 @@ def importable(*folders: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        for one in paths:
+        for one in set(paths) & set(sys.path):  # the file may have changed it
             sys.path.remove(one)
         for name in set(sys.modules) - before:
             if Path(getattr(sys.modules[name], "__file__", None) or "").parent in folders:
                 del sys.modules[name]
 
 
-def unusable(file: str, error: Exception) -> ConfigError:
+def unusable(file: str, error: BaseException) -> ConfigError:
     """The error for a config file that fails."""
     reason = f"{type(error).__name__}: {error}"
     if isinstance(error, ImportError):

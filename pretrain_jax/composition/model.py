@@ -92,6 +92,7 @@ def build_model(run: Spec, task: Task, target: Target, plain: bool = False) -> M
         **settings,
     )
     module = architecture.build(context, **options)
+    _base.check_module(architecture, module)
     one_row = partial(task.batch_shapes, 1, run.data.seq_len)
     return Model(architecture, module, dtype, one_row)
 

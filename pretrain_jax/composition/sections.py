@@ -14,6 +14,7 @@ path: file or folder of a published vocabulary to use instead of learning one; e
     from the run's own text
 """
 
+import contextlib
 import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -116,8 +117,22 @@ def _warn_renamed(old: str) -> None:
 
 
 def rename_overrides(overrides: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Overrides of the command line with the present names of their keys."""
+    """Overrides of the command line with the present names of their keys.
+
+    Raises ConfigError for both names of a key.
+    """
+    given = {key for key, _ in overrides}
+    for old, new in RENAMED.items():
+        if {old, new} <= given:
+            raise both_names(old, new)
     return [(present_name(key), text) for key, text in overrides]
+
+
+def both_names(old: str, new: str) -> ConfigError:
+    """The error for a key that is given by its old and by its present name."""
+    return ConfigError(
+        f"config.{old} is the old name of config.{new}; received both. Remove config.{old}"
+    )
 
 
 def rename_keys(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,9 +154,7 @@ def rename_keys(config: Mapping[str, Any]) -> dict[str, Any]:
         renamed[section] = {key: value for key, value in values.items() if key != name}
         target = renamed.get(new_section, {})
         if new_name in target:
-            raise ConfigError(
-                f"config.{old} is the old name of config.{new}; received both. Remove config.{old}"
-            )
+            raise both_names(old, new)
         renamed[new_section] = {**target, new_name: values[name]}
     return renamed
 
@@ -171,11 +184,12 @@ def defaults(known: Mapping[str, Option]) -> dict[str, Any]:
 
 
 def every_key() -> list[str]:
-    """Every key that a config may have, over all choices of names."""
+    """Every key that a config may have, over all choices of names that can be imported."""
     keys = dict.fromkeys(TOP)
     for section in SECTIONS:
         for chosen in choices(section):
-            keys |= {f"{section}.{name}": None for name in section_options(section, chosen)}
+            with contextlib.suppress(ConfigError):
+                keys |= {f"{section}.{name}": None for name in section_options(section, chosen)}
     return list(keys)
 
 

@@ -50,6 +50,7 @@ SYNONYMS = {
     "num_heads": "model.heads",
     "vocab": "model.vocab_size",
     "n_positions": "model.max_length",
+    "attention_form": "model.attention_backend",
     "checkpointing": "model.remat",
     "gradient_checkpointing": "model.remat",
     "architecture": "model.name",

@@ -26,7 +26,8 @@ class Task:
     def objective(self) -> Objective:
         section = self.spec.objective
         module = registry.load("objectives", section.name, "objective.name")
-        return module.build(**select_kwargs(section, module.build))
+        options = select_kwargs(section, module.build)
+        return compatibility.build_objective(section.name, module.build, options)
 
     @cached_property
     def members(self) -> list[MixtureMember]:

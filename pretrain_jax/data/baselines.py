@@ -133,6 +133,9 @@ def training_sequence(
     return tokens, starts[:-1]
 
 
+NAMES = ("uniform", "unigram", "bigram")
+
+
 def score_baselines(
     names: Sequence[str],
     *,
@@ -142,7 +145,7 @@ def score_baselines(
 ) -> dict[str, float]:
     """Nats per predicted text token of each baseline, on the targets of `batches`.
 
-    names     some of "uniform", "unigram", "bigram"; "bigram" reads the context from `tokens`,
+    names     some of NAMES; "bigram" reads the context from `tokens`,
               so it is for objectives whose targets [B, L] are the next tokens
     special   bool [V]: targets that are not text; they and targets of weight 0 are not scored
 

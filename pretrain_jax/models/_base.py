@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import flax.linen as nn
+import jax
 
 from pretrain_jax import registry
 from pretrain_jax.batch import FIELDS
@@ -119,6 +120,13 @@ def check_build(name: str, build: Any) -> None:
         raise incomplete(name, f"{wanted} with a type for every option", f"build{signature}")
 
 
+def check_module(architecture: Architecture, module: Any) -> None:
+    """Raises ConfigError unless `build` returned a Linen module."""
+    if not isinstance(module, nn.Module):
+        wanted = "a build that returns a flax.linen.Module"
+        raise incomplete(architecture.name, wanted, short_repr(module))
+
+
 def check_output(architecture: Architecture, output: Any) -> None:
     """Raises ConfigError unless the module returns what its objective reads: an Output.
 
@@ -126,7 +134,9 @@ def check_output(architecture: Architecture, output: Any) -> None:
     """
     if "__call__" in architecture.methods and not isinstance(output, Output):
         wanted = "a module that returns a layers.stacks.Output (see layers.stacks.read_out)"
-        raise incomplete(architecture.name, wanted, f"{type(output).__name__}")
+        is_array = isinstance(output, jax.ShapeDtypeStruct)
+        received = "an array" if is_array else type(output).__name__
+        raise incomplete(architecture.name, wanted, received)
 
 
 def incomplete(name: str, wanted: str, received: str) -> ConfigError:

@@ -154,7 +154,7 @@ def render_png(curves: Curves, title: str = "") -> bytes:
 
     panels = [panel for panel in (OBJECTIVE, HELD_OUT) if curves.keys() & panel.curves.keys()]
     figure = Figure(figsize=SIZE)
-    figure.suptitle(title, fontsize="large")
+    figure.suptitle(title, fontsize="large", parse_math=False)
     all_axes = figure.subplots(1, len(panels), squeeze=False, sharex=True)[0]
     # Fixed margins: a layout that is computed takes as long as the rest of the plot.
     figure.subplots_adjust(left=0.08, right=0.98, bottom=0.24, top=0.86, wspace=0.2)

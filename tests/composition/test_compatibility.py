@@ -1,5 +1,6 @@
 """Matching pairs of objective and architecture build; all others raise ConfigError."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -8,9 +9,10 @@ import tiny_job
 from ml_collections import ConfigDict
 
 from pretrain_jax import registry
-from pretrain_jax.composition import config
+from pretrain_jax.composition import compatibility, config
 from pretrain_jax.composition.build import Design, build_design
 from pretrain_jax.errors import ConfigError
+from pretrain_jax.objectives import causal_lm
 
 DECODERS = {"gpt", "gpt1", "llama", "gopher", "lamda", "t5_lm"}
 WITH_PREFIX = {"gpt", "gpt1", "llama", "t5_lm"}
@@ -153,3 +155,21 @@ def test_options_that_do_not_fit_are_refused_before_reading_data(path, objective
     built = design(path, objective, inputs, model, changes)
     with pytest.raises(ConfigError, match=message):
         built.check()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (None, r"objectives/mine\.py must return an Objective; received None"),
+        ({"fields": ("tokns",)}, r"entry of fields in objectives/mine\.py.*did you mean tokens"),
+        ({"special_tokens": ("nope",)}, "every entry of special_tokens"),
+        ({"baselines": ("nope",)}, "every entry of baselines"),
+        ({"attention": "sideways"}, "attention in objectives"),
+    ],
+)
+def test_an_objective_with_a_mistake_is_refused_by_name(changes, message):
+    def build():
+        return None if changes is None else dataclasses.replace(causal_lm.build(), **changes)
+
+    with pytest.raises(ConfigError, match=message):
+        compatibility.build_objective("mine", build, {})

@@ -243,6 +243,8 @@ def test_an_override_of_something_that_is_no_section_is_refused(write):
         "get_config = 5",
         "def get_config(:",
         "raise ValueError('no')",
+        "raise SystemExit(0)",
+        "def get_config():\n    raise SystemExit('no')",
         "def get_config():\n    return 1 / 0",
         "def get_config():\n    return None",
         "def get_config():\n    return [1, 2]",

@@ -121,3 +121,9 @@ def test_a_workdir_with_the_old_name_resumes_evaluates_and_generates(job, caplog
     assert count_warnings(caplog) == 1
     assert "attention_backend" in json.loads((run / "config.json").read_text())["model"]
     loop.train(config.read(str(job), [*short, longer]), str(run))  # nothing left to do
+
+
+def test_both_names_on_the_command_line_are_refused():
+    both = [("model.attention_form", "plain"), ("model.attention_backend", "auto")]
+    with pytest.raises(ConfigError, match=r"attention_form is the old name .* received both"):
+        sections.rename_overrides(both)
