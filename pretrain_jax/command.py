@@ -73,8 +73,8 @@ def parse(
         if not word.startswith("--"):
             raise ConfigError(
                 f"every argument must be an option that begins with --; received {word!r}"
-                f"{suggest_key(word, keys() if takes_config else ())}. "
-                f"Options are {', '.join('--' + name for name in known)}"
+                f"{suggest_key(word, keys() if takes_config else ())}; "
+                f"options are {', '.join('--' + name for name in known)}"
             )
         name, equals, value = word[2:].partition("=")
         name = name.replace("-", "_")

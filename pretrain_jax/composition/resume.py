@@ -10,7 +10,13 @@ from pretrain_jax.composition import init_from
 from pretrain_jax.composition.build import fix_schedule
 from pretrain_jax.composition.sections import with_defaults
 from pretrain_jax.composition.spec import Spec
-from pretrain_jax.errors import ConfigError, InputMissing, WorkdirMismatch
+from pretrain_jax.errors import (
+    ConfigError,
+    DataError,
+    InputMissing,
+    WorkdirMismatch,
+    short_repr,
+)
 from pretrain_jax.files.parsing import check_keys
 from pretrain_jax.nested_diff import diff
 from pretrain_jax.workdir import run_config
@@ -151,8 +157,15 @@ def read_data_state(checkpoints: Checkpoints, step: int) -> dict[str, Any]:
 
 def read_totals(checkpoints: Checkpoints, step: int | None) -> dict[str, Any]:
     """Tokens and seconds of a run up to a checkpoint; None for values that older code did not
-    count."""
+    count. Raises DataError for other values than numbers from 0."""
     if step is None:
         return {"tokens": 0, "seconds": 0.0}
     data = read_data_state(checkpoints, step)
-    return {name: data.get(name) for name in ("tokens", "seconds")}
+    totals = {name: data.get(name) for name in ("tokens", "seconds")}
+    for name, value in totals.items():
+        if value is not None and not (isinstance(value, int | float) and value >= 0):
+            raise DataError(
+                f"the data of checkpoint {step} must have {name} as a number from 0; it has "
+                f"{short_repr(value)}. Restore the checkpoint, or delete it to use an earlier one"
+            )
+    return totals

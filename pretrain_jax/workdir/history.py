@@ -148,7 +148,7 @@ def _read_text(path: epath.Path) -> str:
 
 def _parse_lines(text: str) -> tuple[list[Line], list[str]]:
     """The valid lines of metrics in a text, parsed and as text."""
-    texts = [line for line in text.splitlines() if math.isfinite(_step_of(line))]
+    texts = [line for line in text.splitlines() if _step_of(line) != math.inf]
     return [json.loads(line) for line in texts], texts
 
 
