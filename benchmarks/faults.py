@@ -278,6 +278,9 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGHUP):  # nohup and & make the processes ignore them
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     rows, failures = [], []
     with tempfile.TemporaryDirectory() as folder:
         runs = Runs(Path(folder))

@@ -6,6 +6,9 @@ A module defines two functions; the options of `load` are a subset of those of `
     train(texts, directory, *, vocab_size, **options) -> None
                                                     writes the files that load(directory) reads
 
+The last ids are the sentinels, in reverse order, as in T5 (`sentinel_ids`). `load` raises DataError
+for a file that it cannot use.
+
 Keys that mean the same in several tokenizers, described here for the reference of config keys; a
 builder's own docstring comes first:
 

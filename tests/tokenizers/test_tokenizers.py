@@ -266,7 +266,7 @@ def test_sentencepiece_own_sentinels_are_no_text(tmp_path, trained):
         b"\xff\xfe\x00garbage",
         b"[" * 100_000,
         b'{"a": [1]}',
-        b'["ab"]',
+        b'["ab", 3]',
         b'{"!": 0.0}',
         b"a\na\n",
     ],
@@ -280,6 +280,12 @@ def test_malformed_files_are_bad_data(vocabulary, tmp_path, name, content):
         (tmp_path / file.name).write_bytes(content)
         with pytest.raises(DataError, match=str(tmp_path)):
             module.load(tmp_path)
+
+
+def test_characters_are_single(tmp_path):
+    (tmp_path / "chars.json").write_bytes(b'["ab"]')
+    with pytest.raises(DataError, match="list of distinct single characters"):
+        registry.load("tokenizers", "chars", "tokenizer.name").load(tmp_path)
 
 
 @pytest.mark.parametrize("name", NAMES)
