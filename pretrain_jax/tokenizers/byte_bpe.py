@@ -93,10 +93,6 @@ class ByteBPE(Tokenizer):
         self._bytes = [b""] * self.size
         for token, i in zip(merged, ids, strict=True):
             self._bytes[i] = token
-        self._word_starts = read_only_array(
-            token[:1].isspace() or not token for token in self._bytes
-        )
-        self._token_bytes = read_only_array(map(len, self._bytes), np.int32)
         # tiktoken uses ids as priorities; ids in another order are mapped afterwards.
         self._id_of_rank = None if ids == list(range(len(ids))) else np.array(ids, np.int32)
         self._encoding = tiktoken.Encoding(
@@ -139,13 +135,13 @@ class ByteBPE(Tokenizer):
         """All ids without bytes. No byte is unknown, so this includes <unk>."""
         return read_only_array(not token for token in self._bytes)
 
-    @property
+    @cached_property
     def word_starts(self) -> np.ndarray:
-        return self._word_starts
+        return read_only_array(token[:1].isspace() or not token for token in self._bytes)
 
-    @property
+    @cached_property
     def token_bytes(self) -> np.ndarray:
-        return self._token_bytes
+        return read_only_array(map(len, self._bytes), np.int32)
 
     def how_to_add(self, name: str) -> str:
         return f'the entry "{SPELLINGS[name][0]}" of {FILES[0][0]}'

@@ -5,6 +5,7 @@ A space belongs to the word after it: every whitespace byte starts a word.
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 from etils import epath
@@ -38,10 +39,6 @@ class Bytes(Tokenizer):
         self.pad, self.bos, self.eos, self.mask, self.cls, self.sep = range(256, 262)
         self.sentinels = sentinel_ids(self.size, sentinels)
         self.fingerprint = fingerprint_of("bytes", LAYOUT, sentinels)
-        self._word_starts = read_only_array(
-            i in WHITESPACE if i < 256 else True for i in range(self.size)
-        )
-        self._token_bytes = read_only_array((i < 256 for i in range(self.size)), np.int32)
 
     def encode(self, text: str) -> np.ndarray:
         return np.frombuffer(replace_surrogates(text).encode(), np.uint8).astype(np.int32)
@@ -57,13 +54,13 @@ class Bytes(Tokenizer):
             return f"<{SPECIALS[token - 256]}>"
         return f"<extra_id_{self.sentinels.index(token)}>"
 
-    @property
+    @cached_property
     def word_starts(self) -> np.ndarray:
-        return self._word_starts
+        return read_only_array(i in WHITESPACE if i < 256 else True for i in range(self.size))
 
-    @property
+    @cached_property
     def token_bytes(self) -> np.ndarray:
-        return self._token_bytes
+        return read_only_array((i < 256 for i in range(self.size)), np.int32)
 
 
 def load(path: epath.PathLike, *, sentinels: int = 0) -> Bytes:

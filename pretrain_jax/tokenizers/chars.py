@@ -7,6 +7,7 @@ there. A space belongs to the word after it: every whitespace character starts a
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 from etils import epath
@@ -42,10 +43,6 @@ class Chars(Tokenizer):
         self.fingerprint = fingerprint_of("chars", self._characters, SPECIALS, sentinels)
         self._ids = np.full(CODE_POINTS, self.unk, np.int32)
         self._ids[[ord(character) for character in characters]] = np.arange(n)
-        starts = [*map(str.isspace, characters), False]  # the unknown character is inside a word
-        self._word_starts = read_only_array(starts + [True] * (self.size - n - 1))
-        sizes = [len(character.encode("utf-8", "surrogatepass")) for character in characters]
-        self._token_bytes = read_only_array(sizes + [0] * (self.size - n), np.int32)
 
     def encode(self, text: str) -> np.ndarray:
         return self._ids[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)]
@@ -69,13 +66,16 @@ class Chars(Tokenizer):
             return f"<{SPECIALS[token - n]}>"
         return f"<extra_id_{self.sentinels.index(token)}>"
 
-    @property
+    @cached_property
     def word_starts(self) -> np.ndarray:
-        return self._word_starts
+        # The unknown character is inside a word.
+        starts = [*map(str.isspace, self._characters), False]
+        return read_only_array(starts + [True] * (self.size - len(starts)))
 
-    @property
+    @cached_property
     def token_bytes(self) -> np.ndarray:
-        return self._token_bytes
+        sizes = [len(character.encode("utf-8", "surrogatepass")) for character in self._characters]
+        return read_only_array(sizes + [0] * (self.size - len(sizes)), np.int32)
 
 
 def load(path: epath.PathLike, *, sentinels: int = 0) -> Chars:

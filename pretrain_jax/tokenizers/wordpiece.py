@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 import tokenizers
@@ -72,9 +73,6 @@ class WordPiece(Tokenizer):
         )
         self.sentinels = sentinel_ids(self.size, sentinels)
         self._pieces = pieces
-        inside = (piece.startswith("##") for piece in [*pieces, *[""] * sentinels])
-        self._word_starts = read_only_array(not piece for piece in inside)
-        self._token_bytes = read_only_array(map(self._size, range(self.size)), np.int32)
         self._tokenizer = (_splitting.every_script if every_script else _splitting.bert)(lower_case)
         self._tokenizer.model = tokenizers.models.WordPiece(
             ids, unk_token="[UNK]", max_input_chars_per_word=LONGEST_WORD
@@ -106,7 +104,7 @@ class WordPiece(Tokenizer):
         """Bytes of an id, as in `token_bytes`."""
         if token == self.unk or self.special[token]:
             return 0
-        space = int(self._word_starts[token])
+        space = int(self.word_starts[token])
         return space + len(self._pieces[token].removeprefix("##").encode())
 
     def id_to_token(self, token: int) -> str:
@@ -114,13 +112,14 @@ class WordPiece(Tokenizer):
             return f"<extra_id_{self.sentinels.index(token)}>"
         return self._pieces[token]
 
-    @property
+    @cached_property
     def word_starts(self) -> np.ndarray:
-        return self._word_starts
+        starts = (not piece.startswith("##") for piece in self._pieces)
+        return read_only_array([*starts, *[True] * len(self.sentinels)])
 
-    @property
+    @cached_property
     def token_bytes(self) -> np.ndarray:
-        return self._token_bytes
+        return read_only_array(map(self._size, range(self.size)), np.int32)
 
     def how_to_add(self, name: str) -> str:
         return f"the last line [{name.upper()}] of {FILE}"
