@@ -9,14 +9,14 @@ otherwise the command's own.
 """
 
 import ast
-import os
+import contextlib
 import runpy
 import sys
 from pathlib import Path
 
-from pretrain_jax import registry
+from pretrain_jax import command, registry
 from pretrain_jax.errors import ConfigError, UnwritableOutput, short_repr
-from pretrain_jax.process import exit
+from pretrain_jax.process import exit, stdio
 
 HELP = ("--help", "-h")
 
@@ -51,13 +51,11 @@ def listing() -> str:
 
 def show(text: str) -> int:
     """Prints the text; returns the exit code. A reader that closes the pipe early is no error."""
-    try:
-        print(text, flush=True)
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            sys.stderr.write(f"UnwritableOutput: standard output must be writable; {error}\n")
-            return UnwritableOutput.exit_code
+    with contextlib.suppress(BrokenPipeError):
+        try:
+            print(text, file=stdio.guard_result(sys.stdout), flush=True)
+        except UnwritableOutput as error:
+            return command.report_error(error)
     return 0
 
 
@@ -69,11 +67,12 @@ def main(argv: list[str]) -> int:
     if name not in commands():
         near = registry.did_you_mean(name, commands())
         known = ", ".join(commands())
-        sys.stderr.write(
-            "ConfigError: the first argument must be a command; received "
-            f"{short_repr(name)}{near}; commands are {known}\n"
+        return command.report_error(
+            ConfigError(
+                f"the first argument must be a command; received {short_repr(name)}{near}; "
+                f"commands are {known}"
+            )
         )
-        return ConfigError.exit_code
     sys.argv = [name, *options]
     runpy.run_module(f"pretrain_jax.{name}", run_name="__main__", alter_sys=True)
     return 0  # not reached: a command ends with sys.exit

@@ -75,11 +75,8 @@ def run(file: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ConfigError(f"--config takes a Python file, which ends in .py; received {file!r}")
     module = importlib.util.module_from_spec(spec)
-    with importable(Path(file).resolve().parent, folder()):
-        try:
-            spec.loader.exec_module(module)
-        except (Exception, SystemExit) as error:
-            raise unusable(file, error) from error
+    with running(file):
+        spec.loader.exec_module(module)
     return module
 
 
@@ -88,9 +85,16 @@ def call(module: ModuleType, file: str, argument: str) -> Any:
 
     Raises ConfigError.
     """
+    with running(file):
+        return module.get_config(*([argument] if argument else []))
+
+
+@contextlib.contextmanager
+def running(file: str) -> Iterator[None]:
+    """For code of a config file: what it may import, and ConfigError for every way to fail."""
     with importable(Path(file).resolve().parent, folder()):
         try:
-            return module.get_config(*([argument] if argument else []))
+            yield
         except (Exception, SystemExit) as error:
             raise unusable(file, error) from error
 

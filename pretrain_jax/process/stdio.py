@@ -48,7 +48,12 @@ class GuardedStream:
 def wrap_standard_streams() -> None:
     """Replaces sys.stderr and sys.stdout by guarded streams."""
     sys.stderr = GuardedStream(sys.stderr, lambda error: None)
-    sys.stdout = GuardedStream(sys.stdout, _result_lost)
+    sys.stdout = guard_result(sys.stdout)
+
+
+def guard_result(stream: Any) -> Any:
+    """A stream for the result of a command; it raises UnwritableOutput or BrokenPipeError."""
+    return GuardedStream(stream, _result_lost)
 
 
 def _result_lost(error: OSError) -> None:
