@@ -65,7 +65,7 @@ class Exit:
     stderr: str
 
     def mismatch(self, code: int, *words: str) -> str:
-        """The difference from an exit with `code` that mentions `words`; "" if there is none."""
+        """How the exit differs from `code` and a message with all `words`; "" if it does not."""
         missing = [word for word in words if word not in self.stderr]
         if self.code == code and "Traceback" not in self.stderr and not missing:
             return ""

@@ -102,7 +102,7 @@ def require_gpu() -> None:
 
 
 def beats(part: str, name: str, lines: list[str], options: argparse.Namespace) -> bool:
-    """Whether a figure reaches the one to beat (prints both); True if there is none to beat."""
+    """Prints a figure and its goal; returns whether it meets the goal. True without a goal."""
     if part == "speed":
         _, _, unit, least = SPEED[name]
         found = json.loads(lines[-1])[unit]

@@ -43,7 +43,7 @@ DEFINITIONS = {
 
 
 def load(folder: str, name: str, key: str) -> ModuleType:
-    """The module `name` of `folder`. Raises ConfigError if there is none, or if it is incomplete.
+    """The module `name` of `folder`. Raises ConfigError if it is missing or incomplete.
 
     `key` is the config key it comes from, for the error message.
     """

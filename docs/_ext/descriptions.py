@@ -26,7 +26,7 @@ UNINDENTED = re.compile(r" *(?!\w+(?::|  )).*")
 
 
 def describe(key: str, option: Option, fallback: str = "") -> str:
-    """The description of a key on one line, "" if there is none.
+    """The description of a key on one line; "" if the docstring does not describe it.
 
     key: without its section ("rate"). fallback: a docstring to look into last.
     """

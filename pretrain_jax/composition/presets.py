@@ -21,7 +21,7 @@ FREE = "mesh."
 
 
 def match_topology(pods: Pods, devices: Sequence[Any], simulated: str = "") -> str:
-    """The topology in `pods` with this kind and number of devices; "" if there is none.
+    """The topology in `pods` with this kind and number of devices; "" if no topology matches.
 
     simulated: the kind of GPU that the devices simulate, if any. Several TPU slices match no
     topology: their mesh needs one more axis.

@@ -188,7 +188,7 @@ def copy_from_run(source: epath.PathLike, path: epath.Path) -> None:
 def load_trained(config: Any, path: epath.Path) -> Tokenizer:
     """The tokenizer of an existing run: from `tokenizer.path`, or from its workdir.
 
-    Raises InputMissing if there is none.
+    Raises InputMissing if the run has no tokenizer.
     """
     section = config.tokenizer
     module = registry.load("tokenizers", section.name, "tokenizer.name")

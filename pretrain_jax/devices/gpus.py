@@ -73,7 +73,7 @@ dnn_version_info {{ major: {dnn[0]} minor: {dnn[1]} }}
 
 
 def installed_plugin() -> str:
-    """The installed CUDA plugin, "cuda12" or "cuda13"; "" where there is none."""
+    """The installed CUDA plugin, "cuda12" or "cuda13"; "" if no plugin is installed."""
     for name, module in PLUGINS.items():
         try:
             if importlib.util.find_spec(module):

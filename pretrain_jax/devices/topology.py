@@ -21,7 +21,7 @@ from pretrain_jax.devices import gpus
 from pretrain_jax.devices.gpus import GPUS
 from pretrain_jax.errors import ConfigError
 
-# Settings that libtpu would query from a TPU machine, with long warnings where there is none.
+# Settings that libtpu would ask a TPU machine for. On other machines it prints long warnings.
 QUIET = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",

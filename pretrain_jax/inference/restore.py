@@ -33,7 +33,7 @@ class TrainedModel:
 
 
 def restore_model(directory: epath.PathLike) -> TrainedModel:
-    """The model in a workdir's last checkpoint. Raises InputMissing if there is none."""
+    """The model in a workdir's last checkpoint. Raises InputMissing without a checkpoint."""
     path = epath.Path(directory)
     design = load_design(path)
     with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:

@@ -41,7 +41,7 @@ def like_params(state: Tree, params: Tree, values: Tree, default: Any) -> Tree:
 
 def owning_parameter(name: str, params: Container[str]) -> str | None:
     """The parameter that a leaf of an optimizer state belongs to: the longest name in `params` that
-    is the end of the leaf's name; None where there is none.
+    is the end of the leaf's name; None if no parameter matches.
 
     >>> owning_parameter("single/0/mu/head/bias", {"head/bias", "bias"})
     'head/bias'

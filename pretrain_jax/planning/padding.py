@@ -63,7 +63,7 @@ def targets_length_key(design: Design) -> str:
 
 
 def truncation_cost(design: Design, stream: Stream, size: int) -> str:
-    """The share of answers that an axis of `size` slots truncates, in words; "" if none."""
+    """The share of answers that an axis of `size` slots truncates, as a clause; "" for 0."""
     longer = [
         np.mean(rows.examples.length[:, 1] + 1 > size)
         for rows, member in zip(stream.members, design.task.members, strict=True)

@@ -71,7 +71,7 @@ def check_finite(checkpoints: Checkpoints, step: int, restored: Any) -> None:
 def restore_source_params(design: Design, fresh: Any, hosts: Hosts, tokenizer: Tokenizer) -> Any:
     """The parameters of the last checkpoint of `init_from`, for the tokens of this run.
 
-    Raises WorkdirMismatch if there is none, or if its tokenizer or arrays differ.
+    Raises WorkdirMismatch if it is missing, or if its tokenizer or arrays differ.
     """
     source = init_from.source_workdir(design.spec)
     with Checkpoints(epath.Path(source) / "checkpoints", read_only=True) as checkpoints:

@@ -83,7 +83,7 @@ class Checkpoints:
         return step_folders.committed_steps(self.directory)
 
     def latest(self) -> int | None:
-        """The highest committed step; None if there is none."""
+        """The highest committed step; None if no step is committed."""
         return max(self.steps(), default=None)
 
     def due(self, step: int) -> bool:

@@ -63,7 +63,7 @@ def write_config(workdir: epath.PathLike, config: dict[str, Any]) -> None:
 
 
 def read_config(workdir: epath.PathLike) -> dict[str, Any] | None:
-    """The config that `write_config` wrote; None if there is none. Raises DataError."""
+    """The config that `write_config` wrote; None without a config.json. Raises DataError."""
     path = epath.Path(workdir) / CONFIG
     fix = "restore it from the part `config` of a checkpoint, or start in another --workdir"
     return outputs.read_json(path, fix)
