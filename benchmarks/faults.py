@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs import table
+from jobs import table, write_tiny
 
 HANG_SECONDS = 90.0
 """A run that does not end within this time counts as hanging."""
@@ -37,23 +37,6 @@ MAX_STOP_SECONDS = 10.0
 IN_USE, UNWRITABLE, INTERRUPTED = 82, 74, 75
 FILES = ("run.lock", "config.json", "metrics.jsonl", "samples.txt", "loss.png", "saved.json")
 FOLDERS = ("tensorboard", "tokenizer", "checkpoints")
-CONFIG = """
-from ml_collections import ConfigDict
-
-
-def get_config():
-    return ConfigDict(dict(
-        data=dict(source="text:{folder}/corpus.jsonl", seq_len=16, cache_dir="{folder}/cache"),
-        tokenizer=dict(name="bytes"),
-        objective=dict(name="causal_lm"),
-        model=dict(name="gpt", vocab_size=262, layers=2, width=16, heads=2, feed_forward=32,
-                   max_length=16),
-        optimizer=dict(name="adamw", learning_rate=1e-2, schedule="constant"),
-        train=dict(steps=40, batch_size=8, log_every=1),
-        checkpoint=dict(every=10),
-        eval=dict(every=10, tokens=200, sample_tokens=4),
-    ))
-"""
 
 
 @dataclass
@@ -79,19 +62,14 @@ class Runs:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        draw = random.Random(0)
-        words = "the cat sat on a mat and saw dogs run over green hills".split()
-        texts = (" ".join(draw.choices(words, k=20)) for _ in range(150))
-        lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
-        (folder / "corpus.jsonl").write_text(lines)
-        (folder / "job.py").write_text(CONFIG.format(folder=folder))
+        self.config = write_tiny(folder)
         self.finished = folder / "finished"
         finished = self.run(self.finished)
         if finished.code:
             raise SystemExit(f"the job must run without faults: {finished.stderr}")
 
     def start(self, workdir: Path, *options: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "pretrain_jax.main", f"--config={self.folder}/job.py"]
+        command = [sys.executable, "-m", "pretrain_jax.main", f"--config={self.config}"]
         command += [f"--workdir={workdir}", *options]
         return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 

@@ -1,6 +1,7 @@
 """Runs the commands in separate processes; used by the other scripts in this folder."""
 
 import json
+import random
 import subprocess
 import sys
 import time
@@ -8,10 +9,39 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+TINY = """
+from ml_collections import ConfigDict
+
+
+def get_config():
+    return ConfigDict(dict(
+        data=dict(source="text:{folder}/corpus.jsonl", seq_len=16, cache_dir="{folder}/cache"),
+        tokenizer=dict(name="bytes"),
+        objective=dict(name="causal_lm"),
+        model=dict(name="gpt", vocab_size=262, layers=2, width=16, heads=2, feed_forward=32,
+                   max_length=16),
+        optimizer=dict(name="adamw", learning_rate=1e-2, schedule="constant"),
+        train=dict(steps=40, batch_size=8, log_every=1),
+        checkpoint=dict(every=10),
+        eval=dict(every=10, tokens=200, sample_tokens=4),
+    ))
+"""
+
 
 def overrides(changes: Mapping[str, Any]) -> list[str]:
     """{"train.steps": 10} -> ["--config.train.steps=10"]."""
     return [f"--config.{key}={value}" for key, value in changes.items()]
+
+
+def write_tiny(folder: Path) -> Path:
+    """Writes a corpus of 150 documents and the config of a run of seconds; returns its path."""
+    draw = random.Random(0)
+    words = "the cat sat on a mat and saw dogs run over green hills".split()
+    texts = (" ".join(draw.choices(words, k=20)) for _ in range(150))
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+    (folder / "corpus.jsonl").write_text(lines)
+    (folder / "tiny.py").write_text(TINY.format(folder=folder))
+    return folder / "tiny.py"
 
 
 def train(config: str, workdir: Path, changes: Mapping[str, Any]) -> tuple[list[dict], float]:

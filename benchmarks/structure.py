@@ -33,25 +33,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from jobs import table
+from jobs import overrides, table, write_tiny
 
 PACKAGE = "pretrain_jax"
-CONFIG = """
-from ml_collections import ConfigDict
-
-
-def get_config():
-    return ConfigDict(dict(
-        data=dict(source="text:{folder}/corpus.txt", seq_len=16, cache_dir="{folder}/cache"),
-        tokenizer=dict(name="bytes"),
-        objective=dict(name="causal_lm"),
-        model=dict(name="gpt", vocab_size=262, layers=1, width=16, heads=2, feed_forward=32,
-                   max_length=16),
-        optimizer=dict(name="adamw", learning_rate=1e-2, schedule="constant"),
-        train=dict(steps=1, batch_size=2),
-        eval=dict(every=0, tokens=100, sample_tokens=0),
-    ))
-"""
+ONE_STEP = {"train.steps": 1, "eval.every": 0, "eval.sample_tokens": 0}
 
 
 def main() -> None:
@@ -192,9 +177,8 @@ def trace_gradients(tree: Path) -> dict[str, list[str]]:
     def train(name: str) -> list[str]:
         stacks.clear()
         with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "corpus.txt").write_text("the cat sat on a mat\n\n" * 200)
-            (Path(folder) / "tiny.py").write_text(CONFIG.format(folder=folder))
-            command.main([f"--config={folder}/tiny.py", f"--workdir={folder}/{name}"])
+            options = [f"--config={write_tiny(Path(folder))}", f"--workdir={folder}/{name}"]
+            command.main([*options, *overrides(ONE_STEP)])
         return stacks[0]
 
     setattr(jax, "grad", recorded_grad)  # noqa: B010
