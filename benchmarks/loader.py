@@ -24,7 +24,6 @@ from etils import epath
 
 from pretrain_jax.composition import config
 from pretrain_jax.composition.build import build_design, fix_schedule
-from pretrain_jax.composition.corpora import load_or_train_tokenizer, open_corpora
 from pretrain_jax.composition.feed import Feed
 
 CONFIGS = {
@@ -91,12 +90,8 @@ def loader_rate(
     """(real tokens per second, examples per row) of one config."""
     words = [(key, str(value)) for key, value in changes.items()]
     design = build_design(fix_schedule(config.read(file, words)), tuple(jax.devices()))
-    sources = open_corpora(design, None)
     folder.mkdir(exist_ok=True)
-    tokenizer = load_or_train_tokenizer(
-        design, sources, epath.Path(tempfile.mkdtemp(dir=folder)), None
-    )
-    feed = Feed.from_corpora(design, sources, tokenizer)
+    feed = Feed.open(design, epath.Path(tempfile.mkdtemp(dir=folder)))
     phase = design.spec.phases[0]
     rates, examples = [], 0.0
     batches: Any = feed.batches(phase, 0)

@@ -19,6 +19,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import resume
+
 LAYOUTS = {  # name: devices, processes, mesh
     "1": (1, 1, {}),
     "8 data": (8, 1, {"data": 8}),
@@ -57,7 +59,7 @@ def main() -> None:
             if error:
                 print(f"| {layout} | {error} | | |", flush=True)
                 continue
-            values = losses(run)
+            values = list(resume.losses(run).values())
             expected = expected or values
             differences = [abs(a - b) / b for a, b in zip(values, expected, strict=True)]
             first = next((str(n) for n, value in enumerate(differences, 1) if value > 1e-5), "none")
@@ -135,12 +137,6 @@ def digest(run: Path) -> str:
                     raise SystemExit(f"row {row} differs between two processes")
         total.update("".join(rows[row] for row in sorted(rows)).encode())
     return total.hexdigest()[:16]
-
-
-def losses(run: Path) -> list[float]:
-    """train/loss of every step."""
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [row["train/loss"] for row in rows if "train/loss" in row]
 
 
 if __name__ == "__main__":

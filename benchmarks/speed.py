@@ -59,7 +59,6 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
 
     from pretrain_jax.composition import config
     from pretrain_jax.composition.build import build_design, fix_schedule
-    from pretrain_jax.composition.corpora import load_or_train_tokenizer, open_corpora
     from pretrain_jax.composition.feed import Feed
     from pretrain_jax.estimates import flops
     from pretrain_jax.planning import aot
@@ -68,10 +67,8 @@ def measure(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
     changes = list(line.overrides)
     design = build_design(fix_schedule(config.read(options.config, changes)), tuple(jax.devices()))
     design.check()
-    sources = open_corpora(design, None)
     with tempfile.TemporaryDirectory() as folder:
-        tokenizer = load_or_train_tokenizer(design, sources, epath.Path(folder), None)
-    feed = Feed.from_corpora(design, sources, tokenizer)
+        feed = Feed.open(design, epath.Path(folder))
     phase = design.task.largest_phase
     start = time.monotonic()
     step = design.update.step.trace(*design.update.abstract_arguments(phase)).lower().compile()

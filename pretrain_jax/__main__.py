@@ -64,13 +64,13 @@ def main(argv: list[str]) -> int:
     if not argv or argv[0] in HELP:
         return show(listing())
     name, *options = argv
-    if name not in commands():
-        near = registry.did_you_mean(name, commands())
-        known = ", ".join(commands())
+    known = commands()
+    if name not in known:
+        near = registry.did_you_mean(name, known)
         return command.report_error(
             ConfigError(
                 f"the first argument must be a command; received {short_repr(name)}{near}; "
-                f"commands are {known}"
+                f"commands are {', '.join(known)}"
             )
         )
     sys.argv = [name, *options]

@@ -45,12 +45,9 @@ def describe(line: command.CommandLine) -> dict[str, Any]:
     design = build.build_design(settings, devices)
     design.check()
     last = design.spec.phases[-1]
-    tokens = sum(
-        (p.last - p.first) * p.batch_size * design.task.tokens_per_row(p.seq_len)
-        for p in design.spec.phases
-    )
+    tokens = sum(p.rows * design.task.tokens_per_row(p.seq_len) for p in design.spec.phases)
     return {
-        "parameters": sum(sizes.count_parameters(design).values()),
+        "parameters": sizes.total_parameters(design),
         "parameters_by_part": sizes.parameters_by_part(design),
         "flops_per_token": flops.per_token(design, design.spec.data.seq_len),
         "tokens_per_step": last.batch_size * design.task.tokens_per_row(last.seq_len),

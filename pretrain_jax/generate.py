@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
 
     run = restore.restore_model(line.flags["workdir"])
     objective = run.design.task.objective
-    if objective.attention == "full" or "memory_tokens" in objective.fields:
+    if not objective.continues_prompt:
         raise ConfigError(
             "generate continues a text with one stack that is causal or has a prefix; the run in "
             f"{line.flags['workdir']} has objective.name={run.design.spec.objective.name} and "

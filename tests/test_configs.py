@@ -13,9 +13,9 @@ import pytest
 
 from pretrain_jax import registry
 from pretrain_jax.composition import build, config, phases, presets, spec
-from pretrain_jax.composition.model import is_box
 from pretrain_jax.estimates import flops, sizes
 from pretrain_jax.layers import stacks
+from pretrain_jax.layers.axes import is_box
 from pretrain_jax.optim import clipping, optimizers, schedules
 from pretrain_jax.sharding import mesh, rules
 from pretrain_jax.workdir.checkpoint import Checkpoints
@@ -272,7 +272,7 @@ def builders():
     """Groups of functions that share the options of one section."""
     for name in registry.names("tokenizers"):
         module = registry.load("tokenizers", name, "")
-        yield f"text.{name}", (module.load, module.train)
+        yield f"tokenizers.{name}", (module.load, module.train)
     for folder in ("objectives", "models"):
         for name in registry.names(folder):
             yield f"{folder}.{name}", (registry.load(folder, name, "").build,)
@@ -300,6 +300,6 @@ def test_every_option_of_a_builder_is_read(group):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
         }
     options = set(registry.options(*GROUPS[group]))
-    if group.startswith("text."):
+    if group.startswith("tokenizers."):
         options.discard("vocab_size")  # a key of `model`; what is learned is held against it
     assert options <= read

@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from pretrain_jax import losses
-from pretrain_jax.composition.model import is_box
+from pretrain_jax.layers.axes import is_box
 from pretrain_jax.layers.embeddings import Readout
 from pretrain_jax.layers.stacks import BuildContext
 from pretrain_jax.models import gpt
@@ -95,11 +95,6 @@ def fresh(what: Program, step=0) -> TrainState:
 
 def assert_same_bits(a, b):
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(a), jax.device_get(b))
-
-
-def differ(a, b):
-    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return any(not np.array_equal(x, y) for x, y in pairs)
 
 
 def test_a_step_is_the_gradient_of_the_objective_through_the_optimizer():

@@ -42,7 +42,7 @@ def parameters(path: Path) -> int:
     """Trained parameters of a config, from shapes: nothing is allocated."""
     settings = build.fix_schedule(config.read(str(path)))
     design = build.build_design(settings, jax.devices()[:1])
-    return sum(sizes.count_parameters(design).values())
+    return sizes.total_parameters(design)
 
 
 def headline(path: Path) -> tuple[str, str]:

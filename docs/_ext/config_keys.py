@@ -8,8 +8,6 @@ from descriptions import describe
 from pretrain_jax.composition import ranges, sections
 from pretrain_jax.registry import REQUIRED, Option
 
-FOLDERS = {"tokenizer": "tokenizers", "objective": "objectives", "model": "models"}
-"""Sections whose names are files, and the folder of these."""
 OBVIOUS = (", and finite", " and at most 2^31 - 1")
 """Bounds that the page states once."""
 

@@ -86,9 +86,9 @@ class Hosts:
                     f"every process must have the same {what}, but they differ:{lines}\n{fix}"
                 )
 
-    def broadcast(self, what: str, mine: str) -> str:
-        """The text of process 0, on all processes."""
-        return self.all_gather(what, mine)[0]
+    def broadcast(self, what: str, mine: Any) -> Any:
+        """The value of process 0, which JSON can hold, on all processes."""
+        return json.loads(self.all_gather(what, json.dumps(mine))[0])
 
     def all_gather(self, what: str, text: str, timeout: float | None = None) -> list[str]:
         """The texts of all processes, by process number."""

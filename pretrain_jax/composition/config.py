@@ -238,7 +238,7 @@ def parse_override(key: str, text: str, option: Option) -> Any:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         value = text
-    return ranges.check(key, registry.coerce(key, value, option.type), allowed=option.range)
+    return fill_option(key, value, option)
 
 
 def check_key(key: str) -> None:

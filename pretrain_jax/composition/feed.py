@@ -257,7 +257,7 @@ class Feed:
 
     @cached_property
     def _scores(self) -> tuple[EvalCounts, dict[str, float]]:
-        """`scored` and `baselines`, from one pass over the rows."""
+        """`eval_counts` and `baselines`, from one pass over the rows."""
         objective, scored = self.design.task.objective, EvalCounts()
         ends = self.boundary_ids(objective.arrange(self.design.spec.phases.eval_seq_len))
         if "train" not in self.splits:

@@ -19,12 +19,12 @@ from ml_collections import ConfigDict
 
 from pretrain_jax import registry, tokenizers
 from pretrain_jax.composition.build import Design
-from pretrain_jax.composition.model import is_box
 from pretrain_jax.composition.sections import with_defaults
 from pretrain_jax.composition.spec import Spec
 from pretrain_jax.composition.tokenizer import load_trained
 from pretrain_jax.errors import ConfigError, InputMissing, WorkdirMismatch
 from pretrain_jax.files import paths
+from pretrain_jax.layers.axes import is_box
 from pretrain_jax.nested_diff import diff
 from pretrain_jax.optim.trees import name_of, named_leaves
 from pretrain_jax.sharding import rules

@@ -95,8 +95,3 @@ def build_model(run: Spec, task: Task, target: Target, plain: bool = False) -> M
     _base.check_module(architecture, module)
     one_row = partial(task.batch_shapes, 1, run.data.seq_len)
     return Model(architecture, module, dtype, one_row)
-
-
-def is_box(x: Any) -> bool:
-    """Whether a leaf of a tree is a boxed parameter."""
-    return isinstance(x, nn.Partitioned)

@@ -23,6 +23,11 @@ class Phase:
     batch_size: int
     accumulate: int
 
+    @property
+    def rows(self) -> int:
+        """The rows that the phase trains on."""
+        return (self.last - self.first) * self.batch_size
+
 
 class Phases(tuple[Phase, ...]):
     """The phases of a run, in order."""

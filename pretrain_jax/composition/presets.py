@@ -57,8 +57,10 @@ def select_options(
     {'train.accumulate': 4}
     """
     selected = dict(pods.get(name, {}))
-    for key in {key for options in pods.values() for key in options} if stored else ():
+    if not stored:
+        return selected
+    for key in {key for options in pods.values() for key in options}:
         section, _, last = key.partition(".")
-        if not key.startswith(FREE) and last in (stored or {}).get(section, {}):
-            selected[key] = (stored or {})[section][last]
+        if not key.startswith(FREE) and last in stored.get(section, {}):
+            selected[key] = stored[section][last]
     return selected

@@ -1,5 +1,6 @@
 """The tokenizer of a run: loaded, trained on its corpus, or copied from another run."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import itertools
@@ -13,6 +14,7 @@ from typing import Any
 from etils import epath
 
 from pretrain_jax import registry
+from pretrain_jax.composition.spec import select_kwargs
 from pretrain_jax.errors import ConfigError, DataError, InputMissing
 from pretrain_jax.files import parsing, paths
 from pretrain_jax.progress import progress
@@ -79,10 +81,8 @@ def _train(
     directory: epath.Path,
 ) -> Tokenizer:
     """Trains in a temporary folder next to `directory` and then renames it: an atomic change."""
-    draft = directory.parent / f".{directory.name}.{os.getpid()}.{os.urandom(4).hex()}"
-    draft.mkdir(parents=True)
     options, vocab_size = note["options"], note["vocab_size"]
-    try:
+    with draft_of(directory) as draft:
         with progress(f"learning a {note['name']} vocabulary"):
             module.train(_check_not_blank(texts()), draft, vocab_size=vocab_size, **options)
         tokenizer = _check_size(
@@ -95,10 +95,19 @@ def _train(
         full_note = {**note, "files": _digests(draft), "libraries": versions}
         (draft / NOTE).write_text(json.dumps(full_note, indent=2, sort_keys=True) + "\n")
         _publish(draft, directory, note)
+    return tokenizer
+
+
+@contextlib.contextmanager
+def draft_of(directory: epath.Path) -> Iterator[epath.Path]:
+    """A new folder next to `directory`, to be renamed to it; removed at the end if it was not."""
+    draft = directory.parent / f".{directory.name}.{os.getpid()}.{os.urandom(4).hex()}"
+    draft.mkdir(parents=True)
+    try:
+        yield draft
     finally:
         if draft.exists():
             draft.rmtree()
-    return tokenizer
 
 
 def _publish(draft: epath.Path, directory: epath.Path, note: Mapping[str, Any]) -> None:
@@ -173,15 +182,10 @@ def copy_from_run(source: epath.PathLike, path: epath.Path) -> None:
         if files == {file.name: file.read_bytes() for file in new.iterdir()}:
             return
         set_aside(new)
-    draft = path / f".tokenizer.{os.getpid()}.{os.urandom(4).hex()}"
-    draft.mkdir(parents=True)
-    try:
+    with draft_of(new) as draft:
         for name, content in files.items():
             (draft / name).write_bytes(content)
         draft.rename(new)
-    finally:
-        if draft.exists():
-            draft.rmtree()
     log.info("tokenizer: copied from %s", old)
 
 
@@ -192,7 +196,7 @@ def load_trained(config: Any, path: epath.Path) -> Tokenizer:
     """
     section = config.tokenizer
     module = registry.load("tokenizers", section.name, "tokenizer.name")
-    options = {key: section[key] for key in registry.options(module.load)}
+    options = select_kwargs(section, module.load)
     folder = epath.Path(paths.expand_user(section.path or path / "tokenizer", "tokenizer.path"))
     if not folder.exists():
         raise InputMissing(

@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 
 from pretrain_jax import registry
-from pretrain_jax.composition.model import is_box
 from pretrain_jax.composition.phases import Phase
 from pretrain_jax.composition.placement import Placement, with_shardings
 from pretrain_jax.composition.spec import Spec, select_kwargs
 from pretrain_jax.composition.task import Task
+from pretrain_jax.layers.axes import is_box
 from pretrain_jax.optim import optimizers, schedules
 from pretrain_jax.optim.clipping import clip_options
 from pretrain_jax.optim.trees import like_params

@@ -27,6 +27,7 @@ from pretrain_jax.data.corpus import BLOCK_CHARACTERS, Corpus
 from pretrain_jax.data.unknown_counts import SAMPLE, UnknownCounts
 from pretrain_jax.errors import DataError
 from pretrain_jax.files import parsing, paths, sealed_folder
+from pretrain_jax.files.sealed_folder import REBUILD
 from pretrain_jax.progress import progress
 from pretrain_jax.tokenizers import Tokenizer
 
@@ -37,7 +38,6 @@ ANNOTATIONS_VERSION = 1
 text."""
 DEFAULT_FOLDER = "~/.cache/pretrain_jax"
 SPLIT_NAMES = {"train": "training", "valid": "validation"}
-ANEW = "delete the folder; the next run creates it again"
 NOTED = {"fingerprint": str, "split": str, "text_bytes": int, "dtype": str}
 log = logging.getLogger(__name__)
 
@@ -51,25 +51,25 @@ class TokenCache:
     offsets          int64 [N+1]; document i is tokens[offsets[i] : offsets[i + 1]]
     text_bytes       UTF-8 bytes of the text
     unknown          counts of the text for which the tokenizer has no ids
-    split            how validation text is held out: "hash", "tail" or "all"
+    split_method     how validation text is held out: "hash", "tail" or "all"
     fingerprint      hex digest of everything that the ids depend on
     """
 
     def __init__(self, folder: Path):
-        note = parsing.read_json(folder / "note.json", ANEW, NOTED)
+        note = parsing.read_json(folder / "note.json", REBUILD, NOTED)
         self.folder = folder
         self.fingerprint: str = note["fingerprint"]
         self.split_method: str = note["split"]
         self.text_bytes: int = note["text_bytes"]
         if note["dtype"] not in ("uint16", "uint32"):
-            raise DataError(f"{folder}/note.json must name uint16 or uint32; {ANEW}")
+            raise DataError(f"{folder}/note.json must name uint16 or uint32; {REBUILD}")
         self.unknown = UnknownCounts(*note["unknown"])
         self.tokens = map_array(folder / "tokens.bin", note["dtype"])
         self.annotation_kind: str = note.get("marked", "")
         self.annotations = (
             map_array(folder / "marks.bin", "uint8") if self.annotation_kind else None
         )
-        self.offsets = parsing.read_array(folder / "offsets.npy", np.int64, ANEW)
+        self.offsets = parsing.read_array(folder / "offsets.npy", np.int64, REBUILD)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -87,7 +87,7 @@ def map_array(path: Path, dtype: str) -> np.ndarray:
     try:
         return np.memmap(path, dtype, mode="r").view(np.ndarray)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} must hold {dtype} values; {error}; {ANEW}") from error
+        raise DataError(f"{path} must hold {dtype} values; {error}; {REBUILD}") from error
 
 
 def open_token_cache(
@@ -95,14 +95,12 @@ def open_token_cache(
     split: str,
     tokenizer: Tokenizer,
     cache_dir: str | Path | None = None,
-    *,
-    workers: int | None = None,
 ) -> TokenCache:
     """The tokens of a split, "train" or "valid".
 
-    Reads the cache if the same text was tokenized before. Otherwise tokenizes in `workers` threads
-    (default: one per core); the memory for this depends neither on the size of the corpus nor on
-    the length of its documents. Logs the share of unknown tokens.
+    Reads the cache if the same text was tokenized before. Otherwise tokenizes in one thread per
+    core; the memory for this depends neither on the size of the corpus nor on the length of its
+    documents. Logs the share of unknown tokens.
 
     Raises DataError for text that cannot be read, and for a split without tokens.
     """
@@ -119,9 +117,7 @@ def open_token_cache(
     parent = Path(paths.expand_user(cache_dir or DEFAULT_FOLDER, "data.cache_dir"))
     folder = parent / f"tokens-{split}-{fingerprint[:32]}"
     note = {"fingerprint": fingerprint, "made from": parts}
-    build = partial(
-        write_cache, corpus=corpus, split=split, tokenizer=tokenizer, note=note, workers=workers
-    )
+    build = partial(write_cache, corpus=corpus, split=split, tokenizer=tokenizer, note=note)
     sealed_folder.ensure(folder, partial(is_complete, fingerprint=fingerprint), build)
     cache = TokenCache(folder)
     sizes = (corpus.name, SPLIT_NAMES[split], cache.split_method, len(cache), len(cache.tokens))
@@ -136,19 +132,19 @@ def is_complete(folder: Path, fingerprint: str) -> bool:
 
     Raises DataError if a file has another content.
     """
-    note = parsing.read_json(folder / "note.json", ANEW, {**NOTED, "files": dict})
+    note = parsing.read_json(folder / "note.json", REBUILD, {**NOTED, "files": dict})
     for name, size in note["files"].items():
         if (folder / name).stat().st_size != size:
-            raise DataError(f"{folder / name} must have {size} bytes; {ANEW}")
+            raise DataError(f"{folder / name} must have {size} bytes; {REBUILD}")
     cache = TokenCache(folder)
     offsets, size = cache.offsets, len(cache.tokens)
     ascending = len(offsets) > 1 and (offsets[1:] >= offsets[:-1]).all()
     if not ascending or (offsets[0], offsets[-1]) != (0, size):
         raise DataError(
-            f"{folder}/offsets.npy must ascend from 0 to {size}, the number of tokens; {ANEW}"
+            f"{folder}/offsets.npy must ascend from 0 to {size}, the number of tokens; {REBUILD}"
         )
     if cache.annotations is not None and len(cache.annotations) != size:
-        raise DataError(f"{folder}/marks.bin must have a byte per token, {size} in all; {ANEW}")
+        raise DataError(f"{folder}/marks.bin must have a byte per token, {size} in all; {REBUILD}")
     return note["fingerprint"] == fingerprint
 
 
@@ -159,7 +155,6 @@ def write_cache(
     split: str,
     tokenizer: Tokenizer,
     note: dict,
-    workers: int | None,
 ) -> None:
     """Tokenizes a split of the corpus and writes it into `folder`."""
     dtype = np.dtype(np.uint16 if tokenizer.size <= 1 << 16 else np.uint32)
@@ -170,9 +165,7 @@ def write_cache(
         annotation_file = None
         if corpus.annotation_kind:
             annotation_file = files.enter_context(open(folder / "marks.bin", "wb"))
-        for group in encode_blocks(
-            corpus.documents(split), tokenizer, corpus.annotation_kind, workers
-        ):
+        for group in encode_blocks(corpus.documents(split), tokenizer, corpus.annotation_kind):
             if group.ids.size and not 0 <= group.ids.min() <= group.ids.max() < tokenizer.size:
                 raise ValueError(f"a tokenizer of {tokenizer.size} ids gave id {group.ids.max()}")
             file.write(group.ids.astype(dtype).data)
@@ -223,13 +216,13 @@ class TextBlock(NamedTuple):
 
 
 def encode_blocks(
-    documents: Iterator[Iterator[str]], tokenizer: Tokenizer, kind: str, workers: int | None
+    documents: Iterator[Iterator[str]], tokenizer: Tokenizer, kind: str
 ) -> Iterator[EncodedGroup]:
     """Tokenizes all blocks in threads (tokenizers release the GIL) and keeps their order.
 
     The number of pending groups is limited; it is just enough to keep all threads busy.
     """
-    workers = workers or os.cpu_count() or 1
+    workers = os.cpu_count() or 1
     waiting: collections.deque[Future[EncodedGroup]] = collections.deque()
     characters = 0
     with ThreadPoolExecutor(workers) as pool:

@@ -242,8 +242,6 @@ def eval_batches(
     rows: int,
     batch_size: int,
     here: Iterable[int] | None = None,
-    workers: int = 0,
-    prefetch: int = 4,
 ) -> Generator[Batch, None, None]:
     """The first `rows` rows in a fixed order with fixed noise; the last batch is padded.
 
@@ -256,4 +254,4 @@ def eval_batches(
         numbers = [row if row < rows else -1 for row in batch_rows]
         return stream.batch(numbers, EVAL_SEED)
 
-    return prefetch_batches(load, ceil_div(rows, batch_size), workers, prefetch)
+    return prefetch_batches(load, ceil_div(rows, batch_size), workers=0, prefetch=4)

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from pretrain_jax.files import parsing, sealed_folder
+from pretrain_jax.files.sealed_folder import REBUILD
 from pretrain_jax.ragged import Ragged, gather_slices
 from pretrain_jax.rounding import ceil_div
 
 CODE_VERSION = 1
-ANEW = "delete the folder; the next run creates it again"
 FILES = ("row_offsets", "order")
 WINDOW = 256
 SCALE = 1 << 20  # room is compared in integer units of 1 / SCALE of a row
@@ -147,7 +147,7 @@ def save_plan(folder: Path, rows: RowPlan) -> None:
 
 def load_plan(folder: Path) -> RowPlan:
     """The memory-mapped plan in `folder`."""
-    row_offsets, order = (parsing.read_array(folder / f"{n}.npy", np.int64, ANEW) for n in FILES)
+    row_offsets, order = (parsing.read_array(folder / f"{n}.npy", np.int64, REBUILD) for n in FILES)
     return RowPlan(row_offsets, order, folder)
 
 

@@ -56,6 +56,12 @@ def lookup(device_kind: str) -> Chip | None:
     return CHIPS[max(matches, key=len)] if matches else None
 
 
+def memory(device_kind: str) -> int | None:
+    """Bytes of memory of one device; None for an unknown chip and for a CPU."""
+    chip = lookup(device_kind)
+    return chip.memory if chip else None
+
+
 def peak_flops(device_kind: str, dtype: Any) -> float | None:
     """FLOP/s of one device in bfloat16; None for an unknown chip, for a CPU, and for float32."""
     chip = lookup(device_kind)

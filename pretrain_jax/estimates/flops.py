@@ -64,10 +64,7 @@ def per_step(design: Design, seq_len: int, metrics: Mapping[str, float]) -> floa
 def per_run(design: Design) -> float:
     """Training FLOPs from the first step to the last, each phase at its own sequence length."""
     return sum(
-        (phase.last - phase.first)
-        * phase.batch_size
-        * design.task.tokens_per_row(phase.seq_len)
-        * per_token(design, phase.seq_len)
+        phase.rows * design.task.tokens_per_row(phase.seq_len) * per_token(design, phase.seq_len)
         for phase in design.spec.phases
     )
 

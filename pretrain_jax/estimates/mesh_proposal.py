@@ -14,10 +14,10 @@ import jax
 from ml_collections import ConfigDict
 
 from pretrain_jax.composition.build import Design
-from pretrain_jax.composition.model import is_box
 from pretrain_jax.composition.spec import build_spec
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.estimates import sizes
+from pretrain_jax.layers.axes import is_box
 from pretrain_jax.sharding import rules
 from pretrain_jax.sharding.rules import RULES
 

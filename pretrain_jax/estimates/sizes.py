@@ -6,8 +6,8 @@ from typing import Any
 import jax
 
 from pretrain_jax.composition.build import Design
-from pretrain_jax.composition.model import is_box
 from pretrain_jax.devices import chips
+from pretrain_jax.layers.axes import is_box
 from pretrain_jax.optim.trees import named_leaves
 from pretrain_jax.process import host_memory
 from pretrain_jax.sharding import rules
@@ -21,6 +21,11 @@ def count_parameters(design: Design) -> dict[str, int]:
     """
     leaves = named_leaves(design.plain_model.boxed_params, is_box)
     return {name: math.prod(box.value.shape) for name, box in leaves}
+
+
+def total_parameters(design: Design) -> int:
+    """The number of parameters of the model."""
+    return sum(count_parameters(design).values())
 
 
 def parameters_by_part(design: Design) -> dict[str, int]:
@@ -65,8 +70,7 @@ def check_memory(design: Design) -> None:
     state = design.update.abstract_state
     params = bytes_per_device(state.params)
     one = params + bytes_per_device(state.opt_state) + params
-    chip = chips.lookup(design.target.kind)
-    memory = chip.memory if chip else None
+    memory = chips.memory(design.target.kind)
     local_devices = sum(d.process_index == jax.process_index() for d in design.target.devices)
     host_memory.check_memory(
         one * local_devices if memory is None else one,

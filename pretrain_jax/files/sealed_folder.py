@@ -17,6 +17,8 @@ from pretrain_jax.errors import ConfigError, UserError
 from pretrain_jax.files import parsing
 
 SEAL = "digests.json"
+REBUILD = "delete the folder; the next run creates it again"
+"""How to mend a damaged folder, for messages."""
 log = logging.getLogger(__name__)
 
 

@@ -82,14 +82,16 @@ def with_axes(init: Callable[..., Any], *axes: str) -> Callable[..., Any]:
     return nn.with_partitioning(init, axes)
 
 
+def is_box(x: Any) -> bool:
+    """Whether a node of a tree is a parameter that is boxed with the names of its axes."""
+    return isinstance(x, nn.Partitioned)
+
+
 def box_all(params: Any) -> Any:
     """Boxes every leaf that has no axis names as replicated: its names are None.
 
     Parameters of flax's own modules, such as nn.GRUCell, have no axis names.
     """
-
-    def is_box(x: Any) -> bool:
-        return isinstance(x, nn.Partitioned)
 
     def box(x: Any) -> nn.Partitioned:
         return x if is_box(x) else nn.Partitioned(x, (None,) * x.ndim)

@@ -45,15 +45,11 @@ class EncoderDecoder(nn.Module):
             name: batch[f"memory_{name}"] for name in ("tokens", "segments", "positions")
         }
         x = embedding(memory_batch["tokens"], memory_batch["positions"], train)
-        context = self_context(memory_batch, replace(build_context, attention="full"), train)
-        for name, position in self.encoder_positions:
-            context = position(name=name)(context, memory_batch["positions"])
-        memory = encoder(x, context)
+        full = replace(build_context, attention="full")
+        memory = encoder(x, self_context(memory_batch, full, train, self.encoder_positions))
 
         x = embedding(batch["tokens"], batch["positions"], train)
-        context = self_context(batch, build_context, train)
-        for name, position in self.decoder_positions:
-            context = position(name=name)(context, batch["positions"])
+        context = self_context(batch, build_context, train, self.decoder_positions)
         mask = CrossMask(batch["segments"], batch["memory_segments"])
         kernel_mask = BACKENDS[build_context.attention_backend].make_kernel_mask(mask)
         context = context.replace(memory=memory, memory_mask=mask, memory_kernel_mask=kernel_mask)

@@ -135,20 +135,29 @@ class SingleStack(nn.Module):
     def __call__(self, batch: dict[str, jax.Array], train: bool) -> Output:
         embedding = self.embedding(name="embedding", pad_vocab_to=self.build_context.pad_vocab_to)
         x = embedding(batch["tokens"], batch["positions"], train, batch.get("types"))
-        context = self_context(batch, self.build_context, train)
-        for name, position in self.positions:
-            context = position(name=name)(context, batch["positions"])
+        context = self_context(batch, self.build_context, train, self.positions)
         hidden = self.stack(name="stack", build_context=self.build_context)(x, context)
         tied = embedding.readout()
         return read_out(self.build_context, self.output, hidden, batch, tied, train)
 
 
-def self_context(batch: dict[str, jax.Array], build_context: BuildContext, train: bool) -> Context:
-    """Returns the context of a stack, before positions are added."""
+def self_context(
+    batch: dict[str, jax.Array],
+    build_context: BuildContext,
+    train: bool,
+    positions: tuple[tuple[str, Factory], ...] = (),
+) -> Context:
+    """Returns the context of a stack with its positions.
+
+    Call it in the model's compact method, so that parameters of positions are the model's.
+    """
     prefix, backend = batch.get("prefix"), build_context.attention_backend
     mask = Mask(batch["segments"], prefix, build_context.attention, build_context.single_segment)
     kernel_mask = BACKENDS[backend].make_kernel_mask(mask)
-    return Context(mask, train, attention_backend=backend, kernel_mask=kernel_mask)
+    context = Context(mask, train, attention_backend=backend, kernel_mask=kernel_mask)
+    for name, position in positions:
+        context = position(name=name)(context, batch["positions"])
+    return context
 
 
 def read_out(

@@ -73,3 +73,9 @@ class Objective:
     """pll_examples(raw example, positions [n], vocab) -> the fields of n examples. Each masks and
     predicts one text token, the one at its position: pseudo-log-likelihood (Salazar et al. 2020).
     Encoders have it."""
+
+    @property
+    def continues_prompt(self) -> bool:
+        """Whether a model with this objective continues a text: one stack that is causal or has a
+        prefix."""
+        return self.attention != "full" and "memory_tokens" not in self.fields

@@ -112,13 +112,12 @@ def report_design(design: Design, full: bool = False) -> dict[str, Any]:
 
 def device_sizes(design: Design) -> dict[str, Any]:
     """The part of a report that shapes alone give: devices, tokens, bytes of the state."""
-    chip = chips.lookup(design.target.kind)
-    memory = chip.memory if chip else None
+    memory = chips.memory(design.target.kind)
     share = flags.MEMORY_SHARE if design.target.platform == "gpu" else 1.0
     state = design.update.abstract_state
     phase = design.task.largest_phase
     return {
-        "parameters": sum(sizes.count_parameters(design).values()),
+        "parameters": sizes.total_parameters(design),
         "devices": len(design.target.devices),
         "device_kind": design.target.kind,
         "mesh": dict(design.placement.mesh.shape),

@@ -107,7 +107,7 @@ def check_model(config: Any, devices: Sequence[Any], simulated: str) -> tuple[De
     """Objectives and architecture fit, and sizes are possible."""
     design = build_design(config, tuple(devices), simulated)
     names = dict.fromkeys(member.name for member in design.task.members)
-    count = sum(sizes.count_parameters(design).values())
+    count = sizes.total_parameters(design)
     return design, f"{config.model.name}, {count:,} parameters; {', '.join(names)}"
 
 
@@ -120,19 +120,19 @@ def check_mesh(design: Design) -> tuple[Design, str]:
 
 def check_memory(design: Design) -> tuple[int, str]:
     """The estimated memory fits into a device, where the size of its memory is known."""
-    chip, needed = chips.lookup(design.target.kind), sizes.memory_per_device(design)["total"]
-    if chip is None or chip.memory is None:
+    memory, needed = chips.memory(design.target.kind), sizes.memory_per_device(design)["total"]
+    if memory is None:
         return needed, f"about {format_gib(needed)} per device, whose memory size is unknown"
-    if needed > chip.memory:
-        changes = mesh_proposal.propose_fit(design, needed, chip.memory)
+    if needed > memory:
+        changes = mesh_proposal.propose_fit(design, needed, memory)
         fix = f". Should fit: {mesh_proposal.format_options(changes)}" if changes else ""
         raise ConfigError(
-            f"a device must hold about {format_gib(needed)} and has {format_gib(chip.memory)}; "
+            f"a device must hold about {format_gib(needed)} and has {format_gib(memory)}; "
             "--mode=compile with the same --topology and --search looks for changes that make it "
             f"fit{fix}"
         )
     return needed, (
-        f"about {format_gib(needed)} of {format_gib(chip.memory)} per device (estimate; "
+        f"about {format_gib(needed)} of {format_gib(memory)} per device (estimate; "
         "--mode=compile measures)"
     )
 

@@ -100,11 +100,7 @@ def format_members(design: Design, stream: Stream, seq_len: int) -> Iterator[str
 
 def count_rows(design: Design, seq_len: int) -> int:
     """Rows of this run at a sequence length."""
-    return sum(
-        (phase.last - phase.first) * phase.batch_size
-        for phase in design.spec.phases
-        if phase.seq_len == seq_len
-    )
+    return sum(phase.rows for phase in design.spec.phases if phase.seq_len == seq_len)
 
 
 def count_epochs(design: Design, stream: Stream, seq_len: int) -> list[float]:

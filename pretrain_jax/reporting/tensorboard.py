@@ -16,7 +16,6 @@ import socket
 import struct
 import time
 from collections.abc import Mapping
-from typing import Protocol
 
 from etils import epath
 
@@ -24,16 +23,6 @@ from pretrain_jax.files import outputs
 
 MAX_FLOAT32 = 3.4028234663852886e38
 """TensorBoard stores float32."""
-
-
-class Tracker(Protocol):
-    """A destination of scalars in addition to metrics.jsonl. It never blocks."""
-
-    def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Finite numbers after `step` updates. Raises UnwritableWorkdir."""
-        ...
-
-    def close(self) -> None: ...
 
 
 class EventFile:
@@ -64,8 +53,6 @@ class EventFile:
         if fitting:
             summary = b"".join(_field(1, _scalar(*item)) for item in fitting.items())
             self._append(_event(step, _field(5, summary)))
-
-    def close(self) -> None: ...
 
     def _append(self, records: bytes) -> None:
         with outputs.report_unwritable(self._path), self._path.open("ab") as file:

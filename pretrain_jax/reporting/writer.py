@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from pretrain_jax.files import outputs
 from pretrain_jax.reporting import plot
-from pretrain_jax.reporting.tensorboard import EventFile, Tracker
+from pretrain_jax.reporting.tensorboard import EventFile
 from pretrain_jax.workdir import history
 
 TENSORBOARD = "tensorboard"
@@ -68,7 +68,7 @@ class Writer:
 
     def __init__(self, directory: epath.PathLike, restored_step: int):
         self._workdir = epath.Path(directory)
-        self._trackers: list[Tracker] = [EventFile(self._workdir / TENSORBOARD, restored_step)]
+        self._events = EventFile(self._workdir / TENSORBOARD, restored_step)
         self._curves: plot.Curves = {}
         lines = history.truncate_metrics(self._workdir, restored_step)
         for line in lines:
@@ -85,7 +85,7 @@ class Writer:
         return any("valid/loss" in line for line in self._existing)
 
     def write(self, step: int, values: Mapping[str, Value], sample: str = "") -> bool:
-        """Appends one line, and its finite scalars to the trackers; False if the line exists.
+        """Appends one line, and its finite scalars to the event file; False if the line exists.
 
         step: number of updates done. sample: a continuation for samples.txt, which is written
         first, so that a line never lacks its sample.
@@ -98,8 +98,7 @@ class Writer:
         self._append(history.METRICS, json.dumps(line, allow_nan=False) + "\n")
         plot.record_line(self._curves, line)
         finite = {name: line[name] for name in values if line[name] is not None}
-        for tracker in self._trackers:
-            tracker.scalars(step, finite)
+        self._events.scalars(step, finite)
         return True
 
     def record_saved(self, step: int | None) -> None:
@@ -113,12 +112,8 @@ class Writer:
         self._plot.draw(self._curves)
 
     def close(self) -> None:
-        """Draws loss.png a last time and closes the trackers."""
-        try:
-            self._plot.close(self._curves)
-        finally:
-            for tracker in self._trackers:
-                tracker.close()
+        """Draws loss.png a last time."""
+        self._plot.close(self._curves)
 
     def __enter__(self) -> Self:
         return self

@@ -16,6 +16,7 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from pretrain_jax.errors import ConfigError, nearest_divisors
+from pretrain_jax.layers.axes import is_box
 
 log = logging.getLogger(__name__)
 RULES: dict[str, tuple[str, ...]] = {
@@ -72,7 +73,6 @@ def named_shardings(boxed: Any, mesh: Mesh) -> Any:
     Raises ConfigError for the first axis that does not divide, with the name of its parameter and
     the nearest sizes of the mesh axis that do.
     """
-    is_box = lambda x: isinstance(x, nn.Partitioned)  # noqa: E731
     leaves = jax.tree_util.tree_leaves_with_path(boxed, is_leaf=is_box)
     names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
     for name, (_, box) in zip(names, leaves, strict=True):
@@ -94,9 +94,7 @@ def named_shardings(boxed: Any, mesh: Mesh) -> Any:
 def _check_divides(name: str, box: nn.Partitioned, mesh: Mesh) -> None:
     for axis, size in zip(box.names, box.value.shape, strict=True):
         mesh_axes = list(RULES[axis]) if axis in RULES else []
-        split = 1
-        for mesh_axis in mesh_axes:
-            split *= mesh.shape[mesh_axis]
+        split = math.prod(mesh.shape[mesh_axis] for mesh_axis in mesh_axes)
         if size % split == 0:
             continue
         used = [a for a in mesh_axes if mesh.shape[a] > 1]

@@ -1,6 +1,5 @@
 """The end of a run: whether it is finished, and what the user can do next."""
 
-import json
 import logging
 import math
 import shlex
@@ -25,7 +24,7 @@ def report_if_finished(design: Design, path: epath.Path, step: int | None, hosts
     if step is None or step < steps:
         return False
     check_steps(path, step, steps)
-    loss = json.loads(hosts.broadcast("the last evaluation", json.dumps(valid_loss(path, step))))
+    loss = hosts.broadcast("the last evaluation", valid_loss(path, step))
     if loss is None:
         return False
     done = (
@@ -60,9 +59,8 @@ def next_steps(design: Design, path: epath.Path) -> list[str]:
     spec, objective, folder = design.spec, design.task.objective, shlex.quote(str(path))
     has_samples = bool(spec.eval.sample_tokens and objective.covers_text)
     files = f"{folder}/loss.png" + (f" and {folder}/samples.txt" if has_samples else "")
-    generates = objective.attention != "full" and "memory_tokens" not in objective.fields
     use = "evaluate:      the same command with --mode=eval --config.data.source=text:OTHER_FILE"
-    if generates:
+    if objective.continues_prompt:
         use = f'generate:      python -m pretrain_jax.generate --workdir={folder} --prompt="..."'
     more = f"the same command with --config.train.steps={2 * spec.train.steps or 1000}"
     new = f"--config.init_from={folder} and another --workdir"

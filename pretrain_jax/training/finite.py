@@ -6,6 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from pretrain_jax.optim.trees import named_leaves
+
 MAX_LISTED = 5
 
 
@@ -15,12 +17,9 @@ def non_finite_arrays(state: Any) -> list[str]:
     >>> non_finite_arrays({"params": {"a": jnp.ones(3), "b": jnp.array([1.0, jnp.inf])}})
     ['params/b']
     """
-    leaves = jax.tree_util.tree_leaves_with_path(state)
-    leaves = [(path, leaf) for path, leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    leaves = [pair for pair in named_leaves(state) if jnp.issubdtype(pair[1].dtype, jnp.inexact)]
     are_finite = jax.device_get(_all_finite([leaf for _, leaf in leaves]))
-    keystr = jax.tree_util.keystr
-    pairs = zip(leaves, are_finite, strict=True)
-    return sorted(keystr(p, simple=True, separator="/") for (p, _), finite in pairs if not finite)
+    return sorted(name for (name, _), finite in zip(leaves, are_finite, strict=True) if not finite)
 
 
 @jax.jit

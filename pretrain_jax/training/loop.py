@@ -4,7 +4,6 @@ Evaluation, saving and logging change no training bit.
 """
 
 import contextlib
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +77,7 @@ def train(
             step, state = start(design, checkpoints, last, hosts, feed.tokenizer)
         with hosts.all_or_none("the outputs"):
             writer, progress = open_outputs(stack, path, step, design.spec.train.steps, hosts)
-        evaluated = json.loads(hosts.broadcast("the evaluation", json.dumps(writer.evaluated)))
+        evaluated = hosts.broadcast("the evaluation", writer.evaluated)
         signals.install()
         totals = resume.read_totals(checkpoints, last)
         reports = Reports(design, writer, progress, startup, **totals)

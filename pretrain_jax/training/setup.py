@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.metadata
-import json
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -63,8 +62,7 @@ def build_checked_design(
 
 def last_step(checkpoints: Checkpoints, hosts: Hosts) -> int | None:
     """The step to resume from, as process 0 finds it; None without a checkpoint."""
-    step = hosts.broadcast("the last step", json.dumps(checkpoints.latest()))
-    return json.loads(step)
+    return hosts.broadcast("the last step", checkpoints.latest())
 
 
 def report_schedule(

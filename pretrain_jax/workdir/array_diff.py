@@ -1,17 +1,9 @@
 """Differences between the arrays of a checkpoint and those that a run expects."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import jax
-
 MAX_ROWS = 20
-
-
-def iter_leaves(tree: Any) -> Iterator[tuple[str, Any]]:
-    """Pairs of path and leaf: ("params/embedding/kernel", array)."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        yield jax.tree_util.keystr(path, simple=True, separator="/"), leaf
 
 
 def describe_differences(

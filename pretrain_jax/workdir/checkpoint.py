@@ -24,8 +24,9 @@ from pretrain_jax.errors import (
     WorkdirMismatch,
 )
 from pretrain_jax.files import outputs
+from pretrain_jax.optim.trees import named_leaves
 from pretrain_jax.workdir import orbax_options, step_folders
-from pretrain_jax.workdir.array_diff import describe_differences, iter_leaves
+from pretrain_jax.workdir.array_diff import describe_differences
 
 Json = dict[str, Any]
 
@@ -174,7 +175,7 @@ class Checkpoints:
             raise self._damaged(step, error) from error
         return {
             path: jax.ShapeDtypeStruct(array.shape, array.dtype)
-            for path, array in sorted(iter_leaves(tree))
+            for path, array in sorted(named_leaves(tree))
         }
 
     def restore(self, step: int, abstract_state: Any, partial: bool = False) -> Any:
@@ -216,8 +217,7 @@ class Checkpoints:
     def _marked(self, step: int) -> bool:
         """Whether a step is committed. Only process 0 looks: a network disk may show the marker to
         other processes later, and all processes must decide the same."""
-        marker = self.directory / str(step) / step_folders.COMMIT_MARKER
-        return jax.process_index() != 0 or marker.exists()
+        return jax.process_index() != 0 or step_folders.is_committed(self.directory, step)
 
     def _require(self, step: int) -> None:
         if not self._marked(step):
@@ -228,7 +228,7 @@ class Checkpoints:
 
     def check_arrays(self, step: int, abstract_state: Any, partial: bool = False) -> None:
         """Raises WorkdirMismatch if a path, a shape or a dtype of a step differs."""
-        expected = dict(iter_leaves(abstract_state))
+        expected = dict(named_leaves(abstract_state))
         differences = describe_differences(self.metadata(step), expected, partial)
         if differences:
             raise WorkdirMismatch(

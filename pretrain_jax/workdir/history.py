@@ -6,7 +6,6 @@ checkpoint of a later step has disappeared, it drops lines only with --go_back.
 
 import json
 import logging
-import math
 import re
 from typing import Any
 
@@ -148,17 +147,17 @@ def _read_text(path: epath.Path) -> str:
 
 def _parse_lines(text: str) -> tuple[list[Line], list[str]]:
     """The valid lines of metrics in a text, parsed and as text."""
-    texts = [line for line in text.splitlines() if _step_of(line) != math.inf]
-    return [json.loads(line) for line in texts], texts
+    pairs = [(line, text) for text in text.splitlines() if (line := _parse_line(text))]
+    return [line for line, _ in pairs], [text for _, text in pairs]
 
 
-def _step_of(text: str) -> float:
-    """The step of a line of metrics; infinity for an invalid line."""
+def _parse_line(text: str) -> Line | None:
+    """A line of metrics; None if it is invalid."""
     try:
-        step: Any = parsing.parse_json_as(text, dict, METRICS, "").get("step")
+        line = parsing.parse_json_as(text, dict, METRICS, "")
     except DataError:
-        return math.inf
-    return step if _is_step(step) else math.inf
+        return None
+    return line if _is_step(line.get("step")) else None
 
 
 def _is_step(value: Any) -> bool:

@@ -24,9 +24,12 @@ def step_numbers(directory: epath.Path) -> list[int]:
 
 def committed_steps(directory: epath.Path) -> list[int]:
     """The committed steps, ascending."""
-    return [
-        step for step in step_numbers(directory) if (directory / str(step) / COMMIT_MARKER).exists()
-    ]
+    return [step for step in step_numbers(directory) if is_committed(directory, step)]
+
+
+def is_committed(directory: epath.Path, step: int) -> bool:
+    """Whether the folder of a step is there and complete."""
+    return (directory / str(step) / COMMIT_MARKER).exists()
 
 
 def latest_config(directory: epath.Path) -> dict[str, Any] | None:
@@ -51,7 +54,9 @@ def set_aside_uncommitted(directory: epath.Path) -> None:
     """
     if "://" in str(directory):
         return
-    for step in sorted(set(step_numbers(directory)) - set(committed_steps(directory))):
+    for step in step_numbers(directory):
+        if is_committed(directory, step):
+            continue
         path = directory / str(step)
         aside = directory / f"{step}.incomplete"
         if aside.exists():

@@ -34,7 +34,6 @@ def architecture(name: str) -> _base.Architecture:
     return _base.load(name)
 
 
-TRANSFORMERS = [name for name in NAMES if "heads" in registry.options(architecture(name).build)]
 DECODERS = [
     name
     for name in NAMES

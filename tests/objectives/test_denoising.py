@@ -28,7 +28,6 @@ from pretrain_jax.tokenizers import Tokenizer
 from pretrain_jax.tokenizers.bytes import Bytes
 
 VOCAB = Bytes(100)
-FALLBACK = 3
 LENGTHS = (1, 2, 3, 4, 5, 9, 17, 64, 568)
 KINDS = {
     "span": (span_corruption, {}),
