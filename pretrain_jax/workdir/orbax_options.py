@@ -45,7 +45,7 @@ def handler_registry() -> ocp.handlers.CheckpointHandlerRegistry:
 
 
 def _only_when_verbose(record: logging.LogRecord) -> bool:
-    """Drops log lines of Orbax unless --verbosity=1."""
+    """Drops log lines of Orbax unless the verbosity of absl is DEBUG (absl.logging)."""
     from_orbax = "orbax" in pathlib.PurePath(record.pathname).parts
     return not from_orbax or absl_logging.get_verbosity() >= absl_logging.DEBUG
 
