@@ -141,12 +141,13 @@ def check_workdir(design: Design, path: epath.Path) -> tuple[int, str]:
     """The workdir is writable and has room for `checkpoint.keep` checkpoints and one more."""
     leaves = jax.tree.leaves(design.update.abstract_state)
     checkpoint = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
-    needed = checkpoint * (design.spec.checkpoint.keep + 1)
+    keep = design.spec.checkpoint.keep
+    needed = checkpoint * (keep + 1)
     existing = path
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
     claim.probe(existing)
-    purpose = f"{format_gib(needed)} for {design.spec.checkpoint.keep} + 1 checkpoints"
+    purpose = f"{format_gib(needed)} for {keep + 1} checkpoints (checkpoint.keep={keep}, plus one)"
     if "://" in os.fspath(path):
         return needed, f"{existing} is writable; {purpose} in a bucket of unknown size"
     free = shutil.disk_usage(existing).free

@@ -412,7 +412,8 @@ def test_a_disk_without_space_for_the_checkpoints_is_refused(job, capsys, monkey
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     code, output = refused(job, capsys)
     assert code == 74 and output.startswith("FIX workdir the workdir must have room: ")
-    assert "for 2 + 1 checkpoints" in output and "lower checkpoint.keep" in output
+    assert "for 3 checkpoints (checkpoint.keep=2, plus one)" in output
+    assert "lower checkpoint.keep" in output
 
 
 def test_a_workdir_that_cannot_be_made_is_refused(job, capsys):
