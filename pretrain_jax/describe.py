@@ -1,13 +1,14 @@
-"""Show what a config is without allocating it: sizes, FLOPs, memory, origin of values.
+"""Show a config's sizes, FLOPs, memory and origin of values; the model is not allocated.
 
     python -m pretrain_jax.describe --config=gpt2_xl [--json] [--config.SECTION.KEY=VALUE ...]
 
 --config   A Python file, or the name of a config that comes with the package.
 --json     Print one JSON object and nothing else.
 
-The memory is that of one of the devices of this machine. To describe a mesh of 64 on any machine,
-set JAX_PLATFORMS=cpu XLA_FLAGS=--xla_force_host_platform_device_count=64, and
---config.train.dtype=bfloat16 as on accelerators.
+The memory is the estimate for one device of this machine's mesh. To get the estimate for a mesh of
+64 devices on any machine, set JAX_PLATFORMS=cpu and
+XLA_FLAGS=--xla_force_host_platform_device_count=64, and pass --config.train.dtype=bfloat16, the
+dtype on accelerators.
 """
 
 import json

@@ -16,14 +16,15 @@
                    preflight: check the job and preview its batches, without training.
                    compile: compile the step; print its memory and its collectives.
 --config.KEY       Override a value of the config, such as --config.train.steps=100.
---coordinator      Address of process 0; --processes: how many there are; --process: the number of
-                   this one. Cloud TPU VMs, GKE's TPU pods, SLURM and Open MPI set them themselves.
+--coordinator      Address of process 0; --processes: number of processes; --process: number of
+                   this process. Not needed on Cloud TPU VMs, GKE's TPU pods, SLURM and Open MPI.
 --wait             Seconds to wait for missing processes before the error that names them.
 --accept_changes   Resume although newer code changed what the run computes.
 --go_back          Resume although later checkpoints are gone; metrics and samples are first copied
                    to files named NAME.before_1.
---topology         Devices to plan for; they need not exist here. --slices: how many of them.
---search           Search for options with which the step fits into memory.
+--topology         Devices to plan for; this machine need not have them. --slices: number of TPU
+                   slices of this topology.
+--search           Search for config changes with which the step fits into memory.
 --full             Compile with as much effort as a run does.
 --json             Print one JSON object.
 

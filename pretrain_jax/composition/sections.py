@@ -5,10 +5,11 @@ The keys of a section are the keyword-only parameters of these functions, and no
 Keys that no builder takes, described here for the reference of config keys:
 
 seed: seed of the run: initial parameters, the order of the data, noise and dropout follow from it
-init_from: workdir of another run; this run begins with its parameters, step 0 and a new schedule
-init_tokens: tokenizer of a run with init_from: "same" copies the other run's; "shared" uses this
-    run's own and keeps the parameters of tokens that both spell alike
-name: the choice of this section, a name of a file or function; the other keys are its options
+init_from: workdir of another run; this run starts with the parameters of that run, at step 0 and
+    with a new schedule
+init_tokens: tokenizer of a run with init_from: "same" copies that of the other run; "shared" uses
+    this run's own tokenizer and keeps the embeddings of the tokens that both tokenizers have
+name: what this section selects: the name of a file or a function, whose options are the other keys
 schedule: name of the learning-rate schedule
 path: file or folder of a published vocabulary to use instead of learning one; empty = learn one
     from the run's own text

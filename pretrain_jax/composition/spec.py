@@ -28,23 +28,24 @@ class DataOptions:
     multiplies each by min(examples, mixing_cap)^(1 / mixing_temperature) of its source (T5,
     section 3.5.2)."""
     mixing_cap: int = 0
-    """For mixing="proportional": the most examples that count for a source; 0 = no limit."""
+    """For mixing="proportional": maximum number of examples that count for a source; 0 = no
+    limit."""
     mixing_temperature: float = 1.0
     """For mixing="proportional": 1 = in proportion to size; larger values make the rates more
     alike."""
     seq_len: int
-    """Tokens per row: the encoder's of an encoder-decoder, otherwise those of the one stack."""
+    """Tokens per row; for an encoder-decoder, tokens per row of the encoder."""
     split: str = "auto"
     """How validation text is held out: "hash" (one document in 20), "tail" (the last tenth of each
-    document), "auto" (hash from 100 documents on, otherwise tail), or, with --mode=eval only, "all"
-    (score all of the text)."""
+    document), "auto" (hash if there are 100 documents or more, otherwise tail), or, with
+    --mode=eval only, "all" (score all of the text)."""
     text_key: str = "text"
     """Field of a record that holds its text."""
     target_key: str = ""
     """For text_to_text: the field of a record that holds the target text."""
     spans_key: str = ""
-    """For salient_spans: the field with [[start, end], ...] in characters; empty = found by a
-    rule."""
+    """For salient_spans: the field with the spans, [[start, end], ...] in characters; empty = a
+    rule finds the spans."""
     cross_documents: bool = False
     """Whether a row is one text: attention and positions continue from document to document."""
     cache_dir: str = ""

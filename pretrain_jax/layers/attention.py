@@ -38,7 +38,7 @@ def choose_backend(platform: str = "", *, attention_backend: str = "auto") -> st
     """A key of BACKENDS.
 
     attention_backend: how attention is computed: "auto" = the backend of the platform; "plain" and
-        "cpu" run on every platform, "gpu" (cuDNN) and "tpu" (Pallas) on their own
+        "cpu" run on every platform, "gpu" (cuDNN) only on GPUs and "tpu" (Pallas) only on TPUs
     """
     legal = ["auto", "plain", "cpu", *({platform} & {"gpu", "tpu"})]
     registry.check_name(attention_backend, legal, "model.attention_backend")

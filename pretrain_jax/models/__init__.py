@@ -6,15 +6,16 @@ says what it must define.
 Keys that mean the same in every architecture, described here for the reference of config keys; a
 builder's own docstring comes first:
 
-vocab_size: most token ids that the tokenizer may have; the size of a vocabulary learned here
-layers: blocks of the stack; of each stack where there are two
+vocab_size: maximum number of token ids of the tokenizer; the size of a vocabulary that the run
+    trains
+layers: number of blocks in the stack, or in each stack if there are two
 width: size of a hidden state
 heads: attention heads
 head_width: size of one head's queries, keys and values
 feed_forward: width of the feed-forward layer
 max_length: rows of the position table: the longest sequence that the model reads
 dropout: share of activations that training sets to 0
-types: segment types, such as BERT's sentence A and sentence B; 0 = no table of types
+types: number of segment types, such as BERT's sentence A and sentence B; 0 = no table of types
 init_std: standard deviation of the normal distribution that weights start from
 position_std: standard deviation of the normal distribution that the position table starts from
 bias: whether linear layers and norms have biases

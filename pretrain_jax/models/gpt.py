@@ -1,4 +1,4 @@
-"""GPT-2 and GPT-3: the pre-norm decoder with learned positions and a tied read-out.
+"""GPT-2 and GPT-3: the pre-norm decoder with learned positions and a tied output projection.
 
 Sources: GPT-2, Radford et al. 2019, section 2.3, and openai/gpt-2 src/model.py; GPT-3, Brown et
 al. 2020, section 2.1. Jurassic-1 and MT-NLG use the same block.

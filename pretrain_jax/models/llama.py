@@ -1,4 +1,4 @@
-"""LLaMA: RMSNorm, rotary positions, SwiGLU, no biases, a separate read-out matrix.
+"""LLaMA: RMSNorm, rotary positions, SwiGLU, no biases, a separate output projection.
 
 Source: Touvron et al. 2023, section 2.2 and table 2; the first version of meta-llama/llama.
 Parameters: 2 V D + L (4 D^2 + 3 D F + 2 D) + D: 6,738,415,616 for llama_7b. F is 2/3 x 4 D

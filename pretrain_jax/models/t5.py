@@ -38,8 +38,8 @@ def build(
 ) -> nn.Module:
     """`layers` T5 blocks in each stack.
 
-    shared: whether encoder and decoder share all parameters but cross attention and the tables of
-        relative positions (section 3.2.2)
+    shared: whether encoder and decoder share their parameters, except cross-attention and the
+        tables of relative positions (section 3.2.2)
     dropout: dropout rate: 0.1, also in pretraining (section 3.1.2)
     """
     t5 = T5Layers(context.dtype, width, heads, head_width, dropout)

@@ -70,8 +70,8 @@ def build(
     replaced    with targets="all", the share of corrupted tokens that becomes the first sentinel
     random      with targets="all", the share of corrupted tokens that becomes a random token; the
                 rest stays unchanged
-    targets     "all", the full text; "spans", the corrupted spans after their sentinels; "tokens",
-                the corrupted tokens alone
+    targets     what is predicted: "all", the full text; "spans", the corrupted spans, each after
+                its sentinel; "tokens", the corrupted tokens alone
     inputs      "memory" (encoder-decoder), "prefix" or "stream" (objectives/_layout.py)
     """
     style = registry.pick(STYLES, targets, "objective.targets")

@@ -30,9 +30,9 @@ def build(
     """The objective of RoBERTa, and of BERT without next sentences.
 
     rate      share of the tokens that is predicted
-    noise     "tokens"; "words" (whole words, as many as fit); or "spans" (SpanBERT's, each replaced
-              as a whole). In text without spaces, stretches of it take the place of words
-              (corruption/words.py).
+    noise     unit of masking: "tokens"; "words" (whole words, as many as fit); or "spans" (as in
+              SpanBERT, each replaced as a whole). In text without spaces, pieces of about 6 bytes
+              count as words (corruption/words.py).
     replaced  share of the predicted tokens that the model reads as [MASK]
     random    share of the predicted tokens that the model reads as a random token
     copies    0: new noise in every epoch. 10: BERT's static masking, where an epoch repeats the

@@ -57,7 +57,7 @@ def build(
 
     rate, noise, replaced, random, copies   see masked_lm. A span of noise="spans" may run from A
             over the [SEP] into B; the [SEP] itself does not change.
-    short   probability that a pair is cut to a shorter length, drawn between 2 and the longest
+    short   probability that a pair is cut to a shorter length, drawn between 2 and the maximum
     """
     how = _encoder.build_masking(rate, noise, replaced, random, copies)
     return Objective(

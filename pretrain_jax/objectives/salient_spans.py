@@ -34,10 +34,10 @@ def build(
 ) -> Objective:
     """The objective of salient span masking.
 
-    rate       most of the text that is masked, as a share; one span of `longest` tokens is always
+    rate       maximum share of the text that is masked; one span of `longest` tokens is always
                allowed
-    spans      most spans that are masked in an example; REALM masks 1
-    longest    most tokens of a masked span; longer spans stay
+    spans      maximum number of spans that are masked in an example; REALM masks 1
+    longest    maximum number of tokens in a masked span; longer spans are not masked
     inputs     "memory" (encoder-decoder), "prefix" or "stream" (objectives/_layout.py)
     """
     layout = pick_layout(inputs)

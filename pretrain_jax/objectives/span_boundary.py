@@ -53,9 +53,9 @@ def build(
 
     rate                share of the tokens that is predicted
     p                   parameter of the geometric distribution of span lengths
-    longest             most words in a span; in text without spaces, most stretches of it
-                        (corruption/words.py)
-    boundary_positions  tokens of a span, from its first, that its boundary predicts
+    longest             maximum number of words in a span; in text without spaces, pieces of about 6
+                        bytes count as words (corruption/words.py)
+    boundary_positions  number of tokens at the start of a span that its boundary predicts
     """
     draw = partial(noise.geometric_spans, p=p, longest=longest)
     how = Masking(rate, draw, replaced=0.8, random=0.1, by_words=True)

@@ -28,13 +28,13 @@ def build(
 ) -> Objective:
     """The objective of text-to-text tasks.
 
-    prefix            text before every input text, with the space that ends it
-    inputs_length     most tokens of an example's inputs, prefix and end included; 0: as many as a
-                      row has
-    targets_length    tokens of targets in a row, and most tokens of an example's targets, ends
-                      included
-    inputs            "memory" (encoder-decoder), "prefix" or "stream" (objectives/_layout.py). In
-                      one stream, a row has seq_len tokens of inputs and targets together.
+    prefix            text before every input text, including the space at its end
+    inputs_length     maximum number of tokens of an example's inputs, including prefix and end
+                      token; 0: as many as a row has
+    targets_length    number of target tokens in a row, and maximum number of an example's target
+                      tokens, including end tokens
+    inputs            "memory" (encoder-decoder), "prefix" or "stream" (objectives/_layout.py). With
+                      "prefix" or "stream", a row has seq_len tokens of inputs and targets together.
 
     Rows are planned before the prefix is tokenized, for the most tokens that it can have: one per
     byte and one more.

@@ -15,7 +15,7 @@ decay_rate: exponent of the decay of second moments, 1 - step^-decay_rate
 clip_threshold: largest root mean square of an update before it is scaled
 nesterov: whether the momentum is Nesterov's
 rms: root mean square of an update, for scaling="moonlight"
-no_decay: regular expressions; parameters whose name matches one are not decayed
+no_decay: regular expressions; parameters whose name matches one of them have no weight decay
 """
 
 from collections.abc import Callable, Hashable
@@ -48,7 +48,7 @@ def build_optimizer(
               dicts, as Linen makes them). Leaves are tuples or PartitionSpecs: ("layers", "width",
               "heads", "head_width"). A first axis "layers" marks the parameter of a stack.
     no_decay  regular expressions (re.search): parameters whose '/'-joined name matches one of them
-              are not decayed
+              have no weight decay
     options   the keyword-only options of the named optimizer
 
     Raises ConfigError for an unknown name or an invalid regular expression.
@@ -165,15 +165,15 @@ def muon(
     Attention kernels [D, H, K] are matrices of D x (H K).
 
     scaling: which published Muon. "moonlight" (Liu et al. 2025, arXiv:2502.16982, section 2.2, and
-        github.com/MoonshotAI/Moonlight) takes an orthogonal step x rms x sqrt(max(fan_in,
-        fan_out)), so that one learning rate and one decay serve both halves. "jordan"
-        (github.com/KellerJordan/Muon) takes x sqrt(max(1, fan_out / fan_in)), made for a learning
-        rate of 0.02, and ignores `rms`.
+        github.com/MoonshotAI/Moonlight) multiplies the orthogonal step by rms x sqrt(max(fan_in,
+        fan_out)), so that Muon's and AdamW's parameters can share one learning rate and one weight
+        decay. "jordan" (github.com/KellerJordan/Muon) multiplies it by
+        sqrt(max(1, fan_out / fan_in)), made for a learning rate of 0.02, and ignores `rms`.
     newton_schulz: the dtype in which steps are orthogonalized (`orthogonal.orthogonal`). Both
         sources use "bfloat16", which is faster on accelerators and changes a step by about 1 %.
     adam_rate: the learning rate of AdamW's parameters, as a multiple of
-        `optimizer.learning_rate`. 0 takes the source's own: 1 for moonlight, 0.015 (3e-4 / 0.02)
-        for jordan. Their decay is multiplied by it too.
+        `optimizer.learning_rate`. 0 = the value of the source: 1 for moonlight, 0.015 (3e-4 / 0.02)
+        for jordan. The weight decay of these parameters is multiplied by the same number.
     """
     variant = pick(orthogonal.VARIANTS, scaling, "optimizer.scaling")
     direction = orthogonal.scale_by_orthogonal_momentum(

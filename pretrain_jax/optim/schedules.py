@@ -21,8 +21,8 @@ warmup_steps: updates over which the rate rises linearly to its peak
 decay_steps: update at which the decay ends; 0 = the train.steps of the first start, at least
     warmup_steps
 final: rate at the end of the decay, as a fraction of the peak
-decay_fraction: share of decay_steps that the final line takes
-ramp: whether the rate rises during the warm-up; False = constant until then, as in T5
+decay_fraction: share of decay_steps over which the rate falls at the end
+ramp: whether the rate rises during the warm-up; False = constant during the warm-up, as in T5
 """
 
 from collections.abc import Callable

@@ -28,10 +28,10 @@ def build(
 ) -> Mesh:
     """A mesh over all `devices`. At most one axis may be -1: it takes the remaining devices.
 
-    dcn        data parallelism between TPU slices, the number of slices
+    dcn        number of TPU slices, with data parallelism between them
     data       data parallelism: splits the batch
     fsdp       splits the batch and the parameters
-    sequence   splits the length of rows, and the parameters
+    sequence   splits the positions of each row, and the parameters
     tensor     splits heads, feed-forward layers and the vocabulary
 
     Eight devices with fsdp=2, tensor=2 and data=-1 form a mesh of 1 x 2 x 2 x 1 x 2. On TPUs,

@@ -168,9 +168,10 @@ def train(
     """Learns a unigram or BPE model; the same texts give the same file, in any process.
 
     character_coverage: share of the characters of the corpus that have their own piece.
-    lossless: a text comes back from `decode`: no normalization, white space kept, a character
-        without a piece written as bytes (LLaMA's way); only "▁" itself comes back as a space.
-        Otherwise T5's way: NFKC, runs of white space as one space, other characters as <unk>.
+    lossless: whether `decode` returns the original text, as in LLaMA: text is not normalized, white
+        space is kept, and a character without a piece is encoded as bytes. (Only "▁" itself is
+        decoded as a space.) If False, as in T5: NFKC is applied, a run of white space becomes one
+        space, and a character without a piece becomes <unk>.
 
     Ids: <pad> 0, </s> 1, <unk> 2 as in T5, <s> 3, [MASK] 4, [CLS] 5, [SEP] 6, then the pieces.
     """
