@@ -1,7 +1,7 @@
 """The fields of a batch: the contract between data, objectives, models and losses.
 
 Shape letters, here and in all of the package: B batch, L length, M memory, D model width, H heads,
-K head width, F feed-forward width, V vocabulary, P predictions, E examples in a row.
+K head width, F feed-forward width, V vocabulary, P predictions, E examples per row.
 
 Two documents, "a b" and "c", packed into one row of L = 5 for causal language modelling, with
 begin = 1, end = 2, a = 5, b = 6, c = 7 and padding = 0:

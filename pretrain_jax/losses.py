@@ -17,14 +17,15 @@ from pretrain_jax.rounding import ceil_div
 Sums = dict[str, tuple[jax.Array, jax.Array]]
 """(sum, weight) by name."""
 MAX_LOGITS = 1 << 28
-"""Most logits alive at once on a device: 1 GiB in float32. More are computed in chunks."""
+"""Maximum number of logits in the memory of a device at once: 1 GiB in float32. If there are more,
+they are computed in chunks."""
 
 
 def nll_and_hits(output: Any, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Cross entropy in nats, float32 [B, P], and whether the likeliest token is the target, bool
     [B, P]. Among equal logits the first counts. Both come from one pass over the vocabulary.
 
-    output: hidden [B, P, D] with a read-out; targets int32 [B, P].
+    output: hidden states [B, P, D] with an output projection; targets int32 [B, P].
     """
 
     def score(logits: jax.Array, wanted: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -41,7 +41,7 @@ class RowSplits:
 
     @cached_property
     def nonempty_starts(self) -> np.ndarray:
-        """int64: the index of the first element of each row that is not empty."""
+        """int64 [rows that are not empty]: the index of the first element of each such row."""
         return self.starts[self.sizes > 0]
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Token embeddings, and the read-out to the vocabulary."""
+"""Token embeddings, and the read-out: the output projection to the vocabulary."""
 
 from functools import partial
 from typing import Any

@@ -1,4 +1,5 @@
-"""Factories: module classes with bound arguments, which one module passes to another to build.
+"""A factory is a module class with bound arguments. One module passes it to another, which calls it
+to build the module.
 
 Factories compare by value, so that two equal models share one compilation (functools.partial
 compares by identity, which would compile again).

@@ -74,12 +74,13 @@ class Mask(struct.PyTreeNode):
 class CrossMask(struct.PyTreeNode):
     """Cross attention from a stream to its memory: each example sees all of its own memory only.
 
-    Two examples, with three and one tokens of memory and two and one of the stream, then padding:
+    The first example has three tokens of memory and two of the stream, the second has one of each,
+    and padding follows:
 
-    segments = [1, 1, 2, 0], memory_segments = [1, 1, 1, 2, 0]     dense = 1 1 1 0 0
-                                                                           1 1 1 0 0
-                                                                           0 0 0 1 0
-                                                                           0 0 0 0 0
+        segments        = [1, 1, 2, 0]          dense = 1 1 1 0 0
+        memory_segments = [1, 1, 1, 2, 0]               1 1 1 0 0
+                                                        0 0 0 1 0
+                                                        0 0 0 0 0
     """
 
     segments: jax.Array

@@ -23,7 +23,8 @@ REMAT = {
 }
 """What a block saves for its backward pass: everything, its matrix products, or nothing."""
 MAX_AUTO_UNROLL = 64
-"""Most layers that `unroll=0` unrolls: the 48 of gpt2_xl compile in 2 to 4 minutes on two cores."""
+"""Maximum number of layers that `unroll=0` unrolls: the 48 of gpt2_xl compile in 2 to 4 minutes on
+two cores."""
 
 
 def layer_loop(platform: str = "", *, unroll: int = 0, remat: str = "none") -> dict[str, Any]:

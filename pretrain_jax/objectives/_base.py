@@ -11,7 +11,7 @@ from pretrain_jax.ragged import Fields
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """Everything that the data path, the trainer and the start-up checks know about an objective.
+    """What the data path, the trainer and the start-up checks need to know about an objective.
 
     In the signatures below, vocab is a Tokenizer.
     """
@@ -40,7 +40,7 @@ class Objective:
     special_tokens: tuple[str, ...] = ()
     """Special ids that the tokenizer must have: "mask", "cls", "sep", "pad", "bos", "eos"."""
     sentinels: Callable[[int], int] = lambda seq_len: 0
-    """sentinels(seq_len) -> the most sentinel ids that one example may use."""
+    """sentinels(seq_len) -> the maximum number of sentinel ids that one example may use."""
     annotation_kind: str = ""
     """What the annotations of the text (data/annotations.py) mean to the objective: "spans"
     (data.spans_key), "targets" (data.target_key), or "" for an objective that ignores them."""

@@ -23,8 +23,8 @@ class Document:
     chunks: Callable[[int], Iterator[bytes]]
     """chunks(start): the bytes of the document from `start` to its end, split anywhere."""
     plain_text: bytes | None = None
-    """The text of the record alone, if `chunks` have switches or a target in them. The split
-    depends only on it, so that all readers of the record agree."""
+    """The text of the record without annotations and target, if `chunks` contain them. The
+    train/validation split depends only on this text, so that all readers of a record agree."""
 
     @classmethod
     def from_bytes(cls, name: str, data: bytes, plain_text: bytes | None = None) -> "Document":
