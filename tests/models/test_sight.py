@@ -28,12 +28,11 @@ def compiled(name, backend, attention="causal"):
 
     def depends(params, batch):
         def hidden(table):
-            embedding = {**params["embedding"], "tokens": table}
-            variables: Any = {"params": {**params, "embedding": embedding}}
+            variables: Any = {"params": tiny.with_table(params, lambda _: table)}
             output: Any = model.apply(variables, batch, False)
             return output.hidden
 
-        _, back = jax.vjp(hidden, params["embedding"]["tokens"])
+        _, back = jax.vjp(hidden, tiny.table(params))
         (by_row,) = jax.vmap(back)(cotangents)
         return jnp.any(by_row != 0, axis=-1)[:, batch["tokens"][0]]
 
@@ -91,6 +90,6 @@ def test_padding_gets_no_gradient(name):
         nll, log_z = nats.token_nll(fixed, jnp.full((1, L), 3))
         return jnp.sum(weights * (nll + jnp.square(log_z)))
 
-    by_row = jax.jit(jax.grad(loss))(params)["embedding"]["tokens"]
+    by_row = tiny.table(jax.jit(jax.grad(loss))(params))
     moved = np.any(np.asarray(by_row) != 0, axis=-1)
     np.testing.assert_array_equal(moved, np.arange(128) < 11)

@@ -79,6 +79,18 @@ def init(model: nn.Module, seed: int = 0) -> Any:
     return nn.meta.unbox(init_boxed(model, seed))
 
 
+def with_table(params: Any, change: Any) -> Any:
+    """`params` with change(table) in place of the table of token embeddings [V, D]."""
+    table = params.get("embedding", {}).get("tokens")
+    assert table is not None, "a model's table of token embeddings must be embedding/tokens"
+    return {**params, "embedding": {**params["embedding"], "tokens": change(table)}}
+
+
+def table(params: Any) -> Any:
+    """The table of token embeddings [V, D]."""
+    return with_table(params, lambda table: table)["embedding"]["tokens"]
+
+
 @functools.cache
 def hidden(model: nn.Module) -> Any:
     """Returns params, batch -> hidden states, compiled once per model and shape."""

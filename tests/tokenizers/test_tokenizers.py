@@ -36,7 +36,8 @@ def test_specials_exist_and_never_come_out_of_encode(trained, name):
     )
     ids = tokenizer.encode(spelled + NASTY)
     assert not tokenizer.special[ids].any()
-    assert tokenizer.decode([specials[0], *tokenizer.encode("a b"), *specials]) == "a b"
+    known = "argument default"
+    assert tokenizer.decode([specials[0], *tokenizer.encode(known), *specials]) == known
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -130,7 +131,9 @@ def test_word_starts(trained):
         return [tokenizer.decode(part).strip() for part in np.split(ids, starts) if part.size]
 
     for name in NAMES:
-        assert words(name, "argument\nunknowable zz") == ["argument", "unknowable", "zz"], name
+        assert words(name, "argument\ndefault") == ["argument", "default"], name
+        if not trained(name).unknown_bytes("unknowable zz"):
+            assert words(name, "argument\nunknowable zz") == ["argument", "unknowable", "zz"], name
 
 
 @pytest.mark.parametrize("name", NAMES)
