@@ -29,9 +29,10 @@ def check_special_tokens(
     if shortage > 0:
         raise ConfigError(
             f"{what} may need {sentinels} sentinels (<extra_id_0>, ...) in one example; this "
-            f"tokenizer has {len(tokenizer.sentinels)}. Set tokenizer.sentinels={sentinels} (this "
-            f"adds ids: model.vocab_size must be {tokenizer.size + shortage} or more) and start "
-            "in a new --workdir. With some objectives, a lower data.seq_len needs fewer sentinels"
+            f"tokenizer has {len(tokenizer.sentinels)}. Set tokenizer.sentinels={sentinels} (with "
+            f"tokenizer.path, this adds ids: model.vocab_size must be {tokenizer.size + shortage} "
+            "or more) and start in a new --workdir. With some objectives, a lower data.seq_len "
+            "needs fewer sentinels"
         )
 
 

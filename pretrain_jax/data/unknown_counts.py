@@ -7,9 +7,9 @@ SAMPLE = 1_000_000
 MUCH = 0.01
 """A share of unknown text above this deserves a warning."""
 FIX = (
-    "their text is lost. Learn the vocabulary on this text (leave tokenizer.path empty) with a "
-    "larger model.vocab_size, or set tokenizer.name to byte_bpe or sentencepiece, which lose no "
-    "text when they are learned here"
+    "their text is lost. Set tokenizer.name to byte_bpe or sentencepiece, which lose no text when "
+    "the run trains them (with tokenizer.path empty), or raise model.vocab_size for a vocabulary "
+    "that the run trains"
 )
 
 
