@@ -5,10 +5,10 @@ __version__ = "0.1.0"
 import sys
 import time
 
-from pretrain_jax.process import exit
+from pretrain_jax.process import shutdown
 
 BEGAN = time.monotonic()
 """When this process first imported the package; start-up times count from here."""
 
 if sys.argv[:1] == ["-m"]:  # `python -m pretrain_jax.main`; a library leaves signals alone
-    exit.exit_on_signals()
+    shutdown.exit_on_signals()

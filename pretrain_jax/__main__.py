@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pretrain_jax import command, registry
 from pretrain_jax.errors import ConfigError, UnwritableOutput, short_repr
-from pretrain_jax.process import exit, stdio
+from pretrain_jax.process import shutdown, stdio
 
 HELP = ("--help", "-h")
 
@@ -80,7 +80,7 @@ def main(argv: list[str]) -> int:
 
 def script() -> int:
     """The console script `pretrain-jax`. A signal ends it at once, as with `python -m`."""
-    exit.exit_on_signals()
+    shutdown.exit_on_signals()
     return main(sys.argv[1:])
 
 

@@ -20,7 +20,7 @@ from pretrain_jax import registry
 from pretrain_jax.composition import synonyms
 from pretrain_jax.errors import ConfigError, Interrupted, UserError, short_repr
 from pretrain_jax.files import paths
-from pretrain_jax.process import exit, stdio
+from pretrain_jax.process import shutdown, stdio
 from pretrain_jax.registry import Range
 from pretrain_jax.xla import flags, malloc, oom, program_cache
 
@@ -159,7 +159,7 @@ def run(main: Callable[[list[str]], int], usage: str | None) -> int:
         code = exit_code(main, usage)
     finally:
         if is_main_program:
-            exit.exit_within_seconds(code)
+            shutdown.exit_within_seconds(code)
     return code
 
 
@@ -185,7 +185,7 @@ def exit_code(main: Callable[[list[str]], int], usage: str | None) -> int:
     except UserError as error:
         return report_error(error)
     except KeyboardInterrupt as interrupt:
-        # Only when Python was not started with -m (process/exit.py), before or after training.
+        # Only when Python was not started with -m (process/shutdown.py), before or after training.
         # Another error may already have been ending the run.
         before = interrupt.__context__
         os._exit(report_error(before if isinstance(before, UserError) else Interrupted(AGAIN)))

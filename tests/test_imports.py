@@ -30,7 +30,7 @@ HOST = {
     *("data", "tokenizers", "corruption", "batch", "ragged", "registry", "errors"),
     *("files", "process", "progress", "rounding"),
 }
-AT_THE_END = "process/exit.py"
+AT_THE_END = "process/shutdown.py"
 """Uses jax where a process already has it: processes that compute together end together."""
 DEVICE_LIBRARIES = {"jax", "jaxlib", "flax", "optax", "orbax"}
 REFUSED_LIBRARIES = {"tensorflow", "torch", "pickle", "cloudpickle", "dill", "marshal", "shelve"}

@@ -12,8 +12,8 @@ from etils import epath
 from pretrain_jax import tokenizers
 from pretrain_jax.composition import init_from
 from pretrain_jax.composition.build import Design
+from pretrain_jax.composition.check_special_tokens import check_special_tokens
 from pretrain_jax.composition.spec import DataOptions
-from pretrain_jax.composition.special_tokens import check_special_tokens
 from pretrain_jax.composition.tokenizer import copy_from_run, load_or_train, load_trained
 from pretrain_jax.data.corpus import Corpus, open_corpus
 from pretrain_jax.data.shared_files import align_splits

@@ -12,9 +12,9 @@ from etils import epath
 from pretrain_jax import registry, tokenizers
 from pretrain_jax.batch import is_text
 from pretrain_jax.composition.build import Design
+from pretrain_jax.composition.check_special_tokens import check_boundary
 from pretrain_jax.composition.corpora import MemberCorpus, load_or_train_tokenizer, open_corpora
 from pretrain_jax.composition.phases import Phase
-from pretrain_jax.composition.special_tokens import check_boundary
 from pretrain_jax.data import baselines, mixing, pipeline
 from pretrain_jax.data.cache import TokenCache, open_token_cache
 from pretrain_jax.data.eval_counts import EvalCounts

@@ -28,6 +28,7 @@ SYNONYMS = {
     "precision": "train.dtype",
     "log_interval": "train.log_every",
     "logging_steps": "train.log_every",
+    "row_length": "data.seq_len",
     "seq_length": "data.seq_len",
     "sequence_length": "data.seq_len",
     "block_size": "data.seq_len",

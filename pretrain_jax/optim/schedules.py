@@ -200,7 +200,8 @@ def _steps_of_decay(name: str, warmup_steps: int, decay_steps: int) -> int:
     if decay_steps < warmup_steps:
         raise ConfigError(
             "optimizer.decay_steps must be at least optimizer.warmup_steps, both counted from the "
-            f"first update; received {decay_steps} and {warmup_steps}. Raise decay_steps, or lower "
-            f"warmup_steps, for example to {decay_steps // 10}"
+            f"first update; received {decay_steps} and {warmup_steps}. Raise decay_steps to "
+            f"{warmup_steps} or more. In a new workdir, you can also lower warmup_steps, for "
+            f"example to {decay_steps // 10}"
         )
     return max(decay_steps - warmup_steps, 1)

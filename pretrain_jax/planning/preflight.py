@@ -186,7 +186,8 @@ def check_schedule(design: Design, path: epath.Path) -> tuple[str, str]:
         raise ConfigError(tail.warning)
     section = design.spec.optimizer
     summary = f"{section.schedule}, learning rate {section.learning_rate:g}"
-    return summary, f"note: {tail.warning}" if tail.updates else summary
+    notes = [tail.warning, schedule_preview.warn_of_warmup(design.spec)]
+    return summary, "; note: ".join([summary, *filter(None, notes)])
 
 
 def check_data(

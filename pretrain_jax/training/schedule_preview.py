@@ -50,6 +50,22 @@ def after_decay(config: Any, done: int) -> Tail:
     return Tail(updates, rate, f"the learning rate {value} {span}: {why}. {REMEDIES}")
 
 
+def warn_of_warmup(config: Any) -> str:
+    """A warning if the run ends within its warm-up; otherwise "".
+
+    With steps=30, warmup_steps=100 and learning_rate=0.003, the last rate is 0.0009.
+    """
+    steps, section = config.train.steps, config.optimizer
+    if not steps or section.warmup_steps <= steps:
+        return ""
+    rate = float(build_schedule(section)(steps - 1))
+    return (
+        f"the run ends within its warm-up (optimizer.warmup_steps={section.warmup_steps}, "
+        f"train.steps={steps}): its largest learning rate is {rate:.3g} of "
+        f"{section.learning_rate:g}. In a new workdir, set optimizer.warmup_steps={steps // 10}"
+    )
+
+
 def decay_end(section: Mapping[str, Any]) -> int | None:
     """The number of updates after which the schedule of a section `optimizer` ends; None if it
     has no end."""
@@ -85,7 +101,9 @@ def compare_schedules(stored: Mapping[str, Any], config: Any, done: int) -> str:
 
 def describe_longer(config: Any) -> str:
     """A clause: the effect on the learning rate of a larger train.steps in a finished run."""
-    end = decay_end(config.optimizer)
+    end, warmup = decay_end(config.optimizer), config.optimizer.warmup_steps
+    if warmup > config.train.steps:
+        return f"its warm-up continues to update {warmup}"
     if end is None or end > config.train.steps:
         return f"optimizer.schedule={config.optimizer.schedule} continues unchanged"
     rate = float(build_schedule(config.optimizer)(end))

@@ -68,15 +68,18 @@ def last_step(checkpoints: Checkpoints, hosts: Hosts) -> int | None:
 def report_schedule(
     design: Design, stored_config: dict[str, Any] | None, step: int | None, hosts: Hosts
 ) -> None:
-    """Logs a changed schedule, and updates after its end, which the user may not expect."""
+    """Logs what the user may not expect of the schedule: a change, updates after its end, or a run
+    that ends within the warm-up."""
     if not hosts.is_primary:
         return
     if stored_config is not None:
         table = schedule_preview.compare_schedules(stored_config, design.spec, step or 0)
         if table:
             log.info(table)
-    if warning := schedule_preview.after_decay(design.spec, step or 0).warning:
-        log.warning(warning)
+    tail = schedule_preview.after_decay(design.spec, step or 0)
+    for warning in (tail.warning, schedule_preview.warn_of_warmup(design.spec)):
+        if warning:
+            log.warning(warning)
 
 
 def open_corpora(

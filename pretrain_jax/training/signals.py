@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-from pretrain_jax.process.exit import SIGNALS
+from pretrain_jax.process.shutdown import SIGNALS
 
 
 class Stopped(Exception):

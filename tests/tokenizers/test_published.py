@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from pretrain_jax.composition.special_tokens import check_special_tokens
+from pretrain_jax.composition.check_special_tokens import check_special_tokens
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.tokenizers import byte_bpe, sentencepiece, wordpiece
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pretrain_jax.composition.special_tokens import check_special_tokens
+from pretrain_jax.composition.check_special_tokens import check_special_tokens
 from pretrain_jax.errors import ConfigError, DataError
 from pretrain_jax.tokenizers import Tokenizer, byte_bpe, wordpiece
 

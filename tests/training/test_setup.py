@@ -128,6 +128,18 @@ def test_updates_after_the_end_of_a_schedule_are_counted(given, steps, done, upd
         assert tail.rate == pytest.approx(rate)
 
 
+@pytest.mark.parametrize("warmup, steps", [(5, 60), (60, 60), (200, 0)])
+def test_a_run_that_leaves_its_warmup_gets_no_warning(warmup, steps):
+    config = plan(steps, warmup_steps=warmup, decay_steps=200)
+    assert not schedule_preview.warn_of_warmup(config)
+
+
+def test_a_run_that_ends_within_its_warmup_gets_a_warning():
+    config = plan(60, warmup_steps=200, decay_steps=200, learning_rate=0.01)
+    assert "learning rate is 0.003 of 0.01" in schedule_preview.warn_of_warmup(config)
+    assert "warm-up continues to update 200" in schedule_preview.describe_longer(config)
+
+
 def test_a_longer_run_at_rate_0_warns_and_preflight_fails(job, copy, capsys, caplog):
     longer = settings(job, ("train.steps", "8"))
     assert preflight.preflight(longer, str(copy), jax.devices()[:1]) == 64
