@@ -86,7 +86,12 @@ class MixtureMember:
 
 def build_objective(name: str, build: Callable[..., Any], options: Mapping[str, Any]) -> Objective:
     """The objective of a module. Raises ConfigError if it is not one, or names what is unknown."""
-    objective = build(**options)
+    try:
+        objective = build(**options)
+    except TypeError as error:
+        raise ConfigError(
+            f"build of objectives/{name}.py must return an Objective; it ended with {error}"
+        ) from error
     if not isinstance(objective, Objective):
         raise ConfigError(
             f"build of objectives/{name}.py must return an Objective; received "

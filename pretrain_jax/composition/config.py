@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import RequiredValueError
 
 from pretrain_jax import registry
 from pretrain_jax.composition import config_files, presets, ranges, synonyms, unread_keys
@@ -183,7 +184,14 @@ def load(path: str) -> dict[str, Any]:
     """The result of get_config([argument]) of a file as a dict, with present names of keys."""
     file, argument = config_files.locate(path)
     config = config_files.call(config_files.run(file), file, argument)
-    config = config.to_dict() if isinstance(config, ConfigDict) else config
+    try:
+        config = config.to_dict() if isinstance(config, ConfigDict) else config
+    except RequiredValueError as error:
+        raise ConfigError(
+            f"every key that get_config() of {file} sets must have a value; it has a required "
+            "placeholder without one. Leave that key out: a key without a default must then be "
+            "set with --config.SECTION.KEY=VALUE"
+        ) from error
     if not isinstance(config, Mapping) or not all(isinstance(key, str) for key in config):
         raise ConfigError(f"get_config() of {file} must return a ConfigDict; received {config!r}")
     return rename_keys(config)

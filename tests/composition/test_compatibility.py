@@ -165,6 +165,7 @@ def test_options_that_do_not_fit_are_refused_before_reading_data(path, objective
         ({"special_tokens": ("nope",)}, "every entry of special_tokens"),
         ({"baselines": ("nope",)}, "every entry of baselines"),
         ({"attention": "sideways"}, "attention in objectives"),
+        ({"baseline": ()}, r"objectives/mine\.py .* unexpected keyword argument 'baseline'"),
     ],
 )
 def test_an_objective_with_a_mistake_is_refused_by_name(changes, message):

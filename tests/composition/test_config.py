@@ -432,3 +432,14 @@ def test_a_command_without_a_config_knows_no_config_option():
     assert parse("--workdir=x", takes_config=False).flags["workdir"] == "x"
     with pytest.raises(ConfigError, match="unknown option --config"):
         parse("--config=a.py", takes_config=False)
+
+
+def test_a_required_placeholder_without_a_value_is_refused(tmp_path):
+    file = tmp_path / "placeholder.py"
+    file.write_text(
+        "from ml_collections import ConfigDict, config_dict\n"
+        "def get_config():\n"
+        "    return ConfigDict({'model': {'layers': config_dict.required_placeholder(int)}})\n"
+    )
+    with pytest.raises(ConfigError, match="required placeholder without one"):
+        config.read(str(file))
