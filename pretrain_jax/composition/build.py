@@ -48,6 +48,8 @@ class Design:
 
     spec: Spec
     target: Target
+    separate_layers: bool = False
+    """Whether the model is for generation; see BuildContext."""
 
     @cached_property
     def task(self) -> Task:
@@ -55,7 +57,7 @@ class Design:
 
     @cached_property
     def model(self) -> Model:
-        return build_model(self.spec, self.task, self.target)
+        return build_model(self.spec, self.task, self.target, separate_layers=self.separate_layers)
 
     @cached_property
     def plain_model(self) -> Model:

@@ -1,6 +1,6 @@
 """The model of a run: its module, the shapes of its parameters, and `apply`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -48,6 +48,23 @@ class Model:
         variables, rngs = {"params": params}, {"dropout": rng}
         return self.module.apply(variables, batch, train, method=method, rngs=rngs)
 
+    def apply_cached(
+        self,
+        params: Any,
+        batch: Any,
+        cache: Mapping[str, Any],
+        write: Sequence[str],
+        method: str = "__call__",
+    ) -> tuple[Any, dict[str, Any]]:
+        """The module's output without dropout, and what it wrote to the collections of a cache
+        (layers/attention.py).
+
+        cache: the collections that it reads. write: the names of those that it writes.
+        """
+        variables = {"params": params, **cache}
+        result: Any = self.module.apply(variables, batch, False, mutable=list(write), method=method)
+        return result
+
     @cached_property
     def boxed_params(self) -> Any:
         """Shapes of the parameters, boxed with the names of their axes.
@@ -64,11 +81,13 @@ class Model:
         return nn.meta.unbox(self.boxed_params)
 
 
-def build_model(run: Spec, task: Task, target: Target, plain: bool = False) -> Model:
+def build_model(
+    run: Spec, task: Task, target: Target, plain: bool = False, separate_layers: bool = False
+) -> Model:
     """The model of a config. Raises ConfigError if it does not fit the objective.
 
     plain: builds it with plain attention and without padding of the vocabulary, to count
-    parameters and FLOPs.
+    parameters and FLOPs. separate_layers: see BuildContext.
     """
     section, platform = run.model, target.compiled_platform
     architecture = _base.load(section.name)
@@ -89,6 +108,7 @@ def build_model(run: Spec, task: Task, target: Target, plain: bool = False) -> M
         dtype=dtype,
         z_loss=run.train.z_loss,
         single_segment=run.data.cross_documents,
+        separate_layers=separate_layers,
         **settings,
     )
     module = architecture.build(context, **options)

@@ -1,5 +1,6 @@
 """The placement of the arrays of a run: the mesh, and shardings of parameters and batches."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -57,6 +58,19 @@ class Placement:
         """`Model.apply` with sharding constraints on activations."""
         with use_axis_rules(rules.MeshRules(self.mesh)):
             return self.model.apply(params, batch, rng, train, method)
+
+    def apply_cached(
+        self,
+        params: Any,
+        batch: Any,
+        cache: Mapping[str, Any],
+        write: Sequence[str],
+        method: str = "__call__",
+    ) -> tuple[Any, dict[str, Any]]:
+        """`Model.apply_cached` with sharding constraints. Every row stays on one device: the rows
+        of generation have lengths that mesh.sequence need not divide."""
+        with use_axis_rules(rules.MeshRules(self.mesh, unsplit=("length",))):
+            return self.model.apply_cached(params, batch, cache, write, method)
 
     def check(self) -> None:
         """Raises ConfigError unless batches and rows of every phase divide over the mesh."""

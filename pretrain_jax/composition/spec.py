@@ -88,7 +88,8 @@ class EvalOptions:
     tokens: int = 65536
     """Predicted text tokens to score per evaluation."""
     sample_tokens: int = 128
-    """Tokens that a causal language model writes to samples.txt at each evaluation; 0 = none."""
+    """Tokens that the model generates for samples.txt at each evaluation; 0 = no samples. An
+    encoder fills the masks of an example instead, whatever the number."""
     pseudo_tokens: int = 0
     """For encoders: tokens to mask one at a time for pseudo-perplexity; 0 = none."""
 

@@ -94,7 +94,7 @@ def first_phase_rule(config: Any, name: str) -> str:
 
 
 def sample_tokens_rule(config: Any, name: str) -> str:
-    if not config.eval.sample_tokens or Task(build_spec(config)).objective.covers_text:
+    if not config.eval.sample_tokens or Task(build_spec(config)).objective.prompt:
         return ""
     return f"objective.name={config.objective.name} writes no samples. Leave it out"
 

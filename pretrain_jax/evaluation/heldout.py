@@ -4,12 +4,9 @@ import math
 from typing import Any
 
 import jax
-import numpy as np
 
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
-from pretrain_jax.inference import sampling
-from pretrain_jax.sharding import rules
 
 
 def evaluate(
@@ -54,21 +51,6 @@ def evaluate(
 def metric_key(name: str) -> str:
     """ "accuracy" -> "valid/accuracy"; a baseline keeps its key."""
     return name if name.startswith("yardstick/") else f"valid/{name}"
-
-
-def sample_text(design: Design, feed: Feed, params: Any, step: int, prompt: np.ndarray) -> str:
-    """A held-out prompt and a sampled continuation, separated by ">>>"."""
-    sampled = sampling.sample(
-        params,
-        design.update.program,
-        prompt,
-        design.spec.eval.sample_tokens,
-        ids=feed.tokenizer.size,
-        window=design.spec.phases.eval_seq_len,
-        rows=rules.batch_ways(design.placement.mesh),
-        seed=step,
-    )
-    return f"{feed.tokenizer.decode(prompt)}>>>{feed.tokenizer.decode(sampled)}"
 
 
 def format_summary(step: int, values: dict[str, float | None]) -> str:

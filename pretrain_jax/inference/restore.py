@@ -1,60 +1,83 @@
 """Restores a trained model from its workdir, without the data: for commands that use models."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
-import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from pretrain_jax import tokenizers
+from pretrain_jax import registry
 from pretrain_jax.composition import resume, tokenizer
 from pretrain_jax.composition.build import Design, build_design
 from pretrain_jax.composition.sections import SECTIONS, with_defaults
+from pretrain_jax.devices.target import DTYPES
 from pretrain_jax.errors import InputMissing
 from pretrain_jax.files.parsing import check_keys
+from pretrain_jax.inference.trained_model import TrainedModel
+from pretrain_jax.layers.stacks import separate
+from pretrain_jax.step import cast_kernels
 from pretrain_jax.workdir import run_config
 from pretrain_jax.workdir.checkpoint import Checkpoints
 
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """Parameters on one device, with the tokenizer of their training."""
-
-    design: Design
-    tokenizer: tokenizers.Tokenizer
-    params: Any
-
-    def encode(self, prompt: str) -> np.ndarray:
-        """int32 [n]: the id that begins a document, if any, then the prompt."""
-        bos = [] if self.tokenizer.bos is None else [self.tokenizer.bos]
-        return np.concatenate([np.array(bos, np.int32), self.tokenizer.encode(prompt)])
+ONE_DEVICE = {"data": 1}
 
 
-def restore_model(directory: epath.PathLike) -> TrainedModel:
-    """The model in a workdir's last checkpoint. Raises InputMissing without a checkpoint."""
+def restore_model(
+    directory: epath.PathLike,
+    step: int | None = None,
+    dtype: str = "auto",
+    mesh: Mapping[str, int] | None = None,
+) -> TrainedModel:
+    """The model in a checkpoint of a workdir.
+
+    step: of the checkpoint; None is the last. dtype: of matrix products, "float32", "bfloat16" or
+    "auto", which is that of the run. mesh: sizes of mesh axes, such as {"data": 2, "tensor": 2};
+    None is one device.
+
+    Raises InputMissing without such a checkpoint.
+    """
     path = epath.Path(directory)
-    design = load_design(path)
+    design = load_design(path, dtype, mesh)
     with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
-        step = checkpoints.latest()
+        step = checkpoints.latest() if step is None else step
         if step is None:
             raise InputMissing(f"--workdir must have a checkpoint; {path}/checkpoints has none yet")
         resume.check_code_version(checkpoints, step, design.spec, accept=True)
         shapes = {"params": design.placement.params}
         params = checkpoints.restore(step, shapes, partial=True)["params"]
-    return TrainedModel(design, tokenizer.load_trained(design.spec, path), params)
+    trained = tokenizer.load_trained(design.spec, path)
+    return TrainedModel.build(*for_inference(design, params), trained, step)
 
 
-def load_design(directory: epath.PathLike) -> Design:
-    """The design of the run in a workdir, on one device."""
+def for_inference(design: Design, params: Any) -> tuple[Design, Any]:
+    """The design and the parameters with separate layers and kernels in the compute dtype.
+
+    The given parameters can be freed.
+    """
+    served = replace(design, separate_layers=True)
+    cast = partial(cast_kernels, dtype=design.model.dtype)
+    shardings = served.placement.param_shardings
+    convert = jax.jit(lambda params: separate(cast(params)), out_shardings=shardings)
+    return served, convert(params)
+
+
+def load_design(
+    directory: epath.PathLike, dtype: str = "auto", mesh: Mapping[str, int] | None = None
+) -> Design:
+    """The design of the run in a workdir, on as many devices as the mesh has; one without."""
     stored = run_config.read_config(directory)
     if stored is None:
         raise InputMissing(
             f"--workdir must be the workdir of a run; {directory} has no config.json"
         )
     check_keys(dict.fromkeys(SECTIONS, dict), stored, f"{directory}/config.json", resume.RESTORE)
-    config = ConfigDict(with_defaults(stored))
-    with config.unlocked():
-        config.mesh = ConfigDict({"data": 1, "fsdp": 1, "tensor": 1})
-    return build_design(config, (jax.devices()[0],))
+    registry.check_name(dtype, ("auto", *DTYPES), "dtype")
+    sections = with_defaults(stored)
+    sections["mesh"] = dict(mesh or ONE_DEVICE)
+    if dtype != "auto":
+        sections["train"] = {**sections["train"], "dtype": dtype}
+    devices = jax.devices() if mesh else jax.devices()[:1]
+    return build_design(ConfigDict(sections), tuple(devices))

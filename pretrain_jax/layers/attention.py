@@ -7,9 +7,19 @@ A backend computes softmax(scale q k' + bias) v. It is a module with
     attend(q, k, v, kernel_mask, bias, causal, scale)  -> [B, L, H, K]
 
 All backends compute the same numbers up to rounding.
+
+For generation, layers write to and read from three collections of variables, next to "params":
+
+    NEW     the keys and values of the positions of this call, [B, H, L, K]; layers write them
+    PAST    those of earlier positions, by slot, [B, H, S, K]; layers read them
+    KEPT    what stays the same from call to call, such as the keys and values of the memory
+
+The caller copies NEW into PAST (inference/decoding.py). A layer writes only to collections that
+the caller makes mutable, so training writes nothing.
 """
 
 import logging
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -23,9 +33,11 @@ from pretrain_jax.layers.axes import constrain, with_axes
 from pretrain_jax.layers.context import Context
 from pretrain_jax.layers.dense import add_bias
 from pretrain_jax.layers.factories import Factory
-from pretrain_jax.layers.positions import rotate, shift_distances
+from pretrain_jax.layers.masks import PastMask
+from pretrain_jax.layers.positions import rotate, shift_distances, take_distances
 
 log = logging.getLogger(__name__)
+PAST, NEW, KEPT = CACHES = ("past", "new", "kept")
 BACKENDS: dict[str, Any] = {
     "plain": attention_plain,
     "cpu": attention_cpu,
@@ -67,9 +79,31 @@ class SelfAttention(nn.Module):
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
         q, k, v = self.project_query(x), self.project_in(x, "key"), self.project_in(x, "value")
         q, k, bias = self.add_positions(q, k, context)
-        k, v = gather_keys(k), gather_keys(v)
-        y = self.attend(context, (q, k, v), context.mask, context.kernel_mask, bias)
+        if context.mask.attention != "full":  # an encoder's positions are never extended
+            self.write(NEW, "keys", heads_first(k))
+            self.write(NEW, "values", heads_first(v))
+        if isinstance(context.mask, PastMask):
+            past = self.get_variable(PAST, "keys"), self.get_variable(PAST, "values")
+            parts, mask = [past, (heads_first(k), heads_first(v))], context.mask.dense()
+            y = attention_plain.attend_cached(q, parts, mask, bias, self.scale)
+        else:
+            k, v = gather_keys(k), gather_keys(v)
+            y = self.attend(context, (q, k, v), context.mask, context.kernel_mask, bias)
         return self.project_out(y, x.shape[-1])
+
+    def write(self, collection: str, name: str, value: jax.Array) -> None:
+        """Writes to a collection if the caller made it mutable; does nothing in `init`."""
+        if not self.is_initializing():
+            replace: Any = lambda _, new: new  # noqa: E731
+            self.sow(collection, name, value, init_fn=lambda: None, reduce_fn=replace)
+
+    def keep(self, name: str, compute: Callable[[], jax.Array]) -> jax.Array:
+        """The value that an earlier call wrote to KEPT; otherwise computes and writes it."""
+        if self.has_variable(KEPT, name):
+            return self.get_variable(KEPT, name)
+        value = compute()
+        self.write(KEPT, name, value)
+        return value
 
     def attend(
         self, context: Context, qkv: Any, mask: Any, kernel_mask: Any, bias: Any = None
@@ -113,6 +147,11 @@ class SelfAttention(nn.Module):
         return self.dense_out(inputs=inputs, outputs=(width,), axes=axes, name="out")(y)
 
 
+def heads_first(x_BLHK: jax.Array) -> jax.Array:
+    """[B, L, H, K] -> [B, H, L, K]: the layout of caches."""
+    return jnp.swapaxes(x_BLHK, 1, 2)
+
+
 def gather_keys(keys_BMHK: jax.Array) -> jax.Array:
     """Gathers keys or values of all positions.
 
@@ -137,15 +176,23 @@ class CrossAttention(SelfAttention):
 
     @nn.compact
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
-        if context.memory is None or context.memory_mask is None:
+        mask, memory = context.memory_mask, context.memory
+        cached = isinstance(context.mask, PastMask)
+        if mask is None or (memory is None and not cached):
             raise ValueError(
                 "CrossAttention needs context.memory and context.memory_mask; received None. "
                 "Use it in the decoder of an EncoderDecoder"
             )
         q = self.project_query(x)
-        k, v = (gather_keys(self.project_in(context.memory, name)) for name in ("key", "value"))
-        mask = context.memory_mask
-        y = self.attend(context, (q, k, v), mask, context.memory_kernel_mask)
+        if memory is None:
+            part = self.get_variable(KEPT, "keys"), self.get_variable(KEPT, "values")
+            y = attention_plain.attend_cached(q, [part], mask.visible(), None, self.scale)
+        else:
+            k, v = (self.project_in(memory, name) for name in ("key", "value"))
+            self.write(KEPT, "keys", heads_first(k))
+            self.write(KEPT, "values", heads_first(v))
+            qkv = q, gather_keys(k), gather_keys(v)
+            y = self.attend(context, qkv, mask, context.memory_kernel_mask)
         return self.project_out(jnp.where(mask.empty_queries()[..., None, None], 0, y), x.shape[-1])
 
 
@@ -167,7 +214,14 @@ class RelativeAttention(SelfAttention):
         zeros = with_axes(nn.initializers.zeros, *axes)
         content = self.param("content_bias", zeros, shape)
         position = self.param("position_bias", zeros, shape)
-        r_DHK = self.project_in(context.distances[None], "distances", bias=False)[0]
+        mask, distances = context.mask, context.distances[None]
+        r_DHK = self.keep("r", lambda: self.project_in(distances, "distances", bias=False)[0])
+        # A call that fills a cache keeps the distances of all its slots, and uses those of its own.
+        r_DHK = r_DHK if isinstance(mask, PastMask) else r_DHK[: q.shape[1]]
         q_position = add_bias(q, position) * self.scale
         by_distance = jnp.einsum("blhk,dhk->bhld", q_position, r_DHK)
-        return add_bias(q, content), k, shift_distances(by_distance)
+        if isinstance(mask, PastMask):
+            bias = take_distances(by_distance, mask.distances())
+        else:
+            bias = shift_distances(by_distance)
+        return add_bias(q, content), k, bias

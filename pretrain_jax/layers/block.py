@@ -44,8 +44,8 @@ class Block(nn.Module):
     """x [B, L, D] -> [B, L, D] through named sub-layers, in order.
 
     A decoder has (("attention", ...), ("feed_forward", ...)); a decoder with a memory also has
-    ("cross_attention", ...) between them. Cross attention is skipped when the context has no
-    memory, so an encoder can share the block. The wrapper creates the modules in this block's
+    ("cross_attention", ...) between them. Cross attention is skipped when the context has no memory
+    mask, so an encoder can share the block. The wrapper creates the modules in this block's
     scope: parameter paths begin with attention/, attention_norm/, feed_forward/, ...
     """
 
@@ -55,7 +55,7 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, context: Context) -> tuple[jax.Array, None]:
         for name, sublayer in self.sublayers:
-            if context.memory is None and issubclass(sublayer.module, CrossAttention):
+            if context.memory_mask is None and issubclass(sublayer.module, CrossAttention):
                 continue
             x = self.residual(x, name, sublayer, context)
             x = constrain(x, "batch", "length", "hidden")

@@ -5,26 +5,32 @@ from typing import Any
 import jax
 from flax import struct
 
-from pretrain_jax.layers.masks import CrossMask, Mask
+from pretrain_jax.layers.masks import CrossMask, Mask, PastMask
 
 
 class Context(struct.PyTreeNode):
     """Each sub-layer reads the fields that it uses."""
 
-    mask: Mask
+    mask: Mask | PastMask
     train: bool = struct.field(pytree_node=False)
     rotation: tuple[jax.Array, jax.Array] | None = None
     """cos and sin, float32 [B, L, K], for rotary positions."""
     bias: jax.Array | None = None
-    """float32 [H, L, L], added to the attention scores (T5's relative buckets)."""
+    """float32 [H, L, L], or [B, H, N, S + N] with a cache, added to the attention scores (T5's
+    relative buckets)."""
     distances: jax.Array | None = None
-    """float32 [L, D]: Transformer-XL's sinusoid of each distance 0 .. L - 1."""
+    """float32 [L, D]: Transformer-XL's sinusoid of each distance 0 .. L - 1; as many as the cache
+    has slots, if that is more."""
+    slots: int = struct.field(pytree_node=False, default=0)
+    """Slots of the cache that this call fills or reads; 0 = no cache."""
     attention_backend: str = struct.field(pytree_node=False, default="plain")
     """Which of attention.BACKENDS computes attention."""
     kernel_mask: Any = None
     """`mask` in the backend's own format, made once per stack."""
     memory: jax.Array | None = None
-    """[B, M, D], the input of cross attention; None in a stack without one."""
+    """[B, M, D], the input of cross attention; None in a stack without one, and with a cache, which
+    has the memory's keys and values."""
     memory_mask: CrossMask | None = None
+    """None in a stack without cross attention."""
     memory_kernel_mask: Any = None
     """`memory_mask` in the backend's own format."""

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from pretrain_jax.layers.attention import BACKENDS
 from pretrain_jax.layers.factories import Factory
@@ -19,6 +20,8 @@ class EncoderDecoder(nn.Module):
     Reads memory_tokens, memory_segments, memory_positions [B, M] and tokens, segments, positions
     [B, L] of the batch, and `predict_at` [B, P] if the batch has it. Both streams share one
     embedding. In a packed row, example k of the stream attends only to the memory of example k.
+
+    A step of decoding (`self_context`) needs no memory_tokens: the cache has what the memory gives.
     """
 
     embedding: Factory
@@ -41,16 +44,19 @@ class EncoderDecoder(nn.Module):
         if self.encoder is not None:
             encoder = self.encoder(name="encoder", build_context=build_context)
 
-        memory_batch = {
-            name: batch[f"memory_{name}"] for name in ("tokens", "segments", "positions")
-        }
-        x = embedding(memory_batch["tokens"], memory_batch["positions"], train)
-        full = replace(build_context, attention="full")
-        memory = encoder(x, self_context(memory_batch, full, train, self.encoder_positions))
+        memory = None
+        if "memory_tokens" in batch:
+            memory_batch = {
+                name: batch[f"memory_{name}"] for name in ("tokens", "segments", "positions")
+            }
+            x = embedding(memory_batch["tokens"], memory_batch["positions"], train)
+            full = replace(build_context, attention="full")
+            memory = encoder(x, self_context(memory_batch, full, train, self.encoder_positions))
 
         x = embedding(batch["tokens"], batch["positions"], train)
         context = self_context(batch, build_context, train, self.decoder_positions)
-        mask = CrossMask(batch["segments"], batch["memory_segments"])
+        segments = batch.get("segments", jnp.ones_like(batch["tokens"]))
+        mask = CrossMask(segments, batch["memory_segments"])
         kernel_mask = BACKENDS[build_context.attention_backend].make_kernel_mask(mask)
         context = context.replace(memory=memory, memory_mask=mask, memory_kernel_mask=kernel_mask)
         hidden = decoder(x, context)

@@ -117,3 +117,34 @@ class CrossMask(struct.PyTreeNode):
     def additive(self) -> jax.Array:
         """float32 [B, 1, L, M] to add to the scores: 0 where `visible` is true, else -inf."""
         return jnp.where(self.visible(), 0.0, -jnp.inf)
+
+
+class PastMask(struct.PyTreeNode):
+    """Causal attention of new positions to a cache of earlier ones, and to one another.
+
+    Slot s of the cache holds position s of the row, so slots from the first new position on are
+    empty. A cache of five slots, and two new positions after three earlier ones:
+
+        positions = [3, 4]      dense = 1 1 1 0 0  1 0
+                                        1 1 1 0 0  1 1
+    """
+
+    positions: jax.Array
+    """int32 [B, N], consecutive in each row."""
+    slots: int = struct.field(pytree_node=False)
+    """S, the number of slots."""
+    attention: ClassVar[str] = "causal"
+
+    def distances(self) -> jax.Array:
+        """int32 [B, N, S + N]: the position of each query minus that of each key."""
+        slots = jnp.broadcast_to(jnp.arange(self.slots), (len(self.positions), self.slots))
+        keys = jnp.concatenate([slots, self.positions], axis=1)
+        return self.positions[:, :, None] - keys[:, None, :]
+
+    def dense(self) -> jax.Array:
+        """bool [B, 1, N, S + N]: whether a new position may attend to each slot and new key."""
+        count = self.positions.shape[1]
+        filled = jnp.arange(self.slots) < self.positions[:, :1]
+        past = jnp.broadcast_to(filled[:, None], (*self.positions.shape, self.slots))
+        new = jnp.broadcast_to(jnp.tri(count, dtype=bool), (len(past), count, count))
+        return jnp.concatenate([past, new], axis=-1)[:, None]

@@ -13,6 +13,7 @@ import numpy as np
 
 from pretrain_jax.layers.axes import with_axes
 from pretrain_jax.layers.context import Context
+from pretrain_jax.layers.masks import PastMask
 from pretrain_jax.process import host_memory
 
 
@@ -59,6 +60,8 @@ class RelativeBuckets(nn.Module):
     def __call__(self, context: Context, positions: jax.Array) -> Context:
         axes = ("buckets", "heads")
         table = self.param("table", with_axes(self.table_init, *axes), (self.buckets, self.heads))
+        if isinstance(context.mask, PastMask):
+            return context.replace(bias=self.cached_bias(table, context.mask))
         length = positions.shape[1]
         num_bytes = 3 * 8 * length**2
         host_memory.check_memory(num_bytes, "T5's distances between tokens", "Lower data.seq_len")
@@ -68,6 +71,14 @@ class RelativeBuckets(nn.Module):
         bucket = relative_bucket(distance, self.causal, self.buckets, self.furthest)
         one_hot = jax.nn.one_hot(bucket, self.buckets, dtype=jnp.float32)
         return context.replace(bias=jnp.einsum("lmn,nh->hlm", one_hot, table))
+
+    def cached_bias(self, table: jax.Array, mask: PastMask) -> jax.Array:
+        """float32 [B, H, N, S + N] for new positions and a cache, table [buckets, H]."""
+        distance = np.arange(self.furthest + 1)  # the last bucket holds all larger ones
+        bucket = relative_bucket(-distance, self.causal, self.buckets, self.furthest)
+        by_distance = jnp.take(table, bucket, axis=0)
+        bias = jnp.take(by_distance, mask.distances(), axis=0, mode="clip")
+        return jnp.moveaxis(bias, -1, 1)
 
 
 def relative_bucket(distance: np.ndarray, causal: bool, buckets: int, furthest: int) -> np.ndarray:
@@ -96,7 +107,8 @@ class Distances(nn.Module):
     width: int
 
     def __call__(self, context: Context, positions: jax.Array) -> Context:
-        distances = sinusoids(np.arange(positions.shape[1]), self.width)
+        count = max(positions.shape[1], context.slots)
+        distances = sinusoids(np.arange(count), self.width)
         return context.replace(distances=jnp.asarray(distances))
 
 
@@ -128,3 +140,11 @@ def shift_distances(x_BHLD: jax.Array) -> jax.Array:
     # In a layout with one more column, row l starts l entries too late.
     shifted = padded.reshape(*x_BHLD.shape[:2], length + 1, length)[:, :, 1:]
     return shifted
+
+
+def take_distances(x_BHND: jax.Array, distances_BNM: jax.Array) -> jax.Array:
+    """[B, H, N, distance] -> [B, H, N, M]: column m of query n is the distance that it names.
+
+    Negative distances, those of later keys, take other numbers, which the mask removes.
+    """
+    return jnp.take_along_axis(x_BHND, distances_BNM[:, None], axis=-1, mode="clip")

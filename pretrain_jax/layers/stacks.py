@@ -1,6 +1,8 @@
 """Stacks of blocks, and the model with one stack. Only this file uses scan and remat."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import flax.linen as nn
@@ -9,12 +11,12 @@ import jax.numpy as jnp
 from flax import struct
 
 from pretrain_jax import registry
-from pretrain_jax.layers.attention import BACKENDS
+from pretrain_jax.layers.attention import BACKENDS, CACHES
 from pretrain_jax.layers.block import Block
 from pretrain_jax.layers.context import Context
 from pretrain_jax.layers.embeddings import VOCABULARY_MULTIPLE, Readout
 from pretrain_jax.layers.factories import Factory, factory
-from pretrain_jax.layers.masks import Mask
+from pretrain_jax.layers.masks import Mask, PastMask
 
 REMAT = {
     "none": None,
@@ -22,6 +24,8 @@ REMAT = {
     "full": jax.checkpoint_policies.nothing_saveable,
 }
 """What a block saves for its backward pass: everything, its matrix products, or nothing."""
+LAYERS = "layers"
+"""The name of a stack's layers and of their axis."""
 MAX_AUTO_UNROLL = 64
 """Maximum number of layers that `unroll=0` unrolls: the 48 of gpt2_xl compile in 2 to 4 minutes on
 two cores."""
@@ -56,6 +60,10 @@ class BuildContext:
     """Of matrix products; parameters, norms, softmax and loss are float32."""
     unroll: int = 1
     """Layers per iteration of the loop over layers; 0 = all of up to 64 layers, 1 of more."""
+    separate_layers: bool = False
+    """Whether each layer has parameters of its own instead of a slice of stacked ones
+    (`separate`). Decoding reads every parameter for each token, and a CPU or GPU copies slices
+    before it multiplies: on two CPU cores, a token takes 3 times as long with stacked ones."""
     remat: str = "none"
     """A key of REMAT."""
     attention_backend: str = "plain"
@@ -71,7 +79,8 @@ class BuildContext:
 class Stack(nn.Module):
     """`layers` equal blocks, then the final norm, if any.
 
-    Parameters always have a leading axis named "layers", for every `unroll`.
+    Parameters always have a leading axis named "layers", for every `unroll`; only
+    `separate_layers` gives layer i its own, under "layers_i".
     """
 
     layers: int
@@ -84,6 +93,18 @@ class Stack(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+        x = self.ends(name="dropout_in", deterministic=not context.train)(x)
+        x = self.run_layers(x, context)
+        x = x if self.final_norm is None else self.final_norm(name="final_norm")(x)
+        return self.ends(name="dropout_out", deterministic=not context.train)(x)
+
+    def run_layers(self, x: jax.Array, context: Context) -> jax.Array:
+        """The blocks, one after another: [B, L, D] -> [B, L, D]."""
+        parts = {"sublayers": self.sublayers, "residual": self.residual}
+        if self.build_context.separate_layers:
+            for number in range(self.layers):
+                x, _ = Block(**parts, name=f"{LAYERS}_{number}")(x, context)
+            return x
         unroll = self.build_context.unroll or (self.layers if self.layers <= MAX_AUTO_UNROLL else 1)
         block = Block
         policy = REMAT[self.build_context.remat]
@@ -94,17 +115,31 @@ class Stack(nn.Module):
         broadcast: Any = nn.broadcast  # flax annotates in_axes as int
         scanned = nn.scan(
             block,
-            variable_axes={"params": 0},
+            variable_axes=dict.fromkeys(("params", *CACHES), 0),
             split_rngs={"params": True, "dropout": True},
             in_axes=broadcast,
             length=self.layers,
             unroll=min(unroll, self.layers),
-            metadata_params={nn.PARTITION_NAME: "layers"},
+            metadata_params={nn.PARTITION_NAME: LAYERS},
         )
-        x = self.ends(name="dropout_in", deterministic=not context.train)(x)
-        x, _ = scanned(sublayers=self.sublayers, residual=self.residual, name="layers")(x, context)
-        x = x if self.final_norm is None else self.final_norm(name="final_norm")(x)
-        return self.ends(name="dropout_out", deterministic=not context.train)(x)
+        return scanned(**parts, name=LAYERS)(x, context)[0]
+
+
+def separate(params: Any) -> Any:
+    """Stacked parameters as those of `BuildContext.separate_layers`.
+
+    {"stack": {"layers": x [2, D]}} becomes {"stack": {"layers_0": x[0], "layers_1": x[1]}}.
+    """
+    if not isinstance(params, Mapping):
+        return params
+    parts = {}
+    for name, part in params.items():
+        if name != LAYERS:
+            parts[name] = separate(part)
+            continue
+        for number in range(len(jax.tree.leaves(part)[0])):
+            parts[f"{LAYERS}_{number}"] = jax.tree.map(itemgetter(number), part)
+    return parts
 
 
 class Output(struct.PyTreeNode):
@@ -150,12 +185,23 @@ def self_context(
 ) -> Context:
     """Returns the context of a stack with its positions.
 
+    A batch without `segments` has the new positions of one step of decoding, after those in a
+    cache of `slots` [S]. With both, the call fills a cache of S slots.
+
     Call it in the model's compact method, so that parameters of positions are the model's.
     """
-    prefix, backend = batch.get("prefix"), build_context.attention_backend
-    mask = Mask(batch["segments"], prefix, build_context.attention, build_context.single_segment)
-    kernel_mask = BACKENDS[backend].make_kernel_mask(mask)
-    context = Context(mask, train, attention_backend=backend, kernel_mask=kernel_mask)
+    slots, backend = len(batch.get("slots", ())), build_context.attention_backend
+    if "segments" in batch:
+        mask = Mask(
+            batch["segments"],
+            batch.get("prefix"),
+            build_context.attention,
+            build_context.single_segment,
+        )
+        kernel_mask = BACKENDS[backend].make_kernel_mask(mask)
+    else:
+        mask, kernel_mask = PastMask(batch["positions"], slots), None
+    context = Context(mask, train, slots=slots, attention_backend=backend, kernel_mask=kernel_mask)
     for name, position in positions:
         context = position(name=name)(context, batch["positions"])
     return context
@@ -172,12 +218,14 @@ def read_out(
     """The last part of a model: the objective's heads, the predicted positions, the token read-out.
 
     Call it in the model's compact method, so that parameters of heads and read-out are the model's.
+    Heads are for training: a batch without `weights` gets none.
     output: one of layers/outputs.py, or None. tied: the embedding's own read-out.
     """
     tied = tied.replace(z_loss=build_context.z_loss)
     heads = {
         name: head(name=name, dtype=build_context.dtype)(hidden, batch, tied, train)
         for name, head in build_context.heads
+        if "weights" in batch
     }
     if "predict_at" in batch:
         hidden = gather(hidden, batch["predict_at"])

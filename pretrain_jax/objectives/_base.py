@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from pretrain_jax import losses
 from pretrain_jax.layers.factories import Factory
 from pretrain_jax.ragged import Fields
@@ -74,8 +76,12 @@ class Objective:
     predicts one text token, the one at its position: pseudo-log-likelihood (Salazar et al. 2020).
     Encoders have it."""
 
+    prompt: Callable[[np.ndarray, Any], dict[str, np.ndarray]] | None = None
+    """prompt(ids of a text [n], vocab) -> the fields of the row that the trained model reads to
+    continue the text, without a batch axis: "tokens", and "memory_tokens" or "prefix". Where
+    attention is full, the model predicts the masks in the text instead."""
+
     @property
-    def continues_prompt(self) -> bool:
-        """Whether a model with this objective continues a text: one stack that is causal or has a
-        prefix."""
-        return self.attention != "full" and "memory_tokens" not in self.fields
+    def generates(self) -> bool:
+        """Whether a model with this objective continues texts."""
+        return self.prompt is not None and self.attention != "full"

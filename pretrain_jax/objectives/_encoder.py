@@ -206,6 +206,11 @@ def predictions(texts: Ragged, at: np.ndarray, predict_at: np.ndarray) -> Fields
     }
 
 
+def prompt(ids: np.ndarray, vocab: Any) -> dict[str, np.ndarray]:
+    """[CLS] text [SEP], for Objective.prompt."""
+    return {"tokens": np.array([vocab.cls, *ids, vocab.sep], np.int32)}
+
+
 def pll_examples(example: Fields, positions: np.ndarray, vocab: Any) -> Fields:
     """One example per position of a text; each masks and predicts the token there alone."""
     return text_fields(*mask_one_each(example["tokens"], positions, vocab), vocab)

@@ -9,9 +9,11 @@ LM and LM. Each predicts the targets alone.
 """
 
 import bisect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from pretrain_jax import registry
 from pretrain_jax.corruption import render
@@ -52,6 +54,16 @@ class Layout:
         if self.one_stream:
             return render.as_stream(inputs, targets, prefix=self.attention == "prefix")
         return render.as_memory(inputs, targets, vocab.pad)
+
+    def prompt(
+        self, ids: np.ndarray, vocab: Any, begin: Sequence[int] = (), end: Sequence[int] = ()
+    ) -> dict[str, np.ndarray]:
+        """The fields of begin + ids + end as inputs without targets, for Objective.prompt."""
+        inputs = np.array([*begin, *ids, *end], np.int32)
+        if not self.one_stream:
+            return {"memory_tokens": inputs, "tokens": np.array([vocab.pad], np.int32)}
+        prefix = {"prefix": np.ones(len(inputs), bool)} if self.attention == "prefix" else {}
+        return {"tokens": inputs, **prefix}
 
     def chunks(self, lengths: Callable[[Any], Mapping[str, Any]], **arrange: Any) -> dict[str, Any]:
         """The arguments of Objective that follow from the layout and lengths(n) (Objective.lengths)

@@ -25,6 +25,13 @@ def span_fields(
     return layout.write(wrap(inputs, mode_tokens(mode, vocab), end), wrap(targets, (), end), vocab)
 
 
+def span_prompt(
+    ids: np.ndarray, vocab: Any, *, layout: Layout, mode: int = 0
+) -> dict[str, np.ndarray]:
+    """The inputs of `span_fields` for a text that has sentinels; see Objective.prompt."""
+    return layout.prompt(ids, vocab, mode_tokens(mode, vocab), (vocab.eos,))
+
+
 def span_metrics(
     apply: Any, params: Any, batch: dict[str, jax.Array], rng: Any, special: jax.Array
 ) -> dict[str, tuple[jax.Array, jax.Array]]:

@@ -29,9 +29,16 @@ def build() -> Objective:
         budgets=lambda seq_len: {"L": seq_len},
         corrupt=shift,
         baselines=("uniform", "unigram", "bigram"),
+        prompt=prompt,
         supports_cross_document=True,
         covers_text=True,
     )
+
+
+def prompt(ids: np.ndarray, vocab: Any) -> dict[str, np.ndarray]:
+    """The text after the id that begins documents, if there is one."""
+    begin = () if vocab.bos is None else (vocab.bos,)
+    return {"tokens": np.array([*begin, *ids], np.int32)}
 
 
 def shift(examples: Fields, uniform: Any, vocab: Any) -> Fields:

@@ -99,6 +99,7 @@ def build(
         corrupt=partial(corrupt, layout=layout, rate=rate, write=write),
         special_tokens=(*layout.special_tokens, "eos"),
         sentinels=sentinels,
+        prompt=lambda ids, vocab: layout.prompt(ids, vocab, end=(vocab.eos,)),
         baselines=("uniform", "unigram"),
     )
 

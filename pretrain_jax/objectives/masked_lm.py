@@ -44,4 +44,5 @@ def build(
         fields=_encoder.FIELDS,
         corrupt=partial(_encoder.corrupt, how=how),
         pll_examples=_encoder.pll_examples,
+        prompt=_encoder.prompt,
     )

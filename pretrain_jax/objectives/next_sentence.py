@@ -84,6 +84,7 @@ def build(
         coefficients={"loss": 1.0, "next_sentence": 1.0},
         metrics=metrics,
         pll_examples=pll_examples,
+        prompt=_encoder.prompt,
         data_warning=how.data_warning,
     )
 

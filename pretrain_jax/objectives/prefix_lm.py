@@ -63,6 +63,7 @@ def build(
         if layout.one_stream
         else (*layout.special_tokens, "eos"),
         sentinels=lambda seq_len: mode,
+        prompt=partial(prompt, layout=layout, mode=mode),
         baselines=("uniform", "unigram"),
     )
 
@@ -81,6 +82,13 @@ def fixed_split(n: Any, rate: float) -> tuple[Any, Any]:
 
 
 SPLITS = {"uniform": uniform_split, "fixed": fixed_split}
+
+
+def prompt(ids: np.ndarray, vocab: Any, *, layout: Layout, mode: int) -> dict[str, np.ndarray]:
+    """The inputs of `corrupt` for a text whose continuation is wanted."""
+    start = () if vocab.bos is None or not layout.one_stream else (vocab.bos,)
+    end = () if layout.one_stream else (vocab.eos,)
+    return layout.prompt(ids, vocab, (*mode_tokens(mode, vocab), *start), end)
 
 
 def corrupt(

@@ -42,6 +42,7 @@ def build(*, rate: float = 0.15, replaced: float = 0.85, weight: float = 50.0) -
         coefficients={"loss": 1.0, "discriminator": weight},
         metrics=metrics,
         pll_examples=_encoder.pll_examples,
+        prompt=_encoder.prompt,
     )
 
 

@@ -22,7 +22,7 @@ from pretrain_jax.corruption import salient
 from pretrain_jax.corruption.uniform import Uniform, to_int
 from pretrain_jax.objectives import Objective
 from pretrain_jax.objectives._layout import Layout, pick_layout
-from pretrain_jax.objectives._spans import span_fields, span_metrics
+from pretrain_jax.objectives._spans import span_fields, span_metrics, span_prompt
 from pretrain_jax.ragged import Fields, Ragged
 
 FALLBACK = 3
@@ -61,6 +61,7 @@ def build(
         annotation_kind="spans",
         baselines=("uniform", "unigram"),
         metrics=span_metrics,
+        prompt=partial(span_prompt, layout=layout),
     )
 
 

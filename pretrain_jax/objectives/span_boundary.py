@@ -74,6 +74,7 @@ def build(
         coefficients={"loss": 1.0, "span_boundary": 1.0},
         metrics=metrics,
         pll_examples=pll_examples,
+        prompt=_encoder.prompt,
     )
 
 

@@ -28,7 +28,7 @@ from pretrain_jax.corruption import noise
 from pretrain_jax.corruption.uniform import Uniform
 from pretrain_jax.objectives import Objective
 from pretrain_jax.objectives._layout import Layout, pick_layout
-from pretrain_jax.objectives._spans import span_fields, span_metrics
+from pretrain_jax.objectives._spans import span_fields, span_metrics, span_prompt
 from pretrain_jax.ragged import Fields
 
 PLACES = ("t5", "random")
@@ -77,6 +77,7 @@ def build(
         sentinels=sentinels,
         baselines=("uniform", "unigram"),
         metrics=span_metrics,
+        prompt=partial(span_prompt, layout=layout, mode=mode),
         data_warning=partial(data_warning, rate=rate, mean_span=mean_span, place=place),
     )
 

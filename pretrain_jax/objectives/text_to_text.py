@@ -72,6 +72,7 @@ def build(
         corrupt=partial(corrupt, layout=layout, prefix=prefix, room=room),
         special_tokens=(*layout.special_tokens, "eos"),
         annotation_kind="targets",
+        prompt=partial(prompt, layout=layout, prefix=prefix, room=room),
         baselines=("uniform", "unigram"),
     )
 
@@ -90,6 +91,13 @@ def corrupt(
     end = (vocab.eos,)
     inputs = wrap(examples["inputs"], encode_prefix(prefix, vocab, room), end)
     return layout.write(inputs, wrap(examples["targets"], (), end), vocab)
+
+
+def prompt(
+    ids: np.ndarray, vocab: Any, *, layout: Layout, prefix: str, room: int
+) -> dict[str, np.ndarray]:
+    """The inputs of `corrupt` for a text: prefix, text, end token."""
+    return layout.prompt(ids, vocab, encode_prefix(prefix, vocab, room), (vocab.eos,))
 
 
 @lru_cache(maxsize=64)

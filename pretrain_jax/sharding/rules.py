@@ -161,10 +161,16 @@ class MeshRules:
     """The rule table applied to a mesh, for layers.axes.use_axis_rules."""
 
     mesh: Mesh
+    unsplit: tuple[str, ...] = ()
+    """Logical axes that are not split here, whatever their rule."""
+
+    def spec(self, axes: tuple[str | None, ...]) -> PartitionSpec:
+        """`partition_spec` of the axes."""
+        return partition_spec(tuple(None if axis in self.unsplit else axis for axis in axes))
 
     def constrain(self, x: jax.Array, axes: tuple[str, ...]) -> jax.Array:
         """`x`, split by the rules of its axes."""
-        return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, partition_spec(axes)))
+        return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, self.spec(axes)))
 
     def map_shards(
         self, function: Callable[..., Any], inputs: Sequence[tuple[str | None, ...]], output: Any
@@ -173,11 +179,12 @@ class MeshRules:
         return jax.shard_map(
             function,
             mesh=self.mesh,
-            in_specs=tuple(partition_spec(axes) for axes in inputs),
-            out_specs=partition_spec(output),
+            in_specs=tuple(self.spec(axes) for axes in inputs),
+            out_specs=self.spec(output),
             check_vma=False,  # kernels do not support the check
         )
 
     def num_shards(self, axis: str) -> int:
         """The number of parts into which an axis is split: 8 for batch on 2 data x 4 fsdp."""
-        return math.prod(self.mesh.shape[mesh_axis] for mesh_axis in RULES[axis])
+        mesh_axes = () if axis in self.unsplit else RULES[axis]
+        return math.prod(self.mesh.shape[mesh_axis] for mesh_axis in mesh_axes)

@@ -5,11 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
-from pretrain_jax.evaluation import heldout, prompts, pseudo_perplexity
+from pretrain_jax.evaluation import heldout, pseudo_perplexity, samples
+from pretrain_jax.inference.trained_model import build_generator
 from pretrain_jax.reporting.writer import Progress, Silent, Writer
 from pretrain_jax.step import eval_step
 from pretrain_jax.training.signals import Signals, Stopped
@@ -34,9 +34,9 @@ class Evaluations:
         self._special = jnp.asarray(feed.tokenizer.unscored)
 
     @cached_property
-    def prompt(self) -> np.ndarray:
-        """int32 [n]: tokens of held-out text that samples continue."""
-        return prompts.choose_prompt(self.feed)
+    def example(self) -> samples.Example:
+        """The held-out example of all samples."""
+        return samples.choose_example(self.feed)
 
     def due(self, step: int) -> bool:
         """Whether an evaluation is due after `step` updates and not done yet."""
@@ -66,9 +66,11 @@ class Evaluations:
             self.signals.raise_if_stopped()
             values |= pseudo_perplexity.evaluate(self.design, self.feed, params, self._special)
         self.signals.raise_if_stopped()
-        if not (spec.eval.sample_tokens and self.design.task.objective.covers_text):
+        if not (spec.eval.sample_tokens and self.design.task.objective.prompt):
             return values, ""
-        return values, heldout.sample_text(self.design, self.feed, params, step, self.prompt)
+        tokenizer = self.feed.tokenizer
+        generator = build_generator(self.design, params, tokenizer)
+        return values, samples.make_sample(self.design, generator, tokenizer, self.example, step)
 
     def _eval_step_unless_stopped(self, *arguments: Any) -> Any:
         """`eval_step`; raises Stopped if a signal arrived before this batch."""

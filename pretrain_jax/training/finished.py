@@ -57,10 +57,10 @@ def valid_loss(path: epath.Path, step: int) -> str | None:
 def next_steps(design: Design, path: epath.Path) -> list[str]:
     """Four lines: where the results are, how to use the model, train longer, or start from it."""
     spec, objective, folder = design.spec, design.task.objective, shlex.quote(str(path))
-    has_samples = bool(spec.eval.sample_tokens and objective.covers_text)
+    has_samples = bool(spec.eval.sample_tokens and objective.prompt)
     files = f"{folder}/loss.png" + (f" and {folder}/samples.txt" if has_samples else "")
     use = "evaluate:      the same command with --mode=eval --config.data.source=text:OTHER_FILE"
-    if objective.continues_prompt:
+    if objective.generates:
         use = f'generate:      python -m pretrain_jax.generate --workdir={folder} --prompt="..."'
     more = f"the same command with --config.train.steps={2 * spec.train.steps or 1000}"
     new = f"--config.init_from={folder} and another --workdir"

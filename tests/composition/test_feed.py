@@ -17,9 +17,14 @@ from pretrain_jax.composition.build import build_design, fix_schedule
 from pretrain_jax.composition.corpora import open_corpora
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.errors import ConfigError, DataError, WorkdirMismatch
-from pretrain_jax.evaluation import prompts
+from pretrain_jax.evaluation import samples
 
 MANY = string.ascii_letters
+
+
+def start(feed):
+    """The prompt of samples."""
+    return samples.start_of_text(feed.design, samples.choose_example(feed))
 
 
 def opened(job, *overrides):
@@ -126,7 +131,7 @@ def test_a_prompt_has_no_padding_and_a_short_evaluation_is_logged(job, tmp_path,
     with caplog.at_level("INFO"):
         feed = opened(job, ("data.source", f"text:{tmp_path}/a.txt"))
         batch = next(feed.eval_batches())
-        prompt = prompts.choose_prompt(feed)
+        prompt = start(feed)
     assert (batch["segments"][0] == 0).any()
     assert len(prompt) == min((batch["segments"][0] == 1).sum(), 8)
     assert feed.tokenizer.decode(prompt).strip() in "and one more to be held out"
@@ -140,8 +145,8 @@ def test_a_prompt_is_the_start_of_a_long_text_of_words(job, tmp_path):
     lines += ["begin here, " + "and read on " * (9 + n) for n in range(200)]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": x}) + "\n" for x in lines))
     feed = opened(job, ("data.source", f"text:{tmp_path}/a.jsonl"), ("train.batch_size", "64"))
-    assert feed.tokenizer.decode(prompts.choose_prompt(feed)) == "begin h"
-    assert (prompts.choose_prompt(feed) == prompts.choose_prompt(feed)).all()
+    assert feed.tokenizer.decode(start(feed)) == "begin h"
+    assert (start(feed) == start(feed)).all()
 
 
 def test_held_out_text_without_anything_to_predict_is_refused(job, tmp_path):

@@ -18,8 +18,8 @@ NO_MIXTURE = {"data.mixing", "data.mixing_cap", "data.mixing_temperature"}
 DEFAULT_UNREAD = NO_MIXTURE | {"data.text_key"}  # the standard library has no records
 UNREAD = {
     "gpt2_nano": DEFAULT_UNREAD,
-    "bert_nano": DEFAULT_UNREAD | {"eval.sample_tokens"},
-    "t5_nano": DEFAULT_UNREAD | {"eval.sample_tokens"},
+    "bert_nano": DEFAULT_UNREAD,
+    "t5_nano": DEFAULT_UNREAD,
     "ul2_nano": {
         "data.source",
         "data.mixing_cap",
@@ -28,7 +28,6 @@ UNREAD = {
         "objective.rate",
         "objective.mean_span",
         "objective.mode",
-        "eval.sample_tokens",
     },
 }
 """By config, the keys that nothing reads."""
@@ -59,7 +58,6 @@ REFUSED = [
     ("gpt2_nano", ["data.text_key=body"], "data.text_key"),
     ("gpt2_nano", ["optimizer.schedule=constant", "optimizer.decay_steps=9"], "decay_steps"),
     ("gpt2_nano", ["optimizer.weight_decay=0", "optimizer.no_decay=('x',)"], "no_decay"),
-    ("bert_nano", ["eval.sample_tokens=5"], "eval.sample_tokens"),
     ("gpt3_125m", ["train.batch_size=8"], "train.batch_size"),
     ("gpt3_125m", ["train.accumulate=2"], "train.accumulate"),
     (
@@ -85,6 +83,7 @@ READ = [
     ("gpt2_nano", ["optimizer.schedule=constant", "optimizer.warmup_steps=9"]),
     ("gpt2_nano", ["optimizer.schedule=constant"]),  # the file may set decay_steps
     ("bert_nano", ["eval.sample_tokens=0"]),
+    ("bert_nano", ["eval.sample_tokens=5"]),  # the masks of an example are filled
     ("gpt3_125m", ["train.batch_size=8", "train.phases=()"]),
     ("bert_base", ["train.batch_size=8"]),  # its phases change only the length
     ("gpt2_nano", ["tokenizer.name=sentencepiece", "tokenizer.path=x", "tokenizer.sentinels=1"]),

@@ -1,0 +1,305 @@
+"""Generates texts: prompts in, continuations out.
+
+    generator = Generator(decoder, params, tokenizer, context=1024)
+    prompt = {"tokens": np.array([50256, 464, 3797], np.int32)}
+    generator.generate([prompt], tokens=20, sampling=Sampling(temperature=0.8))
+
+A prompt has the fields of one row that an objective makes of a text (Objective.prompt).
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from pretrain_jax import seeds
+from pretrain_jax.errors import ConfigError
+from pretrain_jax.inference import beam_search, sampling
+from pretrain_jax.inference.beam_search import BeamSearch
+from pretrain_jax.inference.decoding import Cache, Decoder, bucket, prefill, step, to_rows
+from pretrain_jax.inference.sampling import Filters, Sampling, Strengths
+from pretrain_jax.rounding import round_up
+from pretrain_jax.tokenizers import Tokenizer
+
+Prompt = Mapping[str, np.ndarray]
+STREAMED = 8
+"""Tokens that a stream makes at once: more are faster, fewer appear sooner."""
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """What a model generated after a prompt."""
+
+    text: str
+    tokens: np.ndarray
+    """int32 [n], without the end token."""
+    log_probabilities: np.ndarray
+    """float32 [n], nats: of each token under the model itself, before temperature and filters."""
+    reason: str
+    """Why it ends: "end token", "tokens" (as many as asked for) or "context" (the model's last
+    position); "" while it grows."""
+
+
+class State(struct.PyTreeNode):
+    """B rows while they are generated."""
+
+    cache: Cache
+    start: jax.Array
+    """int32 [B]: the position of the first generated token."""
+    position: jax.Array
+    """int32 [B]: the position of the last generated token, which the model has not read yet."""
+    last: jax.Array
+    """int32 [B]: the position at which a row ends at the latest."""
+    log_probabilities: jax.Array
+    """float32 [B, S]: of the generated tokens, by slot."""
+    ended: jax.Array
+    """bool [B]."""
+    keys: jax.Array
+    """A random key per row."""
+    count: jax.Array
+    """int32 scalar: tokens generated for the rows that have not ended."""
+
+
+class Rows(NamedTuple):
+    """The fields of a `State` that a continuation is read from, on the host."""
+
+    tokens: np.ndarray
+    log_probabilities: np.ndarray
+    start: np.ndarray
+    position: np.ndarray
+    ended: np.ndarray
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A model that generates. All methods leave its parameters as they are."""
+
+    decoder: Decoder
+    params: Any
+    tokenizer: Tokenizer
+    context: int = 0
+    """Positions that the model has, of prompt and continuation together; 0 = no limit."""
+    ways: int = 1
+    """Rows of a batch are a multiple of this: the parts into which a mesh splits it."""
+    to_host: Callable[[Any], Any] = jax.device_get
+    """Copies arrays of the mesh to the host."""
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        tokens: int,
+        sampling: Sampling,
+        seed: int = 0,
+        batch_size: int = 8,
+    ) -> list[Continuation]:
+        """One continuation of up to `tokens` tokens for each prompt, in batches of `batch_size`.
+
+        The draws of prompt i depend on (seed, i) alone, not on the batch. Raises ConfigError for a
+        prompt without room for a token.
+        """
+        size = round_up(min(batch_size, len(prompts)), self.ways)
+        made = []
+        for first in range(0, len(prompts), size):
+            part = prompts[first : first + size]
+            numbers = range(first, first + len(part))
+            *_, rows = self.advance(part, tokens, sampling, seed, numbers, size, every=tokens)
+            made += [self.read(rows, row, tokens) for row in range(len(part))]
+        return made
+
+    def stream(
+        self, prompt: Prompt, tokens: int, sampling: Sampling, seed: int = 0, number: int = 0
+    ) -> Iterator[Continuation]:
+        """The continuation of one prompt as it grows by 8 tokens at a time; the last is complete.
+
+        The draws are those of prompt `number` in `generate`.
+        """
+        steps = self.advance([prompt], tokens, sampling, seed, [number], self.ways, STREAMED)
+        return (self.read(rows, 0, tokens) for rows in steps)
+
+    def advance(
+        self,
+        prompts: Sequence[Prompt],
+        tokens: int,
+        sampling: Sampling,
+        seed: int,
+        numbers: Sequence[int],
+        rows: int,
+        every: int,
+    ) -> Iterator[Rows]:
+        """The rows after every `every` tokens, until all have ended."""
+        batch, last, slots = self.lay_out(prompts, rows, tokens)
+        key, kind = seeds.random_key(seed), sampling.filters
+        keys = jnp.stack([jax.random.fold_in(key, n) for n in [*numbers, *[0] * rows][:rows]])
+        static = {"decoder": self.decoder, "filters": kind, "end": self.tokenizer.eos}
+        strengths = sampling.strengths
+        state = begin(self.params, batch, last, keys, strengths, slots=slots, **static)
+        for until in [*range(every, tokens, every), tokens]:
+            state = advance(self.params, state, until, strengths, **static)
+            made = (state.cache.tokens, state.log_probabilities, state.start, state.position)
+            snapshot = Rows(*self.to_host((*made, state.ended)))
+            yield snapshot
+            if snapshot.ended.all():
+                return
+
+    def search(
+        self, prompts: Sequence[Prompt], tokens: int, how: BeamSearch, batch_size: int = 8
+    ) -> list[list[Continuation]]:
+        """The `how.beams` best continuations of each prompt, best first. See `generate`."""
+        size = round_up(min(batch_size, len(prompts)), self.ways)
+        found = []
+        for first in range(0, len(prompts), size):
+            part = prompts[first : first + size]
+            batch, last, slots = self.lay_out(part, size, tokens)
+            best = beam_search.search(
+                self.params,
+                batch,
+                last,
+                how.length_penalty,
+                how.repetition_penalty,
+                slots=slots,
+                decoder=self.decoder,
+                beams=how.beams,
+                end=self.tokenizer.eos,
+                penalised=how.repetition_penalty != 1,
+            )
+            best, starts = self.to_host(best), batch["segments"].sum(axis=1)
+            for row in range(len(part)):
+                start = np.full(how.beams, starts[row])
+                texts = (best.tokens[row], best.log_probabilities[row], start, best.position[row])
+                rows = Rows(*texts, ended=np.ones(how.beams, bool))
+                found.append([self.read(rows, beam, tokens) for beam in range(how.beams)])
+        return found
+
+    def lay_out(
+        self, prompts: Sequence[Prompt], rows: int, tokens: int
+    ) -> tuple[dict[str, np.ndarray], np.ndarray, int]:
+        """The batch of `to_rows`, the last position int32 [rows] of each continuation, and the
+        slots of the cache. Raises ConfigError for a prompt without room."""
+        for prompt in prompts:
+            self.check(prompt)
+        batch = to_rows(prompts, rows, self.context)
+        last = batch["segments"].sum(axis=1) + tokens - 1
+        last = np.minimum(last, self.context - 1) if self.context else last
+        slots = max(bucket(int(last.max()) + 1, self.context), batch["tokens"].shape[1])
+        return batch, last.astype(np.int32), slots
+
+    def check(self, prompt: Prompt) -> None:
+        """Raises ConfigError unless the model has a position for one more token."""
+        length = len(prompt["tokens"])
+        if self.context and length >= self.context:
+            raise ConfigError(
+                f"a prompt must leave room for a token in the model's {self.context} positions; "
+                f"received {length} tokens. Shorten it, or cut it from the left (--cut)"
+            )
+
+    def cut(self, prompt: Prompt, tokens: int) -> Prompt:
+        """The prompt without its first tokens, so that `tokens` more, at most half of all
+        positions, have room."""
+        room = self.context - min(tokens, self.context // 2) if self.context else 0
+        stream = {name for name in prompt if not name.startswith("memory_")}
+        return {name: x[-room:] if name in stream else x for name, x in prompt.items()}
+
+    def read(self, rows: Rows, row: int, tokens: int) -> Continuation:
+        """The continuation of a row so far."""
+        start, stop = rows.start[row], rows.position[row] + 1
+        reason = "" if not rows.ended[row] else "tokens" if stop - start == tokens else "context"
+        if self.tokenizer.eos is not None and rows.tokens[row, stop - 1] == self.tokenizer.eos:
+            stop, reason = stop - 1, "end token"
+        return Continuation(
+            self.text_after(rows.tokens[row, :start], rows.tokens[row, start:stop]),
+            rows.tokens[row, start:stop],
+            rows.log_probabilities[row, start:stop],
+            reason,
+        )
+
+    def text_after(self, prompt: np.ndarray, ids: np.ndarray) -> str:
+        """The text of ids that follow a prompt: with its first space, where `decode` of these ids
+        alone would drop it."""
+        before = self.tokenizer.decode(prompt)
+        text = self.tokenizer.decode(np.concatenate([prompt, ids]))
+        return text[len(before) :] if text.startswith(before) else self.tokenizer.decode(ids)
+
+
+STATIC = ("decoder", "filters", "end")
+
+
+@partial(jax.jit, static_argnames=("slots", *STATIC))
+def begin(
+    params: Any,
+    batch: Mapping[str, jax.Array],
+    last: jax.Array,
+    keys: jax.Array,
+    strengths: Strengths,
+    *,
+    slots: int,
+    decoder: Decoder,
+    filters: Filters,
+    end: int | None,
+) -> State:
+    """Reads the prompts and draws the first token of each row."""
+    logits, cache = prefill(params, batch, decoder=decoder, slots=slots)
+    start = jnp.sum(batch["segments"], axis=1)
+    state = State(
+        cache=cache,
+        start=start,
+        position=start - 1,
+        last=last,
+        log_probabilities=jnp.zeros(cache.tokens.shape),
+        ended=jnp.zeros(len(start), bool),
+        keys=keys,
+        count=jnp.int32(0),
+    )
+    return append(state, logits, strengths, filters, end)
+
+
+@partial(jax.jit, static_argnames=STATIC, donate_argnames="state")
+def advance(
+    params: Any,
+    state: State,
+    until: jax.Array | int,
+    strengths: Strengths,
+    *,
+    decoder: Decoder,
+    filters: Filters,
+    end: int | None,
+) -> State:
+    """Draws tokens until there are `until`, or all rows have ended."""
+
+    def unfinished(state: State) -> jax.Array:
+        return (state.count < until) & ~state.ended.all()
+
+    def body(state: State) -> State:
+        logits, cache = step(params, state.cache, state.position, decoder)
+        return append(state.replace(cache=cache), logits, strengths, filters, end)
+
+    return jax.lax.while_loop(unfinished, body, state)
+
+
+def append(
+    state: State, logits: jax.Array, strengths: Strengths, filters: Filters, end: int | None
+) -> State:
+    """The state with one more token in every row that has not ended."""
+    rows, tokens = jnp.arange(len(logits)), state.cache.tokens
+    keys = jax.vmap(jax.random.fold_in)(state.keys, state.position - state.start + 1)
+    seen = None
+    if filters.penalised:
+        seen = sampling.seen_tokens(tokens, state.position, logits.shape[1])
+    drawn, log_probability = sampling.draw(logits, seen, keys, strengths, filters)
+    position = jnp.where(state.ended, state.position, state.position + 1)
+
+    def write(x: jax.Array, values: jax.Array) -> jax.Array:
+        return x.at[rows, position].set(jnp.where(state.ended, x[rows, position], values))
+
+    ends = (position >= state.last) | (False if end is None else drawn == end)
+    return state.replace(
+        cache=state.cache.replace(tokens=write(tokens, drawn)),
+        position=position,
+        log_probabilities=write(state.log_probabilities, log_probability),
+        ended=state.ended | ends,
+        count=state.count + 1,
+    )
