@@ -55,14 +55,24 @@ class Model:
         cache: Mapping[str, Any],
         write: Sequence[str],
         method: str = "__call__",
+        capture: Callable[[nn.Module, str], bool] | None = None,
     ) -> tuple[Any, dict[str, Any]]:
         """The module's output without dropout, and what it wrote to the collections of a cache
         (layers/attention.py).
 
         cache: the collections that it reads. write: the names of those that it writes.
+        capture: capture(module, method) chooses the outputs of modules to write to
+        "intermediates".
         """
         variables = {"params": params, **cache}
-        result: Any = self.module.apply(variables, batch, False, mutable=list(write), method=method)
+        result: Any = self.module.apply(
+            variables,
+            batch,
+            False,
+            mutable=list(write),
+            method=method,
+            capture_intermediates=capture or False,
+        )
         return result
 
     @cached_property

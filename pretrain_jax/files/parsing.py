@@ -67,13 +67,19 @@ def read_json(
 
     Raises InputMissing if the file does not exist, DataError if it cannot be used.
     """
+    parsed = parse_json_as(read_bytes(path, fix), dict, str(path), fix)
+    return check_keys(keys or {}, parsed, str(path), fix)
+
+
+def read_bytes(path: str | PathLike[str], fix: str) -> bytes:
+    """The content of a file. Raises InputMissing if it does not exist, DataError if it cannot be
+    read."""
     try:
-        data = epath.Path(path).read_bytes()
+        return epath.Path(path).read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputMissing(f"{path} must exist; {error.strerror}; {fix}") from error
     except OSError as error:
         raise DataError(f"{path} must be readable; {error.strerror or error}; {fix}") from error
-    return check_keys(keys or {}, parse_json_as(data, dict, str(path), fix), str(path), fix)
 
 
 def check_keys(

@@ -1,6 +1,7 @@
-"""Predicts masked tokens with an encoder."""
+"""Fills the blanks of a text: an encoder its masks, an encoder-decoder its sentinels."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,34 @@ from pretrain_jax import losses
 from pretrain_jax.inference.decoding import Decoder, to_rows
 from pretrain_jax.inference.generation import Generator
 from pretrain_jax.rounding import round_up
+from pretrain_jax.tokenizers import Tokenizer
+
+
+@dataclass(frozen=True)
+class Filling:
+    """A proposal for one blank."""
+
+    text: str
+    log_probability: float
+    """Nats. Of an encoder's token, and of all fillings of a text together otherwise."""
+
+
+def read_spans(
+    ids: Sequence[int], sentinels: Sequence[int], count: int, tokenizer: Tokenizer
+) -> list[str]:
+    """The text after each of the first `count` sentinels; "" for a missing one.
+
+    "<extra_id_0> for inviting <extra_id_1> last" -> [" for inviting", " last"].
+    """
+    spans: dict[int, list[int]] = {}
+    current: list[int] = []
+    for i in ids:
+        if i in sentinels:
+            current = spans.setdefault(i, [])
+        else:
+            current.append(i)
+    return [tokenizer.decode(spans.get(i, [])) for i in sentinels[:count]]
+
 
 PREDICTIONS = 8
 """Predictions of a row are padded to a multiple of this."""

@@ -41,8 +41,8 @@ class Continuation:
     log_probabilities: np.ndarray
     """float32 [n], nats: of each token under the model itself, before temperature and filters."""
     reason: str
-    """Why it ends: "end token", "tokens" (as many as asked for) or "context" (the model's last
-    position); "" while it grows."""
+    """Why it ends: "end token", "stop" (a text before which it must end; `tokens` has that text),
+    "tokens" (as many as asked for) or "context" (the model's last position); "" while it grows."""
 
 
 class State(struct.PyTreeNode):
@@ -96,30 +96,45 @@ class Generator:
         sampling: Sampling,
         seed: int = 0,
         batch_size: int = 8,
+        stop: Sequence[str] = (),
     ) -> list[Continuation]:
         """One continuation of up to `tokens` tokens for each prompt, in batches of `batch_size`.
 
-        The draws of prompt i depend on (seed, i) alone, not on the batch. Raises ConfigError for a
-        prompt without room for a token.
+        stop: texts before which a continuation ends. The draws of prompt i depend on (seed, i)
+        alone, not on the batch. Raises ConfigError for a prompt without room for a token.
         """
         size = round_up(min(batch_size, len(prompts)), self.ways)
         made = []
         for first in range(0, len(prompts), size):
             part = prompts[first : first + size]
             numbers = range(first, first + len(part))
-            *_, rows = self.advance(part, tokens, sampling, seed, numbers, size, every=tokens)
-            made += [self.read(rows, row, tokens) for row in range(len(part))]
+            every = STREAMED if stop else tokens
+            for rows in self.advance(part, tokens, sampling, seed, numbers, size, every):
+                found = [self.read(rows, row, tokens, stop) for row in range(len(part))]
+                if all(continuation.reason for continuation in found):
+                    break
+            made += found
         return made
 
     def stream(
-        self, prompt: Prompt, tokens: int, sampling: Sampling, seed: int = 0, number: int = 0
+        self,
+        prompt: Prompt,
+        tokens: int,
+        sampling: Sampling,
+        seed: int = 0,
+        number: int = 0,
+        stop: Sequence[str] = (),
     ) -> Iterator[Continuation]:
         """The continuation of one prompt as it grows by 8 tokens at a time; the last is complete.
 
         The draws are those of prompt `number` in `generate`.
         """
         steps = self.advance([prompt], tokens, sampling, seed, [number], self.ways, STREAMED)
-        return (self.read(rows, 0, tokens) for rows in steps)
+        for rows in steps:
+            made = self.read(rows, 0, tokens, stop)
+            yield made
+            if made.reason:
+                return
 
     def advance(
         self,
@@ -147,7 +162,12 @@ class Generator:
                 return
 
     def search(
-        self, prompts: Sequence[Prompt], tokens: int, how: BeamSearch, batch_size: int = 8
+        self,
+        prompts: Sequence[Prompt],
+        tokens: int,
+        how: BeamSearch,
+        batch_size: int = 8,
+        stop: Sequence[str] = (),
     ) -> list[list[Continuation]]:
         """The `how.beams` best continuations of each prompt, best first. See `generate`."""
         size = round_up(min(batch_size, len(prompts)), self.ways)
@@ -172,7 +192,7 @@ class Generator:
                 start = np.full(how.beams, starts[row])
                 texts = (best.tokens[row], best.log_probabilities[row], start, best.position[row])
                 rows = Rows(*texts, ended=np.ones(how.beams, bool))
-                found.append([self.read(rows, beam, tokens) for beam in range(how.beams)])
+                found.append([self.read(rows, beam, tokens, stop) for beam in range(how.beams)])
         return found
 
     def lay_out(
@@ -204,18 +224,18 @@ class Generator:
         stream = {name for name in prompt if not name.startswith("memory_")}
         return {name: x[-room:] if name in stream else x for name, x in prompt.items()}
 
-    def read(self, rows: Rows, row: int, tokens: int) -> Continuation:
+    def read(self, rows: Rows, row: int, tokens: int, stop: Sequence[str] = ()) -> Continuation:
         """The continuation of a row so far."""
-        start, stop = rows.start[row], rows.position[row] + 1
-        reason = "" if not rows.ended[row] else "tokens" if stop - start == tokens else "context"
-        if self.tokenizer.eos is not None and rows.tokens[row, stop - 1] == self.tokenizer.eos:
-            stop, reason = stop - 1, "end token"
-        return Continuation(
-            self.text_after(rows.tokens[row, :start], rows.tokens[row, start:stop]),
-            rows.tokens[row, start:stop],
-            rows.log_probabilities[row, start:stop],
-            reason,
-        )
+        start, end = rows.start[row], rows.position[row] + 1
+        reason = "" if not rows.ended[row] else "tokens" if end - start == tokens else "context"
+        if self.tokenizer.eos is not None and rows.tokens[row, end - 1] == self.tokenizer.eos:
+            end, reason = end - 1, "end token"
+        made = slice(start, end)
+        text = self.text_after(rows.tokens[row, :start], rows.tokens[row, made])
+        found = [place for word in stop if (place := text.find(word)) >= 0]
+        if found:
+            text, reason = text[: min(found)], "stop"
+        return Continuation(text, rows.tokens[row, made], rows.log_probabilities[row, made], reason)
 
     def text_after(self, prompt: np.ndarray, ids: np.ndarray) -> str:
         """The text of ids that follow a prompt: with its first space, where `decode` of these ids

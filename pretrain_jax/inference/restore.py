@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from etils import epath
@@ -14,15 +14,41 @@ from pretrain_jax.composition import resume, tokenizer
 from pretrain_jax.composition.build import Design, build_design
 from pretrain_jax.composition.sections import SECTIONS, with_defaults
 from pretrain_jax.devices.target import DTYPES
-from pretrain_jax.errors import InputMissing
+from pretrain_jax.errors import ConfigError, InputMissing
+from pretrain_jax.files import paths
 from pretrain_jax.files.parsing import check_keys
-from pretrain_jax.inference.trained_model import TrainedModel
+from pretrain_jax.inference.trained_model import TrainedModel, build_generator
 from pretrain_jax.layers.stacks import separate
 from pretrain_jax.step import cast_kernels
+from pretrain_jax.tokenizers import Tokenizer
 from pretrain_jax.workdir import run_config
 from pretrain_jax.workdir.checkpoint import Checkpoints
 
 ONE_DEVICE = {"data": 1}
+
+
+class Restored(NamedTuple):
+    """The model of a checkpoint as training has it, with stacked layers."""
+
+    design: Design
+    params: Any
+    tokenizer: Tokenizer
+    step: int
+
+
+def load(
+    path: epath.PathLike,
+    step: int | None = None,
+    dtype: str = "auto",
+    mesh: Mapping[str, int] | None = None,
+) -> TrainedModel:
+    """The model at a path: a workdir, or a checkpoint in one. See `pretrain_jax.load`."""
+    folder = epath.Path(paths.expand_user(str(path), "path"))
+    if folder.parent.name == "checkpoints" and folder.name.isdigit():
+        if step not in (None, int(folder.name)):
+            raise ConfigError(f"{folder} is one checkpoint; received step={step} too. Leave it out")
+        folder, step = folder.parent.parent, int(folder.name)
+    return restore_model(folder, step, dtype, mesh)
 
 
 def restore_model(
@@ -31,6 +57,19 @@ def restore_model(
     dtype: str = "auto",
     mesh: Mapping[str, int] | None = None,
 ) -> TrainedModel:
+    """The model of a checkpoint, to use; see `restore`."""
+    restored = restore(directory, step, dtype, mesh)
+    design, params = for_inference(restored.design, restored.params)
+    generator = build_generator(design, params, restored.tokenizer)
+    return TrainedModel(design, restored.tokenizer, restored.step, generator)
+
+
+def restore(
+    directory: epath.PathLike,
+    step: int | None = None,
+    dtype: str = "auto",
+    mesh: Mapping[str, int] | None = None,
+) -> Restored:
     """The model in a checkpoint of a workdir.
 
     step: of the checkpoint; None is the last. dtype: of matrix products, "float32", "bfloat16" or
@@ -48,8 +87,7 @@ def restore_model(
         resume.check_code_version(checkpoints, step, design.spec, accept=True)
         shapes = {"params": design.placement.params}
         params = checkpoints.restore(step, shapes, partial=True)["params"]
-    trained = tokenizer.load_trained(design.spec, path)
-    return TrainedModel.build(*for_inference(design, params), trained, step)
+    return Restored(design, params, tokenizer.load_trained(design.spec, path), step)
 
 
 def for_inference(design: Design, params: Any) -> tuple[Design, Any]:

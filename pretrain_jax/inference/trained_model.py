@@ -1,23 +1,36 @@
 """A trained model to use from Python: the same object for every family.
 
-model = pretrain_jax.load("runs/gpt2_nano")
-model.generate(["def main("], tokens=50, temperature=0.8, top_p=0.95)
+    model = pretrain_jax.load("runs/gpt2_nano")
+    model.generate(["def main("], tokens=50, temperature=0.8, top_p=0.95)[0].text
+    model.score(["The cat sat."])[0].bits_per_byte
+
+A family that cannot do something raises a ConfigError that says so.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
+import numpy as np
 
 from pretrain_jax.composition.build import Design
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.inference import spellings
-from pretrain_jax.inference.decoding import Decoder
+from pretrain_jax.inference import features, filling, scoring, spellings
+from pretrain_jax.inference.beam_search import BeamSearch
+from pretrain_jax.inference.decoding import Decoder, to_rows
+from pretrain_jax.inference.filling import Filling
 from pretrain_jax.inference.generation import Continuation, Generator, Prompt
 from pretrain_jax.inference.sampling import Sampling
+from pretrain_jax.inference.scoring import Score
+from pretrain_jax.objectives import Objective
+from pretrain_jax.rounding import round_up
 from pretrain_jax.sharding import rules
 from pretrain_jax.tokenizers import Tokenizer
+
+BATCH = 8
+"""Texts that run together, by default."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,78 +39,300 @@ class TrainedModel:
 
     design: Design
     tokenizer: Tokenizer
-    params: Any
     step: int
     """Updates that the model was trained for."""
     generator: Generator
 
-    @classmethod
-    def build(cls, design: Design, params: Any, tokenizer: Tokenizer, step: int) -> "TrainedModel":
-        """The model with these parameters."""
-        return cls(design, tokenizer, params, step, build_generator(design, params, tokenizer))
+    @property
+    def objective(self) -> Objective:
+        return self.design.task.objective
 
     @property
     def family(self) -> str:
-        """What the messages call the model: "gpt with causal_lm"."""
-        return f"{self.design.spec.model.name} with {self.design.spec.objective.name}"
+        """The model as messages name it: "gpt trained with causal_lm"."""
+        return f"{self.design.spec.model.name} trained with {self.design.spec.objective.name}"
 
     def generate(
         self,
         prompts: Sequence[str],
         tokens: int = 100,
         *,
-        temperature: float = 1.0,
+        temperature: float | None = None,
         top_k: int = 0,
         top_p: float = 1.0,
         min_p: float = 0.0,
         repetition_penalty: float = 1.0,
+        beams: int = 1,
+        length_penalty: float = 1.0,
+        stop: Sequence[str] = (),
         seed: int = 0,
-        batch_size: int = 8,
+        batch_size: int = BATCH,
         cut: bool = False,
         special: bool = True,
     ) -> list[Continuation]:
         """Continues texts; an encoder-decoder answers them.
 
-        tokens: how many at most, for each prompt. temperature, top_k, top_p, min_p,
-        repetition_penalty: see `sampling.Sampling`; temperature 0 takes the likeliest token each
-        time. seed: the draws of prompt i depend on (seed, i) alone. batch_size: prompts that run
-        together. cut: whether a prompt that is too long loses its beginning; otherwise it is an
-        error. special: whether <mask>, <extra_id_0> and other spellings of special tokens are these
-        tokens.
+        tokens: how many at most, for each prompt. temperature: 0 takes the likeliest token each
+        time; None is 1, and 0 with beams. top_k, top_p, min_p, repetition_penalty: see
+        `sampling.Sampling`. beams: above 1, beam search (`beam_search.BeamSearch`). stop: texts
+        before which a continuation ends. seed: the draws of prompt i depend on (seed, i) alone.
+        batch_size: prompts that run together. cut: whether a prompt that is too long loses its
+        beginning; otherwise it is an error. special: whether <mask>, <extra_id_0> and other
+        spellings of special tokens are these tokens.
 
         Raises ConfigError for a model that does not generate, a number out of its range, or a
         prompt that is too long.
         """
-        how = Sampling(
+        how = pick_strategy(
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
             min_p=min_p,
             repetition_penalty=repetition_penalty,
+            beams=beams,
+            length_penalty=length_penalty,
         )
         rows = [self.prompt(text, tokens, cut=cut, special=special) for text in prompts]
-        return self.generator.generate(rows, tokens, how, seed, batch_size) if rows else []
+        if isinstance(how, Sampling):
+            return self.generator.generate(rows, tokens, how, seed, batch_size, stop)
+        return [best[0] for best in self.generator.search(rows, tokens, how, batch_size, stop)]
 
     def stream(
-        self, prompt: str, tokens: int, sampling: Sampling, seed: int = 0, **how: bool
+        self,
+        prompt: str,
+        tokens: int = 100,
+        *,
+        stop: Sequence[str] = (),
+        seed: int = 0,
+        sample: int = 0,
+        cut: bool = False,
+        special: bool = True,
+        **strategy: Any,
     ) -> Iterator[Continuation]:
-        """One continuation as it grows; how: `cut` and `special` of `generate`."""
-        return self.generator.stream(self.prompt(prompt, tokens, **how), tokens, sampling, seed)
+        """The continuation of one text as it grows by 8 tokens at a time; beam search makes it at
+        once.
+
+        sample: the draws are those of prompt number `sample` of `generate`. strategy: the options
+        of `pick_strategy`. See `generate` for the others.
+        """
+        how = pick_strategy(**strategy)
+        row = self.prompt(prompt, tokens, cut=cut, special=special)
+        if isinstance(how, Sampling):
+            return self.generator.stream(row, tokens, how, seed, sample, stop)
+        return iter(self.generator.search([row], tokens, how, stop=stop)[0][:1])
+
+    def score(
+        self,
+        texts: Sequence[str],
+        given: Sequence[str] | None = None,
+        *,
+        batch_size: int = BATCH,
+        special: bool = True,
+    ) -> list[Score]:
+        """The log-likelihood of each text; for an encoder the pseudo-likelihood.
+
+        given: a text before each, which is not scored: what a decoder reads first, or the input of
+        an encoder-decoder, which needs one.
+
+        Raises ConfigError for a text that is longer than the model's positions.
+        """
+        if given is not None and len(given) != len(texts):
+            raise ConfigError(f"given needs one text per text; received {len(given)}, {len(texts)}")
+        ids = [self.tokenizer.encode(text) for text in texts]
+        if self.objective.generates:
+            if given is None and "memory_tokens" in self.objective.fields:
+                raise ConfigError(
+                    f"an encoder-decoder scores texts given others; this model is {self.family}. "
+                    "Pass given=[...], one input for each text"
+                )
+            prompts = [self.read(text, special) for text in given or [""] * len(texts)]
+            self.check_lengths(
+                len(p["tokens"]) + len(t) - 1 for p, t in zip(prompts, ids, strict=True)
+            )
+            return list(scoring.score_continuations(self.generator, prompts, ids, batch_size))
+        if given is not None:
+            raise ConfigError(f"an encoder scores texts alone; this model is {self.family}")
+        method, mask = self.objective.model_methods[0], self.tokenizer.mask
+        if mask is None:
+            raise ConfigError(
+                f"scoring needs a mask token; the tokenizer of {self.family} has none"
+            )
+        rows = [self.read_ids(text) for text in ids]
+        self.check_lengths(len(row["tokens"]) for row in rows)
+        score = partial(scoring.score_masked, self.generator, mask=mask, method=method)
+        return [score(row, text) for row, text in zip(rows, ids, strict=True)]
+
+    def fill(self, text: str, top: int = 5, *, tokens: int = 100) -> list[list[Filling]]:
+        """Proposals for each blank of a text, best first: `top` for each.
+
+        An encoder fills each <mask> with one token, independently of the others. An encoder-decoder
+        fills <extra_id_0>, <extra_id_1>, ... with spans, by beam search; <mask> then is the next
+        sentinel; proposal i of every blank belongs to one answer of up to `tokens` tokens.
+
+        Raises ConfigError for a text without blanks, or a model that fills none.
+        """
+        if self.objective.attention == "full":
+            row = self.read(text, special=True)
+            at = np.flatnonzero(row["tokens"] == self.tokenizer.mask)
+            self.check_blanks(len(at), "<mask>")
+            self.check_lengths([len(row["tokens"])])
+            masked = {"tokens": row["tokens"], "predict_at": at.astype(np.int32)}
+            ids, p = filling.likeliest_tokens(
+                self.generator, masked, top, self.objective.model_methods[0]
+            )
+            log_p = np.log(p)
+            return [
+                [
+                    Filling(self.tokenizer.decode(ids[i, k : k + 1]), float(log_p[i, k]))
+                    for k in range(top)
+                ]
+                for i in range(len(at))
+            ]
+        return self.fill_spans(text, top, tokens)
+
+    def fill_spans(self, text: str, top: int, tokens: int) -> list[list[Filling]]:
+        """`fill` of a model that writes sentinels and spans."""
+        sentinels = list(self.tokenizer.sentinels)
+        if not sentinels or self.objective.sentinels(self.design.spec.data.seq_len) == 0:
+            raise ConfigError(
+                "filling needs an encoder, or a model trained to fill sentinels; this model is "
+                f"{self.family}"
+            )
+        for number in range(text.count("<mask>")):
+            text = text.replace("<mask>", f"<extra_id_{number}>", 1)
+        row = self.read(text, special=True)
+        read = row.get("memory_tokens", row["tokens"])
+        count = sum(int((read == i).any()) for i in sentinels)
+        self.check_blanks(count, "<extra_id_0>")
+        (found,) = self.generator.search([row], tokens, BeamSearch(beams=top))
+        spans = [
+            filling.read_spans(m.tokens.tolist(), sentinels, count, self.tokenizer) for m in found
+        ]
+        sums = [float(m.log_probabilities.sum()) for m in found]
+        return [[Filling(spans[k][blank], sums[k]) for k in range(top)] for blank in range(count)]
+
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        pooling: str = "mean",
+        layer: int = -1,
+        batch_size: int = BATCH,
+        special: bool = True,
+    ) -> np.ndarray:
+        """float32 [N, D]: one vector per text.
+
+        pooling: "mean" over all tokens that the model reads, or its "first" or "last". layer: 0, 1,
+        ... is the output of a block, -1 that of the stack after its final norm. The stack is the
+        encoder of an encoder-decoder, and ELECTRA's discriminator.
+        """
+        rows = [self.read(text, special) for text in texts]
+        self.check_lengths(len(row["tokens"]) for row in rows)
+        size = round_up(min(batch_size, max(len(rows), 1)), self.generator.ways)
+        vectors = []
+        for first in range(0, len(rows), size):
+            part = rows[first : first + size]
+            batch = to_rows(part, size, self.generator.context)
+            made = features.embed_rows(
+                self.generator.params,
+                batch,
+                decoder=self.generator.decoder,
+                layer=layer,
+                pooling=pooling,
+            )
+            vectors.append(self.generator.to_host(made)[: len(part)])
+        width = self.design.spec.model.width
+        return np.concatenate(vectors) if vectors else np.zeros((0, width), np.float32)
+
+    def logits(self, ids: Any, memory: Any = None, types: Any = None) -> np.ndarray:
+        """float32 [B, L, V] at each position of rows of ids, int [B, L].
+
+        memory: int [B, M], what an encoder-decoder's encoder reads; `ids` are then the decoder's
+        input. types: int [B, L], the segment types of BERT. ELECTRA: those of its generator.
+        """
+        batch = features.to_rows_of_ids(ids)
+        self.check_lengths([batch["tokens"].shape[1]])
+        if (memory is None) == ("memory_tokens" in self.objective.fields):
+            raise ConfigError(
+                "memory is what an encoder-decoder reads, and only it; this model is "
+                f"{self.family}. {'Pass' if memory is None else 'Leave out'} memory"
+            )
+        if memory is not None:
+            batch |= features.to_rows_of_ids(memory, "memory_")
+        if types is not None:
+            batch["types"] = features.to_rows_of_ids(types)["tokens"]
+        method, decoder = self.objective.model_methods[0], self.generator.decoder
+        made = features.compute_logits(self.generator.params, batch, decoder=decoder, method=method)
+        return self.generator.to_host(made)
+
+    def read(self, text: str, special: bool) -> Prompt:
+        """The fields of the row that the model reads of a text."""
+        return self.read_ids(spellings.encode(text, self.tokenizer, special))
+
+    def read_ids(self, ids: np.ndarray) -> Prompt:
+        """`read` of a text's ids."""
+        if self.objective.prompt is None:
+            raise ConfigError(
+                f"objective {self.design.spec.objective.name} must define `prompt`, the row that a "
+                "trained model reads; see objectives/_base.py"
+            )
+        return self.objective.prompt(ids, self.tokenizer)
 
     def prompt(self, text: str, tokens: int, *, cut: bool = False, special: bool = True) -> Prompt:
         """The fields of the row that the model reads to continue a text; see `generate`."""
-        objective = self.design.task.objective
-        if objective.prompt is None or not objective.generates:
+        if not self.objective.generates:
             raise ConfigError(
                 f"generating needs a decoder or an encoder-decoder; this model is {self.family}, "
-                "an encoder. It fills masks: `fill` in Python"
+                "which fills masks: `fill` in Python"
             )
-        ids = spellings.encode(text, self.tokenizer, special)
-        row = objective.prompt(ids, self.tokenizer)
+        row = self.read(text, special)
         if cut:
             row = self.generator.cut(row, tokens)
         self.generator.check(row)
         return row
+
+    def check_lengths(self, lengths: Iterable[int]) -> None:
+        """Raises ConfigError for a row that is longer than the model's positions."""
+        longest, context = max(lengths, default=0), self.generator.context
+        if context and longest > context:
+            raise ConfigError(
+                f"a text may have at most {context} tokens, special ones included, as many as this "
+                f"model has positions; received {longest}. Shorten it or divide it"
+            )
+
+    def check_blanks(self, count: int, spelling: str) -> None:
+        """Raises ConfigError for a text without blanks."""
+        if not count:
+            raise ConfigError(f"fill needs a text with a blank, such as {spelling}; it has none")
+
+
+def pick_strategy(
+    *,
+    temperature: float | None = None,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    min_p: float = 0.0,
+    repetition_penalty: float = 1.0,
+    beams: int = 1,
+    length_penalty: float = 1.0,
+) -> Sampling | BeamSearch:
+    """How tokens are chosen; see `TrainedModel.generate`. Raises ConfigError."""
+    if beams == 1:
+        return Sampling(
+            temperature=1.0 if temperature is None else temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            repetition_penalty=repetition_penalty,
+        )
+    if temperature or top_k or top_p < 1 or min_p:
+        raise ConfigError(
+            "beam search draws nothing at random, so it takes no temperature above 0, top_k, "
+            f"top_p or min_p; received beams={beams} with one of them. Leave them out"
+        )
+    return BeamSearch(
+        beams=beams, length_penalty=length_penalty, repetition_penalty=repetition_penalty
+    )
 
 
 def build_generator(design: Design, params: Any, tokenizer: Tokenizer) -> Generator:

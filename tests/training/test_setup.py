@@ -358,7 +358,7 @@ def test_init_tokens_shared_keeps_rows_of_tokens_with_the_same_spelling(
     given = [("init_from", str(done)), ("init_tokens", "shared"), ("data.source", other)]
     wide = [("model.vocab_size", "300"), ("train.steps", "0")]
     loop.train(settings(job, *given, *wide), str(tmp_path / "run"))
-    old, new = restore.restore_model(done), restore.restore_model(tmp_path / "run")
+    old, new = restore.restore(done), restore.restore(tmp_path / "run")
     a, again = old.tokenizer.encode("a")[-1], new.tokenizer.encode("a")[-1]
     z = new.tokenizer.encode("Q" if "Q" in OTHER else "J")[-1]
     rows, before = (np.asarray(r.params["embedding"]["tokens"]) for r in (new, old))
