@@ -44,7 +44,7 @@ class Cache(struct.PyTreeNode):
     tokens: jax.Array
     """int32 [B, S]: the prompt and the tokens after it."""
     past: Any
-    """Keys and values by layer, [B, H, S, K]; {} for a model without attention, which reads the
+    """Keys and values by layer, [B, G, S, K]; {} for a model without attention, which reads the
     row again for every token."""
     kept: Any
     """What stays the same: the keys and values of the memory, and Transformer-XL's distances."""
@@ -154,7 +154,7 @@ def to_slots(x: jax.Array, slots: int, axis: int) -> jax.Array:
 
 
 def write_slot(past: jax.Array, new: jax.Array, position: jax.Array) -> jax.Array:
-    """`past` [..., B, H, S, K] with `new` [..., B, H, 1, K] at the slot `position` of each row."""
+    """`past` [..., B, G, S, K] with `new` [..., B, G, 1, K] at the slot `position` of each row."""
 
     def write(row: jax.Array, value: jax.Array, at: jax.Array) -> jax.Array:
         return jax.lax.dynamic_update_slice_in_dim(row, value.astype(row.dtype), at, axis=-2)

@@ -6,12 +6,15 @@ A backend computes softmax(scale q k' + bias) v. It is a module with
     unsupported_reason(mask, bias, q)    why it cannot compute this attention; "" if it can
     attend(q, k, v, kernel_mask, bias, causal, scale)  -> [B, L, H, K]
 
+Keys and values [B, M, G, K] may have fewer heads than queries [B, L, H, K]: query head h = g R + r
+shares key head g, with R = H / G (Ainslie et al. 2023).
+
 All backends compute the same numbers up to rounding.
 
 For generation, layers write to and read from three collections of variables, next to "params":
 
-    NEW     the keys and values of the positions of this call, [B, H, L, K]; layers write them
-    PAST    those of earlier positions, by slot, [B, H, S, K]; layers read them
+    NEW     the keys and values of the positions of this call, [B, G, L, K]; layers write them
+    PAST    those of earlier positions, by slot, [B, G, S, K]; layers read them
     KEPT    what stays the same from call to call, such as the keys and values of the memory
 
 The caller copies NEW into PAST (inference/decoding.py). A layer writes only to collections that
@@ -74,6 +77,8 @@ class SelfAttention(nn.Module):
     dropout: Factory
     query_init: Any = None
     """Initializer of the query kernel, if not the one of `dense` (T5)."""
+    kv_heads: int = 0
+    """Heads of keys and values, which divide `heads`; 0 = heads."""
 
     @nn.compact
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
@@ -133,11 +138,16 @@ class SelfAttention(nn.Module):
     def project_query(self, x: jax.Array) -> jax.Array:
         """[B, L, D] -> [B, L, H, K]."""
         overrides = {} if self.query_init is None else {"kernel_init": self.query_init}
-        return self.project_in(x, "query", **overrides)
+        return self.project_in(x, "query", self.heads, **overrides)
 
-    def project_in(self, x: jax.Array, name: str, **overrides: Any) -> jax.Array:
-        """[B, L, D] -> [B, L, H, K]; `overrides` are arguments of `dense`."""
-        outputs, axes = (self.heads, self.head_width), ("width", "heads", "head_width")
+    def project_in(self, x: jax.Array, name: str, heads: int = 0, **overrides: Any) -> jax.Array:
+        """[B, L, D] -> [B, L, heads, K]; `overrides` are arguments of `dense`.
+
+        heads: 0 = those of keys and values. All heads share one axis name, so that a mesh splits
+        queries and the keys that they share in the same way.
+        """
+        heads = heads or self.kv_heads or self.heads
+        outputs, axes = (heads, self.head_width), ("width", "heads", "head_width")
         y = self.dense(inputs=x.shape[-1:], outputs=outputs, axes=axes, name=name, **overrides)(x)
         return constrain(y, "batch", "length", "heads", "head_width")
 
@@ -148,7 +158,7 @@ class SelfAttention(nn.Module):
 
 
 def heads_first(x_BLHK: jax.Array) -> jax.Array:
-    """[B, L, H, K] -> [B, H, L, K]: the layout of caches."""
+    """[B, L, G, K] -> [B, G, L, K]: the layout of caches."""
     return jnp.swapaxes(x_BLHK, 1, 2)
 
 
@@ -215,7 +225,7 @@ class RelativeAttention(SelfAttention):
         content = self.param("content_bias", zeros, shape)
         position = self.param("position_bias", zeros, shape)
         mask, distances = context.mask, context.distances[None]
-        r_DHK = self.keep("r", lambda: self.project_in(distances, "distances", bias=False)[0])
+        r_DHK = self.keep("r", lambda: self.project_in(distances, "distances", self.heads, bias=False)[0])
         # A call that fills a cache keeps the distances of all its slots, and uses those of its own.
         r_DHK = r_DHK if isinstance(mask, PastMask) else r_DHK[: q.shape[1]]
         q_position = add_bias(q, position) * self.scale
