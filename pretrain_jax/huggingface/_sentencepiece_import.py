@@ -13,6 +13,8 @@ from pretrain_jax.errors import DataError
 from pretrain_jax.tokenizers.sentencepiece import ModelProto, Piece
 
 BYTE = re.compile("<0x[0-9A-F]{2}>")
+UNKNOWN = "<unk>"
+"""Where tokenizer.json names none: LlamaTokenizer leaves it to tokenizer_config.json."""
 UNIGRAM, BPE = 1, 2
 """trainer_spec.model_type."""
 
@@ -42,10 +44,11 @@ def to_model(content: Mapping[str, Any], spellings: Sequence[str]) -> bytes:
     stored = content["model"]
     unigram = stored["type"] == "Unigram"
     scores = dict(stored["vocab"]) if unigram else _bpe_scores(stored)
-    unknown = spellings[stored["unk_id"]] if unigram else stored["unk_token"]
-    if unknown is None:
+    unknown = spellings[stored["unk_id"]] if unigram else stored["unk_token"] or UNKNOWN
+    if unknown not in spellings:
         raise DataError(
-            "a SentencePiece model must have an id for unknown text; tokenizer.json names none"
+            "a SentencePiece model must have an id for unknown text; tokenizer.json has no "
+            f"{unknown}"
         )
     control = {token["content"] for token in content["added_tokens"]}
     model = ModelProto()

@@ -10,7 +10,7 @@ from etils import epath
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from pretrain_jax.errors import DataError, InputMissing
-from pretrain_jax.huggingface import _tokenizer_files
+from pretrain_jax.huggingface import _sentencepiece_backend, _tokenizer_files
 from pretrain_jax.huggingface._difficult_texts import DIFFICULT
 from pretrain_jax.tokenizers import byte_bpe, sentencepiece
 
@@ -66,9 +66,8 @@ def test_vocab_json_and_merges_txt(byte_level, placed, strings):
     (folder / "tokenizer.json").unlink()
     backend.model.save(str(folder))
     ours = placed(read(folder))
-    assert ours.special_ids == {
-        **{"bos": 0, "cls": 0, "pad": 1, "eos": 2, "sep": 2, "unk": 3, "mask": 4}
-    }
+    named = {"bos": 0, "cls": 0, "pad": 1, "eos": 2, "sep": 2, "unk": 3, "mask": 4}
+    assert ours.special_ids == named
     assert_same(ours, backend, strings)
 
 
@@ -167,6 +166,42 @@ def test_a_sentencepiece_tokenizer_json_alone(learned, placed, tmp_path, kind):
     assert ours.decode(ours.encode(CORPUS[1])) == tokenizer.decode(tokenizer.encode(CORPUS[1]))
 
 
+def test_the_layout_of_llama_2(learned, placed, tmp_path, strings):
+    """Its tokenizer.json puts "▁" in front of a text and for each space before it splits."""
+    folder, tokenizer = learned("sentencepiece bpe", 0)
+    backend = _sentencepiece_backend.from_model((folder / "sentencepiece.model").read_bytes())
+    steps = [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    backend.normalizer, backend.pre_tokenizer = normalizers.Sequence(steps), None
+    backend.add_special_tokens([tokenizer.id_to_token(i) for i in range(7)])
+    backend.save(str(tmp_path / "tokenizer.json"))
+    ours = placed(read(tmp_path))
+    assert ours.special_ids == tokenizer.special_ids
+    for text in [*DIFFICULT, *CORPUS, *strings]:
+        assert ours.encode(text).tolist() == tokenizer.encode(text).tolist()
+
+
+@pytest.mark.filterwarnings("ignore")  # those of transformers
+def test_what_transformers_makes_of_a_model(learned, placed, tmp_path):
+    """T5Tokenizer keeps the ids of a unigram model; LlamaTokenizer loses a space at the start."""
+    transformers = pytest.importorskip("transformers")
+    folder, tokenizer = learned("sentencepiece unigram lossy", 0)
+    shutil.copy(folder / "sentencepiece.model", tmp_path / "spiece.model")
+    converted = transformers.T5Tokenizer.from_pretrained(tmp_path)
+    converted.save_pretrained(tmp_path / "t5")
+    ours = placed(read(tmp_path / "t5"))
+    assert len(ours.sentinels) == 100 and len(converted) == ours.size == tokenizer.size + 100
+    assert (ours.pad, ours.eos, ours.unk) == (0, 1, 2)
+    for text in CORPUS:
+        assert ours.encode(text).tolist() == converted.encode(text, add_special_tokens=False)
+        assert ours.encode(text).tolist() == tokenizer.encode(text).tolist()
+
+    folder, _ = learned("sentencepiece bpe", 0)
+    shutil.copy(folder / "sentencepiece.model", tmp_path / "tokenizer.model")
+    transformers.LlamaTokenizer.from_pretrained(tmp_path).save_pretrained(tmp_path / "llama")
+    with pytest.raises(DataError, match=r"must give the same ids .* the text ' ' has"):
+        read(tmp_path / "llama")
+
+
 LLAMA3 = pre_tokenizers.Split(
     tokenizers.Regex(r"\p{N}{1,3}|[^\r\n\p{L}\p{N}]?\p{L}+|[^\s\p{L}\p{N}]+|\s+"), "isolated"
 )
@@ -237,10 +272,10 @@ def test_refusals(byte_level, learned, tmp_path):
         with pytest.raises(DataError, match=r"tokenizer.json must (hold|be)"):
             read(folder)
     (folder / "tokenizer.json").unlink()
-    with pytest.raises(InputMissing, match="must have tokenizer.json, spiece.model"):
+    with pytest.raises(InputMissing, match=r"must have tokenizer.json, spiece.model"):
         read(folder)
     (folder / "vocab.json").write_text("{}")
-    with pytest.raises(InputMissing, match="merges.txt must exist"):
+    with pytest.raises(InputMissing, match=r"merges.txt must exist"):
         read(folder)
     for vocabulary, merges in [("{}", "a b"), ('{"a": "x"}', ""), ('{"a": 0}', "a"), ("[", "")]:
         (folder / "vocab.json").write_text(vocabulary)
@@ -250,14 +285,13 @@ def test_refusals(byte_level, learned, tmp_path):
 
 
 def test_gpt1_and_word_level_models_are_refused(tmp_path):
-    model = models.BPE(
-        {"a": 0, "b</w>": 1, "ab</w>": 2}, [("a", "b</w>")], end_of_word_suffix="</w>"
-    )
-    for model, message in [
-        (model, "it is BPE with marks at the ends of words"),
+    vocabulary = {"a": 0, "b</w>": 1, "ab</w>": 2}
+    gpt1 = models.BPE(vocabulary, [("a", "b</w>")], end_of_word_suffix="</w>")
+    for other, message in [
+        (gpt1, "it is BPE with marks at the ends of words"),
         (models.WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]"), "it is WordLevel"),
     ]:
-        tokenizers.Tokenizer(model).save(str(tmp_path / "tokenizer.json"))
+        tokenizers.Tokenizer(other).save(str(tmp_path / "tokenizer.json"))
         with pytest.raises(DataError, match=message):
             read(tmp_path)
 
@@ -280,7 +314,7 @@ def test_damaged_sentencepiece_models_are_refused(learned, tmp_path):
     whole = (folder / "sentencepiece.model").read_bytes()
     for content in (whole[:5000], b"", b"no model"):
         (tmp_path / "spiece.model").write_bytes(content)
-        with pytest.raises(DataError, match="spiece.model must be a SentencePiece model|whole"):
+        with pytest.raises(DataError, match=r"spiece\.model must be a SentencePiece model|whole"):
             read(tmp_path)
 
 
@@ -289,5 +323,5 @@ def test_a_model_with_another_copy_is_refused(learned, tmp_path):
     other, _ = learned("sentencepiece bpe")
     _tokenizer_files.write(tokenizer, epath.Path(tmp_path), model_type="t5", max_length=512)
     shutil.copy(other / "sentencepiece.model", tmp_path / "spiece.model")
-    with pytest.raises(DataError, match="must have the same tokens; in .*, id [0-9]+ is"):
+    with pytest.raises(DataError, match=r"must have the same tokens; in .*, id [0-9]+ is"):
         read(tmp_path)
