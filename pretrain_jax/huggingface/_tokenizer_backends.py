@@ -16,12 +16,13 @@ Where a token includes the space before a word, <mask> and <extra_id_N> take the
 from functools import singledispatch
 
 import tokenizers
-from tokenizers import AddedToken, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
 
 from pretrain_jax.errors import ConfigError, DataError
 from pretrain_jax.huggingface import _sentencepiece_backend
 from pretrain_jax.tokenizers import Tokenizer
 from pretrain_jax.tokenizers._byte_bpe_files import ALPHABET, spell
+from pretrain_jax.tokenizers._byte_bpe_splits import SPLITS, Split
 from pretrain_jax.tokenizers.byte_bpe import ByteBPE
 from pretrain_jax.tokenizers.bytes import Bytes
 from pretrain_jax.tokenizers.chars import Chars
@@ -70,13 +71,13 @@ def _without_specials(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
 @_without_specials.register
 def _(tokenizer: Bytes) -> tokenizers.Tokenizer:
     specials = {tokenizer.id_to_token(i): i for i in range(len(ALPHABET), tokenizer.size)}
-    return _byte_level(models.BPE({**ALPHABET, **specials}, []), use_regex=False)
+    return _byte_level(models.BPE({**ALPHABET, **specials}, []), None)
 
 
 @_without_specials.register
 def _(tokenizer: ByteBPE) -> tokenizers.Tokenizer:
     merges = [(spell(left), spell(right)) for left, right in tokenizer.merges]
-    return _byte_level(models.BPE(spellings(tokenizer), merges), use_regex=True)
+    return _byte_level(models.BPE(spellings(tokenizer), merges), tokenizer.split)
 
 
 @_without_specials.register
@@ -110,9 +111,14 @@ def spellings(tokenizer: Tokenizer) -> dict[str, int]:
     return {tokenizer.id_to_token(i): i for i in range(tokenizer.size)}
 
 
-def _byte_level(model: models.Model, use_regex: bool) -> tokenizers.Tokenizer:
-    """A backend over GPT-2's spelling of bytes; use_regex: whether it splits text as GPT-2 does."""
+def _byte_level(model: models.Model, split: Split | None) -> tokenizers.Tokenizer:
+    """A backend over GPT-2's spelling of bytes; split: how it splits text into words, if at all."""
+    own = split is SPLITS["gpt2"]  # the library has this pattern
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=own)
     backend = tokenizers.Tokenizer(model)
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=use_regex)
+    backend.pre_tokenizer = level
+    if split is not None and not own:
+        words = pre_tokenizers.Split(Regex(split.published), "isolated")
+        backend.pre_tokenizer = pre_tokenizers.Sequence([words, level])
     backend.decoder = decoders.ByteLevel()
     return backend

@@ -34,6 +34,7 @@ from pretrain_jax.huggingface._tokenizer_import import Imported as Imported
 from pretrain_jax.huggingface._tokenizer_import import read as read
 from pretrain_jax.tokenizers import Tokenizer
 from pretrain_jax.tokenizers._byte_bpe_files import spell
+from pretrain_jax.tokenizers._byte_bpe_splits import SPLITS
 from pretrain_jax.tokenizers.byte_bpe import ByteBPE
 from pretrain_jax.tokenizers.sentencepiece import SentencePiece
 from pretrain_jax.tokenizers.wordpiece import WordPiece
@@ -57,7 +58,7 @@ def write(tokenizer: Tokenizer, folder: epath.Path, *, model_type: str, max_leng
     """Writes the tokenizer files of a Hugging Face folder, with the ids of `tokenizer`.
 
     tokenizer.json and tokenizer_config.json; for other programs also vocab.json and merges.txt
-    (byte_bpe), vocab.txt (wordpiece with BERT's splitting), spiece.model (unigram) or
+    (byte_bpe with GPT-2's), vocab.txt (wordpiece with BERT's splitting), spiece.model (unigram) or
     tokenizer.model (SentencePiece's BPE). In vocab.json and vocab.txt the sentinels are the last
     entries; the models are without them.
 
@@ -124,7 +125,7 @@ def _config(tokenizer: Tokenizer, model_type: str, max_length: int) -> dict[str,
 
 def _other_files(tokenizer: Tokenizer) -> dict[str, bytes]:
     """Files for programs that do not read tokenizer.json, where they give the same ids."""
-    if isinstance(tokenizer, ByteBPE):
+    if isinstance(tokenizer, ByteBPE) and tokenizer.split is SPLITS["gpt2"]:
         lines = "".join(f"{spell(left)} {spell(right)}\n" for left, right in tokenizer.merges)
         return {
             "vocab.json": _json(spellings(tokenizer)),

@@ -12,12 +12,12 @@ from typing import Any
 from pretrain_jax.errors import DataError, short_repr
 from pretrain_jax.huggingface import _sentencepiece_import
 from pretrain_jax.huggingface._sentencepiece_import import steps
-from pretrain_jax.tokenizers import _splitting, chars, sentencepiece, wordpiece
+from pretrain_jax.tokenizers import _splitting, byte_bpe, chars, sentencepiece, wordpiece
 from pretrain_jax.tokenizers._byte_bpe_files import ALPHABET
+from pretrain_jax.tokenizers._byte_bpe_splits import SPLITS
 from pretrain_jax.tokenizers.bytes import FILE as BYTES_FILE
 from pretrain_jax.tokenizers.bytes import LAYOUT
 
-GPT2_SPLIT = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 LONGEST_WORD = 100
 """BertTokenizer's max_input_chars_per_word, which vocab.txt does not have."""
 
@@ -85,8 +85,10 @@ def read_vocab_txt(content: bytes, config: Mapping[str, Any]) -> Imported:
     )
 
 
-def read_byte_bpe(vocabulary: Mapping[str, int], merges: Sequence[Sequence[str]]) -> Imported:
-    """A byte-level BPE: ids by spelling, and pairs by priority.
+def read_byte_bpe(
+    vocabulary: Mapping[str, int], merges: Sequence[Sequence[str]], split: str = "gpt2"
+) -> Imported:
+    """A byte-level BPE: ids by spelling, pairs by priority, and how it splits text into words.
 
     A tokenizer.json made from tiktoken's format has a token several times, once for each pair that
     makes it. tiktoken, which encodes here, merges every pair that makes a token, so one is enough:
@@ -102,6 +104,8 @@ def read_byte_bpe(vocabulary: Mapping[str, int], merges: Sequence[Sequence[str]]
         lines.append(" ".join(next((w for w in ways if earlier.issuperset(w)), ways[0])) + "\n")
         earlier.add(token)
     files = {"encoder.json": json.dumps(encoder).encode(), "vocab.bpe": "".join(lines).encode()}
+    if split != "gpt2":
+        files[byte_bpe.SPLITTING_FILE] = (json.dumps({"split": split}) + "\n").encode()
     return Imported("byte_bpe", {"sentinels": n}, files)
 
 
@@ -121,7 +125,7 @@ def count_sentinels(vocabulary: Mapping[str, int]) -> int:
 def _read_byte_level_json(content: Mapping[str, Any]) -> Imported:
     vocabulary, merges = _vocabulary(content), content["model"]["merges"]
     *splits, level = steps(content["pre_tokenizer"])
-    own = [GPT2_SPLIT] if level["use_regex"] else []
+    own = [SPLITS["gpt2"].published] if level["use_regex"] else []
     patterns = [split.get("pattern", {}).get("Regex", split["type"]) for split in splits] + own
     changes = [step["type"] for step in steps(content["normalizer"])]
     changes += ["a space in front of every text"] if level["add_prefix_space"] else []
@@ -133,12 +137,13 @@ def _read_byte_level_json(content: Mapping[str, Any]) -> Imported:
     if not patterns and not merges and all(vocabulary.get(c) == b for c, b in ALPHABET.items()):
         options = {"sentinels": count_sentinels(vocabulary)}
         return Imported("bytes", options, {BYTES_FILE: json.dumps(LAYOUT).encode()})
-    if patterns != [GPT2_SPLIT]:
+    split = next((name for name, split in SPLITS.items() if [split.published] == patterns), None)
+    if split is None:
         raise DataError(
-            "byte_bpe splits a text into words with GPT-2's pattern; tokenizer.json has "
-            f"{short_repr(' and '.join(patterns) or 'no pattern')}"
+            "byte_bpe splits a text into words with the pattern of GPT-2 or of LLaMA 3; "
+            f"tokenizer.json has {short_repr(' and '.join(patterns) or 'no pattern')}"
         )
-    return read_byte_bpe(vocabulary, merges)
+    return read_byte_bpe(vocabulary, merges, split)
 
 
 def _read_chars_json(content: Mapping[str, Any]) -> Imported:
