@@ -1,7 +1,9 @@
 """Reading the tokenizer of a Hugging Face folder; see `read`."""
 
+import contextlib
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from google.protobuf.message import DecodeError
 from tokenizers import models, pre_tokenizers
 
 from pretrain_jax import registry
-from pretrain_jax.errors import DataError, InputMissing
+from pretrain_jax.errors import DataError, InputMissing, UserError
 from pretrain_jax.files import parsing
 from pretrain_jax.huggingface import _tokenizer_readers as readers
 from pretrain_jax.huggingface._tokenizer_check import check_ids
@@ -55,7 +57,8 @@ def read(folder: epath.Path, *, vocab_size: int) -> Imported:
     if backend is not None:
         _check_spellings(tokenizer, backend, folder)
         if defines:
-            check_ids(tokenizer, backend, what=f"the tokenizer of {folder}")
+            with _report_damage(folder):
+                check_ids(tokenizer, backend, what=f"the tokenizer of {folder}")
     return imported
 
 
@@ -91,23 +94,30 @@ def _read_backend(file: epath.Path) -> tokenizers.Tokenizer:
     """The tokenizer of a tokenizer.json. Raises DataError if the library cannot use it."""
     content = _read_bytes(file)
     parsing.parse_json_as(content, dict, str(file), FIX)
-    try:
+    with _report_damage(file):
         return tokenizers.Tokenizer.from_str(content.decode())
-    except Exception as error:  # the library raises no other class
-        raise DataError(f"{file} must be a tokenizer of Hugging Face; {error}; {FIX}") from error
+
+
+@contextlib.contextmanager
+def _report_damage(path: epath.Path) -> Iterator[None]:
+    """A block that runs the library on content of `path`: what it raises becomes a DataError.
+
+    The library raises plain Exceptions, and for some damage a panic, which is a BaseException.
+    """
+    try:
+        yield
+    except (UserError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise DataError(f"{path} must be a tokenizer of Hugging Face; {error}; {FIX}") from error
 
 
 def _gpt2_backend(
     vocabulary: dict[str, Any], merges: list[list[str]], folder: epath.Path
 ) -> tokenizers.Tokenizer:
     """Hugging Face's tokenizer of a vocab.json and a merges.txt."""
-    try:
+    with _report_damage(folder / "vocab.json"):
         model = models.BPE(vocabulary, [(left, right) for left, right in merges])
-    except Exception as error:  # the library raises no other class
-        raise DataError(
-            f"vocab.json and merges.txt of {folder} must be spelling → id and pairs of "
-            f"spellings of one vocabulary; {error}; {FIX}"
-        ) from error
     backend = tokenizers.Tokenizer(model)
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     return backend

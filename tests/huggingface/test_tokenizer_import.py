@@ -343,10 +343,23 @@ def test_other_word_pieces_are_refused(tmp_path):
 def test_damaged_sentencepiece_models_are_refused(learned, tmp_path):
     folder, _ = learned("sentencepiece unigram")
     whole = (folder / "sentencepiece.model").read_bytes()
-    for content in (whole[:5000], b"", b"no model"):
+    broken = whole.replace("▁".encode(), b"\xff\xff\xff", 1)
+    for content in (whole[:5000], b"", b"no model", broken):
         (tmp_path / "spiece.model").write_bytes(content)
         with pytest.raises(DataError, match=r"spiece\.model must be a SentencePiece model|whole"):
             read(tmp_path)
+
+
+def test_a_damaged_table_of_characters_is_refused(learned, tmp_path):
+    """The library panics: no Exception."""
+    _, tokenizer = learned("sentencepiece unigram lossy")
+    _tokenizer_files.write(tokenizer, epath.Path(tmp_path), model_type="t5", max_length=512)
+    content = json.loads((tmp_path / "tokenizer.json").read_text())
+    table = next(s for s in content["normalizer"]["normalizers"] if s["type"] == "Precompiled")
+    table["precompiled_charsmap"] = table["precompiled_charsmap"][:-1]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"tokenizer\.json must be a tokenizer of Hugging Face"):
+        read(tmp_path)
 
 
 def test_a_model_with_another_copy_is_refused(learned, tmp_path):
