@@ -15,7 +15,7 @@ LEVELS = (
     {"planning"},
     {"training"},
     {"evaluation"},
-    {"inference", "estimates", "reporting"},
+    {"inference", "huggingface", "estimates", "reporting"},
     {"composition"},
     {"workdir"},
     {"step"},
