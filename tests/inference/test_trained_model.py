@@ -4,6 +4,7 @@ import functools
 import math
 import subprocess
 import sys
+from typing import Any
 
 import jax
 import numpy as np
@@ -82,7 +83,7 @@ def test_greedy_takes_the_likeliest_token_each_time(load):
 def test_a_batch_makes_what_each_prompt_makes_alone(load, family):
     """Draws depend on the prompt's number, not on the batch."""
     model, prompts = load(family), ["the cat sat", "a", "dogs <extra_id_0> over green hills"]
-    how = {"tokens": 9, "temperature": 0.9, "top_k": 20, "top_p": 0.9, "seed": 3}
+    how: Any = {"tokens": 9, "temperature": 0.9, "top_k": 20, "top_p": 0.9, "seed": 3}
     together = model.generate(prompts, **how)
     in_twos = model.generate(prompts, batch_size=2, **how)
     assert [c.text for c in together] == [c.text for c in in_twos]
@@ -128,10 +129,11 @@ def test_a_second_prompt_compiles_nothing_new(load):
     model = load("gpt")
     from pretrain_jax.inference import generation
 
+    programs: list[Any] = [generation.begin, generation.advance]
     model.generate(["the cat"], 5)
-    before = generation.begin._cache_size(), generation.advance._cache_size()
+    before = [program._cache_size() for program in programs]
     model.generate(["dogs run over"], 7, temperature=0.3)
-    assert (generation.begin._cache_size(), generation.advance._cache_size()) == before
+    assert [program._cache_size() for program in programs] == before
 
 
 # --- scores ---------------------------------------------------------------------------------------
@@ -248,8 +250,8 @@ def test_a_mesh_makes_the_same_texts(load, workdir, family):
     mesh = {"data": -1, "tensor": 2}
     split, whole = pretrain_jax.load(workdir(family), mesh=mesh), load(family)
     prompts = ["the cat <extra_id_0>", "a", "dogs run"]
-    for how in ({"temperature": 0.0}, {"beams": 3}):
-        a, b = (model.generate(prompts, 8, **how) for model in (split, whole))
+    for beams in (1, 3):
+        a, b = (m.generate(prompts, 8, temperature=0.0, beams=beams) for m in (split, whole))
         assert [c.text for c in a] == [c.text for c in b]
     np.testing.assert_allclose(split.embed(prompts), whole.embed(prompts), atol=1e-5)
 
