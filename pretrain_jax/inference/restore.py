@@ -25,6 +25,8 @@ class TrainedModel:
     design: Design
     tokenizer: tokenizers.Tokenizer
     params: Any
+    step: int
+    """Updates of the checkpoint."""
 
     def encode(self, prompt: str) -> np.ndarray:
         """int32 [n]: the id that begins a document, if any, then the prompt."""
@@ -34,20 +36,34 @@ class TrainedModel:
 
 def restore_model(directory: epath.PathLike) -> TrainedModel:
     """The model in a workdir's last checkpoint. Raises InputMissing without a checkpoint."""
+    return restore_params(load_design(directory), directory)
+
+
+def restore_params(
+    design: Design, directory: epath.PathLike, step: int | None = None
+) -> TrainedModel:
+    """The model of a design, with the parameters of a step in a workdir; None = the last one.
+
+    Raises InputMissing without that checkpoint.
+    """
     path = epath.Path(directory)
-    design = load_design(path)
     with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
-        step = checkpoints.latest()
+        step = checkpoints.latest() if step is None else step
         if step is None:
             raise InputMissing(f"--workdir must have a checkpoint; {path}/checkpoints has none yet")
         resume.check_code_version(checkpoints, step, design.spec, accept=True)
         shapes = {"params": design.placement.params}
         params = checkpoints.restore(step, shapes, partial=True)["params"]
-    return TrainedModel(design, tokenizer.load_trained(design.spec, path), params)
+    return TrainedModel(design, tokenizer.load_trained(design.spec, path), params, step)
 
 
-def load_design(directory: epath.PathLike) -> Design:
-    """The design of the run in a workdir, on one device."""
+def load_design(
+    directory: epath.PathLike, device: jax.Device | None = None, dtype: str = ""
+) -> Design:
+    """The design of the run in a workdir, on one device.
+
+    dtype: of matrix products; "" = that of the run.
+    """
     stored = run_config.read_config(directory)
     if stored is None:
         raise InputMissing(
@@ -57,4 +73,5 @@ def load_design(directory: epath.PathLike) -> Design:
     config = ConfigDict(with_defaults(stored))
     with config.unlocked():
         config.mesh = ConfigDict({"data": 1, "fsdp": 1, "tensor": 1})
-    return build_design(config, (jax.devices()[0],))
+        config.train.dtype = dtype or config.train.dtype
+    return build_design(config, (device or jax.devices()[0],))
