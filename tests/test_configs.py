@@ -54,6 +54,12 @@ PARAMETERS = {
     "llama_13b": 13_015_864_320,
     "llama_33b": 32_528_943_616,
     "llama_65b": 65_285_660_672,
+    # 2 V D + L (2 D H K + 2 D G K + 3 D F + 2 D) + D, with G heads of keys and values
+    "llama2_7b": 6_738_415_616,
+    "llama2_13b": 13_015_864_320,
+    "llama2_70b": 68_976_648_192,
+    "llama3_8b": 8_030_261_248,
+    "llama3_70b": 70_553_706_496,
     # Chinchilla's table A9, and RMSNorm's gains: V D + L (5 D I + 2 D F + 8 D + 5 I) + D
     "chinchilla_70b": 70_063_890_432,
     "gopher_280b": 279_714_217_984,
@@ -105,6 +111,8 @@ TOKENS = {
     ),
     "jurassic1_178b": (375e6, 260e9, 300e9),
     "mt_nlg_530b": (1e9, 340e9, 270e9),
+    # The paper counts this schedule in steps: 8,000 and 1,200,000.
+    **dict.fromkeys(["llama3_8b", "llama3_70b"], (66.9e9, 17.26e12, 15e12)),
 }
 
 
@@ -211,6 +219,12 @@ def test_tokens_after_counts_phases():
         ("gpt2_small", 12 * 12 * 768**2 + 50257 * 768, 12 * 768 * 1024),
         ("gpt2_xl", 48 * 12 * 1600**2 + 50257 * 1600, 48 * 1600 * 1024),
         ("llama_7b", 32 * (4 * 4096**2 + 3 * 4096 * 11008) + 32000 * 4096, 32 * 4096 * 2048),
+        # Keys and values have 8 heads of 128; scores and their sums are as with 32 heads.
+        (
+            "llama3_8b",
+            32 * (2 * 4096**2 + 2 * 4096 * 8 * 128 + 3 * 4096 * 14336) + 128256 * 4096,
+            32 * 4096 * 4096,
+        ),
         (
             "lamda_137b",
             64 * (4 * 8192 * 16384 + 3 * 8192 * 65536) + 32000 * 8192,

@@ -40,6 +40,7 @@ def options(job, *more):
     return [f"--config={job}", f"--workdir={job.parent / 'run'}", *more]
 
 
+LLAMA = ["--config.model.name=llama", "--config.model.kv_heads=2"]
 WRONG_CONFIGS = {
     "unknown key": (["--config.train.step=5"], ["unknown key", "train.step", "did you mean steps"]),
     "unknown section": (["--config.optimiser.name=adamw"], ["optimiser", "did you mean optimizer"]),
@@ -56,6 +57,26 @@ WRONG_CONFIGS = {
     "heads over the mesh": (
         ["--config.mesh.tensor=4", "--config.model.heads=2"],
         ["heads axis", "has 2 entries", "mesh.tensor=4", "nearest sizes that divide are 1, 2"],
+    ),
+    "key heads over the mesh": (
+        ["--config.mesh.tensor=4", "--config.mesh.data=2", *LLAMA, "--config.model.heads=4"],
+        ["attention/key/kernel has 2 entries", "mesh.tensor=4", "sizes that divide are 1, 2"],
+    ),
+    "key heads over the heads": (
+        ["--config.model.heads=8", *LLAMA, "--config.model.kv_heads=3"],
+        ["multiple of model.kv_heads", "heads=8, kv_heads=3", "kv_heads are 1, 2, 4"],
+    ),
+    "an odd head width": (
+        [*LLAMA, "--config.model.head_width=5"],
+        ["even width", "received 5", "Set model.head_width=6"],
+    ),
+    "rotary bounds": (
+        [*LLAMA, "--config.model.rope_scaling=llama3", "--config.model.rope_low_freq_factor=4"],
+        ["rope_low_freq_factor must be below", "received 4 and 4", "LLaMA 3.1 has 1 and 4"],
+    ),
+    "unknown scaling": (
+        [*LLAMA, "--config.model.rope_scaling=lama3"],
+        ["model.rope_scaling", "'lama3'", "did you mean llama3"],
     ),
     "width over the mesh": (
         ["--config.mesh.data=1", "--config.mesh.fsdp=8", "--config.model.width=12"],

@@ -19,6 +19,7 @@ from pretrain_jax.composition.spec import build_spec
 from pretrain_jax.composition.task import Task
 from pretrain_jax.data import sources
 from pretrain_jax.errors import ConfigError, UserError
+from pretrain_jax.layers import rope_scaling
 from pretrain_jax.objectives import Objective
 from pretrain_jax.optim import schedules
 
@@ -180,6 +181,21 @@ def schedule_rule(config: Any, name: str) -> str:
     )
 
 
+def rope_rule(config: Any, name: str) -> str:
+    """Options of rotary positions that their scaling does not take are unread."""
+    takers = [
+        scaling
+        for scaling, by in rope_scaling.SCALINGS.items()
+        if name.removeprefix("rope_") in registry.options(by)
+    ]
+    if config.model.rope_scaling in takers:
+        return ""
+    return (
+        f"model.rope_scaling={config.model.rope_scaling} does not use it. Also set "
+        f"model.rope_scaling={' or '.join(takers)}"
+    )
+
+
 Rule = Callable[[Any, str], str]
 RULES: dict[str, Rule] = {
     "data.source": source_rule,
@@ -187,6 +203,10 @@ RULES: dict[str, Rule] = {
     "data.mixing_cap": mixing_rule,
     "data.mixing_temperature": mixing_rule,
     "data.text_key": text_key_rule,
+    "model.rope_factor": rope_rule,
+    "model.rope_low_freq_factor": rope_rule,
+    "model.rope_high_freq_factor": rope_rule,
+    "model.rope_original_length": rope_rule,
     "train.batch_size": first_phase_rule,
     "train.accumulate": first_phase_rule,
     "eval.sample_tokens": sample_tokens_rule,

@@ -19,7 +19,7 @@ from pretrain_jax.composition.build import Design
 
 KERNELS = {"dot_product_attention_fwd_wrapper": 2, "dot_product_attention_bwd_wrapper": 5}
 """Matrix products of cuDNN's attention kernels, which have no jaxpr. Their inputs are queries
-[B, L, H, K] and keys [B, M, H, K]."""
+[B, L, H, K] and keys [B, M, G, K]."""
 
 
 @lru_cache(maxsize=8)

@@ -6,6 +6,9 @@ A backend computes softmax(scale q k' + bias) v. It is a module with
     unsupported_reason(mask, bias, q)    why it cannot compute this attention; "" if it can
     attend(q, k, v, kernel_mask, bias, causal, scale)  -> [B, L, H, K]
 
+Keys and values [B, M, G, K] may have fewer heads than queries [B, L, H, K]: query head h = g R + r
+shares key head g, with R = H / G (Ainslie et al. 2023).
+
 All backends compute the same numbers up to rounding.
 """
 
@@ -62,6 +65,8 @@ class SelfAttention(nn.Module):
     dropout: Factory
     query_init: Any = None
     """Initializer of the query kernel, if not the one of `dense` (T5)."""
+    kv_heads: int = 0
+    """Heads of keys and values, which divide `heads`; 0 = heads."""
 
     @nn.compact
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
@@ -99,11 +104,16 @@ class SelfAttention(nn.Module):
     def project_query(self, x: jax.Array) -> jax.Array:
         """[B, L, D] -> [B, L, H, K]."""
         overrides = {} if self.query_init is None else {"kernel_init": self.query_init}
-        return self.project_in(x, "query", **overrides)
+        return self.project_in(x, "query", self.heads, **overrides)
 
-    def project_in(self, x: jax.Array, name: str, **overrides: Any) -> jax.Array:
-        """[B, L, D] -> [B, L, H, K]; `overrides` are arguments of `dense`."""
-        outputs, axes = (self.heads, self.head_width), ("width", "heads", "head_width")
+    def project_in(self, x: jax.Array, name: str, heads: int = 0, **overrides: Any) -> jax.Array:
+        """[B, L, D] -> [B, L, heads, K]; `overrides` are arguments of `dense`.
+
+        heads: 0 = those of keys and values. All heads share one axis name, so that a mesh splits
+        queries and the keys that they share in the same way.
+        """
+        heads = heads or self.kv_heads or self.heads
+        outputs, axes = (heads, self.head_width), ("width", "heads", "head_width")
         y = self.dense(inputs=x.shape[-1:], outputs=outputs, axes=axes, name=name, **overrides)(x)
         return constrain(y, "batch", "length", "heads", "head_width")
 
@@ -167,7 +177,7 @@ class RelativeAttention(SelfAttention):
         zeros = with_axes(nn.initializers.zeros, *axes)
         content = self.param("content_bias", zeros, shape)
         position = self.param("position_bias", zeros, shape)
-        r_DHK = self.project_in(context.distances[None], "distances", bias=False)[0]
+        r_DHK = self.project_in(context.distances[None], "distances", self.heads, bias=False)[0]
         q_position = add_bias(q, position) * self.scale
         by_distance = jnp.einsum("blhk,dhk->bhld", q_position, r_DHK)
         return add_bias(q, content), k, shift_distances(by_distance)

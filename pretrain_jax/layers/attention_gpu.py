@@ -1,5 +1,7 @@
 """GPU backend: cuDNN's flash attention, which keeps no [B, H, L, M] scores in memory.
 
+Query heads that share keys need no copies of them: the kernel takes fewer key heads than heads.
+
 When every row is one segment, cuDNN gets only its causal flag. Otherwise segments and prefixes are
 a mask [B, 1, L, M], and T5's bias is added to the scores and has a gradient.
 
@@ -50,8 +52,8 @@ def unsupported_reason(mask: Mask | CrossMask, bias: jax.Array | None, q_BLHK: j
 
 def attend(
     q_BLHK: jax.Array,
-    k_BMHK: jax.Array,
-    v_BMHK: jax.Array,
+    k_BMGK: jax.Array,
+    v_BMGK: jax.Array,
     kernel_mask: jax.Array | None,
     bias: jax.Array | None = None,
     causal: bool = False,
@@ -68,7 +70,7 @@ def attend(
         bias_axes = (row_axis(bias), "heads", "length", "keys")
         mask_axes = (row_axis(kernel_mask), None, "length", "keys")
         kernel = map_shards(kernel, [queries, keys, keys, bias_axes, mask_axes], queries)
-    return kernel(q_BLHK, k_BMHK, v_BMHK, bias, kernel_mask)
+    return kernel(q_BLHK, k_BMGK, v_BMGK, bias, kernel_mask)
 
 
 def row_axis(x: jax.Array | None) -> str | None:
@@ -76,7 +78,7 @@ def row_axis(x: jax.Array | None) -> str | None:
     return None if x is None or len(x) == 1 else "batch"
 
 
-def _attend(q_BLHK, k_BMHK, v_BMHK, bias, mask, causal, scale):
+def _attend(q_BLHK, k_BMGK, v_BMGK, bias, mask, causal, scale):
     if bias is not None:
         if mask is not None:
             # Merged before rounding, so that the gradient is summed over rows in float32.
@@ -84,8 +86,8 @@ def _attend(q_BLHK, k_BMHK, v_BMHK, bias, mask, causal, scale):
         bias = bias.astype(q_BLHK.dtype)
     return jax.nn.dot_product_attention(
         q_BLHK,
-        k_BMHK,
-        v_BMHK,
+        k_BMGK,
+        v_BMGK,
         bias=bias,
         mask=mask,
         scale=scale,

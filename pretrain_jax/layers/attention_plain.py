@@ -20,8 +20,8 @@ def unsupported_reason(mask: Mask | CrossMask, bias: jax.Array | None, q_BLHK: j
 
 def attend(
     q_BLHK: jax.Array,
-    k_BMHK: jax.Array,
-    v_BMHK: jax.Array,
+    k_BMGK: jax.Array,
+    v_BMGK: jax.Array,
     kernel_mask: Mask | CrossMask,
     bias: jax.Array | None = None,
     causal: bool = False,
@@ -34,10 +34,33 @@ def attend(
     Masked probabilities are exactly 0, so each example of a packed row has the same output as in a
     row alone.
     """
-    scores = jnp.einsum("blhk,bmhk->bhlm", q_BLHK, k_BMHK, preferred_element_type=jnp.float32)
-    scores = scores * scale
+    scores = score(q_BLHK, k_BMGK) * scale
     if bias is not None:
         scores = scores + bias
     scores = jnp.where(kernel_mask.visible(), scores, -jnp.inf)
-    probabilities = drop(jax.nn.softmax(scores, axis=-1).astype(v_BMHK.dtype))
-    return jnp.einsum("bhlm,bmhk->blhk", probabilities, v_BMHK)
+    return mix(drop(jax.nn.softmax(scores, axis=-1).astype(v_BMGK.dtype)), v_BMGK)
+
+
+def score(q_BLHK: jax.Array, k_BMGK: jax.Array) -> jax.Array:
+    """q . k for every query head and the key head that it shares: float32 [B, H, L, M]."""
+    q = split_heads(q_BLHK, 2, k_BMGK.shape[2])
+    product = "blg...k,bmgk->bg...lm"
+    scores = jnp.einsum(product, q, k_BMGK, preferred_element_type=jnp.float32)
+    return scores.reshape(len(q), q_BLHK.shape[2], *scores.shape[-2:])
+
+
+def mix(p_BHLM: jax.Array, v_BMGK: jax.Array) -> jax.Array:
+    """Sums of values, weighted with probabilities: [B, L, H, K]."""
+    p = split_heads(p_BHLM, 1, v_BMGK.shape[2])
+    y = jnp.einsum("bg...lm,bmgk->blg...k", p, v_BMGK)
+    return y.reshape(*y.shape[:2], p_BHLM.shape[1], y.shape[-1])
+
+
+def split_heads(x: jax.Array, axis: int, key_heads: int) -> jax.Array:
+    """[..., H, ...] -> [..., G, R, ...] with R = H / G; without the axis R if it is 1.
+
+    Query head h = g R + r shares key head g.
+    """
+    sharing = x.shape[axis] // key_heads
+    sizes = (key_heads, sharing) if sharing > 1 else (key_heads,)
+    return x.reshape(*x.shape[:axis], *sizes, *x.shape[axis + 1 :])

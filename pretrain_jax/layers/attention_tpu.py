@@ -4,6 +4,9 @@ It uses splash attention, or flash attention when a bias is added to the scores 
 flash attention takes one. The kernel returns the bias's gradient [H, L, M] for each row, so rows
 run one after another and their gradients are summed; a TPU core works on one row at a time anyway.
 
+Splash attention takes fewer key heads than heads. Flash attention does not, so keys and values that
+several heads share are repeated for it.
+
 Prefix attention runs the kernel twice: causally, and with full attention among the positions of
 each prefix. Positions of a prefix take the second result, all others the first.
 
@@ -57,8 +60,8 @@ def unsupported_reason(mask: Mask | CrossMask, bias: jax.Array | None, q_BLHK: j
 
 def attend(
     q_BLHK: jax.Array,
-    k_BMHK: jax.Array,
-    v_BMHK: jax.Array,
+    k_BMGK: jax.Array,
+    v_BMGK: jax.Array,
     kernel_mask: tuple[jax.Array, ...],
     bias: jax.Array | None = None,
     causal: bool = False,
@@ -68,7 +71,7 @@ def attend(
 
     The output of an empty query is finite but meaningless.
     """
-    kernel = partial(_attend, q_BLHK * scale, k_BMHK, v_BMHK, bias)
+    kernel = partial(_attend, q_BLHK * scale, k_BMGK, v_BMGK, bias)
     segments, prefixes = kernel_mask[:2], kernel_mask[2:]
     if not prefixes:
         return kernel(segments, causal)
@@ -117,7 +120,8 @@ def _splash(q, k, v, *segments, causal):
 
 
 def _flash(q, k, v, bias, *segments, causal):
-    length = q.shape[1]
+    length, sharing = q.shape[1], q.shape[2] // k.shape[2]
+    k, v = (jnp.repeat(x, sharing, axis=2) if sharing > 1 else x for x in (k, v))
     q, k, v, *segments = map(pad_to_block, (q, k, v, *segments))
     q_block, k_block = block_length(q.shape[1]), block_length(k.shape[1])
     sizes = flash.BlockSizes(

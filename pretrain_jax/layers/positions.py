@@ -13,6 +13,7 @@ import numpy as np
 
 from pretrain_jax.layers.axes import with_axes
 from pretrain_jax.layers.context import Context
+from pretrain_jax.layers.rope_scaling import Unscaled
 from pretrain_jax.process import host_memory
 
 
@@ -25,11 +26,14 @@ class Rotary(nn.Module):
 
     head_width: int
     base: float = 10000.0
+    scaling: Unscaled = Unscaled()
 
     def __call__(self, context: Context, positions: jax.Array) -> Context:
-        frequency = jnp.asarray(np.tile(frequencies(self.head_width, self.base), 2), jnp.float32)
+        rescaled = self.scaling.rescale(frequencies(self.head_width, self.base), self.base)
+        frequency = jnp.asarray(np.tile(rescaled, 2), jnp.float32)
         angle = positions[..., None].astype(jnp.float32) * frequency
-        return context.replace(rotation=(jnp.cos(angle), jnp.sin(angle)))
+        cos_sin = (f(angle) * self.scaling.magnitude for f in (jnp.cos, jnp.sin))
+        return context.replace(rotation=tuple(cos_sin))
 
 
 def rotate(x_BLHK: jax.Array, cos_BLK: jax.Array, sin_BLK: jax.Array) -> jax.Array:

@@ -11,6 +11,7 @@ vocab_size: maximum number of token ids of the tokenizer; the size of a vocabula
 layers: number of blocks in the stack, or in each stack if there are two
 width: size of a hidden state
 heads: attention heads
+kv_heads: heads of keys and values, each shared by heads / kv_heads query heads; 0 = heads
 head_width: size of one head's queries, keys and values
 feed_forward: width of the feed-forward layer
 max_length: rows of the position table: the longest sequence that the model reads

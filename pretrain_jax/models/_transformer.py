@@ -30,12 +30,14 @@ def attention_layer(
     scale: float | None = None,
     dropout: Factory = NO_DROPOUT,
     query_init: Any = None,
+    kv_heads: int = 0,
 ) -> Factory:
     """Returns an attention sub-layer.
 
     module: SelfAttention, CrossAttention or RelativeAttention. dense: of queries, keys and values.
     dense_out: of the output; None = dense. scale: of the scores; None = 1 / sqrt(head_width).
     dropout: of the probabilities. query_init: of the query kernel; None = that of `dense`.
+    kv_heads: heads of keys and values; 0 = heads.
     """
     return factory(
         module,
@@ -46,6 +48,7 @@ def attention_layer(
         dense_out=dense_out or dense,
         dropout=dropout,
         query_init=query_init,
+        kv_heads=kv_heads,
     )
 
 
@@ -102,17 +105,25 @@ def block_stack(
 
 
 def check_sizes(options: Mapping[str, Any], longest: int) -> None:
-    """Raises ConfigError unless heads divide the width and rows fit the position table.
+    """Raises ConfigError unless heads divide the width, key heads divide the heads, and rows fit
+    the position table.
 
-    Architectures with an option `head_width` accept any number of heads; those without an option
-    `max_length` accept rows of any length. It is the `check` of models/_base.py.
+    With an option `head_width` other than 0, any number of heads is fine; architectures without an
+    option `max_length` accept rows of any length. It is the `check` of models/_base.py.
     """
     width, heads = options["width"], options["heads"]
-    if "head_width" not in options and width % heads:
+    if not options.get("head_width") and width % heads:
         near = nearest_divisors(width, heads, 2)
         raise ConfigError(
             f"model.width must be a multiple of model.heads; received width={width}, "
             f"heads={heads}. The nearest numbers of heads are {near[0]} and {near[-1]}"
+        )
+    kv_heads = options.get("kv_heads") or heads
+    if heads % kv_heads:
+        near = ", ".join(map(str, nearest_divisors(heads, kv_heads)))
+        raise ConfigError(
+            f"model.heads must be a multiple of model.kv_heads; received heads={heads}, "
+            f"kv_heads={kv_heads}. The nearest values of kv_heads are {near}"
         )
     max_length = options.get("max_length", longest)
     if longest > max_length:

@@ -1,14 +1,22 @@
-"""LLaMA: RMSNorm, rotary positions, SwiGLU, no biases, a separate output projection.
+"""LLaMA 1 to 3: RMSNorm, rotary positions, SwiGLU, no biases.
 
-Source: Touvron et al. 2023, section 2.2 and table 2; the first version of meta-llama/llama.
-Parameters: 2 V D + L (4 D^2 + 3 D F + 2 D) + D: 6,738,415,616 for llama_7b. F is 2/3 x 4 D
-rounded up to a multiple of 256.
+Sources: LLaMA, Touvron et al. 2023, section 2.2 and table 2, and the first version of
+meta-llama/llama; LLaMA 2, Touvron et al. 2023b, section 2.2; LLaMA 3, Grattafiori et al. 2024,
+section 3.2 and table 3.
 
-The paper does not state an initialisation; N(0, 0.02) is that of Hugging Face's port.
+Parameters: 2 V D + L (2 D H K + 2 D G K + 3 D F + 2 D) + D with G key heads, and V D fewer if the
+output is tied: 6,738,415,616 for llama_7b (G = H) and 8,030,261,248 for llama3_8b (G = H / 4).
+
+The papers do not state an initialisation; N(0, 0.02) is that of Hugging Face's port.
 """
+
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import flax.linen as nn
 
+from pretrain_jax.errors import ConfigError
+from pretrain_jax.layers import rope_scaling as scalings
 from pretrain_jax.layers.block import PreNorm
 from pretrain_jax.layers.dense import Dense
 from pretrain_jax.layers.embeddings import Embedding
@@ -20,10 +28,21 @@ from pretrain_jax.layers.outputs import Untied
 from pretrain_jax.layers.positions import Rotary
 from pretrain_jax.layers.stacks import BuildContext, SingleStack
 from pretrain_jax.models import _transformer
+from pretrain_jax.registry import Range
 
 ATTENTION = ("causal", "prefix")
 FIELDS = ("prefix", "predict_at")
-check = _transformer.check_sizes
+
+
+def check(options: Mapping[str, Any], longest: int) -> None:
+    """Raises ConfigError unless the sizes fit one another and heads have an even width."""
+    _transformer.check_sizes(options, longest)
+    head_width = options["head_width"] or options["width"] // options["heads"]
+    if head_width % 2:
+        raise ConfigError(
+            f"rotary positions rotate pairs, so heads must have an even width; received "
+            f"{head_width}. Set model.head_width={head_width + 1}, or change model.heads"
+        )
 
 
 def build(
@@ -34,20 +53,47 @@ def build(
     width: int,
     heads: int,
     feed_forward: int,
+    kv_heads: int = 0,
+    head_width: Annotated[int, Range(0, 2**31 - 1)] = 0,
+    tied: bool = False,
     rope_base: float = 10000.0,
+    rope_scaling: str = "none",
+    rope_factor: float = 1.0,
+    rope_low_freq_factor: float = 1.0,
+    rope_high_freq_factor: float = 4.0,
+    rope_original_length: int = 8192,
     norm_epsilon: float = 1e-6,
     init_std: float = 0.02,
 ) -> nn.Module:
-    """`layers` LLaMA blocks. Rotary positions allow sequences of any length."""
+    """`layers` LLaMA blocks. Rotary positions allow sequences of any length.
+
+    head_width: size of one head's queries, keys and values; 0 = width / heads
+    tied: whether the output projection is the embedding table, as in LLaMA 3.2 1B and 3B
+    rope_scaling: how rotary positions turn in rows longer than in pretraining: "none", "linear",
+        "llama3" (LLaMA 3.1) or "yarn"
+    rope_factor: divisor of the frequencies that the scaling slows down: longest row by
+        rope_original_length
+    rope_low_freq_factor: pairs that turn less often within rope_original_length are slowed down
+    rope_high_freq_factor: pairs that turn more often within rope_original_length are not
+    rope_original_length: tokens in a row of pretraining
+    """
     dtype = context.dtype
-    head_width = width // heads
+    head_width = head_width or width // heads
     init = Normal(init_std)
     norm = factory(RMSNorm, epsilon=norm_epsilon)
     dense = factory(Dense, bias=False, kernel_init=init, dtype=dtype)
+    scaling = scalings.build(
+        rope_scaling,
+        factor=rope_factor,
+        low_freq_factor=rope_low_freq_factor,
+        high_freq_factor=rope_high_freq_factor,
+        original_length=rope_original_length,
+    )
+    rotary = factory(Rotary, head_width=head_width, base=rope_base, scaling=scaling)
     stack = _transformer.block_stack(
         layers,
         PreNorm(norm, _transformer.NO_DROPOUT),
-        attention=_transformer.attention_layer(heads, head_width, dense),
+        attention=_transformer.attention_layer(heads, head_width, dense, kv_heads=kv_heads),
         feed_forward=_transformer.feed_forward_layer(
             feed_forward, nn.silu, dense, module=GatedFeedForward
         ),
@@ -57,8 +103,8 @@ def build(
         embedding=factory(
             Embedding, vocab_size=vocab_size, width=width, table_init=init, dtype=dtype
         ),
-        positions=(("rotary", factory(Rotary, head_width=head_width, base=rope_base)),),
+        positions=(("rotary", rotary),),
         stack=stack,
-        output=factory(Untied, table_init=init),
+        output=None if tied else factory(Untied, table_init=init),
         build_context=context,
     )

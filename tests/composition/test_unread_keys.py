@@ -60,6 +60,12 @@ REFUSED = [
     ("gpt2_nano", ["optimizer.schedule=constant", "optimizer.decay_steps=9"], "decay_steps"),
     ("gpt2_nano", ["optimizer.weight_decay=0", "optimizer.no_decay=('x',)"], "no_decay"),
     ("bert_nano", ["eval.sample_tokens=5"], "eval.sample_tokens"),
+    ("llama_7b", ["model.rope_factor=8"], "model.rope_factor"),
+    (
+        "llama_7b",
+        ["model.rope_scaling=linear", "model.rope_factor=8", "model.rope_original_length=9"],
+        "model.rope_original_length",
+    ),
     ("gpt3_125m", ["train.batch_size=8"], "train.batch_size"),
     ("gpt3_125m", ["train.accumulate=2"], "train.accumulate"),
     (
@@ -85,6 +91,8 @@ READ = [
     ("gpt2_nano", ["optimizer.schedule=constant", "optimizer.warmup_steps=9"]),
     ("gpt2_nano", ["optimizer.schedule=constant"]),  # the file may set decay_steps
     ("bert_nano", ["eval.sample_tokens=0"]),
+    ("llama_7b", ["model.rope_scaling=yarn", "model.rope_factor=8"]),
+    ("llama_7b", ["model.rope_scaling=llama3", "model.rope_high_freq_factor=8"]),
     ("gpt3_125m", ["train.batch_size=8", "train.phases=()"]),
     ("bert_base", ["train.batch_size=8"]),  # its phases change only the length
     ("gpt2_nano", ["tokenizer.name=sentencepiece", "tokenizer.path=x", "tokenizer.sentinels=1"]),

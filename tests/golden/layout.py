@@ -56,8 +56,8 @@ def gpt2_tree(arrays: Arrays, heads: int = HEADS) -> Tree:
     }
 
 
-def llama_tree(arrays: Arrays, heads: int = HEADS) -> Tree:
-    """LlamaForCausalLM with as many key heads as query heads: no biases, a separate output matrix.
+def llama_tree(arrays: Arrays, heads: int = HEADS, kv_heads: int = HEADS) -> Tree:
+    """LlamaForCausalLM: no biases, a separate output matrix, and any number of key heads.
 
     `nn.Linear` stores [out, in]; kernels here are [in, out]. The head width keeps its order: the
     rotary pairs are (i, i + K / 2) on both sides.
@@ -67,8 +67,8 @@ def llama_tree(arrays: Arrays, heads: int = HEADS) -> Tree:
         return _stack(arrays, f"model.layers.{{}}.{name}_proj.weight").swapaxes(1, 2)
 
     attention: Tree = {
-        ours: {"kernel": _split_heads(kernel(f"self_attn.{theirs}"), heads)}
-        for ours, theirs in {"query": "q", "key": "k", "value": "v"}.items()
+        ours: {"kernel": _split_heads(kernel(f"self_attn.{ours[0]}"), count)}
+        for ours, count in {"query": heads, "key": kv_heads, "value": kv_heads}.items()
     }
     attention["out"] = {"kernel": _split_rows(kernel("self_attn.o"), heads)}
     layers = {

@@ -23,6 +23,7 @@ SIZES = {
 }
 CASES = {
     "gpt2_nano": {"model.max_length": LENGTH},
+    "llama3_8b": {"model.kv_heads": 1, "train.phases": (), "train.steps": 9},
     "prefix_lm_nano": {"model.max_length": LENGTH},
     "bert_nano": {"model.max_length": LENGTH, "model.dropout": 0.0},
     "t5_nano": {"model.head_width": 64, "tokenizer.sentinels": 400},

@@ -30,14 +30,16 @@ def segments(length):
     return jnp.asarray(np.concatenate([first, np.ones_like(first)]))
 
 
+@pytest.mark.parametrize("key_heads", [4, 2, 1])
 @pytest.mark.parametrize("shape", [None, "hlm", "bhlm"])
 @pytest.mark.parametrize("kind", ["causal", "prefix", "full"])
 @pytest.mark.parametrize("length", [24, 300])  # one block; two blocks and a remainder
-def test_values_and_gradients_equal_the_plain_backend(kind, length, shape):
+def test_values_and_gradients_equal_the_plain_backend(kind, length, shape, key_heads):
     """Without a bias, with one for all rows (T5), and with one per row (Transformer-XL)."""
     keys = jax.random.split(jax.random.key(0), 4)
-    q, k, v = (jax.random.normal(key, (2, length, 2, 8)) for key in keys[:3])
-    sizes = {"b": 2, "h": 2, "l": length, "m": length}
+    q = jax.random.normal(keys[0], (2, length, 4, 8))
+    k, v = (jax.random.normal(key, (2, length, key_heads, 8)) for key in keys[1:3])
+    sizes = {"b": 2, "h": 4, "l": length, "m": length}
     bias = [jax.random.normal(keys[3], [sizes[axis] for axis in shape])] if shape else []
     prefix = jnp.arange(length)[None] % (length // 3) < 4 if kind == "prefix" else None
     mask = Mask(segments(length), prefix, kind)
@@ -50,6 +52,21 @@ def test_values_and_gradients_equal_the_plain_backend(kind, length, shape):
         return attention_cpu.attend(q, k, v, mask.additive(), bias, kind == "causal", scale=0.4)
 
     same(plain, fast, q, k, v, *bias)
+
+
+@pytest.mark.parametrize("key_heads", [3, 1])
+def test_query_heads_that_share_keys_equal_repeated_keys(key_heads):
+    """transformers' repeat_kv: query heads 0 and 1 of six share key head 0 of three."""
+    keys = jax.random.split(jax.random.key(2), 3)
+    q = jax.random.normal(keys[0], (2, 24, 6, 8))
+    k, v = (jax.random.normal(key, (2, 24, key_heads, 8)) for key in keys[1:])
+    mask = Mask(segments(24), None, "causal")
+
+    def repeated(q, k, v):
+        k, v = (jnp.repeat(x, 6 // key_heads, axis=2) for x in (k, v))
+        return attention_plain.attend(q, k, v, mask)
+
+    same(repeated, lambda q, k, v: attention_plain.attend(q, k, v, mask), q, k, v)
 
 
 def test_a_memory_of_another_length():

@@ -13,7 +13,8 @@ from pretrain_jax.sharding import rules
 
 on_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="needs simulated devices")
 on_gpu = pytest.mark.skipif(jax.default_backend() != "gpu", reason="needs a GPU")
-ROWS, LENGTH, HEADS, WIDTH = 2, 128, 2, 64
+ROWS, LENGTH, HEADS, WIDTH = 2, 128, 4, 64
+GROUPED = pytest.mark.parametrize("key_heads", [HEADS, HEADS // 2])
 SEGMENTS = jnp.asarray(np.repeat([[1, 2, 0], [1, 1, 1]], [50, 68, 10], axis=1), jnp.int32)
 
 
@@ -69,13 +70,15 @@ def test_what_it_does_not_support(q, length, message):
 
 
 @on_cpu
+@GROUPED
 @pytest.mark.parametrize("biased", ["", "one bias", "a bias for each row"])
 @pytest.mark.parametrize("kind", ["one text", "causal", "prefix", "full", "memory"])
-def test_devices_that_share_a_row_equal_one_device(kind, biased, monkeypatch):
+def test_devices_that_share_a_row_equal_one_device(kind, biased, key_heads, monkeypatch):
     # Tests all but cuDNN itself, which does not run on a CPU.
     monkeypatch.setattr(attention_gpu, "IMPLEMENTATION", "xla")
     mask = mask_of(kind)
-    arrays = [drawn(ROWS, LENGTH, HEADS, WIDTH, seed=n, dtype=jnp.float32) for n in range(3)]
+    heads = enumerate((HEADS, key_heads, key_heads))
+    arrays = [drawn(ROWS, LENGTH, n, WIDTH, seed=at, dtype=jnp.float32) for at, n in heads]
     if biased:
         of_row = (HEADS, LENGTH, LENGTH)
         shape = of_row if biased == "one bias" else (ROWS, *of_row)
@@ -106,11 +109,13 @@ def test_each_device_has_an_even_number_of_queries():
 
 
 @on_gpu
+@GROUPED
 @pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("kind", ["one text", "causal", "prefix", "full", "memory"])
-def test_values_and_gradients_equal_the_plain_backend(kind, biased):
+def test_values_and_gradients_equal_the_plain_backend(kind, biased, key_heads):
     mask = mask_of(kind)
-    arrays = [drawn(ROWS, LENGTH, HEADS, WIDTH, seed=n) for n in range(3)]
+    heads = enumerate((HEADS, key_heads, key_heads))
+    arrays = [drawn(ROWS, LENGTH, n, WIDTH, seed=at) for at, n in heads]
     arrays += [drawn(HEADS, LENGTH, LENGTH, dtype=jnp.float32)] if biased else []
     places = tuple(range(len(arrays)))
     found, expected = (

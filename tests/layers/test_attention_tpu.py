@@ -13,6 +13,7 @@ from pretrain_jax.layers import attention_plain, attention_tpu
 from pretrain_jax.layers.masks import CrossMask, Mask
 
 HEADS, WIDTH = 2, 64
+GROUPED = pytest.mark.parametrize("key_heads", [HEADS, 1])
 LENGTH = 140  # one block and a remainder
 
 
@@ -39,11 +40,11 @@ def segments(length, *ends):
     return jnp.asarray(found)
 
 
-def compare(interpreted, mask, keys, bias, causal):
+def compare(interpreted, mask, keys, bias, causal, key_heads=HEADS):
     """Values and gradients of both backends, at queries that are not empty."""
     length = mask.segments.shape[1]
-    lengths = enumerate((length, keys, keys))
-    arrays = [drawn(1, places, HEADS, WIDTH, seed=seed) for seed, places in lengths]
+    shapes = enumerate(((length, HEADS), (keys, key_heads), (keys, key_heads)))
+    arrays = [drawn(1, *shape, WIDTH, seed=seed) for seed, shape in shapes]
     arrays += [] if bias is None else [bias]
     seen = (mask.segments > 0)[..., None, None]
     counts = seen * drawn(1, length, HEADS, WIDTH, seed=3)
@@ -64,16 +65,17 @@ def compare(interpreted, mask, keys, bias, causal):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
 
 
+@GROUPED
 @pytest.mark.parametrize("biased", [False, True], ids=["splash", "flash with a bias"])
 @pytest.mark.parametrize("kind", ["causal", "prefix", "full"])
-def test_values_and_gradients_equal_the_plain_backend(interpreted, kind, biased):
+def test_values_and_gradients_equal_the_plain_backend(interpreted, kind, biased, key_heads):
     # Prefixes of 20 and 41 positions, and padding without one.
     place = jnp.arange(LENGTH)[None]
     prefix = (place < 20) | (place >= 60) & (place < 101) if kind == "prefix" else None
     mask = Mask(segments(LENGTH, 60, 131), prefix, kind)
     assert not attention_tpu.unsupported_reason(mask, None, drawn(1, LENGTH, HEADS, WIDTH))
     bias = drawn(HEADS, LENGTH, LENGTH) if biased else None
-    compare(interpreted, mask, LENGTH, bias, kind == "causal")
+    compare(interpreted, mask, LENGTH, bias, kind == "causal", key_heads)
 
 
 def test_rows_of_single_segment_need_no_segments(interpreted):

@@ -57,6 +57,7 @@ def build(name, context):
     sizes |= {key: golden(name)[f"config/{key}"].item() for key in ("vocab_size", "feed_forward")}
     if name == "llama":
         sizes["rope_base"] = golden(name)["config/rope_base"].item()
+        sizes |= {"kv_heads": 0, "head_width": 0}
     else:
         sizes["max_length"] = golden(name)["config/seq_len"].item()
     return tiny.build(MODELS[name], context, **sizes)

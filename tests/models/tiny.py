@@ -21,6 +21,7 @@ SIZES = {
     "layers": 3,
     "width": 32,
     "heads": 4,
+    "kv_heads": 2,
     "head_width": 4,  # so heads x head_width differs from the width for builders with this option
     "feed_forward": 64,
     "max_length": 16,

@@ -19,6 +19,7 @@ SIZES = {
     "layers": 2,
     "width": 32,
     "heads": 4,
+    "kv_heads": 2,
     "head_width": 8,
     "feed_forward": 64,
     "max_length": 16,
