@@ -35,6 +35,7 @@ from pretrain_jax.tokenizers import (
 from pretrain_jax.tokenizers._byte_bpe_files import (
     ALPHABET,
     SPECIAL,
+    merged_tokens,
     read_encoder,
     read_merges,
     renumber,
@@ -74,14 +75,20 @@ RUN = re.compile(rf"(?<!\S)\S{{{LONGEST_RUN},}}|(?<!\s)\s{{{LONGEST_RUN},}}")
 class ByteBPE(Tokenizer):
     """Ids of encoder.json, then the sentinels. No text is unknown.
 
-    merged     the 256 bytes, then the results of the merges by priority
-    ids        the ids of `merged`
-    specials   the entries of encoder.json that are not in `merged`
+    merges     the pairs of tokens that are merged, by priority
+    ids        the ids of the 256 bytes and of the results of the merges
+    specials   the other entries of encoder.json
     """
 
     def __init__(
-        self, merged: list[bytes], ids: list[int], specials: dict[str, int], sentinels: int
+        self,
+        merges: list[tuple[bytes, bytes]],
+        ids: list[int],
+        specials: dict[str, int],
+        sentinels: int,
     ):
+        merged = merged_tokens(merges)
+        self.merges = merges
         size = len(merged) + len(specials)
         self.size = size + sentinels
         self.pad, self.unk, self.bos, self.eos, self.mask, self.cls, self.sep = (
@@ -162,10 +169,10 @@ def load(path: epath.PathLike, *, sentinels: int = 0) -> ByteBPE:
     )
     if (folder / FAIRSEQ_FILE).exists():
         encoder = renumber(encoder, (folder / FAIRSEQ_FILE).read_bytes(), folder / FAIRSEQ_FILE)
-    merged = read_merges(
+    merges = read_merges(
         read_vocabulary_file(folder / merges_file, merges_file), folder / merges_file
     )
-    spellings = [spell(token) for token in merged]
+    spellings = [spell(token) for token in merged_tokens(merges)]
     missing = next((spelling for spelling in spellings if spelling not in encoder), None)
     if missing is not None:
         raise DataError(
@@ -180,7 +187,7 @@ def load(path: epath.PathLike, *, sentinels: int = 0) -> ByteBPE:
             f"token like <|endoftext|>; {unmade!r} in {path} is none of these; is {merges_file} "
             "complete?"
         )
-    return ByteBPE(merged, ids, encoder, sentinels)
+    return ByteBPE(merges, ids, encoder, sentinels)
 
 
 def train(

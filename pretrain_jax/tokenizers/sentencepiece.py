@@ -67,7 +67,7 @@ class SentencePiece(Tokenizer):
 
     def __init__(self, model: Any, sentinels: int):
         self._vocabulary = vocabulary = _read_vocabulary(model, sentinels)
-        serialized = model.SerializeToString(deterministic=True)
+        self.model = serialized = model.SerializeToString(deterministic=True)
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=serialized)
         self._collapses = model.normalizer_spec.remove_extra_whitespaces
         self.lead_bytes = int(model.normalizer_spec.add_dummy_prefix)
