@@ -41,9 +41,10 @@ class Settings:
         return self.values.get(key, default)
 
     def number(self, key: str, default: Any) -> Any:
-        """A value of the type of its default. Raises DataError."""
+        """A value of the type of its default, which null stands for. Raises DataError."""
+        value = self.values.get(key)
         try:
-            return registry.coerce(key, self.get(key, default), type(default))
+            return registry.coerce(key, default if value is None else value, type(default))
         except ConfigError:
             raise DataError(
                 f"{key} in {self.path} must be of type {type(default).__name__}; it is "
@@ -64,7 +65,11 @@ class Settings:
     def read(self, sizes: Sizes, fixed: Fixed) -> dict[str, Any]:
         """Our options by name. Raises DataError, or ConfigError as `require` does."""
         self.require(fixed)
-        return {ours: self.number(theirs, default) for ours, (theirs, default) in sizes.items()}
+        values = {ours: self.number(theirs, default) for ours, (theirs, default) in sizes.items()}
+        for ours, value in values.items():
+            if type(value) is int and value < 1:
+                raise DataError(f"{sizes[ours][0]} in {self.path} must be 1 or more; it is {value}")
+        return values
 
 
 def write(model: Mapping[str, Any], sizes: Sizes, fixed: Fixed) -> dict[str, Any]:

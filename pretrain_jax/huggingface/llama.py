@@ -1,10 +1,11 @@
-"""LLaMA: LlamaForCausalLM (our model `llama`).
+"""LLaMA 1 to 3: LlamaForCausalLM (our model `llama`).
 
 Rotary positions pair the two halves of a head on both sides. There is no table of positions, so
 max_position_embeddings is the length of the rows that the run trained on.
 """
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from pretrain_jax.errors import ConfigError, DataError
 from pretrain_jax.huggingface import _settings
@@ -27,19 +28,47 @@ FIXED: Fixed = {
     "hidden_act": (("silu", "swish"), "silu"),
     "attention_bias": ((False,), False),
     "mlp_bias": ((False,), False),
-    "tie_word_embeddings": ((False,), False),
 }
-ROPE_BASE = 10000.0
+ROPE: Sizes = {
+    "rope_base": ("rope_theta", 10000.0),
+    "rope_factor": ("factor", 1.0),
+    "rope_low_freq_factor": ("low_freq_factor", 1.0),
+    "rope_high_freq_factor": ("high_freq_factor", 4.0),
+}
+ORIGINAL = ("rope_original_length", "original_max_position_embeddings")
+SCALINGS = {
+    "none": (),
+    "linear": ("rope_factor",),
+    "llama3": ("rope_factor", "rope_low_freq_factor", "rope_high_freq_factor", ORIGINAL[0]),
+    "yarn": ("rope_factor", ORIGINAL[0]),
+}
+"""Our options that each model.rope_scaling reads."""
+YARN: Fixed = {
+    "attention_factor": ((None,), None),
+    "beta_fast": ((None, 32, 32.0), None),
+    "beta_slow": ((None, 1, 1.0), None),
+    "mscale": ((None,), None),
+    "mscale_all_dim": ((None,), None),
+    "truncate": ((True,), True),
+    "partial_rotary_factor": ((1.0,), 1.0),
+}
+"""Settings of rope_parameters without an option of ours."""
 
 
 def folders(run: Run) -> tuple[Folder, ...]:
-    """The one folder."""
-    model = run.model
+    """The one folder. Raises ConfigError for a width that the heads do not divide."""
+    model, heads = run.model, run.model["heads"]
+    if model["width"] % heads:
+        raise ConfigError(
+            "LlamaForCausalLM needs a width that is a multiple of the number of heads; this run "
+            f"has model.width={model['width']} and model.heads={heads}"
+        )
     config = _settings.write(model, SIZES, FIXED) | {
-        "num_key_value_heads": model["heads"],
-        "head_dim": model["width"] // model["heads"],
+        "num_key_value_heads": model["kv_heads"] or heads,
+        "head_dim": model["head_width"] or model["width"] // heads,
         "max_position_embeddings": run.longest,
-        "rope_parameters": {"rope_type": "default", "rope_theta": model["rope_base"]},
+        "rope_parameters": rope_parameters(model),
+        "tie_word_embeddings": model["tied"],
     }
     folder = Folder(
         "LlamaForCausalLM",
@@ -47,16 +76,27 @@ def folders(run: Run) -> tuple[Folder, ...]:
         base="model.",
         config=config,
         layers=model["layers"],
-        rows=tuple(table(model["vocab_size"])),
+        rows=tuple(table(model["vocab_size"], model["tied"])),
+        tied={"lm_head.weight": "model.embed_tokens.weight"} if model["tied"] else {},
     )
     return (folder,)
 
 
-def table(vocab_size: int) -> Iterator[Row]:
+def rope_parameters(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The positions as transformers names them since version 5."""
+    name = model["rope_scaling"]
+    theirs = {**{ours: key for ours, (key, _) in ROPE.items()}, ORIGINAL[0]: ORIGINAL[1]}
+    options = ("rope_base", *SCALINGS[name])
+    values = {theirs[option]: model[option] for option in options}
+    return {"rope_type": "default" if name == "none" else name, **values}
+
+
+def table(vocab_size: int, tied: bool) -> Iterator[Row]:
     """The rows of the one table."""
     yield Row("embedding/tokens", "model.embed_tokens.weight", Vocabulary(vocab_size))
     yield Row("stack/final_norm/scale", "model.norm.weight", VECTOR)
-    yield Row("output/table", "lm_head.weight", Vocabulary(vocab_size))
+    if not tied:
+        yield Row("output/table", "lm_head.weight", Vocabulary(vocab_size))
     ours, theirs = "stack/layers/", "model.layers.{}."
     for part in ("query", "key", "value"):
         yield Row(
@@ -73,37 +113,40 @@ def from_config(opened: Mapping[str, Opened]) -> Imported:
     """The sections of a LLaMA."""
     settings = opened[""].settings
     model = settings.read(SIZES, FIXED)
-    heads, width = model["heads"], model["width"]
-    settings.require(
-        {
-            "num_key_value_heads": ((heads, None), heads),
-            "head_dim": ((width // heads, None), width // heads),
-        }
-    )
+    heads, head_width = model["heads"], model["width"] // model["heads"]
+    kv_heads = settings.number("num_key_value_heads", heads)
+    wide = settings.number("head_dim", head_width)
+    model |= {
+        "kv_heads": 0 if kv_heads == heads else kv_heads,
+        "head_width": 0 if wide == head_width else wide,
+        "tied": settings.number("tie_word_embeddings", False),
+    }
+    length = settings.number("max_position_embeddings", 2048)
     return Imported(
-        {"name": "llama", **model, "rope_base": rope_base(settings)},
+        {"name": "llama", **model, **read_rope(settings, length)},
         {"name": "causal_lm"},
-        longest=settings.number("max_position_embeddings", 2048),
+        longest=length,
     )
 
 
-def rope_base(settings: Settings) -> float:
-    """The base of the rotary positions. Raises ConfigError for positions that are scaled.
+def read_rope(settings: Settings, length: int) -> dict[str, Any]:
+    """Our options for the positions. Raises ConfigError for a scaling that we do not have.
 
     Since version 5, transformers writes {"rope_parameters": {"rope_type": ..., "rope_theta": ...}};
-    before, {"rope_theta": ..., "rope_scaling": {"type": ...} or null}.
+    before, {"rope_theta": ..., "rope_scaling": {"type": ...} or null}. length: the default of
+    the original length, as there.
     """
-    rope: dict = {}
+    values: dict[str, Any] = {"rope_theta": settings.get("rope_theta", ROPE["rope_base"][1])}
     for key in ("rope_scaling", "rope_parameters"):
-        value = settings.get(key, None) or {}
-        if not isinstance(value, Mapping):
-            raise DataError(f"{key} in {settings.path} must be an object or null; it is {value!r}")
-        rope |= value
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind != "default":
-        raise ConfigError(
-            f"rope_type in {settings.path} must be 'default', because our model has no option for "
-            f"anything else; it is {kind!r}"
-        )
-    base = {"rope_theta": rope.get("rope_theta", settings.get("rope_theta", ROPE_BASE))}
-    return Settings(settings.path, base).number("rope_theta", ROPE_BASE)
+        given = settings.get(key, None) or {}
+        if not isinstance(given, Mapping):
+            raise DataError(f"{key} in {settings.path} must be an object or null; it is {given!r}")
+        values |= given
+    kind = values.get("rope_type", values.get("type", "default"))
+    rope = Settings(settings.path, {**values, "rope_type": kind})
+    kinds = ("default", *(name for name in SCALINGS if name != "none"))
+    rope.require({"rope_type": (kinds, "default"), **YARN})
+    name = "none" if kind == "default" else kind
+    known: Sizes = {**ROPE, ORIGINAL[0]: (ORIGINAL[1], length)}
+    options = ("rope_base", *SCALINGS[name])
+    return {"rope_scaling": name, **{o: rope.number(*known[o]) for o in options}}
