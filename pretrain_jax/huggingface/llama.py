@@ -133,15 +133,14 @@ def read_rope(settings: Settings, length: int) -> dict[str, Any]:
     """Our options for the positions. Raises ConfigError for a scaling that we do not have.
 
     Since version 5, transformers writes {"rope_parameters": {"rope_type": ..., "rope_theta": ...}};
-    before, {"rope_theta": ..., "rope_scaling": {"type": ...} or null}. length: the default of
-    the original length, as there.
+    before, {"rope_theta": ..., "rope_scaling": {"type": ...} or null}, which counts first.
+    length: the default of the original length, as there.
     """
-    values: dict[str, Any] = {"rope_theta": settings.get("rope_theta", ROPE["rope_base"][1])}
-    for key in ("rope_scaling", "rope_parameters"):
-        given = settings.get(key, None) or {}
-        if not isinstance(given, Mapping):
-            raise DataError(f"{key} in {settings.path} must be an object or null; it is {given!r}")
-        values |= given
+    key = "rope_scaling" if settings.get("rope_scaling", None) else "rope_parameters"
+    given = settings.get(key, None) or {}
+    if not isinstance(given, Mapping):
+        raise DataError(f"{key} in {settings.path} must be an object or null; it is {given!r}")
+    values = {"rope_theta": settings.get("rope_theta", ROPE["rope_base"][1]), **given}
     kind = values.get("rope_type", values.get("type", "default"))
     rope = Settings(settings.path, {**values, "rope_type": kind})
     kinds = ("default", *(name for name in SCALINGS if name != "none"))

@@ -1,6 +1,7 @@
 """The tables of all families, both ways, without torch: parameters and configs come back."""
 
 import contextlib
+import dataclasses
 import json
 
 import jax
@@ -190,7 +191,7 @@ def test_names_without_the_base_prefix_buffers_and_equal_copies_are_accepted(gpt
         arrays.clear()
         arrays.update(copies)
         arrays["h.0.attn.bias"] = np.ones((1, 1, 24, 24), np.float32)
-        arrays["h.0.attn.masked_bias"] = np.float32(-1e4)
+        arrays["h.0.attn.masked_bias"] = np.array(-1e4, np.float32)
         arrays["lm_head.weight"] = copies["wte.weight"]
 
     read, left = read_changed(tmp_path, gpt, change)
@@ -343,6 +344,17 @@ def test_a_model_without_biases_writes_zeros():
     shapes = {name: array.shape for name, array in arrays_of(other, all_params).items()}
     assert {name: array.shape for name, array in arrays.items()} == shapes
     assert not any(array.any() for name, array in arrays.items() if name.endswith(".bias"))
+
+
+def test_with_the_published_id_of_padding_positions_are_the_same_table():
+    family, run, params = run_of("roberta")
+    (part,) = family.folders(dataclasses.replace(run, pad=1))
+    arrays = arrays_of(part, params)
+    name = "roberta.embeddings.position_embeddings.weight"
+    assert np.array_equal(arrays[name], params["embedding/positions"])
+    assert part.config["max_position_embeddings"] == len(arrays[name])
+    with pytest.raises(ConfigError, match="from the id of padding"):
+        family.folders(dataclasses.replace(run, pad=None))
 
 
 def test_old_names_of_norms_are_read(tmp_path):

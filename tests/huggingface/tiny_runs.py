@@ -11,10 +11,11 @@ import jax
 import numpy as np
 from etils import epath
 
-from pretrain_jax import code_version
+from pretrain_jax import code_version, registry
 from pretrain_jax.composition import config as configs
 from pretrain_jax.composition.build import Design, build_design, fix_schedule
 from pretrain_jax.inference import restore
+from pretrain_jax.models import _base
 from pretrain_jax.optim.trees import name_of, named_leaves
 from pretrain_jax.tokenizers import bytes as byte_tokenizer
 from pretrain_jax.workdir import run_config
@@ -91,6 +92,11 @@ def write_run(
     return Path(workdir)
 
 
+def accepted(model: str) -> set[str]:
+    """The options of an architecture."""
+    return set(registry.options(_base.load(model).build))
+
+
 def design_of(objective: dict[str, Any], model: dict[str, Any]) -> Design:
     """The design of a run on one device."""
     values = {
@@ -105,12 +111,12 @@ def design_of(objective: dict[str, Any], model: dict[str, Any]) -> Design:
 
 
 def random_params(design: Design, seed: int = 0) -> Any:
-    """Parameters from N(0, 0.2^2), gains from N(1, 0.2^2)."""
+    """Parameters from N(0, 0.1^2), gains from N(1, 0.1^2)."""
     rng = np.random.default_rng(seed)
 
     def draw(path: Any, leaf: Any) -> jax.Array:
         mean = 1.0 if name_of(path).endswith("scale") else 0.0
-        return jax.numpy.asarray(rng.normal(mean, 0.2, leaf.shape), jax.numpy.float32)
+        return jax.numpy.asarray(rng.normal(mean, 0.1, leaf.shape), jax.numpy.float32)
 
     return jax.tree_util.tree_map_with_path(draw, design.model.param_shapes)
 
