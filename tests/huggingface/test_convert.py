@@ -223,9 +223,8 @@ def test_one_of_two_folders_is_refused(folder, tmp_path):
 
 
 def test_a_composition_without_a_class_is_refused(tmp_path):
-    sizes = {**tiny_runs.SIZES, "max_length": 24}
-    sizes = {k: v for k, v in sizes.items() if k in tiny_runs.accepted("gopher")}
-    workdir = tiny_runs.write_run(tmp_path / "g", tiny_runs.CAUSAL, {"name": "gopher", **sizes})
+    model = {"name": "gopher", **tiny_runs.SIZES, "head_width": 6}
+    workdir = tiny_runs.write_run(tmp_path / "g", tiny_runs.CAUSAL, model)
     with pytest.raises(ConfigError, match=r"no class for model.name=gopher: none computes Trans"):
         convert.main([f"--workdir={workdir}", f"--to_hf={tmp_path / 'out'}"])
     assert [path.name for path in tmp_path.iterdir()] == ["g"]

@@ -11,11 +11,10 @@ import jax
 import numpy as np
 from etils import epath
 
-from pretrain_jax import code_version, registry
+from pretrain_jax import code_version
 from pretrain_jax.composition import config as configs
 from pretrain_jax.composition.build import Design, build_design, fix_schedule
 from pretrain_jax.inference import restore
-from pretrain_jax.models import _base
 from pretrain_jax.optim.trees import name_of, named_leaves
 from pretrain_jax.tokenizers import bytes as byte_tokenizer
 from pretrain_jax.workdir import run_config
@@ -90,11 +89,6 @@ def write_run(
         state = {"params": random_params(design, seed)}
         checkpoints.save(step, state, data, design.spec.config_dict, force=True)
     return Path(workdir)
-
-
-def accepted(model: str) -> set[str]:
-    """The options of an architecture."""
-    return set(registry.options(_base.load(model).build))
 
 
 def design_of(objective: dict[str, Any], model: dict[str, Any]) -> Design:
