@@ -150,6 +150,8 @@ def load(path: epath.PathLike, *, sentinels: int = 0) -> SentencePiece:
         model.ParseFromString(content)
         if not (model.pieces and model.HasField("trainer_spec")):
             raise ValueError("it is cut short")
+        if not all(isinstance(piece.piece, str) for piece in model.pieces):
+            raise ValueError("a piece is not valid UTF-8")
         return SentencePiece(model, sentinels)
     except (DecodeError, RuntimeError, ValueError) as error:
         raise DataError(f"{path} must be a SentencePiece model; {error}") from error
