@@ -57,12 +57,10 @@ def restore_params(
     return TrainedModel(design, tokenizer.load_trained(design.spec, path), params, step)
 
 
-def load_design(
-    directory: epath.PathLike, device: jax.Device | None = None, dtype: str = ""
-) -> Design:
+def load_design(directory: epath.PathLike, device: Any = None, dtype: str = "") -> Design:
     """The design of the run in a workdir, on one device.
 
-    dtype: of matrix products; "" = that of the run.
+    device: None = the first one. dtype: of matrix products; "" = that of the run.
     """
     stored = run_config.read_config(directory)
     if stored is None:
@@ -70,8 +68,9 @@ def load_design(
             f"--workdir must be the workdir of a run; {directory} has no config.json"
         )
     check_keys(dict.fromkeys(SECTIONS, dict), stored, f"{directory}/config.json", resume.RESTORE)
-    config = ConfigDict(with_defaults(stored))
+    values = with_defaults(stored)
+    values["train"] = {**values["train"], **({"dtype": dtype} if dtype else {})}
+    config = ConfigDict(values)
     with config.unlocked():
         config.mesh = ConfigDict({"data": 1, "fsdp": 1, "tensor": 1})
-        config.train.dtype = dtype or config.train.dtype
     return build_design(config, (device or jax.devices()[0],))
