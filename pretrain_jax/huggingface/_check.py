@@ -37,8 +37,8 @@ def check(trained: TrainedModel, folders: Sequence[Folder], root: Path) -> None:
     """Compares the logits of the folders below `root` with ours; logs the largest difference.
 
     Only logs that it did not check if torch or transformers are not installed, or if the machine
-    has too little memory. Raises DataError for a difference above TOLERANCE, RuntimeError with the
-    message of transformers if a folder does not load.
+    has too little memory. Raises DataError for a difference above TOLERANCE, and if transformers
+    does not load a folder.
     """
     if lacking := [name for name in ("torch", "transformers") if not find_spec(name)]:
         log.info(
@@ -84,13 +84,18 @@ def compare(
     with tempfile.TemporaryDirectory() as work:
         inputs, outputs = f"{work}/inputs.npz", f"{work}/outputs.npz"
         np.savez(inputs, **arguments(batch))  # pyright: ignore[reportArgumentType]
-        call_in_child(
-            _reference.write_logits,
-            folder=str(path),
-            auto_class=folder.auto_class,
-            inputs=inputs,
-            outputs=outputs,
-        )
+        try:
+            call_in_child(
+                _reference.write_logits,
+                folder=str(path),
+                auto_class=folder.auto_class,
+                inputs=inputs,
+                outputs=outputs,
+            )
+        except RuntimeError as error:
+            raise DataError(
+                f"transformers must load {folder.architecture} from {path}; it ends with: {error}"
+            ) from None
         with np.load(outputs) as stored:
             theirs = dict(stored)
     pairs = [(ours[name], theirs[name].reshape(ours[name].shape)) for name in ours]

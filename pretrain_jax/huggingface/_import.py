@@ -78,7 +78,10 @@ def import_folder(source: str, workdir: str) -> None:
 def family_in(root: Path) -> ModuleType:
     """The module for the folder `root`. Raises InputMissing, DataError, ConfigError."""
     if not root.is_dir():
-        raise InputMissing(f"--from_hf must name an existing folder; received {str(root)!r}")
+        raise InputMissing(
+            f"--from_hf must name an existing folder; received {str(root)!r}. Nothing is "
+            "downloaded: fetch the folder first, and name it"
+        )
     known = registry.names("huggingface")
     modules = [registry.load("huggingface", name, "model_type") for name in known]
     if not (root / CONFIG).exists():

@@ -60,8 +60,12 @@ def write(folder: Path, tensors: Sequence[Tensor], dtype: str, max_shard: int = 
     total = 0
     for name, shard in zip(names, shards, strict=True):
         arrays = {tensor.name: cast(tensor.name, tensor.make(), dtype) for tensor in shard}
-        with outputs.report_unwritable(folder / name):
-            save_file(arrays, folder / name, metadata={"format": "pt"})
+        path = folder / name
+        with outputs.report_unwritable(path):
+            path.touch()
+            mode = path.stat().st_mode
+            save_file(arrays, path, metadata={"format": "pt"})  # replaces it by one of mode 600
+            path.chmod(mode)
         total += sum(array.nbytes for array in arrays.values())
     if len(shards) > 1:
         files = {tensor.name: name for name, shard in zip(names, shards, strict=True)

@@ -58,6 +58,8 @@ def test_an_export_has_the_files_of_a_model(folder):
     assert {**config, **wanted} == config
     ids = json.loads((folder / "gpt_hf/generation_config.json").read_text())
     assert ids == {"bos_token_id": 257, "eos_token_id": 258, "pad_token_id": 256}
+    modes = {path.stat().st_mode for path in (folder / "gpt_hf").iterdir()}
+    assert len(modes) == 1, "all files can be read by the same people"
     parts = {path.name for path in (folder / "electra_hf").iterdir()}
     assert parts == {"generator", "discriminator"}
 

@@ -212,6 +212,17 @@ def test_the_check_finds_a_wrong_table(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["gpt"]
 
 
+def test_a_folder_that_transformers_does_not_load_ends_with_its_message(tmp_path, monkeypatch):
+    def fail(function, **options):
+        raise RuntimeError("no such activation")
+
+    monkeypatch.setattr(_check, "call_in_child", fail)
+    workdir, out = tiny_runs.write(tmp_path, "gpt"), tmp_path / "hf"
+    with pytest.raises(DataError, match="must load GPT2LMHeadModel from .*: no such activation"):
+        convert.main([f"--workdir={workdir}", f"--to_hf={out}"])
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_a_lower_dtype_is_compared_with_the_same_rounded_parameters(dtype, tmp_path, measured):
     workdir, out = tiny_runs.write(tmp_path, "t5_1_1"), tmp_path / "hf"
