@@ -218,7 +218,7 @@ def test_a_folder_that_transformers_does_not_load_ends_with_its_message(tmp_path
 
     monkeypatch.setattr(_check, "call_in_child", fail)
     workdir, out = tiny_runs.write(tmp_path, "gpt"), tmp_path / "hf"
-    with pytest.raises(DataError, match="must load GPT2LMHeadModel from .*: no such activation"):
+    with pytest.raises(DataError, match=r"must load GPT2LMHeadModel from .*: no such activation"):
         convert.main([f"--workdir={workdir}", f"--to_hf={out}"])
     assert not out.exists()
 
