@@ -7,8 +7,8 @@ that those of the smaller models are similar; the peak learning rate is given fo
 learning rate warms up over 8,000 steps and follows a cosine that would reach 1 % at step 1,200,000.
 The batch has 1,024 rows of 4,096 tokens (4 M tokens), then rows of 8,192 tokens after 252 M tokens,
 and 2,048 of these after 2.87 T tokens. Attention stays within one document, as in the paper.
-LLaMA 3.1 turns rotary positions more slowly, for rows of up to 131,072 tokens:
---config.model.rope_scaling=llama3 --config.model.rope_factor=8.
+LLaMA 3.1 turns rotary positions more slowly, for rows of up to 131,072 tokens. To continue a run:
+--config.init_from=RUN --config.model.rope_scaling=llama3 --config.model.rope_factor=8.
 Not from the paper: betas, weight decay and clipping, which are LLaMA 2's, and initialization with
 N(0, 0.02), as in Hugging Face's port. The epsilon of the norms is that of the released parameter
 files. The paper anneals the learning rate to 0 over the last 40 M tokens; this recipe does not.

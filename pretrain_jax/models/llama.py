@@ -69,13 +69,13 @@ def build(
 
     head_width: size of one head's queries, keys and values; 0 = width / heads
     tied: whether the output projection is the embedding table, as in LLaMA 3.2 1B and 3B
-    rope_scaling: how rotary positions turn in rows longer than in pretraining: "none", "linear",
-        "llama3" (LLaMA 3.1) or "yarn"
-    rope_factor: divisor of the frequencies that the scaling slows down: longest row by
-        rope_original_length
-    rope_low_freq_factor: pairs that turn less often within rope_original_length are slowed down
-    rope_high_freq_factor: pairs that turn more often within rope_original_length are not
-    rope_original_length: tokens in a row of pretraining
+    rope_scaling: which pairs of rotary positions turn more slowly, for longer rows than in
+        pretraining: "none", "linear" (all), "llama3" (LLaMA 3.1) or "yarn" (those with few turns)
+    rope_factor: divisor of their frequencies: the longest row / rope_original_length
+    rope_low_freq_factor: "llama3" slows down pairs with at most so many turns in
+        rope_original_length tokens
+    rope_high_freq_factor: "llama3" keeps pairs with at least so many turns
+    rope_original_length: tokens in a row of pretraining, for "llama3" and "yarn"
     """
     dtype = context.dtype
     head_width = head_width or width // heads

@@ -56,7 +56,7 @@ def rope_parameters(name: str, base: float, **options: Any) -> dict[str, Any]:
 
 def scaled(options: dict[str, Any]) -> dict[str, Any]:
     """rope_parameters of the options of models.llama.build."""
-    given = {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    given: dict[str, Any] = {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
     given |= {key.removeprefix("rope_"): v for key, v in options.items() if "rope_" in key}
     base = given.pop("base", 10000.0)
     return rope_parameters(given.pop("scaling", "none"), base, **given)

@@ -352,6 +352,16 @@ def test_init_from_with_other_tokens_or_another_model_is_refused(
     assert changed[0][0] in str(refused.value)
 
 
+def test_init_from_may_scale_rotary_positions_for_longer_rows(job, tmp_path):
+    llama = [("model.name", "llama"), ("model.kv_heads", "1"), ("train.steps", "0")]
+    loop.train(settings(job, *llama), str(tmp_path / "short"))
+    more = [*llama, ("init_from", str(tmp_path / "short")), ("data.seq_len", "32")]
+    scaled = [("model.rope_scaling", "linear"), ("model.rope_factor", "2")]
+    loop.train(settings(job, *more, *scaled), str(tmp_path / "long"))
+    with pytest.raises(WorkdirMismatch, match=r"model\.kv_heads: stored 1, now 2"):
+        loop.train(settings(job, *more, ("model.kv_heads", "2")), str(tmp_path / "other"))
+
+
 def test_init_tokens_shared_keeps_rows_of_tokens_with_the_same_spelling(
     job, done, other, tmp_path, caplog
 ):
