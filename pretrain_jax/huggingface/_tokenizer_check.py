@@ -61,7 +61,6 @@ def _are_equally_likely(tokenizer: Tokenizer, ours: list[int], theirs: list[int]
     """Whether a unigram model can choose either, because only rounding tells them apart."""
     return (
         isinstance(tokenizer, SentencePiece)
-        and max(theirs, default=0) < tokenizer.size
-        and tokenizer.decode(ours) == tokenizer.decode(theirs)
         and _sentencepiece_backend.same_likelihood(tokenizer.model, ours, theirs)
+        and tokenizer.decode(ours) == tokenizer.decode(theirs)
     )

@@ -71,14 +71,16 @@ def _find(
     file = next((folder / name for name in MODELS if (folder / name).exists()), None)
     if file is not None and not (content and readers.has_byte_level(content)):
         model = _read_bytes(file)
-        added = _added_tokens(folder, content, _count_pieces(model, file), vocab_size)
+        pieces = _count_pieces(model, file)
+        with _report_damage(folder):
+            added = _added_tokens(folder, content, pieces, vocab_size)
         return readers.read_sentencepiece(model, added), backend, False
     if backend is not None:
         return readers.read_tokenizer_json(content), backend, True
     if (folder / "vocab.json").exists():
         vocabulary = parsing.read_json(folder / "vocab.json", FIX)
-        lines = _read_bytes(folder / "merges.txt").decode("utf-8", "replace").splitlines()
-        merges = [line.split(" ") for line in lines if line and not line.startswith("#version")]
+        lines = _read_bytes(folder / "merges.txt").decode("utf-8", "replace").split("\n")
+        merges = [line.split() for line in lines if line and not line.startswith("#version")]
         backend = _gpt2_backend(vocabulary, merges, folder)
         return readers.read_byte_bpe(vocabulary, merges), backend, True
     if (folder / "vocab.txt").exists():
@@ -100,9 +102,10 @@ def _read_backend(file: epath.Path) -> tokenizers.Tokenizer:
 
 @contextlib.contextmanager
 def _report_damage(path: epath.Path) -> Iterator[None]:
-    """A block that runs the library on content of `path`: what it raises becomes a DataError.
+    """A block that uses content of `path`: what it raises becomes a DataError.
 
     The library raises plain Exceptions, and for some damage a panic, which is a BaseException.
+    Values of a wrong type in a JSON file raise here too.
     """
     try:
         yield

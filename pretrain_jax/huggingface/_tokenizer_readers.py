@@ -79,10 +79,8 @@ def read_vocab_txt(content: bytes, config: Mapping[str, Any]) -> Imported:
             "clean_text": True,
         }
     )
-    pieces = content.decode("utf-8", "replace").splitlines()
-    return _wordpiece(
-        {piece: i for i, piece in enumerate(pieces)}, lower_case, _limit(LONGEST_WORD)
-    )
+    pieces = content.decode("utf-8", "replace").rstrip("\r\n").split("\n")
+    return _wordpiece([piece.rstrip("\r") for piece in pieces], lower_case, _limit(LONGEST_WORD))
 
 
 def read_byte_bpe(
@@ -163,7 +161,7 @@ def _read_wordpiece_json(content: Mapping[str, Any]) -> Imported:
     for lower_case in (True, False):
         ours = json.loads(_splitting.every_script(lower_case).to_str())
         if all(content[part] == ours[part] for part in ("normalizer", "pre_tokenizer")):
-            return _wordpiece(vocabulary, lower_case, _splitting.OPTIONS)
+            return _wordpiece(list(vocabulary), lower_case, _splitting.OPTIONS)
     normalizer, splitter = content["normalizer"] or {}, content["pre_tokenizer"] or {}
     if splitter.get("type") != "BertPreTokenizer" or model["continuing_subword_prefix"] != "##":
         raise DataError(
@@ -172,7 +170,7 @@ def _read_wordpiece_json(content: Mapping[str, Any]) -> Imported:
         )
     _check_bert(normalizer)
     limit = _limit(model["max_input_chars_per_word"])
-    return _wordpiece(vocabulary, normalizer["lowercase"], limit)
+    return _wordpiece(list(vocabulary), normalizer["lowercase"], limit)
 
 
 def _check_bert(normalizer: Mapping[str, Any]) -> None:
@@ -197,10 +195,10 @@ def _limit(longest_word: int) -> dict[str, Any]:
     return {} if longest_word == wordpiece.LONGEST_WORD else {"longest_word": longest_word}
 
 
-def _wordpiece(vocabulary: Mapping[str, int], lower_case: bool, splitting: Any) -> Imported:
-    n = count_sentinels(vocabulary)
-    pieces = list(vocabulary)[: len(vocabulary) - n]
-    files = {wordpiece.FILE: "".join(f"{piece}\n" for piece in pieces).encode()}
+def _wordpiece(spellings: Sequence[str], lower_case: bool, splitting: Any) -> Imported:
+    n = count_sentinels({spelling: i for i, spelling in enumerate(spellings)})
+    lines = "".join(f"{piece}\n" for piece in spellings[: len(spellings) - n])
+    files = {wordpiece.FILE: lines.encode()}
     if splitting:
         files[wordpiece.SPLITTING_FILE] = (json.dumps(splitting) + "\n").encode()
     return Imported("wordpiece", {"lower_case": lower_case, "sentinels": n}, files)

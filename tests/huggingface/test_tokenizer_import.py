@@ -327,6 +327,16 @@ def test_gpt1_and_word_level_models_are_refused(tmp_path):
             read(tmp_path)
 
 
+def test_lines_of_vocab_txt(placed, tmp_path):
+    """A line ends in a newline only; a piece that occurs twice would move the ids after it."""
+    (tmp_path / "vocab.txt").write_bytes("[UNK]\r\na\u2028\r\n\x85\r\nb\r\n".encode())
+    ours = placed(read(tmp_path))
+    assert [ours.id_to_token(i) for i in range(ours.size)] == ["[UNK]", "a\u2028", "\x85", "b"]
+    (tmp_path / "vocab.txt").write_text("[UNK]\na\na\nb\n")
+    with pytest.raises(DataError, match="must hold every piece once; 'a' occurs twice"):
+        read(tmp_path)
+
+
 def test_other_word_pieces_are_refused(tmp_path):
     (tmp_path / "vocab.txt").write_text("[UNK]\na\n")
     for config in ({"strip_accents": False}, {"tokenize_chinese_chars": False}):
@@ -350,13 +360,31 @@ def test_damaged_sentencepiece_models_are_refused(learned, tmp_path):
             read(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "file, content",
+    [
+        ("tokenizer_config.json", {"extra_ids": "x"}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"900": 1}}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"x": {"content": "a"}}}),
+        ("added_tokens.json", {"a": "x", "b": 3}),
+        ("added_tokens.json", [1]),
+    ],
+)
+def test_damaged_lists_of_added_tokens_are_refused(learned, tmp_path, file, content):
+    folder, _ = learned("sentencepiece bpe", 0)
+    shutil.copy(folder / "sentencepiece.model", tmp_path / "tokenizer.model")
+    (tmp_path / file).write_text(json.dumps(content))
+    with pytest.raises(DataError, match="must"):
+        read(tmp_path)
+
+
 def test_a_damaged_table_of_characters_is_refused(learned, tmp_path):
     """The library panics: no Exception."""
     _, tokenizer = learned("sentencepiece unigram lossy")
     _tokenizer_files.write(tokenizer, epath.Path(tmp_path), model_type="t5", max_length=512)
     content = json.loads((tmp_path / "tokenizer.json").read_text())
     table = next(s for s in content["normalizer"]["normalizers"] if s["type"] == "Precompiled")
-    table["precompiled_charsmap"] = table["precompiled_charsmap"][:-1]
+    table["precompiled_charsmap"] = "=" + table["precompiled_charsmap"]
     (tmp_path / "tokenizer.json").write_text(json.dumps(content))
     with pytest.raises(DataError, match=r"tokenizer\.json must be a tokenizer of Hugging Face"):
         read(tmp_path)
