@@ -5,14 +5,14 @@ Ends with 1 if a test was skipped because a library that it compares with is not
 
 import collections
 import sys
-import xml.etree.ElementTree as ElementTree
+import xml.etree.ElementTree as ET
 
 MISSING = "could not import"
 """In the reasons of pytest.importorskip."""
 
 
 def main(path: str) -> int:
-    cases = ElementTree.parse(path).iter("testcase")
+    cases = ET.parse(path).iter("testcase")
     reasons = [s.get("message", "") for case in cases for s in case.iter("skipped")]
     print(f"{len(reasons)} tests were skipped")
     for reason, count in collections.Counter(reasons).most_common():

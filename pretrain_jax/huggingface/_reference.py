@@ -13,8 +13,8 @@ def write_logits(folder: str, auto_class: str, inputs: str, outputs: str) -> lis
     inputs: .npz with the arguments of the model's forward; outputs: .npz for its arrays whose names
     end in "logits", float32. Returns their names.
     """
-    import torch
-    import transformers
+    import torch  # pyright: ignore[reportMissingImports]
+    import transformers  # pyright: ignore[reportMissingImports]
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
