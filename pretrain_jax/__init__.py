@@ -33,13 +33,14 @@ def load(
 ) -> "TrainedModel":
     """A trained model to generate, score, fill, embed and compute logits with.
 
-    path: the workdir of a run, or a checkpoint in it, such as "runs/xl/checkpoints/1000". step: of
-    the checkpoint; None is the last. dtype: of matrix products: "float32", "bfloat16", or "auto",
-    which is that of the run. mesh: sizes of mesh axes over all devices, such as
-    {"data": 2, "tensor": 2}; None is one device.
+    path: the workdir of a run, a checkpoint in it, such as "runs/xl/checkpoints/1000", or the
+    folder of a model of Hugging Face's transformers.
+    step: of the checkpoint; None is the last.
+    dtype: of matrix products: "float32", "bfloat16", or "auto", which is that of the run.
+    mesh: sizes of mesh axes over all devices, such as {"data": 2, "tensor": 2}; None is one device.
 
     Raises InputMissing if there is no such model; the errors are in `pretrain_jax.errors`.
     """
-    from pretrain_jax.inference import restore  # jax is imported only when a model is loaded
+    from pretrain_jax.huggingface import _load  # jax is imported only when a model is loaded
 
-    return restore.load(path, step, dtype, mesh)
+    return _load.load(path, step, dtype, mesh)

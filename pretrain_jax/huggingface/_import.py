@@ -1,15 +1,16 @@
-"""Imports a folder of transformers as a workdir, with one checkpoint of step 0.
+"""Imports a folder of transformers: as a workdir with one checkpoint of step 0, or to use at once.
 
 The workdir has config.json, tokenizer/ and checkpoints/0 with the parameters alone: commands that
 restore a model read it, and another run trains on with `init_from`.
 """
 
 import logging
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -25,9 +26,11 @@ from pretrain_jax.errors import ConfigError, InputMissing, short_repr
 from pretrain_jax.files import draft_folder, outputs, parsing
 from pretrain_jax.huggingface import _check, _tokenizer_files
 from pretrain_jax.huggingface._settings import Settings
-from pretrain_jax.huggingface._table import Imported, Opened, Run, listed, read_params
+from pretrain_jax.huggingface._table import Folder, Imported, Opened, Run, listed, read_params
 from pretrain_jax.huggingface._tensors import AGAIN, Tensors
+from pretrain_jax.inference import restore
 from pretrain_jax.inference.restore import Restored
+from pretrain_jax.inference.trained_model import TrainedModel
 from pretrain_jax.optim.trees import named_leaves
 from pretrain_jax.workdir import run_config
 from pretrain_jax.workdir.checkpoint import Checkpoints
@@ -35,7 +38,18 @@ from pretrain_jax.workdir.checkpoint import Checkpoints
 log = logging.getLogger(__name__)
 CONFIG = "config.json"
 MAX_SEQ_LEN = 1024
-"""Longest rows of an imported run's config: `generate` computes whole rows."""
+"""Longest rows of an imported run's config."""
+
+
+class Read(NamedTuple):
+    """What a folder holds, in our terms."""
+
+    config: ConfigDict
+    folders: tuple[Folder, ...]
+    tokenizer: Mapping[str, bytes]
+    """The files of a workdir's tokenizer/."""
+    params: dict[str, np.ndarray]
+    """By path, with stacked layers."""
 
 
 def import_folder(source: str, workdir: str) -> None:
@@ -46,15 +60,42 @@ def import_folder(source: str, workdir: str) -> None:
     """
     target = draft_folder.check_free(workdir, "--workdir")
     root = Path(source)
+    read = read_folder(root)
+    design = build_design(read.config, jax.devices("cpu")[:1])
+    with draft_folder.publish(target) as draft:
+        write_files(draft / "tokenizer", read.tokenizer)
+        run_config.write_config(draft, design.spec.config_dict)
+        loaded = load_trained(design.spec, epath.Path(draft))
+        trained = Restored(design, loaded, as_tree(design, read.params), step=0)
+        write_checkpoint(draft, trained)
+        _check.check(trained, read.folders, root)
+    log.info(
+        "wrote %s to %s; train on with --config.init_from=%s and another --workdir",
+        *(source, target, target),
+    )
+
+
+def load_folder(source: epath.PathLike, dtype: str, mesh: Mapping[str, int] | None) -> TrainedModel:
+    """The model in a folder, to use. See `pretrain_jax.load` and `import_folder`."""
+    read = read_folder(Path(source))
+    config = restore.adapt_config(read.config.to_dict(), dtype, mesh)
+    design = build_design(config, restore.devices_of(mesh))
+    with tempfile.TemporaryDirectory() as folder:
+        write_files(Path(folder) / "tokenizer", read.tokenizer)
+        loaded = load_trained(design.spec, epath.Path(folder))
+    return restore.use(Restored(design, loaded, as_tree(design, read.params), step=0))
+
+
+def read_folder(root: Path) -> Read:
+    """The config, the tokenizer and the parameters of a folder. Raises as `import_folder`."""
     family = family_in(root)
     with open_folders(root, family) as opened:
         imported = family.from_config(opened)
         first = root / family.FOLDERS[0]
         size = imported.model["vocab_size"]
         tokens = _tokenizer_files.read(epath.Path(first), vocab_size=size)
-        tokenizer = {"name": tokens.name, **tokens.options}
-        config = make_config(imported, tokenizer)
-        design = build_design(config, (jax.devices("cpu")[0],))
+        config = make_config(imported, {"name": tokens.name, **tokens.options})
+        design = build_design(config, jax.devices("cpu")[:1])
         run = Run(imported.model, imported.heads, imported.pad, imported.longest)
         folders = family.folders(run)
         shapes = {name: leaf.shape for name, leaf in named_leaves(design.model.param_shapes)}
@@ -62,17 +103,7 @@ def import_folder(source: str, workdir: str) -> None:
         for folder in folders:
             if left := read_params(folder, opened[folder.name].tensors, shapes, params):
                 log.warning("left behind: %s, which our model does not have", listed(left))
-    with draft_folder.publish(target) as draft:
-        write_files(draft / "tokenizer", tokens.files)
-        run_config.write_config(draft, design.spec.config_dict)
-        loaded = load_trained(design.spec, epath.Path(draft))
-        trained = Restored(design, loaded, as_tree(design, params), step=0)
-        write_checkpoint(draft, trained)
-        _check.check(trained, folders, root)
-    log.info(
-        "wrote %s to %s; train on with --config.init_from=%s and another --workdir",
-        *(source, target, target),
-    )
+    return Read(config, folders, tokens.files, params)
 
 
 def family_in(root: Path) -> ModuleType:
@@ -138,11 +169,11 @@ def make_config(imported: Imported, tokenizer: Mapping[str, Any]) -> ConfigDict:
 
 
 def as_tree(design: Design, params: dict[str, np.ndarray]) -> Any:
-    """The parameters as the tree of the design, on its device. Empties `params`."""
-    device = design.target.devices[0]
+    """The parameters as the tree of the design, on its devices. Empties `params`."""
+    shardings = dict(named_leaves(design.placement.param_shardings))
     names = [name for name, _ in named_leaves(design.model.param_shapes)]
     structure = jax.tree.structure(design.model.param_shapes)
-    leaves = [jax.device_put(params.pop(name), device) for name in names]
+    leaves = [jax.device_put(params.pop(name), shardings[name]) for name in names]
     return jax.tree.unflatten(structure, leaves)
 
 

@@ -14,8 +14,7 @@ from pretrain_jax.composition import resume, tokenizer
 from pretrain_jax.composition.build import Design, build_design
 from pretrain_jax.composition.sections import SECTIONS, with_defaults
 from pretrain_jax.devices.target import DTYPES
-from pretrain_jax.errors import ConfigError, InputMissing
-from pretrain_jax.files import paths
+from pretrain_jax.errors import InputMissing
 from pretrain_jax.files.parsing import check_keys
 from pretrain_jax.inference.trained_model import TrainedModel, build_generator
 from pretrain_jax.layers.stacks import separate
@@ -38,21 +37,6 @@ class Restored:
     """Updates of the checkpoint."""
 
 
-def load(
-    path: epath.PathLike,
-    step: int | None = None,
-    dtype: str = "auto",
-    mesh: Mapping[str, int] | None = None,
-) -> TrainedModel:
-    """The model at a path: a workdir, or a checkpoint in one. See `pretrain_jax.load`."""
-    folder = epath.Path(paths.expand_user(str(path), "path"))
-    if folder.parent.name == "checkpoints" and folder.name.isdigit():
-        if step not in (None, int(folder.name)):
-            raise ConfigError(f"{folder} is one checkpoint; received step={step} too. Leave it out")
-        folder, step = folder.parent.parent, int(folder.name)
-    return restore_model(folder, step, dtype, mesh)
-
-
 def restore_model(
     directory: epath.PathLike,
     step: int | None = None,
@@ -60,8 +44,12 @@ def restore_model(
     mesh: Mapping[str, int] | None = None,
 ) -> TrainedModel:
     """The model of a checkpoint, to use. See `pretrain_jax.load`."""
-    devices = jax.devices() if mesh else jax.devices()[:1]
-    restored = restore_params(load_design(directory, devices, dtype, mesh), directory, step)
+    design = load_design(directory, devices_of(mesh), dtype, mesh)
+    return use(restore_params(design, directory, step))
+
+
+def use(restored: Restored) -> TrainedModel:
+    """A restored model, to use; its parameters can be freed."""
     design, params = for_inference(restored.design, restored.params)
     generator = build_generator(design, params, restored.tokenizer)
     return TrainedModel(design, restored.tokenizer, restored.step, generator)
@@ -112,9 +100,19 @@ def load_design(
             f"--workdir must be the workdir of a run; {directory} has no config.json"
         )
     check_keys(dict.fromkeys(SECTIONS, dict), stored, f"{directory}/config.json", resume.RESTORE)
+    config = adapt_config(with_defaults(stored), dtype, mesh)
+    return build_design(config, tuple(devices or jax.devices()[:1]))
+
+
+def adapt_config(
+    sections: Mapping[str, Any], dtype: str, mesh: Mapping[str, int] | None
+) -> ConfigDict:
+    """The config of a run with another dtype and mesh; see `load_design`. Raises ConfigError."""
     registry.check_name(dtype, ("auto", *DTYPES), "dtype")
-    sections = with_defaults(stored)
-    sections["mesh"] = dict(mesh or ONE_DEVICE)
-    if dtype != "auto":
-        sections["train"] = {**sections["train"], "dtype": dtype}
-    return build_design(ConfigDict(sections), tuple(devices or jax.devices()[:1]))
+    train = sections["train"] if dtype == "auto" else {**sections["train"], "dtype": dtype}
+    return ConfigDict({**sections, "train": train, "mesh": dict(mesh or ONE_DEVICE)})
+
+
+def devices_of(mesh: Mapping[str, int] | None) -> tuple[Any, ...]:
+    """All devices for a mesh; the first one without a mesh."""
+    return tuple(jax.devices() if mesh else jax.devices()[:1])

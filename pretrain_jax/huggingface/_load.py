@@ -1,0 +1,44 @@
+"""Loads a model from a workdir, from one of its checkpoints, or from a folder of transformers."""
+
+from collections.abc import Mapping
+
+from etils import epath
+
+from pretrain_jax.errors import ConfigError, InputMissing
+from pretrain_jax.files import parsing, paths
+from pretrain_jax.huggingface import _import
+from pretrain_jax.inference.restore import restore_model
+from pretrain_jax.inference.trained_model import TrainedModel
+
+
+def load(
+    path: epath.PathLike,
+    step: int | None = None,
+    dtype: str = "auto",
+    mesh: Mapping[str, int] | None = None,
+) -> TrainedModel:
+    """The model at a path. See `pretrain_jax.load`."""
+    folder = epath.Path(paths.expand_user(str(path), "path"))
+    if not folder.exists():
+        raise InputMissing(f"a model needs a folder that exists; received {str(path)!r}")
+    if is_foreign(folder):
+        if step is not None:
+            raise ConfigError(f"{folder} has no steps; received step={step}. Leave it out")
+        return _import.load_folder(folder, dtype, mesh)
+    if folder.parent.name == "checkpoints" and folder.name.isdigit():
+        if step not in (None, int(folder.name)):
+            raise ConfigError(f"{folder} is one checkpoint; received step={step} too. Leave it out")
+        folder, step = folder.parent.parent, int(folder.name)
+    return restore_model(folder, step, dtype, mesh)
+
+
+def is_foreign(folder: epath.Path) -> bool:
+    """Whether a folder is one of transformers: its config.json names a model_type, or it holds
+    ELECTRA's two folders."""
+    file = folder / "config.json"
+    if not file.exists():
+        return all(
+            (folder / name / "config.json").exists() for name in ("generator", "discriminator")
+        )
+    values = parsing.read_json(file, "name the folder of a run, or of a model of transformers")
+    return "model_type" in values
