@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tiny_runs
 
+import pretrain_jax
 from pretrain_jax import convert, generate, main
 from pretrain_jax.errors import ConfigError, DataError, InputMissing, WorkdirMismatch
 from pretrain_jax.files import draft_folder
@@ -263,3 +264,18 @@ def test_the_exit_code_of_the_command(code, folder, tmp_path):
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr and str(tmp_path) in done.stderr
     assert {path.name for path in tmp_path.iterdir()} <= {"source"}
+
+
+def test_a_folder_of_transformers_is_used_without_an_import(folder, tmp_path):
+    """pretrain_jax.load gives the same model as the run that was exported."""
+    ours, theirs = (pretrain_jax.load(folder / name) for name in ("gpt", "gpt_hf"))
+    np.testing.assert_array_equal(ours.logits([[5, 6, 7]]), theirs.logits([[5, 6, 7]]))
+    for beams in (1, 2):
+        how = {"temperature": 0.0, "beams": beams}
+        a, b = (model.generate(["the ship"], 6, **how)[0] for model in (ours, theirs))
+        assert a.tokens.tolist() == b.tokens.tolist()
+    assert pretrain_jax.load(folder / "electra_hf").fill("a <mask>", top=1)[0]
+    with pytest.raises(ConfigError, match="has no steps"):
+        pretrain_jax.load(folder / "gpt_hf", step=3)
+    with pytest.raises(InputMissing, match="a folder that exists"):
+        pretrain_jax.load(tmp_path / "nothing")
