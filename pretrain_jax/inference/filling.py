@@ -10,8 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from pretrain_jax import losses
+from pretrain_jax.errors import ConfigError
+from pretrain_jax.inference.beam_search import BeamSearch
 from pretrain_jax.inference.decoding import Decoder, to_rows
-from pretrain_jax.inference.generation import Generator
+from pretrain_jax.inference.generation import Generator, Prompt
 from pretrain_jax.rounding import round_up
 from pretrain_jax.tokenizers import Tokenizer
 
@@ -25,21 +27,59 @@ class Filling:
     """Nats. Of an encoder's token, and of all fillings of a text together otherwise."""
 
 
-def read_spans(
-    ids: Sequence[int], sentinels: Sequence[int], count: int, tokenizer: Tokenizer
-) -> list[str]:
-    """The text after each of the first `count` sentinels; "" for a missing one.
+def fill_masks(
+    generator: Generator, tokens: np.ndarray, top: int, method: str
+) -> list[list[Filling]]:
+    """The `top` likeliest tokens for each mask in a row of tokens, int32 [n].
 
-    "<extra_id_0> for inviting <extra_id_1> last" -> [" for inviting", " last"].
+    method: of the model. Raises ConfigError for a row without a mask.
+    """
+    tokenizer = generator.tokenizer
+    at = np.flatnonzero(tokens == tokenizer.mask).astype(np.int32)
+    check_blanks(len(at), "<mask>")
+    row = {"tokens": tokens, "predict_at": at}
+    ids, probabilities = likeliest_tokens(generator, row, top, method)
+    log_p = np.log(probabilities)
+    return [
+        [Filling(tokenizer.decode([i]), float(x)) for i, x in zip(*blank, strict=True)]
+        for blank in zip(ids, log_p, strict=True)
+    ]
+
+
+def fill_spans(generator: Generator, prompt: Prompt, top: int, tokens: int) -> list[list[Filling]]:
+    """The `top` likeliest spans for each sentinel in a prompt, from answers of up to `tokens`
+    tokens. Raises ConfigError for a prompt without a sentinel."""
+    tokenizer = generator.tokenizer
+    read = prompt.get("memory_tokens", prompt["tokens"])
+    blanks = [i for i in tokenizer.sentinels if (read == i).any()]
+    check_blanks(len(blanks), "<extra_id_0>")
+    (answers,) = generator.search([prompt], tokens, BeamSearch(beams=top))
+    spans = [read_spans(answer.tokens.tolist(), tokenizer) for answer in answers]
+    sums = [float(answer.log_probabilities.sum()) for answer in answers]
+    return [
+        [Filling(found.get(i, ""), x) for found, x in zip(spans, sums, strict=True)] for i in blanks
+    ]
+
+
+def read_spans(ids: Sequence[int], tokenizer: Tokenizer) -> dict[int, str]:
+    """The text after each sentinel of an answer.
+
+    "<extra_id_0> for inviting <extra_id_1> last" -> {32099: " for inviting", 32098: " last"}.
     """
     spans: dict[int, list[int]] = {}
     current: list[int] = []
     for i in ids:
-        if i in sentinels:
+        if i in tokenizer.sentinels:
             current = spans.setdefault(i, [])
         else:
             current.append(i)
-    return [tokenizer.decode(spans.get(i, [])) for i in sentinels[:count]]
+    return {i: tokenizer.decode(span) for i, span in spans.items()}
+
+
+def check_blanks(count: int, spelling: str) -> None:
+    """Raises ConfigError for a text without blanks."""
+    if not count:
+        raise ConfigError(f"fill needs a text with a blank, such as {spelling}; it has none")
 
 
 PREDICTIONS = 8

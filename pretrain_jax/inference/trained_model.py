@@ -18,12 +18,12 @@ import numpy as np
 from pretrain_jax.composition.build import Design
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.inference import features, filling, scoring, spellings
-from pretrain_jax.inference.beam_search import BeamSearch
 from pretrain_jax.inference.decoding import Decoder, to_rows
 from pretrain_jax.inference.filling import Filling
 from pretrain_jax.inference.generation import Continuation, Generator, Prompt
 from pretrain_jax.inference.sampling import Sampling
 from pretrain_jax.inference.scoring import Score
+from pretrain_jax.inference.strategy import pick_strategy
 from pretrain_jax.objectives import Objective
 from pretrain_jax.rounding import round_up
 from pretrain_jax.sharding import rules
@@ -172,44 +172,17 @@ class TrainedModel:
         Raises ConfigError for a text without blanks, or a model that fills none.
         """
         if self.objective.attention == "full":
-            row = self.read(text, special=True)
-            at = np.flatnonzero(row["tokens"] == self.tokenizer.mask)
-            self.check_blanks(len(at), "<mask>")
+            row, method = self.read(text, special=True), self.objective.model_methods[0]
             self.check_lengths([len(row["tokens"])])
-            masked = {"tokens": row["tokens"], "predict_at": at.astype(np.int32)}
-            ids, p = filling.likeliest_tokens(
-                self.generator, masked, top, self.objective.model_methods[0]
-            )
-            log_p = np.log(p)
-            return [
-                [
-                    Filling(self.tokenizer.decode(ids[i, k : k + 1]), float(log_p[i, k]))
-                    for k in range(top)
-                ]
-                for i in range(len(at))
-            ]
-        return self.fill_spans(text, top, tokens)
-
-    def fill_spans(self, text: str, top: int, tokens: int) -> list[list[Filling]]:
-        """`fill` of a model that writes sentinels and spans."""
-        sentinels = list(self.tokenizer.sentinels)
-        if not sentinels or self.objective.sentinels(self.design.spec.data.seq_len) == 0:
+            return filling.fill_masks(self.generator, row["tokens"], top, method)
+        if not self.objective.sentinels(self.design.spec.data.seq_len):
             raise ConfigError(
                 "filling needs an encoder, or a model trained to fill sentinels; this model is "
                 f"{self.family}"
             )
         for number in range(text.count("<mask>")):
             text = text.replace("<mask>", f"<extra_id_{number}>", 1)
-        row = self.read(text, special=True)
-        read = row.get("memory_tokens", row["tokens"])
-        count = sum(int((read == i).any()) for i in sentinels)
-        self.check_blanks(count, "<extra_id_0>")
-        (found,) = self.generator.search([row], tokens, BeamSearch(beams=top))
-        spans = [
-            filling.read_spans(m.tokens.tolist(), sentinels, count, self.tokenizer) for m in found
-        ]
-        sums = [float(m.log_probabilities.sum()) for m in found]
-        return [[Filling(spans[k][blank], sums[k]) for k in range(top)] for blank in range(count)]
+        return filling.fill_spans(self.generator, self.read(text, special=True), top, tokens)
 
     def embed(
         self,
@@ -299,40 +272,6 @@ class TrainedModel:
                 f"a text may have at most {context} tokens, special ones included, as many as this "
                 f"model has positions; received {longest}. Shorten it or divide it"
             )
-
-    def check_blanks(self, count: int, spelling: str) -> None:
-        """Raises ConfigError for a text without blanks."""
-        if not count:
-            raise ConfigError(f"fill needs a text with a blank, such as {spelling}; it has none")
-
-
-def pick_strategy(
-    *,
-    temperature: float | None = None,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    min_p: float = 0.0,
-    repetition_penalty: float = 1.0,
-    beams: int = 1,
-    length_penalty: float = 1.0,
-) -> Sampling | BeamSearch:
-    """How tokens are chosen; see `TrainedModel.generate`. Raises ConfigError."""
-    if beams == 1:
-        return Sampling(
-            temperature=1.0 if temperature is None else temperature,
-            top_k=top_k,
-            top_p=top_p,
-            min_p=min_p,
-            repetition_penalty=repetition_penalty,
-        )
-    if temperature or top_k or top_p < 1 or min_p:
-        raise ConfigError(
-            "beam search draws nothing at random, so it takes no temperature above 0, top_k, "
-            f"top_p or min_p; received beams={beams} with one of them. Leave them out"
-        )
-    return BeamSearch(
-        beams=beams, length_penalty=length_penalty, repetition_penalty=repetition_penalty
-    )
 
 
 def build_generator(design: Design, params: Any, tokenizer: Tokenizer) -> Generator:
