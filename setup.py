@@ -17,11 +17,13 @@ RUNTIME = [
     "jax>=0.10.2,<0.13",
     "matplotlib>=3.10.8,<4",
     "ml_collections>=1.1,<2",
+    "ml_dtypes>=0.5.4,<1",
     "numpy>=2.1,<3",
     "optax>=0.2.8,<0.3",
     "orbax-checkpoint>=0.12.8,<0.13",
     "packaging>=24",  # checks that the installed libtpu is the one that jax requires
     "protobuf>=7.34,<8",  # sentencepiece's own models are protocol buffers
+    "safetensors>=0.8,<1",
     "sentencepiece>=0.2.2,<0.3",
     "tensorflow-datasets>=4.9.10,<4.10",
     "tiktoken>=0.14,<0.15",
@@ -43,8 +45,8 @@ EXTRAS = {
     "tpu": ["jax[tpu]>=0.10.2,<0.13"],
     "cuda12": ["jax[cuda12]>=0.10.2,<0.13"],
     "cuda13": ["jax[cuda13]>=0.10.2,<0.13"],
-    # Converts Hugging Face checkpoints, and makes the golden arrays of the tests.
-    "hf": ["safetensors>=0.8,<1", "torch>=2.13,<3", "transformers>=5.23,<6"],
+    # Checks conversions to and from Hugging Face, and makes the golden arrays of the tests.
+    "hf": ["torch>=2.13,<3", "transformers>=5.23,<6"],
     # Prepares TFDS data sets whose own code needs TensorFlow. Reading one does not need it.
     "tfds": ["tensorflow>=2.21,<3"],
 }

@@ -101,7 +101,7 @@ def sentiment(run: Path, data: Path, *, untrained: bool = False) -> float:
     """Accuracy on SST-2's dev sentences of a logistic regression over frozen hidden states."""
     from pretrain_jax.inference import restore
 
-    trained = restore.restore(run)
+    trained = restore.restore_params(restore.load_design(run), run)
     params = trained.design.update.init_state().params if untrained else trained.params
     features, labels = {}, {}
     for split in ("train", "dev"):

@@ -25,7 +25,7 @@ def commands() -> dict[str, str]:
     """The name of each command and the first line of its docstring. Imports none of them.
 
     >>> commands()["generate"]
-    'Continue a text with the last checkpoint of a run.'
+    'Generate text with the last checkpoint of a run.'
     """
     lines = {}
     for file in sorted(Path(__file__).parent.glob("*.py")):

@@ -1,6 +1,5 @@
 """The tokenizer of a run: loaded, trained on its corpus, or copied from another run."""
 
-import contextlib
 import hashlib
 import importlib.metadata
 import itertools
@@ -17,6 +16,7 @@ from pretrain_jax import registry
 from pretrain_jax.composition.spec import select_kwargs
 from pretrain_jax.errors import ConfigError, DataError, InputMissing
 from pretrain_jax.files import parsing, paths
+from pretrain_jax.files.draft_folder import draft_of
 from pretrain_jax.progress import progress
 from pretrain_jax.tokenizers import Tokenizer, replace_surrogates
 
@@ -96,18 +96,6 @@ def _train(
         (draft / NOTE).write_text(json.dumps(full_note, indent=2, sort_keys=True) + "\n")
         _publish(draft, directory, note)
     return tokenizer
-
-
-@contextlib.contextmanager
-def draft_of(directory: epath.Path) -> Iterator[epath.Path]:
-    """A new folder next to `directory`, to be renamed to it; removed at the end if it was not."""
-    draft = directory.parent / f".{directory.name}.{os.getpid()}.{os.urandom(4).hex()}"
-    draft.mkdir(parents=True)
-    try:
-        yield draft
-    finally:
-        if draft.exists():
-            draft.rmtree()
 
 
 def _publish(draft: epath.Path, directory: epath.Path, note: Mapping[str, Any]) -> None:

@@ -1,9 +1,9 @@
 """Restores a trained model from its workdir, without the data: for commands that use models."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 from etils import epath
@@ -27,13 +27,15 @@ from pretrain_jax.workdir.checkpoint import Checkpoints
 ONE_DEVICE = {"data": 1}
 
 
-class Restored(NamedTuple):
+@dataclass(frozen=True)
+class Restored:
     """The model of a checkpoint as training has it, with stacked layers."""
 
     design: Design
-    params: Any
     tokenizer: Tokenizer
+    params: Any
     step: int
+    """Updates of the checkpoint."""
 
 
 def load(
@@ -57,29 +59,20 @@ def restore_model(
     dtype: str = "auto",
     mesh: Mapping[str, int] | None = None,
 ) -> TrainedModel:
-    """The model of a checkpoint, to use; see `restore`."""
-    restored = restore(directory, step, dtype, mesh)
+    """The model of a checkpoint, to use. See `pretrain_jax.load`."""
+    devices = jax.devices() if mesh else jax.devices()[:1]
+    restored = restore_params(load_design(directory, devices, dtype, mesh), directory, step)
     design, params = for_inference(restored.design, restored.params)
     generator = build_generator(design, params, restored.tokenizer)
     return TrainedModel(design, restored.tokenizer, restored.step, generator)
 
 
-def restore(
-    directory: epath.PathLike,
-    step: int | None = None,
-    dtype: str = "auto",
-    mesh: Mapping[str, int] | None = None,
-) -> Restored:
-    """The model in a checkpoint of a workdir.
+def restore_params(design: Design, directory: epath.PathLike, step: int | None = None) -> Restored:
+    """The model of a design, with the parameters of a step in a workdir; None = the last one.
 
-    step: of the checkpoint; None is the last. dtype: of matrix products, "float32", "bfloat16" or
-    "auto", which is that of the run. mesh: sizes of mesh axes, such as {"data": 2, "tensor": 2};
-    None is one device.
-
-    Raises InputMissing without such a checkpoint.
+    Raises InputMissing without that checkpoint.
     """
     path = epath.Path(directory)
-    design = load_design(path, dtype, mesh)
     with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
         step = checkpoints.latest() if step is None else step
         if step is None:
@@ -87,7 +80,7 @@ def restore(
         resume.check_code_version(checkpoints, step, design.spec, accept=True)
         shapes = {"params": design.placement.params}
         params = checkpoints.restore(step, shapes, partial=True)["params"]
-    return Restored(design, params, tokenizer.load_trained(design.spec, path), step)
+    return Restored(design, tokenizer.load_trained(design.spec, path), params, step)
 
 
 def for_inference(design: Design, params: Any) -> tuple[Design, Any]:
@@ -103,9 +96,16 @@ def for_inference(design: Design, params: Any) -> tuple[Design, Any]:
 
 
 def load_design(
-    directory: epath.PathLike, dtype: str = "auto", mesh: Mapping[str, int] | None = None
+    directory: epath.PathLike,
+    devices: Sequence[Any] = (),
+    dtype: str = "auto",
+    mesh: Mapping[str, int] | None = None,
 ) -> Design:
-    """The design of the run in a workdir, on as many devices as the mesh has; one without."""
+    """The design of the run in a workdir, for these devices.
+
+    devices: none is the first one. dtype: of matrix products: "float32", "bfloat16", or "auto",
+    which is that of the run. mesh: sizes of mesh axes; None is one device.
+    """
     stored = run_config.read_config(directory)
     if stored is None:
         raise InputMissing(
@@ -117,5 +117,4 @@ def load_design(
     sections["mesh"] = dict(mesh or ONE_DEVICE)
     if dtype != "auto":
         sections["train"] = {**sections["train"], "dtype": dtype}
-    devices = jax.devices() if mesh else jax.devices()[:1]
-    return build_design(ConfigDict(sections), tuple(devices))
+    return build_design(ConfigDict(sections), tuple(devices or jax.devices()[:1]))

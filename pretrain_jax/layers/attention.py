@@ -225,7 +225,9 @@ class RelativeAttention(SelfAttention):
         content = self.param("content_bias", zeros, shape)
         position = self.param("position_bias", zeros, shape)
         mask, distances = context.mask, context.distances[None]
-        r_DHK = self.keep("r", lambda: self.project_in(distances, "distances", self.heads, bias=False)[0])
+        r_DHK = self.keep(
+            "r", lambda: self.project_in(distances, "distances", self.heads, bias=False)[0]
+        )
         # A call that fills a cache keeps the distances of all its slots, and uses those of its own.
         r_DHK = r_DHK if isinstance(mask, PastMask) else r_DHK[: q.shape[1]]
         q_position = add_bias(q, position) * self.scale

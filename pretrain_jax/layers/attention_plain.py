@@ -67,7 +67,8 @@ def attend_cached(
         scores = scores + bias
     probabilities = jax.nn.softmax(jnp.where(mask, scores, -jnp.inf), axis=-1)
     probabilities = regroup(probabilities.astype(parts[0][1].dtype), key_heads)
-    first, y = 0, 0.0
+    first = 0
+    y: Any = 0.0
     for _, v in parts:
         part = probabilities[..., first : first + v.shape[2]]
         y = y + jnp.einsum("bgns,bgsk->bgnk", part, v)

@@ -63,23 +63,34 @@ def renumber(encoder: dict[str, int], content: bytes, file: epath.Path) -> dict[
     return {spelling: i for i, spelling in enumerate(ordered)}
 
 
-def read_merges(content: bytes, file: epath.Path) -> list[bytes]:
+def merged_tokens(merges: list[tuple[bytes, bytes]]) -> list[bytes]:
     """The 256 bytes, then the results of the merges by priority."""
+    return [
+        *(bytes([byte]) for byte in ALPHABET.values()),
+        *(left + right for left, right in merges),
+    ]
+
+
+def read_merges(content: bytes, file: epath.Path) -> list[tuple[bytes, bytes]]:
+    """The pairs of tokens that are merged, by priority."""
     try:
         lines = content.decode().split("\n")
     except UnicodeDecodeError as error:
         raise DataError(f"{file} must be UTF-8; {error}") from error
-    merged = {bytes([byte]): None for byte in ALPHABET.values()}
+    known = {bytes([byte]): bytes([byte]) for byte in ALPHABET.values()}
+    merges = []
     for number, line in enumerate(lines, start=1):
         if not line.strip() or (number == 1 and line.startswith("#version")):
             continue
         parts = line.split()
-        known = len(parts) == 2 and all(set(part) <= ALPHABET.keys() for part in parts)
-        pair = [bytes(ALPHABET[c] for c in part) for part in parts] if known else []
-        if not known or not all(part in merged for part in pair) or b"".join(pair) in merged:
+        spelled = len(parts) == 2 and all(set(part) <= ALPHABET.keys() for part in parts)
+        pair = [known.get(bytes(ALPHABET[c] for c in part)) for part in parts] if spelled else []
+        left, right = pair or (None, None)
+        if left is None or right is None or left + right in known:
             raise DataError(
                 f"each line of {file} must merge two tokens of earlier lines into a new "
                 f"token; line {number} is {line[:80]!r}"
             )
-        merged[b"".join(pair)] = None
-    return list(merged)
+        known[left + right] = left + right
+        merges.append((left, right))
+    return merges

@@ -2,7 +2,8 @@
 
 The Hugging Face names of these files, vocab.json and merges.txt, work as well. `tiktoken` encodes:
 it splits text with GPT-2's pattern, and special tokens are plain text. Nothing is downloaded. A
-space belongs to the word after it: a token that starts with whitespace starts a word.
+space belongs to the word after it: a token that starts with whitespace starts a word. LLaMA 3's
+vocabulary splits text otherwise (_byte_bpe_splits.py), which splitting.json in the folder says.
 
 RoBERTa splits text like GPT-2 but has other ids. They come from a third file in the same folder,
 fairseq's dict.txt: <s> 0, <pad> 1, </s> 2, <unk> 3, then the lines of dict.txt from 4 on, then
@@ -20,7 +21,8 @@ import tiktoken
 import tokenizers
 from etils import epath
 
-from pretrain_jax.errors import ConfigError, DataError
+from pretrain_jax.errors import ConfigError, DataError, short_repr
+from pretrain_jax.files import parsing
 from pretrain_jax.process import child
 from pretrain_jax.tokenizers import (
     SPECIAL_NAMES,
@@ -35,30 +37,26 @@ from pretrain_jax.tokenizers import (
 from pretrain_jax.tokenizers._byte_bpe_files import (
     ALPHABET,
     SPECIAL,
+    merged_tokens,
     read_encoder,
     read_merges,
     renumber,
     spell,
 )
-
-# GPT-2's `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
-# (openai/gpt-2, src/encoder.py) in tiktoken's form: the same pieces, but faster.
-PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
-# \s in the pattern. Python's \s also matches U+001C to U+001F.
-WHITESPACE = "[\\t-\\r \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]"
-# The pattern fails on longer runs because it backtracks from their end; see `_split_runs`.
-LONG_RUN = re.compile(f"{WHITESPACE}{{1000,}}(?={WHITESPACE}[^{WHITESPACE[1:]})")
+from pretrain_jax.tokenizers._byte_bpe_splits import SPLITS
 
 FILES = (("encoder.json", "vocab.bpe"), ("vocab.json", "merges.txt"))
 FAIRSEQ_FILE = "dict.txt"
+SPLITTING_FILE = "splitting.json"
+"""{"split": "llama3"}, or absent for GPT-2's pattern."""
 SPECIALS = ("<|endoftext|>", "<|pad|>", "<|mask|>", "<|cls|>", "<|sep|>")
-# Spellings of GPT-2 and of vocabularies trained here, then those of RoBERTa. RoBERTa starts with
-# <s>, where BERT has [CLS], and separates with </s>.
+# Spellings of GPT-2 and of vocabularies trained here, those of RoBERTa, and those of LLaMA 3.
+# RoBERTa starts with <s>, where BERT has [CLS], and separates with </s>.
 SPELLINGS = {
-    "pad": ("<|pad|>", "<pad>"),
+    "pad": ("<|pad|>", "<pad>", "<|finetune_right_pad_id|>"),
     "unk": ("<unk>",),
-    "bos": ("<s>", "<|endoftext|>"),
-    "eos": ("</s>", "<|endoftext|>"),
+    "bos": ("<s>", "<|endoftext|>", "<|begin_of_text|>"),
+    "eos": ("</s>", "<|endoftext|>", "<|end_of_text|>"),
     "mask": ("<|mask|>", "<mask>"),
     "cls": ("<|cls|>", "<s>"),
     "sep": ("<|sep|>", "</s>"),
@@ -74,14 +72,23 @@ RUN = re.compile(rf"(?<!\S)\S{{{LONGEST_RUN},}}|(?<!\s)\s{{{LONGEST_RUN},}}")
 class ByteBPE(Tokenizer):
     """Ids of encoder.json, then the sentinels. No text is unknown.
 
-    merged     the 256 bytes, then the results of the merges by priority
-    ids        the ids of `merged`
-    specials   the entries of encoder.json that are not in `merged`
+    merges     the pairs of tokens that are merged, by priority
+    ids        the ids of the 256 bytes and of the results of the merges
+    specials   the other entries of encoder.json
+    split      name of the pattern that splits a text into words, one of SPLITS
     """
 
     def __init__(
-        self, merged: list[bytes], ids: list[int], specials: dict[str, int], sentinels: int
+        self,
+        merges: list[tuple[bytes, bytes]],
+        ids: list[int],
+        specials: dict[str, int],
+        sentinels: int,
+        split: str = "gpt2",
     ):
+        merged = merged_tokens(merges)
+        self.merges = merges
+        self.split = SPLITS[split]
         size = len(merged) + len(specials)
         self.size = size + sentinels
         self.pad, self.unk, self.bos, self.eos, self.mask, self.cls, self.sep = (
@@ -97,13 +104,14 @@ class ByteBPE(Tokenizer):
         self._id_of_rank = None if ids == list(range(len(ids))) else np.array(ids, np.int32)
         self._encoding = tiktoken.Encoding(
             "byte_bpe",
-            pat_str=PATTERN,
+            pat_str=self.split.pattern,
             mergeable_ranks={token: rank for rank, token in enumerate(merged)},
             # Never allowed, so never matched; without any, tiktoken is 50 % slower.
             special_tokens={"<|endoftext|>": len(merged)},
         )
         self.fingerprint = fingerprint_of(
-            "byte_bpe", PATTERN, [token.hex() for token in merged], ids, specials, sentinels
+            *("byte_bpe", self.split.pattern, [token.hex() for token in merged]),
+            *(ids, specials, sentinels),
         )
 
     def encode(self, text: str) -> np.ndarray:
@@ -116,7 +124,7 @@ class ByteBPE(Tokenizer):
         except UnicodeEncodeError:
             return self._ranks(replace_surrogates(text))
         except ValueError:
-            parts = _split_runs(text)
+            parts = self.split.cut_long_runs(text)
             if len(parts) == 1:
                 raise
             return np.concatenate([self._ranks(part) for part in parts])
@@ -162,10 +170,10 @@ def load(path: epath.PathLike, *, sentinels: int = 0) -> ByteBPE:
     )
     if (folder / FAIRSEQ_FILE).exists():
         encoder = renumber(encoder, (folder / FAIRSEQ_FILE).read_bytes(), folder / FAIRSEQ_FILE)
-    merged = read_merges(
+    merges = read_merges(
         read_vocabulary_file(folder / merges_file, merges_file), folder / merges_file
     )
-    spellings = [spell(token) for token in merged]
+    spellings = [spell(token) for token in merged_tokens(merges)]
     missing = next((spelling for spelling in spellings if spelling not in encoder), None)
     if missing is not None:
         raise DataError(
@@ -180,7 +188,20 @@ def load(path: epath.PathLike, *, sentinels: int = 0) -> ByteBPE:
             f"token like <|endoftext|>; {unmade!r} in {path} is none of these; is {merges_file} "
             "complete?"
         )
-    return ByteBPE(merged, ids, encoder, sentinels)
+    return ByteBPE(merges, ids, encoder, sentinels, _read_split(folder / SPLITTING_FILE))
+
+
+def _read_split(file: epath.Path) -> str:
+    """The name of the pattern in splitting.json; GPT-2's without that file."""
+    if not file.exists():
+        return "gpt2"
+    split = parsing.read_json(file, "restore it", {"split": str})["split"]
+    if split not in SPLITS:
+        raise DataError(
+            f'{file} must hold {{"split": NAME}} with one of the patterns {", ".join(SPLITS)}; '
+            f"received {short_repr(split)}"
+        )
+    return split
 
 
 def train(
@@ -231,12 +252,3 @@ def _cut_long_runs(text: str) -> Iterator[str]:
             yield text[at:cut]
             at = cut
     yield text[at:]
-
-
-def _split_runs(text: str) -> list[str]:
-    """Splits long runs of whitespace where the pattern does: before their last character.
-
-    "a" + 5000 spaces + "b" becomes "a" + 4999 spaces and " b". The pieces stay the same.
-    """
-    cuts = [match.end() for match in LONG_RUN.finditer(text)]
-    return [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]

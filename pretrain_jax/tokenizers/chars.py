@@ -35,12 +35,12 @@ class Chars(Tokenizer):
     """
 
     def __init__(self, characters: Sequence[str], sentinels: int):
-        self._characters = list(characters)
+        self.characters = list(characters)
         n = len(characters)
         self.size = n + len(SPECIALS) + sentinels
         self.unk, self.pad, self.bos, self.eos, self.mask, self.cls, self.sep = range(n, n + 7)
         self.sentinels = sentinel_ids(self.size, sentinels)
-        self.fingerprint = fingerprint_of("chars", self._characters, SPECIALS, sentinels)
+        self.fingerprint = fingerprint_of("chars", self.characters, SPECIALS, sentinels)
         self._ids = np.full(CODE_POINTS, self.unk, np.int32)
         self._ids[[ord(character) for character in characters]] = np.arange(n)
 
@@ -54,14 +54,14 @@ class Chars(Tokenizer):
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """Unknown characters become U+FFFD."""
-        n = len(self._characters)
+        n = len(self.characters)
         written = (i for i in np.asarray(ids).tolist() if i <= n)
-        return "".join("\ufffd" if i == n else self._characters[i] for i in written)
+        return "".join("\ufffd" if i == n else self.characters[i] for i in written)
 
     def id_to_token(self, token: int) -> str:
-        n = len(self._characters)
+        n = len(self.characters)
         if token < n:
-            return self._characters[token]
+            return self.characters[token]
         if token < n + len(SPECIALS):
             return f"<{SPECIALS[token - n]}>"
         return f"<extra_id_{self.sentinels.index(token)}>"
@@ -69,12 +69,12 @@ class Chars(Tokenizer):
     @cached_property
     def word_starts(self) -> np.ndarray:
         # The unknown character is inside a word.
-        starts = [*map(str.isspace, self._characters), False]
+        starts = [*map(str.isspace, self.characters), False]
         return read_only_array(starts + [True] * (self.size - len(starts)))
 
     @cached_property
     def token_bytes(self) -> np.ndarray:
-        sizes = [len(character.encode("utf-8", "surrogatepass")) for character in self._characters]
+        sizes = [len(character.encode("utf-8", "surrogatepass")) for character in self.characters]
         return read_only_array(sizes + [0] * (self.size - len(sizes)), np.int32)
 
 

@@ -67,7 +67,7 @@ class SentencePiece(Tokenizer):
 
     def __init__(self, model: Any, sentinels: int):
         self._vocabulary = vocabulary = _read_vocabulary(model, sentinels)
-        serialized = model.SerializeToString(deterministic=True)
+        self.model = serialized = model.SerializeToString(deterministic=True)
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=serialized)
         self._collapses = model.normalizer_spec.remove_extra_whitespaces
         self.lead_bytes = int(model.normalizer_spec.add_dummy_prefix)
@@ -150,6 +150,8 @@ def load(path: epath.PathLike, *, sentinels: int = 0) -> SentencePiece:
         model.ParseFromString(content)
         if not (model.pieces and model.HasField("trainer_spec")):
             raise ValueError("it is cut short")
+        if not all(isinstance(piece.piece, str) for piece in model.pieces):
+            raise ValueError("a piece is not valid UTF-8")
         return SentencePiece(model, sentinels)
     except (DecodeError, RuntimeError, ValueError) as error:
         raise DataError(f"{path} must be a SentencePiece model; {error}") from error

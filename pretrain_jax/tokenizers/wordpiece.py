@@ -44,7 +44,8 @@ FEWEST = 14
 """The smallest number of ids: the special ids, and some letters with and without "##"."""
 
 SPLITTING_FILE = "splitting.json"
-"""Next to a vocabulary that was learned here: how it splits text."""
+"""Next to a vocabulary that was learned here: how it splits text. Next to a vocabulary from Hugging
+Face, whose words have up to 100 characters: {"longest_word": 100}."""
 
 # Long texts are encoded in parts to bound memory; BERT also splits at these characters.
 PART = 1 << 16
@@ -64,7 +65,12 @@ class WordPiece(Tokenizer):
     lead_bytes = 1
 
     def __init__(
-        self, pieces: list[str], lower_case: bool, sentinels: int, every_script: bool = False
+        self,
+        pieces: list[str],
+        lower_case: bool,
+        sentinels: int,
+        every_script: bool = False,
+        longest_word: int = LONGEST_WORD,
     ):
         ids = {piece: i for i, piece in enumerate(pieces)}
         self.size = len(pieces) + sentinels
@@ -72,32 +78,33 @@ class WordPiece(Tokenizer):
             ids.get(special) for special in SPECIALS
         )
         self.sentinels = sentinel_ids(self.size, sentinels)
-        self._pieces = pieces
-        self._tokenizer = (_splitting.every_script if every_script else _splitting.bert)(lower_case)
-        self._tokenizer.model = tokenizers.models.WordPiece(
-            ids, unk_token="[UNK]", max_input_chars_per_word=LONGEST_WORD
+        self.every_script = every_script
+        self.pieces = pieces
+        self.backend = (_splitting.every_script if every_script else _splitting.bert)(lower_case)
+        self.backend.model = tokenizers.models.WordPiece(
+            ids, unk_token="[UNK]", max_input_chars_per_word=longest_word
         )
         splitting = [_splitting.OPTIONS] if every_script else []
         self.fingerprint = fingerprint_of(
-            "wordpiece", pieces, lower_case, LONGEST_WORD, sentinels, *splitting
+            "wordpiece", pieces, lower_case, longest_word, sentinels, *splitting
         )
 
     def encode(self, text: str) -> np.ndarray:
-        encode = self._tokenizer.encode_batch_fast
+        encode = self.backend.encode_batch_fast
         parts = _parts(replace_surrogates(text))
         return np.concatenate([np.array(encode([part])[0].ids, np.int32) for part in parts])
 
     def unknown_bytes(self, text: str) -> int:
         lost = 0
         for part in _parts(replace_surrogates(text)):
-            (encoded,) = self._tokenizer.encode_batch([part])
+            (encoded,) = self.backend.encode_batch([part])
             places = zip(encoded.ids, encoded.offsets, strict=True)
             lost += sum(len(part[a:b].encode()) for i, (a, b) in places if i == self.unk)
         return lost
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         special = self.special
-        pieces = (self._pieces[i] for i in np.asarray(ids).tolist() if not special[i])
+        pieces = (self.pieces[i] for i in np.asarray(ids).tolist() if not special[i])
         return " ".join(pieces).replace(" ##", "")
 
     def _size(self, token: int) -> int:
@@ -105,16 +112,16 @@ class WordPiece(Tokenizer):
         if token == self.unk or self.special[token]:
             return 0
         space = int(self.word_starts[token])
-        return space + len(self._pieces[token].removeprefix("##").encode())
+        return space + len(self.pieces[token].removeprefix("##").encode())
 
     def id_to_token(self, token: int) -> str:
         if token in self.sentinels:
             return f"<extra_id_{self.sentinels.index(token)}>"
-        return self._pieces[token]
+        return self.pieces[token]
 
     @cached_property
     def word_starts(self) -> np.ndarray:
-        starts = (not piece.startswith("##") for piece in self._pieces)
+        starts = (not piece.startswith("##") for piece in self.pieces)
         return read_only_array([*starts, *[True] * len(self.sentinels)])
 
     @cached_property
@@ -139,21 +146,25 @@ def load(path: epath.PathLike, *, lower_case: bool = True, sentinels: int = 0) -
         raise DataError(f"{path} must hold every piece once; {repeated!r} occurs twice")
     if "[UNK]" not in pieces:
         raise DataError(f"{path} must hold one piece per line, including [UNK]; there is no [UNK]")
-    return WordPiece(pieces, lower_case, sentinels, _splits_every_script(epath.Path(path)))
+    return WordPiece(pieces, lower_case, sentinels, *_read_splitting(epath.Path(path)))
 
 
-def _splits_every_script(path: epath.Path) -> bool:
-    """Whether a vocabulary was learned here, which means that splitting.json exists."""
+def _read_splitting(path: epath.Path) -> tuple[bool, int]:
+    """(whether a vocabulary splits every script, its longest word), from splitting.json if any."""
     file = (path if path.is_dir() else path.parent) / SPLITTING_FILE
     if not file.exists():
-        return False
-    if parsing.read_json(file, "restore it") != _splitting.OPTIONS:
+        return False, LONGEST_WORD
+    stored = parsing.read_json(file, "restore it")
+    if stored == _splitting.OPTIONS:
+        return True, LONGEST_WORD
+    longest = stored.get("longest_word")
+    if len(stored) != 1 or type(longest) is not int or not 0 < longest < 2**31:
         raise DataError(
             f"{file} must hold {json.dumps(_splitting.OPTIONS)}, as written with a learned "
-            f"vocabulary; it has other content. Restore it, or remove it if {FILE} was made for "
-            "BERT's splitting"
+            'vocabulary, or {"longest_word": N}; it has other content. Restore it, or remove it if '
+            f"{FILE} was made for BERT's splitting"
         )
-    return True
+    return False, longest
 
 
 def train(

@@ -123,7 +123,8 @@ class NoFloat32(TorchFunctionMode):
 
         if func is torch.Tensor.float:
             func = torch.Tensor.double
-        return func(*map(widen, args), **{key: widen(v) for key, v in (kwargs or {}).items()})
+        args = tuple(map(widen, args))
+        return func(*args, **{key: widen(v) for key, v in (kwargs or {}).items()})
 
 
 def main() -> None:

@@ -100,8 +100,7 @@ def model_of(name: str) -> Any:
         num_layers=LAYERS,
         num_heads=HEADS,
         dropout_rate=0.0,
-        attn_implementation="eager",
-        **more,
+        **{"attn_implementation": "eager", **more},
     )
     model = transformers.T5ForConditionalGeneration(config)
     if not more["tie_word_embeddings"]:

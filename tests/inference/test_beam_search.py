@@ -1,6 +1,7 @@
 """Beam search against brute force, where all continuations can be listed."""
 
 import itertools
+from typing import Any
 
 import jax
 import numpy as np
@@ -24,7 +25,8 @@ def model():
     params = jax.tree.map(lambda x: 3 * x, tiny.init(module))
 
     def apply_cached(params, batch, cache, write):
-        return module.apply({"params": params, **cache}, batch, False, mutable=list(write))
+        made: Any = module.apply({"params": params, **cache}, batch, False, mutable=list(write))
+        return made
 
     return module, params, Decoder(apply_cached, VOCABULARY)
 

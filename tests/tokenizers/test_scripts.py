@@ -77,7 +77,7 @@ def test_accents_are_taken_from_latin_greek_and_cyrillic_only(learned):
 def test_the_library_s_own_file_splits_the_same(learned):
     """What is done to the text before pieces are looked up can be written as tokenizer.json."""
     tokenizer = learned([*LINES.values(), CORPUS, NASTY], 2000)
-    again = tokenizers.Tokenizer.from_str(tokenizer._tokenizer.to_str())
+    again = tokenizers.Tokenizer.from_str(tokenizer.backend.to_str())
     for text in (*LINES.values(), CORPUS, NASTY):
         assert again.encode(text).ids == tokenizer.encode(text).tolist()
 

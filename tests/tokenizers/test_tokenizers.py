@@ -194,7 +194,7 @@ def test_byte_bpe_long_whitespace(trained):
     np.testing.assert_array_equal(long[:-1], tokenizer.encode("a" + " " * 199_999))
     string = "a" + " " * 1500 + "b\x1c" + "\n" * 1200 + "\x1cc"
     whole = tokenizer.encode(string)
-    parts = [tokenizer.encode(part) for part in byte_bpe._split_runs(string)]
+    parts = [tokenizer.encode(part) for part in byte_bpe.SPLITS["gpt2"].cut_long_runs(string)]
     assert len(parts) == 3
     np.testing.assert_array_equal(whole, np.concatenate(parts))
 
@@ -326,3 +326,44 @@ def test_bytes_are_ids():
     assert tokenizer.size == 262
     digest = hashlib.sha256(tokenizer.encode(NASTY).astype(np.uint8).tobytes()).digest()
     assert digest == hashlib.sha256(NASTY.encode()).digest()
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("byte_bpe", {"split": "gpt5"}),
+        ("byte_bpe", {}),
+        ("wordpiece", {"longest_word": 0}),
+        ("wordpiece", {"longest_word": 100, "more": 1}),
+        ("wordpiece", {"longest_word": 2**40}),
+    ],
+)
+def test_an_unknown_splitting_is_refused(vocabulary, tmp_path, name, content):
+    for file in vocabulary(name).iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "splitting.json").write_text(json.dumps(content))
+    module = registry.load("tokenizers", name, "tokenizer.name")
+    with pytest.raises(DataError, match=r"splitting\.json"):
+        module.load(tmp_path)
+
+
+def test_splitting_json_changes_ids_and_fingerprint(vocabulary, tmp_path):
+    for name, content, text in [
+        ("byte_bpe", {"split": "llama3"}, "1234567"),
+        ("wordpiece", {"longest_word": 5}, "argument"),
+    ]:
+        module = registry.load("tokenizers", name, "tokenizer.name")
+        folder = tmp_path / name
+        folder.mkdir()
+        for file in vocabulary(name).iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+        (folder / "splitting.json").unlink(missing_ok=True)
+        plain = module.load(folder)
+        (folder / "splitting.json").write_text(json.dumps(content))
+        other = module.load(folder)
+        assert other.fingerprint != plain.fingerprint
+        if name == "wordpiece":
+            assert other.encode(text).tolist() == [other.unk] != plain.encode(text).tolist()
+        else:
+            groups = [other.encode(group).tolist() for group in ("123", "456", "7")]
+            assert other.encode(text).tolist() == [i for group in groups for i in group]

@@ -195,7 +195,7 @@ def test_the_next_steps_of_an_encoder_are_to_evaluate_and_quote_the_workdir(job)
     bert = [("model.name", "bert"), ("objective.name", "masked_lm")]
     design = build_design(config.read(str(job), bert), (jax.devices()[0],))
     results, use, *_ = finished.next_steps(design, epath.Path("runs/my run"))
-    assert "'runs/my run'/loss.png" in results and "samples.txt" not in results
+    assert "'runs/my run'/loss.png and 'runs/my run'/samples.txt" in results
     assert "--mode=eval" in use and "generate" not in use
 
 
@@ -362,13 +362,18 @@ def test_init_from_may_scale_rotary_positions_for_longer_rows(job, tmp_path):
         loop.train(settings(job, *more, ("model.kv_heads", "2")), str(tmp_path / "other"))
 
 
+def restored(folder):
+    """The last checkpoint of a run."""
+    return restore.restore_params(restore.load_design(folder), folder)
+
+
 def test_init_tokens_shared_keeps_rows_of_tokens_with_the_same_spelling(
     job, done, other, tmp_path, caplog
 ):
     given = [("init_from", str(done)), ("init_tokens", "shared"), ("data.source", other)]
     wide = [("model.vocab_size", "300"), ("train.steps", "0")]
     loop.train(settings(job, *given, *wide), str(tmp_path / "run"))
-    old, new = restore.restore(done), restore.restore(tmp_path / "run")
+    old, new = restored(done), restored(tmp_path / "run")
     a, again = old.tokenizer.encode("a")[-1], new.tokenizer.encode("a")[-1]
     z = new.tokenizer.encode("Q" if "Q" in OTHER else "J")[-1]
     rows, before = (np.asarray(r.params["embedding"]["tokens"]) for r in (new, old))

@@ -1,0 +1,17 @@
+"""Models as folders of Hugging Face's transformers; every module of this folder is a `model_type`.
+
+gpt2.py reads and writes folders whose config.json has "model_type": "gpt2". (A "-" of a model_type
+is "_" in the name of the file.) To add a family, add one file; it defines
+
+    MODELS                       the names of our models (model.name) that it can represent
+    FOLDERS                      names of the folders of one model: ("",) for a single one
+    folders(run) -> tuple[Folder, ...]
+                                 what those folders hold: config.json and a table that pairs our
+                                 parameters with their tensors (_table.py). The same table serves
+                                 both directions
+    from_config(opened) -> Imported
+                                 the config sections for the model in opened folders, by name.
+                                 Raises ConfigError for a setting that our model cannot represent
+
+Arrays keep their bits in both directions, except the rows that pad the vocabulary.
+"""

@@ -1,0 +1,169 @@
+"""Imports a folder of transformers as a workdir, with one checkpoint of step 0.
+
+The workdir has config.json, tokenizer/ and checkpoints/0 with the parameters alone: commands that
+restore a model read it, and another run trains on with `init_from`.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from ml_collections import ConfigDict
+
+from pretrain_jax import code_version, registry
+from pretrain_jax.composition import config as configs
+from pretrain_jax.composition import corpora
+from pretrain_jax.composition.build import Design, build_design, fix_schedule
+from pretrain_jax.composition.tokenizer import load_trained
+from pretrain_jax.errors import ConfigError, InputMissing, short_repr
+from pretrain_jax.files import draft_folder, outputs, parsing
+from pretrain_jax.huggingface import _check, _tokenizer_files
+from pretrain_jax.huggingface._settings import Settings
+from pretrain_jax.huggingface._table import Imported, Opened, Run, listed, read_params
+from pretrain_jax.huggingface._tensors import AGAIN, Tensors
+from pretrain_jax.inference.restore import Restored
+from pretrain_jax.optim.trees import named_leaves
+from pretrain_jax.workdir import run_config
+from pretrain_jax.workdir.checkpoint import Checkpoints
+
+log = logging.getLogger(__name__)
+CONFIG = "config.json"
+MAX_SEQ_LEN = 1024
+"""Longest rows of an imported run's config: `generate` computes whole rows."""
+
+
+def import_folder(source: str, workdir: str) -> None:
+    """Writes the model in the folder `source` to `workdir`, which must be new or empty.
+
+    The workdir appears at the end, complete and checked (_check.py). Raises ConfigError for a
+    model that this package cannot represent, InputMissing, DataError, UnwritableWorkdir.
+    """
+    target = draft_folder.check_free(workdir, "--workdir")
+    root = Path(source)
+    family = family_in(root)
+    with open_folders(root, family) as opened:
+        imported = family.from_config(opened)
+        first = root / family.FOLDERS[0]
+        size = imported.model["vocab_size"]
+        tokens = _tokenizer_files.read(epath.Path(first), vocab_size=size)
+        tokenizer = {"name": tokens.name, **tokens.options}
+        config = make_config(imported, tokenizer)
+        design = build_design(config, (jax.devices("cpu")[0],))
+        run = Run(imported.model, imported.heads, imported.pad, imported.longest)
+        folders = family.folders(run)
+        shapes = {name: leaf.shape for name, leaf in named_leaves(design.model.param_shapes)}
+        params: dict[str, np.ndarray] = {}
+        for folder in folders:
+            if left := read_params(folder, opened[folder.name].tensors, shapes, params):
+                log.warning("left behind: %s, which our model does not have", listed(left))
+    with draft_folder.publish(target) as draft:
+        write_files(draft / "tokenizer", tokens.files)
+        run_config.write_config(draft, design.spec.config_dict)
+        loaded = load_trained(design.spec, epath.Path(draft))
+        trained = Restored(design, loaded, as_tree(design, params), step=0)
+        write_checkpoint(draft, trained)
+        _check.check(trained, folders, root)
+    log.info(
+        "wrote %s to %s; train on with --config.init_from=%s and another --workdir",
+        *(source, target, target),
+    )
+
+
+def family_in(root: Path) -> ModuleType:
+    """The module for the folder `root`. Raises InputMissing, DataError, ConfigError."""
+    if not root.is_dir():
+        raise InputMissing(
+            f"--from_hf must name an existing folder; received {str(root)!r}. Nothing is "
+            "downloaded: fetch the folder first, and name it"
+        )
+    known = registry.names("huggingface")
+    modules = [registry.load("huggingface", name, "model_type") for name in known]
+    if not (root / CONFIG).exists():
+        for module in modules:
+            if "" not in module.FOLDERS and all(
+                (root / n / CONFIG).exists() for n in module.FOLDERS
+            ):
+                return module
+    values = parsing.read_json(root / CONFIG, AGAIN, {"model_type": str})
+    types = {name.replace("_", "-"): module for name, module in zip(known, modules, strict=True)}
+    named = f"model_type in {root / CONFIG}"
+    module = registry.pick(types, values["model_type"], named)
+    if "" not in module.FOLDERS:
+        raise ConfigError(
+            f"{named} is {values['model_type']}, a model of two folders: --from_hf must name a "
+            f"folder that has both, as {' and '.join(module.FOLDERS)}; {root} is one of them"
+        )
+    return module
+
+
+@contextmanager
+def open_folders(root: Path, family: ModuleType) -> Iterator[Mapping[str, Opened]]:
+    """The folders of a model by name."""
+    wanted = family.__name__.rpartition(".")[2].replace("_", "-")
+    with ExitStack() as stack:
+        opened = {}
+        for name in family.FOLDERS:
+            path = root / name
+            values = parsing.read_json(path / CONFIG, AGAIN, {"model_type": str})
+            if values["model_type"] != wanted:
+                raise ConfigError(
+                    f"model_type in {path / CONFIG} must be {wanted}; it is "
+                    f"{short_repr(values['model_type'])}"
+                )
+            tensors = stack.enter_context(Tensors(path))
+            opened[name] = Opened(Settings(str(path / CONFIG), values), tensors)
+        yield opened
+
+
+def make_config(imported: Imported, tokenizer: Mapping[str, Any]) -> ConfigDict:
+    """The complete config of the imported run: 0 updates on the package's own text."""
+    config = configs.resolve(
+        {
+            "data": {"source": "stdlib", "seq_len": min(imported.longest, MAX_SEQ_LEN)},
+            "tokenizer": tokenizer,
+            "objective": imported.objective,
+            "model": imported.model,
+            "optimizer": {"name": "adamw", "schedule": "constant", "learning_rate": 1e-4},
+            "train": {"steps": 0, "batch_size": 8},
+        },
+        (),
+    )
+    return fix_schedule(config)
+
+
+def as_tree(design: Design, params: dict[str, np.ndarray]) -> Any:
+    """The parameters as the tree of the design, on its device. Empties `params`."""
+    device = design.target.devices[0]
+    names = [name for name, _ in named_leaves(design.model.param_shapes)]
+    structure = jax.tree.structure(design.model.param_shapes)
+    leaves = [jax.device_put(params.pop(name), device) for name in names]
+    return jax.tree.unflatten(structure, leaves)
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    with outputs.report_unwritable(folder):
+        folder.mkdir()
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+
+
+def write_checkpoint(workdir: Path, trained: Restored) -> None:
+    """Writes the parameters as the committed step 0, with what `init_from` compares."""
+    spec = trained.design.spec
+    sources = [c.corpus.fingerprint for c in corpora.open_corpora(trained.design, None)]
+    data = {
+        "seed": spec.seed,
+        "step": 0,
+        "code": code_version.VERSION,
+        "fingerprints": {"tokenizer": trained.tokenizer.fingerprint, "sources": sources},
+        "tokens": 0,
+        "seconds": 0.0,
+    }
+    with Checkpoints(workdir / "checkpoints", **spec.checkpoint) as checkpoints:
+        checkpoints.save(0, {"params": trained.params}, data, spec.config_dict, force=True)

@@ -1,0 +1,63 @@
+"""BERT: BertForPreTraining, or BertForMaskedLM for a run without next-sentence prediction.
+
+SpanBERT is the latter: its head for span boundaries has no class and is left behind. The output is
+tied to the embedding, with a bias of its own.
+"""
+
+from collections.abc import Mapping
+
+from pretrain_jax.huggingface import _encoder, _settings
+from pretrain_jax.huggingface._table import Folder, Imported, Opened, Row, Run
+from pretrain_jax.huggingface._transforms import Vocabulary
+
+MODELS = ("bert",)
+FOLDERS = ("",)
+NEXT_SENTENCE = ("bert.pooler.dense.weight", "cls.seq_relationship.weight")
+
+
+def folders(run: Run) -> tuple[Folder, ...]:
+    """The one folder."""
+    model, output = run.model, "cls.predictions"
+    rows = [
+        *_encoder.embedding("bert.embeddings", model["vocab_size"], model["types"]),
+        *_encoder.layers("stack", "bert.encoder"),
+        *_encoder.linear("output/dense", f"{output}.transform.dense"),
+        *_encoder.norm("output/norm", f"{output}.transform.LayerNorm"),
+        Row("output/bias", f"{output}.bias", Vocabulary(model["vocab_size"])),
+    ]
+    two = "next_sentence" in run.heads
+    if two:
+        rows += _encoder.linear("next_sentence/pooler", "bert.pooler.dense")
+        rows += _encoder.linear("next_sentence/output", "cls.seq_relationship")
+    config = _settings.write(model, _encoder.SIZES, _encoder.FIXED) | _encoder.dropout(model)
+    folder = Folder(
+        "BertForPreTraining" if two else "BertForMaskedLM",
+        "AutoModelForPreTraining" if two else "AutoModelForMaskedLM",
+        base="bert.",
+        config=config,
+        layers=model["layers"],
+        rows=tuple(rows),
+        tied={
+            f"{output}.decoder.weight": "bert.embeddings.word_embeddings.weight",
+            f"{output}.decoder.bias": f"{output}.bias",
+        },
+        output="prediction_logits" if two else "logits",
+        heads={"next_sentence": "seq_relationship_logits"} if two else {},
+        left_behind=(r"(bert\.)?pooler\..*", r"cls\.seq_relationship\..*"),
+    )
+    return (folder,)
+
+
+def from_config(opened: Mapping[str, Opened]) -> Imported:
+    """The sections of a BERT; it keeps its next-sentence head if it has the whole of it."""
+    settings, names = opened[""].settings, opened[""].tensors.names
+    model = settings.read(_encoder.SIZES, _encoder.FIXED)
+    pooler, classifier = NEXT_SENTENCE
+    stored = classifier in names and {pooler, pooler.removeprefix("bert.")} & names
+    two = bool(stored) and model["types"] >= 2  # the objective writes two types
+    return Imported(
+        {"name": "bert", **model},
+        {"name": "next_sentence" if two else "masked_lm"},
+        longest=model["max_length"],
+        heads=("next_sentence",) if two else (),
+    )
