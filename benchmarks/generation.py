@@ -20,21 +20,29 @@ with 1 if `cached` or `beams` differ anywhere. Speeds have no such limit: machin
 
 import argparse
 import json
-import os
-import subprocess
+import resource
 import sys
+import tempfile
+import time
 from pathlib import Path
-from typing import Any
 
-from jobs import table
+import generation_beams
+import generation_speed
+from jobs import run, table, train
 
-CACHED = ("1", "2x2")
-"""Meshes: one device, and data=2, tensor=2."""
+WARM = 5
+"""Starts with a filled cache of programs."""
+MESHES = ("1", "2x2")
+FOUR_DEVICES = {
+    "JAX_PLATFORMS": "cpu",
+    "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--bursts", type=int, default=9)
     parser.add_argument("--workdir", default="", help="a run for `command`; default: a new one")
     options = parser.parse_args()
     passed = [PARTS[part](options) for part in options.parts.split(",")]
@@ -43,9 +51,10 @@ def main() -> None:
 
 def cached(options: argparse.Namespace) -> bool:
     """Prints the table of `cached`; whether every line is as it must be."""
+    script = str(Path(__file__).with_name("generation_cached.py"))
     rows, passed = [], True
-    for mesh in CACHED:
-        for row in json.loads(run_child("generation_cached.py", mesh, devices=4)):
+    for mesh in MESHES:
+        for row in json.loads(run([sys.executable, script, mesh], environment=FOUR_DEVICES)):
             agrees = row["equal tokens"] == row["tokens"] and row["within"]
             passed &= agrees != row["shifted"]
             rows.append(
@@ -63,19 +72,47 @@ def cached(options: argparse.Namespace) -> bool:
     return passed
 
 
-def run_child(script: str, *arguments: str, devices: int = 0) -> str:
-    """The last line that another script of this folder prints, run in a process of its own."""
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    if devices:
-        environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
-    command = [sys.executable, str(Path(__file__).with_name(script)), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        raise SystemExit(f"{script} ended with {done.returncode}:\n{done.stderr[-4000:]}")
-    return done.stdout.splitlines()[-1]
+def beams(options: argparse.Namespace) -> bool:
+    """Prints the table of `beams`; whether all tokens are equal."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = (generation_beams.compare(name, Path(folder)) for name in generation_beams.MODELS)
+        rows = [row for lines in made for row in lines]
+    print(table(["model", "search", "equal texts", "unlike greedy", "ended early"], rows))
+    return all(equal == total for equal, _, total in (row[2].split() for row in rows))
 
 
-PARTS: dict[str, Any] = {"cached": cached}
+def speed(options: argparse.Namespace) -> bool:
+    """Prints the table of `speed`; always true."""
+    rows = [
+        generation_speed.compare(name, count, options.bursts)
+        for name in generation_speed.MODELS
+        for count in (1, 8)
+    ]
+    head = ["model", "batch", "ours, tokens/s", "transformers, tokens/s", "ratio"]
+    print(table([*head, "bandwidth, GB/s", "share of the bandwidth"], rows), flush=True)
+    return True
+
+
+def command(options: argparse.Namespace) -> bool:
+    """Prints the table of `command`; always true."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        workdir = options.workdir or f"{folder}/run"
+        if not options.workdir:
+            few = {"train.steps": 30, "checkpoint.every": 30, "eval.every": 0}
+            train("configs/gpt2_nano.py", Path(workdir), few)
+        line = [sys.executable, "-m", "pretrain_jax.generate", f"--workdir={workdir}"]
+        for start in ("cold", *["warm"] * WARM):
+            before, used = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+            run([*line, "--prompt=def main("], environment={"HOME": folder})
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            cpu = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
+            rows.append([start, f"{time.monotonic() - before:.1f}", f"{cpu:.1f}"])
+    print(table(["start", "seconds", "CPU seconds"], rows), flush=True)
+    return True
+
+
+PARTS = {"cached": cached, "beams": beams, "speed": speed, "command": command}
 
 
 if __name__ == "__main__":

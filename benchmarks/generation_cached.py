@@ -20,7 +20,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pretrain_jax import losses, registry
-from pretrain_jax.composition.build import Design, build_design
+from pretrain_jax.composition import build as composition
+from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.sections import with_defaults
 from pretrain_jax.inference.decoding import Decoder, bucket, prefill, step, to_rows
 from pretrain_jax.inference.generation import advance, begin
@@ -46,8 +47,6 @@ SIZES = {
     "max_length": 256,
     "dropout": 0.0,
 }
-SPANS = {"name": "span_corruption"}
-PREFIX = {"name": "prefix_lm", "inputs": "prefix"}
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,8 @@ class Case:
 
     title: str
     model: str
-    objective: Any = ("causal_lm",)
+    objective: tuple[str, ...] = ("causal_lm",)
+    """Its name, and its `inputs`."""
     sizes: tuple[tuple[str, int], ...] = ()
     shifted: int = 0
     """Slots by which the cached prompt is moved: 1 must show."""
@@ -108,13 +108,18 @@ def compare(case: Case, mesh: dict[str, int]) -> dict[str, Any]:
 
 
 def build(case: Case, mesh: dict[str, int]) -> Design:
-    name, *inputs = case.objective
     sizes = registry.accepted_kwargs(_base.load(case.model).build, SIZES | dict(case.sizes))
+    objective = dict(zip(("name", "inputs"), case.objective, strict=False))
+    return build_design({"name": case.model, "vocab_size": IDS, **sizes}, objective, mesh)
+
+
+def build_design(model: Any, objective: Any, mesh: Any = MESHES["1"]) -> Design:
+    """The design of a config with these sections."""
     config = {
         "data": {"source": "stdlib", "seq_len": 32},
         "tokenizer": {"name": "bytes"},
-        "objective": {"name": name, **({"inputs": inputs[0]} if inputs else {})},
-        "model": {"name": case.model, "vocab_size": IDS, **sizes},
+        "objective": objective,
+        "model": model,
         "optimizer": {"name": "adamw", "learning_rate": 1e-3, "schedule": "constant"},
         "mesh": mesh,
         "train": {"steps": 1, "batch_size": 4},
@@ -122,7 +127,7 @@ def build(case: Case, mesh: dict[str, int]) -> Design:
         "eval": {},
     }
     devices = jax.devices()[: int(np.prod(list(mesh.values())))]
-    return build_design(ConfigDict(with_defaults(config)), tuple(devices))
+    return composition.build_design(ConfigDict(with_defaults(config)), tuple(devices))
 
 
 def draw_parameters(design: Design) -> Any:
@@ -152,8 +157,8 @@ def generate(case: Case, design: Design, params: Any, batch: Any) -> tuple[Any, 
     last = (batch["segments"].sum(axis=1) + TOKENS - 1).astype(np.int32)
     slots = bucket(int(last.max()) + 1)
     static = {"decoder": decoder, "filters": greedy.filters, "end": None}
-    keys = jax.random.split(jax.random.key(0), ROWS)
-    state = begin(params, batch, last, keys, greedy.strengths, slots=slots, **static)
+    drawn = jax.random.key(0), np.arange(ROWS), greedy.strengths  # greedy search uses none
+    state = begin(params, batch, last, *drawn, slots=slots, **static)
     state = state.replace(cache=shift(state.cache, case.shifted))
     rows = advance(params, state, TOKENS, greedy.strengths, **static).cache.tokens
 
