@@ -127,20 +127,20 @@ def serve(side: str, shape: str, folder: str) -> None:
 class Side:
     """A process that runs bursts."""
 
-    def __init__(self, python: str, side: str, shape: str, folder: str):
-        command = [python, __file__, "--serve", side, "--shape", shape, "--nanogpt", folder]
+    def __init__(self, command: list[str]):
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
         assert self.process.stdin and self.process.stdout
         self.requests, self.replies = self.process.stdin, self.process.stdout
         while self.replies.readline().strip() != "ready":
             if self.process.poll() is not None:
-                raise SystemExit(f"{side} ended with {self.process.returncode}")
+                raise SystemExit(f"{command} ended with {self.process.returncode}")
 
-    def burst(self, steps: int) -> float:
-        self.requests.write(f"{steps}\n")
+    def ask(self, request: int = 0) -> list[float]:
+        """The numbers that it answers to a request."""
+        self.requests.write(f"{request}\n")
         self.requests.flush()
-        return float(self.replies.readline())
+        return [float(number) for number in self.replies.readline().split()]
 
     def close(self) -> None:
         self.requests.close()
@@ -151,16 +151,17 @@ def compare(shape: str, options: argparse.Namespace) -> dict:
     """Alternating bursts of both sides on one shape."""
     sizes = SHAPES[shape]
     theirs = "compiled" if options.compiled else "eager"
+    serving = ["--shape", shape, "--nanogpt", options.nanogpt, "--serve"]
     sides = {
-        "ours": Side(sys.executable, "ours", shape, options.nanogpt),
-        theirs: Side(options.torch_python, theirs, shape, options.nanogpt),
+        "ours": Side([sys.executable, __file__, *serving, "ours"]),
+        theirs: Side([options.torch_python, __file__, *serving, theirs]),
     }
     steps = options.steps if shape == "S" else max(1, options.steps // 8)
     tokens = sizes["batch"] * sizes["length"] * steps
     rates = {name: [] for name in sides}
     for _ in range(options.bursts):
         for name, side in sides.items():
-            rates[name].append(tokens / side.burst(steps))
+            rates[name].append(tokens / side.ask(steps)[0])
     for side in sides.values():
         side.close()
     ratios = [a / b for a, b in zip(rates["ours"], rates[theirs], strict=True)]

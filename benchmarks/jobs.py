@@ -1,6 +1,7 @@
 """Runs the commands in separate processes; used by the other scripts in this folder."""
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -59,6 +60,16 @@ def train(config: str, workdir: Path, changes: Mapping[str, Any]) -> tuple[list[
         raise SystemExit(f"{config} in {workdir} ended with {done.returncode}:\n{done.stderr}")
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     return [row for row in rows if "valid/loss" in row], seconds
+
+
+def run(command: list[str], text: str = "", environment: Mapping[str, str] | None = None) -> str:
+    """Runs a command that must succeed, with `text` as its input; returns the last line that it
+    prints."""
+    variables = {**os.environ, **(environment or {})}
+    done = subprocess.run(command, input=text, capture_output=True, text=True, env=variables)
+    if done.returncode:
+        raise SystemExit(f"{command} ended with {done.returncode}:\n{done.stderr[-4000:]}")
+    return (done.stdout.splitlines() or [""])[-1]
 
 
 def describe(config: str, changes: Mapping[str, Any]) -> dict[str, Any]:

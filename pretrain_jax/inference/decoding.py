@@ -123,8 +123,19 @@ def step(
     }
     read = {PAST: cache.past, KEPT: cache.kept}
     output, written = decoder.apply_cached(params, batch, read, (NEW,))
-    past = jax.tree.map(partial(write_slot, position=position), cache.past, written[NEW])
-    return next_logits(output, jnp.zeros_like(position), decoder), cache.replace(past=past)
+    logits = next_logits(output, jnp.zeros_like(position), decoder)
+    write = partial(write_slot, position=wait_for(logits, position))
+    return logits, cache.replace(past=jax.tree.map(write, cache.past, written[NEW]))
+
+
+def wait_for(logits: jax.Array, position: jax.Array) -> jax.Array:
+    """`position` [B], as a number that depends on the logits [B, ids].
+
+    What is written there is then written after all layers have read the cache, and in place. XLA
+    drops optimization barriers before it orders operations, and without a dependency it copies the
+    cache of every layer to write one slot of the copy.
+    """
+    return jnp.where(jnp.isnan(logits[:, 0]), 0, position)
 
 
 def reread(params: Any, cache: Cache, position: jax.Array, decoder: Decoder) -> jax.Array:

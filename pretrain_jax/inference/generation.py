@@ -148,11 +148,14 @@ class Generator:
     ) -> Iterator[Rows]:
         """The rows after every `every` tokens, until all have ended."""
         batch, last, slots = self.lay_out(prompts, rows, tokens)
-        key, kind = seeds.random_key(seed), sampling.filters
-        keys = jnp.stack([jax.random.fold_in(key, n) for n in [*numbers, *[0] * rows][:rows]])
-        static = {"decoder": self.decoder, "filters": kind, "end": self.tokenizer.eos}
-        strengths = sampling.strengths
-        state = begin(self.params, batch, last, keys, strengths, slots=slots, **static)
+        key, strengths = seeds.random_key(seed), sampling.strengths
+        drawn = np.array([*numbers, *[0] * rows][:rows], np.int32)
+        static = {
+            "decoder": self.decoder,
+            "filters": sampling.filters,
+            "end": self.tokenizer.eos,
+        }
+        state = begin(self.params, batch, last, key, drawn, strengths, slots=slots, **static)
         for until in [*range(every, tokens, every), tokens]:
             state = advance(self.params, state, until, strengths, **static)
             made = (state.cache.tokens, state.log_probabilities, state.start, state.position)
@@ -253,7 +256,8 @@ def begin(
     params: Any,
     batch: Mapping[str, jax.Array],
     last: jax.Array,
-    keys: jax.Array,
+    key: jax.Array,
+    numbers: jax.Array,
     strengths: Strengths,
     *,
     slots: int,
@@ -261,7 +265,10 @@ def begin(
     filters: Filters,
     end: int | None,
 ) -> State:
-    """Reads the prompts and draws the first token of each row."""
+    """Reads the prompts and draws the first token of each row.
+
+    The draws of a row depend on the key and the row's number, int32 [B].
+    """
     logits, cache = prefill(params, batch, decoder=decoder, slots=slots)
     start = jnp.sum(batch["segments"], axis=1)
     state = State(
@@ -271,7 +278,7 @@ def begin(
         last=last,
         log_probabilities=jnp.zeros(cache.tokens.shape),
         ended=jnp.zeros(len(start), bool),
-        keys=keys,
+        keys=jax.vmap(jax.random.fold_in, (None, 0))(key, numbers),
         count=jnp.int32(0),
     )
     return append(state, logits, strengths, filters, end)

@@ -78,9 +78,8 @@ def for_inference(design: Design, params: Any) -> tuple[Design, Any]:
     """
     served = replace(design, separate_layers=True)
     cast = partial(cast_kernels, dtype=design.model.dtype)
-    shardings = served.placement.param_shardings
-    convert = jax.jit(lambda params: separate(cast(params)), out_shardings=shardings)
-    return served, convert(params)
+    # A layer keeps the sharding of the stack, so that no initialisation of it needs to be traced.
+    return served, jax.jit(lambda params: separate(cast(params)))(params)
 
 
 def load_design(

@@ -9,9 +9,11 @@ temperature, top-k, top-p, min-p, then a draw. For the probabilities 0.5, 0.3, 0
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from pretrain_jax.errors import ConfigError
@@ -58,11 +60,11 @@ class Sampling:
     @property
     def strengths(self) -> "Strengths":
         return Strengths(
-            temperature=jnp.float32(self.temperature or 1.0),
-            top_k=jnp.int32(self.top_k or RANGES["top_k"].most),
-            top_p=jnp.float32(self.top_p),
-            min_p=jnp.float32(self.min_p),
-            repetition_penalty=jnp.float32(self.repetition_penalty),
+            temperature=np.float32(self.temperature or 1.0),
+            top_k=np.int32(self.top_k or RANGES["top_k"].most),
+            top_p=np.float32(self.top_p),
+            min_p=np.float32(self.min_p),
+            repetition_penalty=np.float32(self.repetition_penalty),
         )
 
 
@@ -77,13 +79,13 @@ class Filters:
 
 
 class Strengths(struct.PyTreeNode):
-    """The numbers of `Sampling` as arrays."""
+    """The numbers of `Sampling` as arrays: numpy's, which take no program to make."""
 
-    temperature: jax.Array
-    top_k: jax.Array
-    top_p: jax.Array
-    min_p: jax.Array
-    repetition_penalty: jax.Array
+    temperature: Any
+    top_k: Any
+    top_p: Any
+    min_p: Any
+    repetition_penalty: Any
 
 
 def draw(

@@ -278,11 +278,12 @@ def build_generator(design: Design, params: Any, tokenizer: Tokenizer) -> Genera
     """The generator of a model on its mesh."""
     mesh = design.placement.mesh
     gather = jax.jit(lambda tree: tree, out_shardings=rules.replicated(mesh))
+    spread = mesh.size > 1  # one device needs no program for it
     return Generator(
         Decoder(design.placement.apply_cached, tokenizer.size),
         params,
         tokenizer,
         context=design.spec.model.get("max_length", 0),
         ways=rules.batch_ways(mesh),
-        to_host=lambda tree: jax.device_get(gather(tree)),
+        to_host=lambda tree: jax.device_get(gather(tree) if spread else tree),
     )
