@@ -24,9 +24,9 @@ from pretrain_jax.composition import build as composition
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.sections import with_defaults
 from pretrain_jax.inference.decoding import Decoder, bucket, prefill, step, to_rows
-from pretrain_jax.inference.generation import advance, begin
 from pretrain_jax.inference.restore import for_inference
 from pretrain_jax.inference.sampling import Sampling
+from pretrain_jax.inference.sampling_loop import advance, begin
 from pretrain_jax.models import _base
 
 MESHES = {"1": {"data": 1}, "2x2": {"data": 2, "tensor": 2}}

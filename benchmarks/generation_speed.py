@@ -69,9 +69,7 @@ def read_bytes(name: str) -> int:
     """Bytes of the parameters that a step reads: matrices of the decoder and the vocabulary."""
     model = MODELS[name]
     attentions = 4 if name == "gpt" else 4 + 2  # of the memory: queries and outputs alone
-    layer = (
-        attentions * model["width"] ** 2 + 2 * model["width"] * model["feed_forward"]
-    )
+    layer = attentions * model["width"] ** 2 + 2 * model["width"] * model["feed_forward"]
     return 4 * (model["layers"] * layer + model["vocab_size"] * model["width"])
 
 
@@ -82,8 +80,8 @@ def ours(name: str, rows: int) -> tuple[Callable[[int], Any], Callable[[], Any]]
     from generation_cached import build_design
 
     from pretrain_jax.inference.decoding import Decoder, bucket, to_rows
-    from pretrain_jax.inference.generation import advance, begin
     from pretrain_jax.inference.sampling import Sampling
+    from pretrain_jax.inference.sampling_loop import advance, begin
 
     objective = "causal_lm" if name == "gpt" else "span_corruption"
     design = replace(build_design(MODELS[name], {"name": objective}), separate_layers=True)

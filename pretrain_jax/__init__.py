@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 import sys
 import time
 from collections.abc import Mapping
+from os import PathLike
 from typing import TYPE_CHECKING
 
 from pretrain_jax.process import shutdown
@@ -26,7 +27,7 @@ if sys.argv[:1] == ["-m"]:  # `python -m pretrain_jax.main`; a library leaves si
 
 
 def load(
-    path: str,
+    path: str | PathLike[str],
     step: int | None = None,
     dtype: str = "auto",
     mesh: Mapping[str, int] | None = None,

@@ -14,6 +14,7 @@ import tiny_job
 import pretrain_jax
 from pretrain_jax.composition import config
 from pretrain_jax.errors import ConfigError, InputMissing
+from pretrain_jax.inference import sampling_loop
 from pretrain_jax.training import loop
 
 SHARED = {
@@ -127,9 +128,7 @@ def test_one_beam_is_greedy_and_more_are_at_least_as_likely(load):
 
 def test_a_second_prompt_compiles_nothing_new(load):
     model = load("gpt")
-    from pretrain_jax.inference import generation
-
-    programs: list[Any] = [generation.begin, generation.advance]
+    programs: list[Any] = [sampling_loop.begin, sampling_loop.advance]
     model.generate(["the cat"], 5)
     before = [program._cache_size() for program in programs]
     model.generate(["dogs run over"], 7, temperature=0.3)
