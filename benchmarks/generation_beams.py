@@ -71,7 +71,7 @@ def compare(name: str, folder: Path) -> list[list[str]]:
     return rows
 
 
-def generate(run: Path, template: str) -> tuple[dict[str, int], list[Any], dict[str, Any]]:
+def generate(run: Path, template: str) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
     """Options for transformers, the batches of prompts, and our tokens by setting, without end
     tokens."""
     import pretrain_jax
