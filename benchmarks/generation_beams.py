@@ -71,14 +71,14 @@ def compare(name: str, folder: Path) -> list[list[str]]:
     return rows
 
 
-def generate(run: Path, template: str) -> tuple[dict[str, int], list[Any], dict[str, Any]]:
+def generate(run: Path, template: str) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
     """Options for transformers, the batches of prompts, and our tokens by setting, without end
     tokens."""
     import pretrain_jax
     from pretrain_jax.inference.beam_search import BeamSearch
     from pretrain_jax.inference.sampling import Sampling
 
-    model = pretrain_jax.load(run)
+    model = pretrain_jax.load(str(run))
     ids = {"eos_token_id": model.tokenizer.eos, "pad_token_id": model.tokenizer.pad}
     batches = []
     found: dict[str, Any] = {setting: [] for setting in SETTINGS}
