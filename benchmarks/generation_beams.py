@@ -78,7 +78,7 @@ def generate(run: Path, template: str) -> tuple[dict[str, Any], list[Any], dict[
     from pretrain_jax.inference.beam_search import BeamSearch
     from pretrain_jax.inference.sampling import Sampling
 
-    model = pretrain_jax.load(run)
+    model = pretrain_jax.load(str(run))
     ids = {"eos_token_id": model.tokenizer.eos, "pad_token_id": model.tokenizer.pad}
     batches = []
     found: dict[str, Any] = {setting: [] for setting in SETTINGS}

@@ -5,7 +5,8 @@
 is one side. For each line of input it runs a burst of 32 tokens after an untimed one of two, and
 reads an array of 512 MiB; it prints the seconds of both. A prompt has 32 tokens, or 64 for T5's
 encoder, and the cache has room for 128 new ones; the time includes reading the prompt. Neither
-side ends a text early.
+side ends a text early. PyTorch uses one thread or two, whichever is faster at the start: on cores
+that other programs use too, two take several times as long as one.
 """
 
 # pyright: reportMissingImports=false
@@ -116,7 +117,6 @@ def transformers(name: str, rows: int) -> tuple[Callable[[int], Any], Callable[[
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
 
-    torch.set_num_threads(2)
     torch.manual_seed(0)
     if name == "gpt":
         model = GPT2LMHeadModel(GPT2Config())
@@ -132,6 +132,12 @@ def transformers(name: str, rows: int) -> tuple[Callable[[int], Any], Callable[[
         many = {"max_new_tokens": count, "min_new_tokens": count}
         return model.generate(ids, attention_mask=mask, **many, **fixed)
 
+    def try_threads(count: int) -> float:
+        torch.set_num_threads(count)
+        generate(2)
+        return measure(lambda: generate(8))
+
+    torch.set_num_threads(min((1, 2), key=try_threads))
     large = torch.ones(FLOATS)
     return generate, lambda: large.sum().item()
 

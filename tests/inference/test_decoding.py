@@ -1,5 +1,6 @@
 """Cached decoding computes what the model computes without a cache, for every architecture."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,8 @@ import tiny
 
 from pretrain_jax import losses, registry
 from pretrain_jax.inference.decoding import Decoder, bucket, prefill, step, to_rows
+from pretrain_jax.inference.generation import advance, begin
+from pretrain_jax.inference.sampling import Sampling
 from pretrain_jax.layers.stacks import BuildContext, separate
 
 PROMPTS = [5, 1, 12]
@@ -105,7 +108,7 @@ def test_cached_equals_uncached(case: Case):
     decoder = decoder_of(module)
     rows = to_rows([prompt(case, row) for row in range(len(PROMPTS))], 4, LENGTH)
     logits, cache = prefill(params, rows, decoder=decoder, slots=LENGTH)
-    advance: Callable[..., Any] = jax.jit(partial(step, decoder=decoder))
+    read: Callable[..., Any] = jax.jit(partial(step, decoder=decoder))
     texts = jnp.asarray(TEXTS[[0, 1, 2, 2]])
     cache = cache.replace(tokens=texts)  # later tokens are already there, and must not be seen
     want = [uncached(case, module, params, row) for row in range(len(PROMPTS))]
@@ -114,7 +117,7 @@ def test_cached_equals_uncached(case: Case):
         for row, expected in enumerate(want):
             np.testing.assert_allclose(logits[row], expected[position[row]], atol=1e-5, rtol=1e-5)
         position = position + 1
-        logits, cache = advance(params, cache, position)
+        logits, cache = read(params, cache, position)
 
 
 def test_it_can_fail():
@@ -128,6 +131,22 @@ def test_it_can_fail():
     for wrong in (4, 6):
         logits, _ = step(params, cache, jnp.array([wrong]), decoder)
         assert jnp.abs(logits[0] - want[5]).max() > 1e-3
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_no_step_copies_a_cache(rows: int):
+    """The compiled loop writes new keys and values in place."""
+    module, params = model_of(Case("gpt"))
+    greedy = Sampling(temperature=0.0)
+    static = {"decoder": decoder_of(module), "filters": greedy.filters, "end": None}
+    batch = to_rows([prompt(Case("gpt"), 0)], rows, LENGTH)
+    last = np.full(rows, LENGTH - 1, np.int32)
+    drawn = jax.random.key(0), np.arange(rows), greedy.strengths
+    state = begin(params, batch, last, *drawn, slots=LENGTH, **static)
+    lowered = advance.lower(params, state, LENGTH, greedy.strengths, **static)
+    program = lowered.compile().as_text() or ""
+    assert program.count(f"f32[{rows},4,{LENGTH},8]") > 6
+    assert not re.findall(rf"= f32\[{rows},4,{LENGTH},8\]\S* copy\(", program)
 
 
 def test_buckets_are_few_and_large_enough():
