@@ -131,9 +131,9 @@ def step(
 def wait_for(logits: jax.Array, position: jax.Array) -> jax.Array:
     """`position` [B], as a number that depends on the logits [B, ids].
 
-    What is written there is then written after all layers have read the cache, and in place. XLA
-    drops optimization barriers before it orders operations, and without a dependency it copies the
-    cache of every layer to write one slot of the copy.
+    What is written there is then written after all layers have read the cache, and in place.
+    Without a dependency, XLA copies the cache of every layer to write one slot of the copy, also
+    with an optimization barrier in between (docs/performance.md).
     """
     return jnp.where(jnp.isnan(logits[:, 0]), 0, position)
 
