@@ -138,7 +138,8 @@ def filter_scores(scores: jax.Array, strengths: Strengths) -> jax.Array:
     kept = ranked >= least[:, None]  # tokens that tie with the last one stay, as in transformers
     probabilities = jax.nn.softmax(jnp.where(kept, ranked, -jnp.inf))
     before = jnp.cumsum(probabilities, axis=-1) - probabilities
-    kept &= (before < strengths.top_p) | (rank == 0)
+    # The sum of all probabilities may round to 1 before the last token.
+    kept &= (before < strengths.top_p) | (strengths.top_p >= 1) | (rank == 0)
     probabilities = jax.nn.softmax(jnp.where(kept, ranked, -jnp.inf))
     kept &= probabilities >= strengths.min_p * probabilities[:, :1]
     inverse = jnp.argsort(order, axis=-1)

@@ -40,8 +40,10 @@ def test_scores_are_those_of_transformers():
         chain.append(processors.TemperatureLogitsWarper(how["temperature"]))
         if how["top_k"]:
             chain.append(processors.TopKLogitsWarper(how["top_k"]))
-        chain.append(processors.TopPLogitsWarper(how["top_p"]))
-        chain.append(processors.MinPLogitsWarper(how["min_p"]))
+        if how["top_p"] < 1:
+            chain.append(processors.TopPLogitsWarper(how["top_p"]))
+        if how["min_p"]:
+            chain.append(processors.MinPLogitsWarper(how["min_p"]))
         want = torch.from_numpy(LOGITS.copy())
         for processor in chain:
             want = processor(torch.from_numpy(tokens), want)
