@@ -69,17 +69,18 @@ def main(argv: list[str]) -> int:
         )
     prompts = read_prompts(flags["prompts"]) if flags["prompts"] else [flags["prompt"] or "\n"]
     options = read_options(line)
+    samples = options.pop("samples")
     import pretrain_jax
 
     model = pretrain_jax.load(flags["workdir"])
     if flags["interactive"]:
         prompts = ask()
     if flags["json"]:
-        made = [one for prompt in prompts for one in as_json(model, prompt, options)]
+        made = [one for prompt in prompts for one in as_json(model, prompt, samples, options)]
         print(json.dumps({"continuations": made}, ensure_ascii=False), flush=True)
         return 0
     for prompt in prompts:
-        show(model, prompt, options)
+        show(model, prompt, samples, options)
     return 0
 
 
@@ -87,15 +88,14 @@ def read_options(line: command.CommandLine) -> dict[str, Any]:
     """The options as numbers. Raises ConfigError."""
     from pretrain_jax.inference import beam_search, sampling
 
-    allowed = sampling.RANGES | {
-        "beams": beam_search.BEAMS,
-        "length_penalty": beam_search.LENGTH_PENALTY,
+    allowed = sampling.RANGES | beam_search.RANGES
+    allowed |= {
         "tokens": COUNT,
         "samples": COUNT,
         "seed": RANGES["seed"],
     }
     whole = ("beams", "tokens", "samples", "seed", "top_k")
-    beams = command.parse_number(line, "beams", int, beam_search.BEAMS)
+    beams = command.parse_number(line, "beams", int, beam_search.RANGES["beams"])
     if beams > 1:
         unused = [name for name in SAMPLING if line.flags[name] not in ("", "0")]
         if unused or line.flags["samples"] != "1":
@@ -146,18 +146,16 @@ def ask() -> Iterator[str]:
         yield text.removesuffix("\n")
 
 
-def show(model: Any, prompt: str, options: dict[str, Any]) -> None:
+def show(model: Any, prompt: str, samples: int, options: dict[str, Any]) -> None:
     """Prints the continuations of a prompt as they are generated, or an encoder's fillings."""
     if not model.objective.generates:
         for blank in model.fill(prompt):
             print("  ".join(f"{f.text!r} {f.log_probability:.2f}" for f in blank), flush=True)
         return
-    for sample in range(options["samples"]):
-        answers = "memory_tokens" in model.objective.fields
-        shown = "" if answers else prompt
-        sys.stdout.write(shown)
+    for sample in range(samples):
+        sys.stdout.write("" if "memory_tokens" in model.objective.fields else prompt)
         printed = ""
-        for made in model.stream(prompt, sample=sample, **without_samples(options)):
+        for made in model.stream(prompt, sample=sample, **options):
             # A character may still lack bytes, which decode as U+FFFD.
             text = made.text if made.reason else made.text.rstrip("\ufffd")
             sys.stdout.write(text[len(printed) :])
@@ -167,15 +165,17 @@ def show(model: Any, prompt: str, options: dict[str, Any]) -> None:
         sys.stderr.write(f"[{made.reason}]\n")
 
 
-def as_json(model: Any, prompt: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def as_json(
+    model: Any, prompt: str, samples: int, options: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
     """The results for a prompt, for --json."""
     if not model.objective.generates:
         for number, blank in enumerate(model.fill(prompt)):
             fillings = [{"text": f.text, "log_probability": f.log_probability} for f in blank]
             yield {"prompt": prompt, "blank": number, "fillings": fillings}
         return
-    for sample in range(options["samples"]):
-        *_, made = model.stream(prompt, sample=sample, **without_samples(options))
+    for sample in range(samples):
+        *_, made = model.stream(prompt, sample=sample, **options)
         yield {
             "prompt": prompt,
             "sample": sample,
@@ -184,10 +184,6 @@ def as_json(model: Any, prompt: str, options: dict[str, Any]) -> Iterator[dict[s
             "tokens": made.tokens.tolist(),
             "log_probability": float(made.log_probabilities.sum()),
         }
-
-
-def without_samples(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name != "samples"}
 
 
 if __name__ == "__main__":

@@ -108,6 +108,13 @@ def compute_logits(hidden: jax.Array, readout: Any, low: jax.Array | None = None
     return jnp.where(jnp.arange(logits.shape[-1]) < readout.vocab_size, logits, -jnp.inf)
 
 
+def output_logits(output: Any) -> jax.Array:
+    """Logits float32 [B, P, V] of a model's output, without chunks: for few positions."""
+    hidden, readout = output.hidden, output.readout
+    flat = compute_logits(hidden.reshape(-1, hidden.shape[-1]), readout)
+    return flat.reshape(*hidden.shape[:2], -1)[..., : readout.vocab_size]
+
+
 @jax.custom_vjp
 def matmul_float32(hidden: jax.Array, table: jax.Array, low: jax.Array) -> jax.Array:
     """hidden [N, D] x table [V, D]' in the dtype of `hidden`, accumulated in float32: [N, V].

@@ -11,6 +11,7 @@ import gc
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 # jax reads the environment once, when it is first imported: before any test module is. Tests
 # compile some thousand programs and run each for milliseconds, so the machine code need not be
@@ -51,3 +52,12 @@ def no_compiled_programs_left():
     yield
     jax.clear_caches()
     gc.collect()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder `data` of published vocabularies and cases; no part of the repository."""
+    folder = os.environ.get("PRETRAIN_JAX_SHARED")
+    if not folder:
+        pytest.skip("PRETRAIN_JAX_SHARED is not set")
+    return Path(folder) / "data"

@@ -67,6 +67,18 @@ def test_beams_and_stops(runs, capsys):
     assert again == out[: out.index(out[5], 3)] + "\n" and "[stop]" in err
 
 
+def test_every_option_of_sampling_is_read(runs, capsys):
+    """Each changes what is generated; --cut makes room for a prompt that is too long."""
+    options = ["--prompt=the cat", "--tokens=8", "--temperature=3"]
+    plain = run(runs, capsys, *options, "--top_k=0").out
+    for option in ("--top_k=1", "--top_p=0.01", "--min_p=1", "--seed=9"):
+        others = ["--top_k=0"] * (option != "--top_k=1")
+        assert run(runs, capsys, *options, *others, option).out != plain, option
+    again = ["--prompt=aaaa", "--tokens=8", "--temperature=0"]
+    assert run(runs, capsys, *again).out != run(runs, capsys, *again, "--repetition_penalty=9").out
+    assert run(runs, capsys, "--prompt=" + 40 * "a", "--tokens=2", "--cut").out
+
+
 def test_a_t5_answers_and_an_encoder_fills(runs, capsys):
     prompt = "--prompt=the <extra_id_0> sat"
     out, _ = run(runs, capsys, prompt, "--tokens=4", "--temperature=0", model="t5")

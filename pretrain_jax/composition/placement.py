@@ -1,11 +1,10 @@
 """The placement of the arrays of a run: the mesh, and shardings of parameters and batches."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import flax.linen as nn
 import jax
 from jax.sharding import Mesh
 
@@ -61,18 +60,14 @@ class Placement:
             return self.model.apply(params, batch, rng, train, method)
 
     def apply_cached(
-        self,
-        params: Any,
-        batch: Any,
-        cache: Mapping[str, Any],
-        write: Sequence[str],
-        method: str = "__call__",
-        capture: Callable[[nn.Module, str], bool] | None = None,
+        self, params: Any, batch: Any, cache: Mapping[str, Any], write: Sequence[str], **how: Any
     ) -> tuple[Any, dict[str, Any]]:
-        """`Model.apply_cached` with sharding constraints. Every row stays on one device: the rows
-        of generation have lengths that mesh.sequence need not divide."""
+        """`Model.apply_cached` with sharding constraints; how: `method` and `capture`.
+
+        Every row stays on one device: mesh.sequence need not divide the rows of generation.
+        """
         with use_axis_rules(rules.MeshRules(self.mesh, unsplit=("length",))):
-            return self.model.apply_cached(params, batch, cache, write, method, capture)
+            return self.model.apply_cached(params, batch, cache, write, **how)
 
     def check(self) -> None:
         """Raises ConfigError unless batches and rows of every phase divide over the mesh."""

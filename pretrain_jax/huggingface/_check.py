@@ -153,9 +153,7 @@ def compute_logits(design: Design, params: Any, folder: Folder, batch: Arrays) -
         output = design.model.apply(params, batch, jax.random.key(0), False, folder.method)
         if isinstance(output, jax.Array):
             return {"logits": output}
-        flat = output.hidden.reshape(-1, output.hidden.shape[-1])
-        logits = losses.compute_logits(flat, output.readout)[:, : output.readout.vocab_size]
-        results = {folder.output: logits.reshape(*output.hidden.shape[:2], -1)}
+        results = {folder.output: losses.output_logits(output)}
         return results | {name: output.heads[head] for head, name in folder.heads.items()}
 
     with jax.default_matmul_precision("highest"):

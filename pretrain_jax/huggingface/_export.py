@@ -12,11 +12,11 @@ import jax
 import numpy as np
 from etils import epath
 
-from pretrain_jax import registry
 from pretrain_jax.composition.build import Design
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.files import draft_folder, outputs
 from pretrain_jax.huggingface import _card, _check, _tensors, _tokenizer_files
+from pretrain_jax.huggingface._families import CONFIG, load_families, model_type
 from pretrain_jax.huggingface._table import Folder, Run, used_paths, write_tensors
 from pretrain_jax.inference import restore
 from pretrain_jax.inference.restore import Restored
@@ -72,7 +72,7 @@ def export_run(
 
 def find_family(name: str) -> ModuleType:
     """The module for our model `name`. Raises ConfigError if transformers has no class for it."""
-    modules = [registry.load("huggingface", n, "model_type") for n in registry.names("huggingface")]
+    modules = load_families().values()
     for module in modules:
         if name in module.MODELS:
             return module
@@ -82,11 +82,6 @@ def find_family(name: str) -> ModuleType:
         f"transformers has no class for model.name={name}{why}. Models that can be exported are "
         f"{known}"
     )
-
-
-def model_type(family: ModuleType) -> str:
-    """The model_type of a family: "openai-gpt" for openai_gpt.py."""
-    return family.__name__.rpartition(".")[2].replace("_", "-")
 
 
 def describe_run(design: Design, tokenizer: Tokenizer) -> Run:
@@ -116,7 +111,7 @@ def write_folder(
         **ids,
         **folder.config,
     }
-    write_json(path / "config.json", config)
+    write_json(path / CONFIG, config)
     if folder.auto_class in ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM"):
         ids["pad_token_id"] = tokenizer.eos if tokenizer.pad is None else tokenizer.pad
         if "decoder_start_token_id" in config:

@@ -25,6 +25,12 @@ from pretrain_jax.composition.tokenizer import load_trained
 from pretrain_jax.errors import ConfigError, InputMissing, short_repr
 from pretrain_jax.files import draft_folder, outputs, parsing
 from pretrain_jax.huggingface import _check, _tokenizer_files
+from pretrain_jax.huggingface._families import (
+    CONFIG,
+    family_of_subfolders,
+    load_families,
+    model_type,
+)
 from pretrain_jax.huggingface._settings import Settings
 from pretrain_jax.huggingface._table import Folder, Imported, Opened, Run, listed, read_params
 from pretrain_jax.huggingface._tensors import AGAIN, Tensors
@@ -36,7 +42,6 @@ from pretrain_jax.workdir import run_config
 from pretrain_jax.workdir.checkpoint import Checkpoints
 
 log = logging.getLogger(__name__)
-CONFIG = "config.json"
 MAX_SEQ_LEN = 1024
 """Longest rows of an imported run's config."""
 
@@ -44,7 +49,8 @@ MAX_SEQ_LEN = 1024
 class Read(NamedTuple):
     """What a folder holds, in our terms."""
 
-    config: ConfigDict
+    design: Design
+    """Of the imported run, on one CPU."""
     folders: tuple[Folder, ...]
     tokenizer: Mapping[str, bytes]
     """The files of a workdir's tokenizer/."""
@@ -61,7 +67,7 @@ def import_folder(source: str, workdir: str) -> None:
     target = draft_folder.check_free(workdir, "--workdir")
     root = Path(source)
     read = read_folder(root)
-    design = build_design(read.config, jax.devices("cpu")[:1])
+    design = read.design
     with draft_folder.publish(target) as draft:
         write_files(draft / "tokenizer", read.tokenizer)
         run_config.write_config(draft, design.spec.config_dict)
@@ -78,7 +84,7 @@ def import_folder(source: str, workdir: str) -> None:
 def load_folder(source: epath.PathLike, dtype: str, mesh: Mapping[str, int] | None) -> TrainedModel:
     """The model in a folder, to use. See `pretrain_jax.load` and `import_folder`."""
     read = read_folder(Path(source))
-    config = restore.adapt_config(read.config.to_dict(), dtype, mesh)
+    config = restore.adapt_config(read.design.spec.config_dict, dtype, mesh)
     design = build_design(config, restore.devices_of(mesh))
     with tempfile.TemporaryDirectory() as folder:
         write_files(Path(folder) / "tokenizer", read.tokenizer)
@@ -87,7 +93,7 @@ def load_folder(source: epath.PathLike, dtype: str, mesh: Mapping[str, int] | No
 
 
 def read_folder(root: Path) -> Read:
-    """The config, the tokenizer and the parameters of a folder. Raises as `import_folder`."""
+    """The design, the tokenizer and the parameters of a folder. Raises as `import_folder`."""
     family = family_in(root)
     with open_folders(root, family) as opened:
         imported = family.from_config(opened)
@@ -103,7 +109,7 @@ def read_folder(root: Path) -> Read:
         for folder in folders:
             if left := read_params(folder, opened[folder.name].tensors, shapes, params):
                 log.warning("left behind: %s, which our model does not have", listed(left))
-    return Read(config, folders, tokens.files, params)
+    return Read(design, folders, tokens.files, params)
 
 
 def family_in(root: Path) -> ModuleType:
@@ -113,18 +119,11 @@ def family_in(root: Path) -> ModuleType:
             f"--from_hf must name an existing folder; received {str(root)!r}. Nothing is "
             "downloaded: fetch the folder first, and name it"
         )
-    known = registry.names("huggingface")
-    modules = [registry.load("huggingface", name, "model_type") for name in known]
-    if not (root / CONFIG).exists():
-        for module in modules:
-            if "" not in module.FOLDERS and all(
-                (root / n / CONFIG).exists() for n in module.FOLDERS
-            ):
-                return module
+    if not (root / CONFIG).exists() and (module := family_of_subfolders(root)):
+        return module
     values = parsing.read_json(root / CONFIG, AGAIN, {"model_type": str})
-    types = {name.replace("_", "-"): module for name, module in zip(known, modules, strict=True)}
     named = f"model_type in {root / CONFIG}"
-    module = registry.pick(types, values["model_type"], named)
+    module = registry.pick(load_families(), values["model_type"], named)
     if "" not in module.FOLDERS:
         raise ConfigError(
             f"{named} is {values['model_type']}, a model of two folders: --from_hf must name a "
@@ -136,7 +135,7 @@ def family_in(root: Path) -> ModuleType:
 @contextmanager
 def open_folders(root: Path, family: ModuleType) -> Iterator[Mapping[str, Opened]]:
     """The folders of a model by name."""
-    wanted = family.__name__.rpartition(".")[2].replace("_", "-")
+    wanted = model_type(family)
     with ExitStack() as stack:
         opened = {}
         for name in family.FOLDERS:

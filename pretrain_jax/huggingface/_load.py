@@ -1,12 +1,13 @@
 """Loads a model from a workdir, from one of its checkpoints, or from a folder of transformers."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from etils import epath
 
 from pretrain_jax.errors import ConfigError, InputMissing
 from pretrain_jax.files import parsing, paths
-from pretrain_jax.huggingface import _import
+from pretrain_jax.huggingface._families import CONFIG, family_of_subfolders
 from pretrain_jax.inference.restore import restore_model
 from pretrain_jax.inference.trained_model import TrainedModel
 
@@ -24,6 +25,8 @@ def load(
     if is_foreign(folder):
         if step is not None:
             raise ConfigError(f"{folder} has no steps; received step={step}. Leave it out")
+        from pretrain_jax.huggingface import _import  # a workdir needs none of it
+
         return _import.load_folder(folder, dtype, mesh)
     if folder.parent.name == "checkpoints" and folder.name.isdigit():
         if step not in (None, int(folder.name)):
@@ -33,12 +36,10 @@ def load(
 
 
 def is_foreign(folder: epath.Path) -> bool:
-    """Whether a folder is one of transformers: its config.json names a model_type, or it holds
-    ELECTRA's two folders."""
-    file = folder / "config.json"
+    """Whether a folder is one of transformers: its config.json names a model_type, or it holds the
+    folders of a family with several."""
+    file = folder / CONFIG
     if not file.exists():
-        return all(
-            (folder / name / "config.json").exists() for name in ("generator", "discriminator")
-        )
+        return family_of_subfolders(Path(folder)) is not None
     values = parsing.read_json(file, "name the folder of a run, or of a model of transformers")
     return "model_type" in values

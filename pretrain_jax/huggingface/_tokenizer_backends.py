@@ -77,7 +77,7 @@ def _(tokenizer: Bytes) -> tokenizers.Tokenizer:
 @_without_specials.register
 def _(tokenizer: ByteBPE) -> tokenizers.Tokenizer:
     merges = [(spell(left), spell(right)) for left, right in tokenizer.merges]
-    return _byte_level(models.BPE(spellings(tokenizer), merges), tokenizer.split)
+    return _byte_level(models.BPE(ids_by_spelling(tokenizer), merges), tokenizer.split)
 
 
 @_without_specials.register
@@ -89,7 +89,7 @@ def _(tokenizer: Chars) -> tokenizers.Tokenizer:
             f"the unpaired surrogate {lone!r}. Train it on text without it"
         )
     unknown = tokenizer.id_to_token(len(tokenizer.characters))
-    backend = tokenizers.Tokenizer(models.BPE(spellings(tokenizer), [], unk_token=unknown))
+    backend = tokenizers.Tokenizer(models.BPE(ids_by_spelling(tokenizer), [], unk_token=unknown))
     backend.decoder = decoders.Fuse()
     return backend
 
@@ -106,7 +106,7 @@ def _(tokenizer: SentencePiece) -> tokenizers.Tokenizer:
     return _sentencepiece_backend.from_model(tokenizer.model)
 
 
-def spellings(tokenizer: Tokenizer) -> dict[str, int]:
+def ids_by_spelling(tokenizer: Tokenizer) -> dict[str, int]:
     """The ids of a vocabulary by spelling: {"!": 0, ..., "<|endoftext|>": 50256}."""
     return {tokenizer.id_to_token(i): i for i in range(tokenizer.size)}
 

@@ -28,7 +28,7 @@ from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.files import outputs
 from pretrain_jax.huggingface import _sentencepiece_backend
-from pretrain_jax.huggingface._tokenizer_backends import make_backend, spellings
+from pretrain_jax.huggingface._tokenizer_backends import ids_by_spelling, make_backend
 from pretrain_jax.huggingface._tokenizer_check import check_ids
 from pretrain_jax.huggingface._tokenizer_import import Imported as Imported
 from pretrain_jax.huggingface._tokenizer_import import read as read
@@ -128,11 +128,11 @@ def _other_files(tokenizer: Tokenizer) -> dict[str, bytes]:
     if isinstance(tokenizer, ByteBPE) and tokenizer.split is SPLITS["gpt2"]:
         lines = "".join(f"{spell(left)} {spell(right)}\n" for left, right in tokenizer.merges)
         return {
-            "vocab.json": _json(spellings(tokenizer)),
+            "vocab.json": _json(ids_by_spelling(tokenizer)),
             "merges.txt": f"#version: 0.2\n{lines}".encode(),
         }
     if isinstance(tokenizer, WordPiece) and not tokenizer.every_script:
-        return {"vocab.txt": "".join(f"{piece}\n" for piece in spellings(tokenizer)).encode()}
+        return {"vocab.txt": "".join(f"{piece}\n" for piece in ids_by_spelling(tokenizer)).encode()}
     if isinstance(tokenizer, SentencePiece):
         name = (
             "spiece.model"

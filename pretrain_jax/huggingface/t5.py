@@ -3,8 +3,7 @@
 T5 1.0 has ReLU and an output tied to the embedding, with hidden states multiplied by D^-0.5; T5
 1.1 has a gated GELU and a matrix of its own. transformers knows the second by
 tie_word_embeddings=false and by the presence of lm_head.weight. An encoder that shares the
-decoder's layers becomes a copy of
-them, which computes the same.
+decoder's layers becomes a copy of them, which computes the same.
 """
 
 from collections.abc import Iterator, Mapping

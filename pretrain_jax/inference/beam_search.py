@@ -20,13 +20,16 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from pretrain_jax.errors import ConfigError
+from pretrain_jax.inference import sampling
 from pretrain_jax.inference.decoding import Cache, Decoder, prefill, step
 from pretrain_jax.inference.sampling import penalise, seen_tokens
 from pretrain_jax.registry import Range
 
-BEAMS = Range(1, 1000)
-LENGTH_PENALTY = Range(-1000, 1000)
+RANGES = {
+    "beams": Range(1, 1000),
+    "length_penalty": Range(-1000, 1000),
+    "repetition_penalty": sampling.RANGES["repetition_penalty"],
+}
 BY_ROW = ("keys", "values")
 """Names of the kept arrays with one entry per row; all rows share the others."""
 
@@ -41,9 +44,7 @@ class BeamSearch:
     """See `sampling.Sampling`; here it acts on log-probabilities, as in transformers."""
 
     def __post_init__(self):
-        for name, allowed in (("beams", BEAMS), ("length_penalty", LENGTH_PENALTY)):
-            if not allowed.contains(getattr(self, name)):
-                raise ConfigError(f"{name} must be {allowed}; received {getattr(self, name)}")
+        sampling.check_ranges(self, RANGES)
 
 
 class Candidates(struct.PyTreeNode):
@@ -54,7 +55,7 @@ class Candidates(struct.PyTreeNode):
     log_probabilities: jax.Array
     """float32 [B, N, S]: of the continuation's tokens."""
     scores: jax.Array
-    """float32 [B, N]; -inf where there is none."""
+    """float32 [B, N]; -inf for a continuation that does not exist."""
     position: jax.Array
     """int32 [B, N]: of the last token."""
 

@@ -23,6 +23,7 @@ from flax import struct
 
 from pretrain_jax import losses
 from pretrain_jax.layers.attention import KEPT, NEW, PAST
+from pretrain_jax.rounding import round_up
 
 SMALLEST = 32
 """Slots of the smallest cache, and tokens of the smallest padded prompt."""
@@ -65,6 +66,18 @@ def bucket(length: int, limit: int = 0) -> int:
     while size < length:
         size = size * 3 // 2 if size & (size - 1) == 0 else size // 3 * 4
     return min(size, limit) if limit else size
+
+
+def divide(count: int, batch_size: int, ways: int) -> tuple[int, list[slice]]:
+    """The rows of every batch, and the part of `count` prompts that each has.
+
+    ways: rows are a multiple of this, the parts into which a mesh splits a batch.
+
+    >>> divide(5, 2, 1)
+    (2, [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)])
+    """
+    size = round_up(max(min(batch_size, count), 1), ways)
+    return size, [slice(first, min(first + size, count)) for first in range(0, count, size)]
 
 
 def to_rows(

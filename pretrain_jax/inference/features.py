@@ -41,9 +41,7 @@ def embed_rows(params: Any, batch: Any, *, decoder: Decoder, layer: int, pooling
 def compute_logits(params: Any, batch: Any, *, decoder: Decoder, method: str) -> jax.Array:
     """float32 [B, L, V] at every position of the rows of a batch."""
     output, _ = decoder.apply_cached(params, batch, {}, (), method=method)
-    hidden, readout = output.hidden, output.readout
-    flat = losses.compute_logits(hidden.reshape(-1, hidden.shape[-1]), readout)
-    return flat.reshape(*hidden.shape[:2], -1)[..., : readout.vocab_size]
+    return losses.output_logits(output)
 
 
 def layer_outputs(captured: Any) -> list[jax.Array]:

@@ -107,7 +107,6 @@ def _rank(
     params: Any, batch: Any, *, decoder: Decoder, top: int, method: str
 ) -> tuple[jax.Array, jax.Array]:
     output, _ = decoder.apply_cached(params, batch, {}, (), method=method)
-    rows, count, width = output.hidden.shape
-    logits = losses.compute_logits(output.hidden.reshape(-1, width), output.readout)
-    probabilities, ids = jax.lax.top_k(jax.nn.softmax(logits[:, : decoder.ids]), top)
-    return ids.reshape(rows, count, top).astype(jnp.int32), probabilities.reshape(rows, count, top)
+    logits = losses.output_logits(output)[..., : decoder.ids]
+    probabilities, ids = jax.lax.top_k(jax.nn.softmax(logits), top)
+    return ids.astype(jnp.int32), probabilities

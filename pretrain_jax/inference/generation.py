@@ -18,10 +18,9 @@ from pretrain_jax import seeds
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.inference import beam_search
 from pretrain_jax.inference.beam_search import BeamSearch
-from pretrain_jax.inference.decoding import Decoder, bucket, to_rows
+from pretrain_jax.inference.decoding import Decoder, bucket, divide, to_rows
 from pretrain_jax.inference.sampling import Sampling
 from pretrain_jax.inference.sampling_loop import advance, begin
-from pretrain_jax.rounding import round_up
 from pretrain_jax.tokenizers import Tokenizer
 
 Prompt = Mapping[str, np.ndarray]
@@ -81,11 +80,10 @@ class Generator:
         stop: texts before which a continuation ends. The draws of prompt i depend on (seed, i)
         alone, not on the batch. Raises ConfigError for a prompt without room for a token.
         """
-        size = round_up(min(batch_size, len(prompts)), self.ways)
+        size, parts = divide(len(prompts), batch_size, self.ways)
         made = []
-        for first in range(0, len(prompts), size):
-            part = prompts[first : first + size]
-            numbers = range(first, first + len(part))
+        for chosen in parts:
+            part, numbers = prompts[chosen], range(len(prompts))[chosen]
             every = STREAMED if stop else tokens
             for rows in self.advance(part, tokens, sampling, seed, numbers, size, every):
                 found = [self.read(rows, row, tokens, stop) for row in range(len(part))]
@@ -151,10 +149,10 @@ class Generator:
         stop: Sequence[str] = (),
     ) -> list[list[Continuation]]:
         """The `how.beams` best continuations of each prompt, best first. See `generate`."""
-        size = round_up(min(batch_size, len(prompts)), self.ways)
+        size, parts = divide(len(prompts), batch_size, self.ways)
         found = []
-        for first in range(0, len(prompts), size):
-            part = prompts[first : first + size]
+        for chosen in parts:
+            part = prompts[chosen]
             batch, last, slots = self.lay_out(part, size, tokens)
             best = beam_search.search(
                 self.params,

@@ -8,6 +8,7 @@ temperature, top-k, top-p, min-p, then a draw. For the probabilities 0.5, 0.3, 0
     min_p=0.2     keeps those of at least 0.2 x 0.5: 0.5, 0.3 and 0.15
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,14 @@ RANGES = {
 }
 
 
+def check_ranges(options: Any, ranges: Mapping[str, Range]) -> None:
+    """Raises ConfigError for an attribute of `options` out of its range."""
+    for name, allowed in ranges.items():
+        value = getattr(options, name)
+        if not allowed.contains(value):
+            raise ConfigError(f"{name} must be {allowed}; received {value}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
     """How the next token is chosen. Raises ConfigError for a number out of its range."""
@@ -45,9 +54,7 @@ class Sampling:
     al. 2019, CTRL)."""
 
     def __post_init__(self):
-        for name, allowed in RANGES.items():
-            if not allowed.contains(getattr(self, name)):
-                raise ConfigError(f"{name} must be {allowed}; received {getattr(self, name)}")
+        check_ranges(self, RANGES)
 
     @property
     def filters(self) -> "Filters":

@@ -14,9 +14,8 @@ import jax
 import numpy as np
 
 from pretrain_jax import losses
-from pretrain_jax.inference.decoding import Decoder, to_rows
+from pretrain_jax.inference.decoding import Decoder, divide, to_rows
 from pretrain_jax.inference.generation import Generator
-from pretrain_jax.rounding import round_up
 
 MASKED_ROWS = 8
 """Copies of a text, each with another token masked, that run together."""
@@ -56,9 +55,8 @@ def score_continuations(
     """The score of each text, int32 [n], after its prompt (Objective.prompt)."""
     rows = [follow(prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
     firsts = [len(prompt["tokens"]) - 1 for prompt in prompts]
-    size = round_up(min(batch_size, max(len(rows), 1)), generator.ways)
-    for start in range(0, len(rows), size):
-        part = slice(start, start + size)
+    size, parts = divide(len(rows), batch_size, generator.ways)
+    for part in parts:
         log_p = log_probabilities(generator, rows[part], size)
         for row, first, text in zip(log_p, firsts[part], texts[part], strict=False):
             known = row[max(first, 0) : first + len(text)]
@@ -87,13 +85,13 @@ def score_masked(
     """The score of a text, int32 [n], in the row that an encoder reads: each token masked alone."""
     row = prompt["tokens"]
     first = next(i for i in range(len(row)) if np.array_equal(row[i : i + len(text)], text))
-    size = round_up(MASKED_ROWS, generator.ways)
+    size, parts = divide(len(text), MASKED_ROWS, generator.ways)
     log_p = np.zeros(len(text), np.float32)
-    for start in range(0, len(text), size):
-        at = np.arange(start, min(start + size, len(text)))
+    for part in parts:
+        at = np.arange(len(text))[part]
         masked = [np.where(np.arange(len(row)) == first + i, mask, row) for i in at]
         rows = [{"tokens": tokens.astype(np.int32), "targets": row} for tokens in masked]
-        log_p[at] = log_probabilities(generator, rows, size, method)[at - start, first + at]
+        log_p[at] = log_probabilities(generator, rows, size, method)[at - part.start, first + at]
     return make_score(generator, text, log_p, False)
 
 
@@ -121,10 +119,8 @@ def log_probabilities(
 ) -> np.ndarray:
     """float32 [size, L]: the log-probability of each of the `targets` of the rows."""
     batch = to_rows(rows, size, generator.context)
-    function = _log_probabilities
-    return generator.to_host(
-        function(generator.params, batch, decoder=generator.decoder, method=method)
-    )
+    static = {"decoder": generator.decoder, "method": method}
+    return generator.to_host(_log_probabilities(generator.params, batch, **static))
 
 
 @partial(jax.jit, static_argnames=("decoder", "method"))

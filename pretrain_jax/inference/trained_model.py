@@ -18,14 +18,13 @@ import numpy as np
 from pretrain_jax.composition.build import Design
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.inference import features, filling, scoring, spellings
-from pretrain_jax.inference.decoding import Decoder, to_rows
+from pretrain_jax.inference.decoding import Decoder, divide, to_rows
 from pretrain_jax.inference.filling import Filling
 from pretrain_jax.inference.generation import Continuation, Generator, Prompt
 from pretrain_jax.inference.sampling import Sampling
 from pretrain_jax.inference.scoring import Score
 from pretrain_jax.inference.strategy import pick_strategy
 from pretrain_jax.objectives import Objective
-from pretrain_jax.rounding import round_up
 from pretrain_jax.sharding import rules
 from pretrain_jax.tokenizers import Tokenizer
 
@@ -201,11 +200,10 @@ class TrainedModel:
         """
         rows = [self.read(text, special) for text in texts]
         self.check_lengths(len(row["tokens"]) for row in rows)
-        size = round_up(min(batch_size, max(len(rows), 1)), self.generator.ways)
+        size, parts = divide(len(rows), batch_size, self.generator.ways)
         vectors = []
-        for first in range(0, len(rows), size):
-            part = rows[first : first + size]
-            batch = to_rows(part, size, self.generator.context)
+        for part in parts:
+            batch = to_rows(rows[part], size, self.generator.context)
             made = features.embed_rows(
                 self.generator.params,
                 batch,
@@ -213,7 +211,7 @@ class TrainedModel:
                 layer=layer,
                 pooling=pooling,
             )
-            vectors.append(self.generator.to_host(made)[: len(part)])
+            vectors.append(self.generator.to_host(made)[: len(rows[part])])
         width = self.design.spec.model.width
         return np.concatenate(vectors) if vectors else np.zeros((0, width), np.float32)
 

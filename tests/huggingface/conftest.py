@@ -1,37 +1,13 @@
 """Vocabularies of every kind, learned from ten languages and code, and strings to compare on."""
 
 import functools
-import inspect
-import os
 import random
-import textwrap
 import unicodedata
-from pathlib import Path
 
 import pytest
+from vocabularies import CORPUS, KINDS
 
 from pretrain_jax import registry
-
-# ruff: noqa: RUF001
-CORPUS = [
-    inspect.getsource(textwrap),
-    "The river runs past the old mill, and nobody knows where it ends. We walk on. " * 3,
-    "Über den Fluß führt eine schöne alte Brücke; dahinter wächst grünes Gras. " * 3,
-    "Мы идём по берегу реки и смотрим, как медленно плывут лодки. " * 3,
-    "نمشي على ضفة النهر وننظر إلى القوارب الصغيرة. हम नदी के किनारे चलते हैं। " * 3,
-    "我们沿着河边散步，看着小船慢慢地漂过老桥。เราเดินเล่นริมแม่น้ำ 우리는 강가를 걸으며 " * 3,
-]
-KINDS = {
-    "bytes": {},
-    "chars": {},
-    "byte_bpe": {},
-    "wordpiece": {},
-    "wordpiece cased": {"lower_case": False},
-    "sentencepiece unigram": {},
-    "sentencepiece bpe": {"kind": "bpe"},
-    "sentencepiece unigram lossy": {"lossless": False},
-    "sentencepiece bpe lossy": {"kind": "bpe", "lossless": False},
-}
 
 
 @pytest.fixture(scope="session")
@@ -79,12 +55,3 @@ def strings() -> list[str]:
         [*words, *(space for space in (" ", "  ", "\n", "\t", "\u00a0") for _ in range(4))],
     ]
     return ["".join(draw.choices(draw.choice(pools), k=draw.randint(0, 30))) for _ in range(900)]
-
-
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder `data` of published vocabularies; no part of the repository."""
-    folder = os.environ.get("PRETRAIN_JAX_SHARED")
-    if not folder:
-        pytest.skip("PRETRAIN_JAX_SHARED is not set")
-    return Path(folder) / "data"

@@ -6,8 +6,8 @@ import unicodedata
 
 import pytest
 import tokenizers
-from conftest import CORPUS, KINDS
 from etils import epath
+from vocabularies import CORPUS, KINDS
 
 from pretrain_jax.errors import ConfigError, DataError, UnwritableWorkdir
 from pretrain_jax.huggingface import _tokenizer_files

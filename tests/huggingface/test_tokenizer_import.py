@@ -4,11 +4,12 @@ import itertools
 import json
 import shutil
 
+import numpy as np
 import pytest
 import tokenizers
-from conftest import CORPUS
 from etils import epath
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+from vocabularies import CORPUS
 
 from pretrain_jax.errors import DataError, InputMissing
 from pretrain_jax.huggingface import _sentencepiece_backend, _tokenizer_files
@@ -113,8 +114,8 @@ def test_llama_3(byte_level, placed, strings, tmp_path_factory):
         ["a", f"\n{long}\n", long, " b"],
         ["!\n", f"{long}\n", "b"],
     ):
-        ids = [i for word in words for i in ours.encode(word).tolist()]
-        assert ours.encode("".join(words)).tolist() == ids
+        one_by_one = np.concatenate([ours.encode(word) for word in words])
+        assert ours.encode("".join(words)).tolist() == one_by_one.tolist()
     hf = epath.Path(tmp_path_factory.mktemp("hf"))
     _tokenizer_files.write(ours, hf, model_type="llama", max_length=512)
     assert not (hf / "vocab.json").exists()  # other programs would split as GPT-2 does

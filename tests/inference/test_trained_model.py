@@ -122,6 +122,8 @@ def test_one_beam_is_greedy_and_more_are_at_least_as_likely(load):
         assert best.log_probabilities.sum() >= greedy.log_probabilities.sum() - 1e-4
         again, *_ = model.generate(["the cat <extra_id_0>"], 8, beams=6, length_penalty=0.0)
         assert again.text == best.text
+    with pytest.raises(ConfigError, match="repetition_penalty must be above 0"):
+        load("gpt").generate(["a"], beams=2, repetition_penalty=0.0)
     with pytest.raises(ConfigError, match="draws nothing at random"):
         load("gpt").generate(["a"], beams=2, temperature=0.5)
 

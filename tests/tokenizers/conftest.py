@@ -1,7 +1,6 @@
 """Small vocabularies, trained once for each choice of options."""
 
 import functools
-import os
 from pathlib import Path
 
 import pytest
@@ -35,12 +34,3 @@ def trained(vocabulary):
         return module.load(vocabulary(name, **options), **read)
 
     return load
-
-
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder `data` of published vocabularies and cases; no part of the repository."""
-    folder = os.environ.get("PRETRAIN_JAX_SHARED")
-    if not folder:
-        pytest.skip("PRETRAIN_JAX_SHARED is not set")
-    return Path(folder) / "data"
