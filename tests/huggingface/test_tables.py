@@ -91,8 +91,10 @@ def test_parameters_and_options_come_back_with_their_bits(name, tmp_path, stack)
 def test_every_model_has_a_family_or_a_reason():
     families = [registry.load("huggingface", n, "") for n in registry.names("huggingface")]
     exported = [model for family in families for model in family.MODELS]
-    assert sorted([*exported, *_export.NO_CLASS]) == registry.names("models")
-    for model, why in _export.NO_CLASS.items():
+    listed, names = [*exported, *_export.NO_CLASS], set(registry.names("models"))
+    assert len(listed) == len(set(listed)) and set(listed) <= names
+    for model in names.difference(exported):  # a new architecture is one file, and needs no row
+        why = _export.NO_CLASS.get(model, f"no class for model.name={model}")
         with pytest.raises(ConfigError, match=why):
             _export.find_family(model)
 
