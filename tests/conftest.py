@@ -15,8 +15,7 @@ from pathlib import Path
 
 # jax reads the environment once, when it is first imported: before any test module is. Tests
 # compile some thousand programs and run each for milliseconds, so the machine code need not be
-# good: the suite takes half the time. (XLA's older emitters would need two thirds of the time, but
-# with them, a program of several devices that comes from the cache can wait for itself forever.)
+# good: the suite takes half the time.
 os.environ["XLA_FLAGS"] = " ".join(
     [
         os.environ.get("XLA_FLAGS", ""),
@@ -32,6 +31,7 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import jax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
@@ -43,6 +43,15 @@ def home(tmp_path_factory):
         folder = tmp_path_factory.mktemp("home")
         patch.setenv("HOME", str(folder))
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def cache_of_programs_on_again():
+    """A mesh of CPU devices turns the cache off for its process (xla/program_cache.py)."""
+    yield
+    if not jax.config.values["jax_enable_compilation_cache"]:
+        jax.config.update("jax_enable_compilation_cache", True)
+        compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -20,7 +20,7 @@ from pretrain_jax.training.signals import Signals
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):
-    return tiny_job.write(tmp_path_factory.mktemp("job"))
+    return tiny_job.write(tmp_path_factory.mktemp("job"), sample_tokens=8)
 
 
 @pytest.fixture(scope="module")
@@ -157,8 +157,8 @@ def test_a_longer_run_keeps_the_decay(job, tmp_path):
     assert stored["optimizer"]["decay_steps"] == 10
 
 
-def test_a_run_resumes_on_another_mesh(job, straight, tmp_path):
-    workdir = str(tmp_path / "run")
+def test_a_run_resumes_on_another_mesh(straight, tmp_path):
+    job, workdir = tiny_job.write(tmp_path), str(tmp_path / "run")
     loop.train(config.read(str(job), [("train.steps", "30"), ("mesh.fsdp", "8")]), workdir)
     mesh = [("mesh.data", "2"), ("mesh.fsdp", "2"), ("mesh.tensor", "2")]
     loop.train(config.read(str(job), mesh), workdir)
@@ -167,7 +167,8 @@ def test_a_run_resumes_on_another_mesh(job, straight, tmp_path):
     assert [found[s] for s in expected] == pytest.approx(list(expected.values()), rel=1e-4)
 
 
-def test_phases_change_length_and_batch_and_resume_inside(job, tmp_path):
+def test_phases_change_length_and_batch_and_resume_inside(tmp_path):
+    job = tiny_job.write(tmp_path)
     phases = [("train.phases", '((6, {"seq_len": 16, "batch_size": 16}),)'), ("data.seq_len", "8")]
     full, parts = str(tmp_path / "full"), str(tmp_path / "parts")
     loop.train(config.read(str(job), [*phases, ("train.steps", "12")]), full)

@@ -29,21 +29,25 @@ def get_config():
                        decay_steps=60),
         train=dict(steps=60, batch_size=8, log_every=1),
         checkpoint=dict(every=25),
-        eval=dict(every=30, tokens=500, sample_tokens=8),
+        eval=dict(every=30, tokens=500, sample_tokens={sample_tokens}),
     ))
 """
 
 WORDS = "the cat sat on a mat and saw dogs run over green hills under blue skies".split()
 
 
-def write(folder: Path) -> Path:
-    """Writes a corpus of 150 documents and a config for it; returns the path of the config."""
+def write(folder: Path, sample_tokens: int = 0) -> Path:
+    """Writes a corpus of 150 documents and a config for it; returns the path of the config.
+
+    Without samples, whose programs take longer to compile than the steps to run.
+    """
     draw = random.Random(0)
     lines = [" ".join(draw.choices(WORDS, k=draw.randint(3, 40))) for _ in range(150)]
     corpus = folder / "corpus.jsonl"
     corpus.write_text("".join(json.dumps({"text": line}) + "\n" for line in lines))
     config = folder / "tiny.py"
-    config.write_text(CONFIG.format(corpus=corpus, cache=folder / "cache"))
+    text = CONFIG.format(corpus=corpus, cache=folder / "cache", sample_tokens=sample_tokens)
+    config.write_text(text)
     return config
 
 

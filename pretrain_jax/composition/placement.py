@@ -16,6 +16,7 @@ from pretrain_jax.layers.axes import use_axis_rules
 from pretrain_jax.sharding import mesh as meshes
 from pretrain_jax.sharding import rules
 from pretrain_jax.sharding.batches import BatchSharding
+from pretrain_jax.xla import program_cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,7 @@ class Placement:
     @cached_property
     def mesh(self) -> Mesh:
         """The devices by axis."""
+        program_cache.turn_off_for_a_cpu_mesh(self.target.devices)
         return meshes.build(self.target.devices, **self.spec.mesh)
 
     @cached_property

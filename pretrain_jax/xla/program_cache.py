@@ -10,7 +10,9 @@ import logging
 import os
 import platform
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 FOLDER = "~/.cache/pretrain_jax/programs"
 VARIABLE = "JAX_COMPILATION_CACHE_DIR"
@@ -48,6 +50,20 @@ def enable() -> Path | None:
     for name, value in MIN_COMPILE_TIME.items():
         os.environ.setdefault(name, value)
     return folder
+
+
+def turn_off_for_a_cpu_mesh(devices: Sequence[Any]) -> None:
+    """Turns the cache off in this process if programs will span several CPU devices.
+
+    XLA forgets the order of collectives in a CPU program that it stores: once loaded, two of them
+    may run at a time on a device, take the threads of another, and wait for it forever.
+    """
+    import jax  # here, because it reads the environment that `enable` sets
+    from jax.experimental.compilation_cache import compilation_cache
+
+    if len(devices) > 1 and devices[0].platform == "cpu":
+        jax.config.update("jax_enable_compilation_cache", False)
+        compilation_cache.reset_cache()  # jax reads the setting once
 
 
 def make_private(folder: Path) -> bool:

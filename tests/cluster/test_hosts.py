@@ -78,8 +78,9 @@ def whole(config, tmp_path_factory):
 
 
 def test_a_run_moves_between_1_2_and_4_processes_and_other_meshes(config, whole, tmp_path):
-    finished(start(2, config, tmp_path, train__steps=6))
+    finished(start(2, config, tmp_path, train__steps=6, eval__sample_tokens=8))
     assert list(tmp_path.glob("tokenizer/*")) and (tmp_path / "loss.png").exists()
+    assert ">>>" in (tmp_path / "samples.txt").read_text()
     finished(start(1, config, tmp_path, train__steps=12, mesh__data=1, mesh__fsdp=8))
     # Pairs of processes make the same rows, because they share them.
     shared = {"mesh__data": 1, "mesh__fsdp": 2, "mesh__sequence": 2, "mesh__tensor": 2}

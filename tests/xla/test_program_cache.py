@@ -7,8 +7,14 @@ import sys
 import time
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
+from jax.sharding import NamedSharding, PartitionSpec
 
+from pretrain_jax.composition import config
+from pretrain_jax.composition.build import build_design, fix_schedule
 from pretrain_jax.xla import program_cache
 
 SECOND_START = """
@@ -120,3 +126,21 @@ def test_instruction_sets_have_separate_folders(tmp_path):
         names.add(program_cache.machine_kind(file))
     assert len(names) == 4
     assert program_cache.machine_kind(tmp_path / "none") in names  # macOS has no such file
+
+
+@pytest.mark.parametrize("count, cached", [(1, True), (2, False)])
+def test_programs_of_several_cpu_devices_are_not_cached(tmp_path, count, cached):
+    devices = tuple(jax.devices()[:count])
+    mesh = build_design(fix_schedule(config.read("configs/gpt2_nano.py")), devices).placement.mesh
+    before = os.environ["JAX_COMPILATION_CACHE_DIR"]
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    compilation_cache.reset_cache()
+    try:
+        x = jax.device_put(jnp.arange(8.0), NamedSharding(mesh, PartitionSpec("data")))
+        assert jax.jit(lambda x: jnp.sin(x).sum())(x) == pytest.approx(0.554, abs=1e-3)
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        compilation_cache.reset_cache()
+    assert bool(list(tmp_path.iterdir())) == cached
