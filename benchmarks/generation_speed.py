@@ -2,10 +2,9 @@
 
     python benchmarks/generation_speed.py --serve=ours:gpt:1
 
-is one side. For each line of input it runs a burst of 32 tokens after an untimed one of two, and
+is one side. For each line of input it runs a burst of 128 tokens after an untimed one of two, and
 reads an array of 512 MiB; it prints the seconds of both. A prompt has 32 tokens, or 64 for T5's
-encoder, and the cache has room for 128 new ones; the time includes reading the prompt. Neither
-side ends a text early. PyTorch uses one thread or two, whichever is faster at the start: on cores
+encoder; the time includes reading it. Neither side ends a text early. PyTorch uses one thread or two, whichever is faster at the start: on cores
 that other programs use too, two take several times as long as one.
 """
 
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 from cpu_step import Side
 
-PROMPT, MEMORY, ROOM, BURST = 32, 64, 128, 32
+PROMPT, MEMORY, BURST = 32, 64, 128
 FLOATS = 1 << 27
 """Of the array that measures the memory's bandwidth: 512 MiB, more than any cache."""
 SHAPE = {"layers": 12, "width": 768, "heads": 12, "feed_forward": 3072}
@@ -97,7 +96,7 @@ def ours(name: str, rows: int) -> tuple[Callable[[int], Any], Callable[[], Any]]
     else:
         prompts = [{"tokens": np.zeros(1, np.int32), "memory_tokens": row} for row in ids]
     batch = to_rows(prompts, rows)
-    last = (batch["segments"].sum(axis=1) + ROOM - 1).astype(np.int32)
+    last = (batch["segments"].sum(axis=1) + BURST - 1).astype(np.int32)
     greedy, slots = Sampling(temperature=0.0), bucket(int(last.max()) + 1)
     decoder = Decoder(design.placement.apply_cached, MODELS[name]["vocab_size"])
     static = {"decoder": decoder, "filters": greedy.filters, "end": None}

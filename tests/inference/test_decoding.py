@@ -97,8 +97,14 @@ def uncached(case: Case, module: nn.Module, params: Any, row: int) -> jax.Array:
         batch[f"{stream}positions"] = np.arange(n, dtype=np.int32)
     if case.attention == "prefix":
         batch["prefix"] = np.arange(LENGTH) < PROMPTS[row]
-    output: Any = module.apply({"params": params}, jax.tree.map(lambda x: x[None], batch), False)
-    return losses.compute_logits(output.hidden[0], output.readout)[:, :61]
+    return whole_rows(module, params, jax.tree.map(lambda x: x[None], batch))[0]
+
+
+@partial(jax.jit, static_argnums=0)
+def whole_rows(module: nn.Module, params: Any, batch: Any) -> jax.Array:
+    """Logits [B, L, V] without a cache."""
+    output: Any = module.apply({"params": params}, batch, False)
+    return losses.compute_logits(output.hidden, output.readout)[..., :61]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
