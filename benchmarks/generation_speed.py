@@ -4,8 +4,9 @@
 
 is one side. For each line of input it runs a burst of 128 tokens after an untimed one of two, and
 reads an array of 512 MiB; it prints the seconds of both. A prompt has 32 tokens, or 64 for T5's
-encoder; the time includes reading it. Neither side ends a text early. PyTorch uses one thread or two, whichever is faster at the start: on cores
-that other programs use too, two take several times as long as one.
+encoder; the time includes reading it. Neither side ends a text early. PyTorch uses one thread or
+two, whichever is faster at the start: on cores that other programs use too, two take several times
+as long as one.
 """
 
 # pyright: reportMissingImports=false
