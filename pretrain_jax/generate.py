@@ -53,6 +53,8 @@ FLAGS = {
 SAMPLING = {"temperature": "0.8", "top_k": "50", "top_p": "1.0", "min_p": "0.0"}
 """Defaults without beam search, which takes none of these options."""
 SWITCHES = ("interactive", "cut", "json")
+PROMPTS = ("workdir", "prompt", "prompts", "interactive", "json")
+"""All options that matter for a model that fills masks."""
 
 
 def main(argv: list[str]) -> int:
@@ -73,6 +75,13 @@ def main(argv: list[str]) -> int:
     import pretrain_jax
 
     model = pretrain_jax.load(flags["workdir"])
+    defaults = FLAGS | dict.fromkeys(SWITCHES, "")
+    unread = [name for name in flags if name not in PROMPTS and flags[name] != defaults[name]]
+    if unread and not model.objective.generates:
+        raise ConfigError(
+            f"options of generation need a model that generates; this one is {model.family}, which "
+            f"fills masks. Leave out {', '.join('--' + name for name in unread)}"
+        )
     if flags["interactive"]:
         prompts = ask()
     if flags["json"]:

@@ -87,6 +87,8 @@ def test_a_t5_answers_and_an_encoder_fills(runs, capsys):
     (blank,) = json.loads(filled)["continuations"]
     assert blank["blank"] == 0 and len(blank["fillings"]) == 5
     assert run(runs, capsys, "--prompt=the c<mask>t", model="bert").out.count("  ") == 4
+    with pytest.raises(ConfigError, match="Leave out --tokens, --top_k, --cut"):
+        run(runs, capsys, "--prompt=<mask>", "--cut", "--top_k=2", "--tokens=3", model="bert")
 
 
 @pytest.mark.parametrize(
@@ -94,6 +96,7 @@ def test_a_t5_answers_and_an_encoder_fills(runs, capsys):
     [
         (["--beams=2", "--top_k=3"], "with --beams, leave out --top_k"),
         (["--beams=2", "--samples=3"], "leave out --samples"),
+        (["--length_penalty=0.6"], "length_penalty is for beam search; received"),
         (["--prompt=a", "--interactive"], "one of --prompt, --prompts and --interactive"),
         (["--interactive", "--json"], "--json does not go with --interactive"),
         (["--top_p=0"], "--top_p must be a number of type float, above 0 and at most 1"),

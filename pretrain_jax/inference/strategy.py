@@ -17,6 +17,11 @@ def pick_strategy(
 ) -> Sampling | BeamSearch:
     """How tokens are chosen; see `TrainedModel.generate`. Raises ConfigError."""
     if beams == 1:
+        if length_penalty != 1.0:
+            raise ConfigError(
+                "length_penalty is for beam search; received length_penalty="
+                f"{length_penalty} with beams=1. Set beams above 1, or leave it out"
+            )
         return Sampling(
             temperature=1.0 if temperature is None else temperature,
             top_k=top_k,
