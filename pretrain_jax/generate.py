@@ -3,23 +3,27 @@
     python -m pretrain_jax.generate --workdir=runs/gpt2_nano --prompt="def main(" [--tokens=100]
                                     [--temperature=0.8] [--top_k=50] [--seed=0] ...
 
+The command uses one device; `pretrain_jax.load(..., mesh=...)` in Python uses several.
+
 --workdir             Folder of the run, of one of its checkpoints, or of a Hugging Face model.
 --prompt              The text to continue, or to answer by an encoder-decoder; default: a newline.
                       With most tokenizers, a space at its end makes the continuation worse. An
-                      encoder fills each <mask> in it, T5 each <extra_id_0>, <extra_id_1>, ...
---prompts             A file with a prompt on each line; of a .jsonl file, each line's "prompt".
+                      encoder fills each <mask> in it. T5 writes <extra_id_0> and what fills this
+                      blank, <extra_id_1> and so on.
+--prompts             A file with a prompt on each line, also on empty ones; of a .jsonl file, the
+                      "prompt" of each line with an object.
 --interactive         Ask for prompts until the input ends, with the model loaded once.
---tokens              How many tokens to generate.
---samples             How many continuations of each prompt to generate.
---temperature         0 takes the most likely token each time.
---top_k               Sample among this many most likely tokens; 0 samples among all.
---top_p               Sample among the fewest most likely tokens with this total probability.
---min_p               Leave out tokens whose probability is below this share of the largest one.
---repetition_penalty  Above 1, tokens that the text has become less likely.
---beams               Above 1, beam search: the likeliest continuations as a whole.
---length_penalty      Of beam search: larger values prefer longer continuations.
+--tokens              How many tokens to generate (default: 100).
+--samples             How many continuations of each prompt to generate (1).
+--temperature         0 takes the most likely token each time (0.8).
+--top_k               Sample among this many most likely tokens; 0 samples among all (50).
+--top_p               Sample among the fewest most likely tokens with this total probability (1).
+--min_p               Leave out tokens whose probability is below this share of the largest one (0).
+--repetition_penalty  Values above 1 make tokens that the text already has less likely (1).
+--beams               Above 1, beam search: the likeliest continuation as a whole (1).
+--length_penalty      For beam search: larger values prefer longer continuations (1).
 --stop                A text before which a continuation ends.
---seed                Another seed gives another continuation.
+--seed                Another seed gives another continuation (0).
 --cut                 Drop the beginning of a prompt that is too long for the model.
 --json                Print one JSON object: prompts, continuations, and why each ends.
 """
@@ -31,7 +35,7 @@ from typing import Any
 
 from pretrain_jax import command
 from pretrain_jax.composition.ranges import COUNT, RANGES
-from pretrain_jax.errors import ConfigError, DataError
+from pretrain_jax.errors import ConfigError, DataError, InputMissing
 from pretrain_jax.files import parsing, paths
 
 FLAGS = {
@@ -85,11 +89,16 @@ def main(argv: list[str]) -> int:
     if flags["interactive"]:
         prompts = ask()
     if flags["json"]:
-        made = [one for prompt in prompts for one in as_json(model, prompt, samples, options)]
+        made = list(as_json(model, list(prompts), samples, options))
         print(json.dumps({"continuations": made}, ensure_ascii=False), flush=True)
         return 0
-    for prompt in prompts:
-        show(model, prompt, samples, options)
+    for number, prompt in enumerate(prompts):
+        try:
+            show(model, prompt, range(number * samples, (number + 1) * samples), options)
+        except ConfigError as error:
+            if not flags["interactive"]:
+                raise
+            sys.stderr.write(f"{error}\n")
     return 0
 
 
@@ -129,15 +138,18 @@ def read_prompts(file: str) -> list[str]:
     fix = "name a text file with a prompt on each line, or a .jsonl file"
     content = parsing.read_bytes(paths.expand_user(file, "--prompts"), fix)
     try:
-        lines = content.decode().splitlines()
+        lines = content.decode("utf-8-sig").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise DataError(f"{file} must be UTF-8; byte {error.start} is not; {fix}") from None
-    if not lines:
+    if not content.strip():
         raise DataError(f"{file} must have a prompt; it is empty; {fix}")
-    if not file.endswith(".jsonl"):
+    lines = [line.removesuffix("\r") for line in lines]
+    if not file.lower().endswith(".jsonl"):
         return lines
     prompts = []
     for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
         what = f"{file} line {number}"
         record = parsing.parse_json_as(line, dict, what, fix)
         prompts.append(parsing.check_keys({"prompt": str}, record, what, fix)["prompt"])
@@ -146,6 +158,8 @@ def read_prompts(file: str) -> list[str]:
 
 def ask() -> Iterator[str]:
     """Prompts from standard input."""
+    if sys.stdin is None:
+        raise InputMissing("--interactive needs a standard input; it is closed. Use --prompts=FILE")
     while True:
         sys.stderr.write("> ")
         sys.stderr.flush()
@@ -155,16 +169,20 @@ def ask() -> Iterator[str]:
         yield text.removesuffix("\n")
 
 
-def show(model: Any, prompt: str, samples: int, options: dict[str, Any]) -> None:
-    """Prints the continuations of a prompt as they are generated, or an encoder's fillings."""
+def show(model: Any, prompt: str, numbers: range, options: dict[str, Any]) -> None:
+    """Prints the continuations of a prompt as they are generated, or an encoder's fillings.
+
+    numbers: those of the continuations, one for each. Each has draws of its own.
+    """
     if not model.objective.generates:
         for blank in model.fill(prompt):
             print("  ".join(f"{f.text!r} {f.log_probability:.2f}" for f in blank), flush=True)
         return
-    for sample in range(samples):
+    for number in numbers:
+        growing = model.stream(prompt, sample=number, **options)  # refuses a bad prompt
         sys.stdout.write("" if "memory_tokens" in model.objective.fields else prompt)
         printed = ""
-        for made in model.stream(prompt, sample=sample, **options):
+        for made in growing:
             # A character may still lack bytes, which decode as U+FFFD.
             text = made.text if made.reason else made.text.rstrip("\ufffd")
             sys.stdout.write(text[len(printed) :])
@@ -175,19 +193,20 @@ def show(model: Any, prompt: str, samples: int, options: dict[str, Any]) -> None
 
 
 def as_json(
-    model: Any, prompt: str, samples: int, options: dict[str, Any]
+    model: Any, prompts: list[str], samples: int, options: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    """The results for a prompt, for --json."""
+    """The results for all prompts, for --json."""
     if not model.objective.generates:
-        for number, blank in enumerate(model.fill(prompt)):
-            fillings = [{"text": f.text, "log_probability": f.log_probability} for f in blank]
-            yield {"prompt": prompt, "blank": number, "fillings": fillings}
+        for prompt in prompts:
+            for number, blank in enumerate(model.fill(prompt)):
+                fillings = [{"text": f.text, "log_probability": f.log_probability} for f in blank]
+                yield {"prompt": prompt, "blank": number, "fillings": fillings}
         return
-    for sample in range(samples):
-        *_, made = model.stream(prompt, sample=sample, **options)
+    repeated = [prompt for prompt in prompts for _ in range(samples)]
+    for number, made in enumerate(model.generate(repeated, **options)):
         yield {
-            "prompt": prompt,
-            "sample": sample,
+            "prompt": repeated[number],
+            "sample": number % samples,
             "text": made.text,
             "reason": made.reason,
             "tokens": made.tokens.tolist(),

@@ -6,6 +6,7 @@ import json
 import pytest
 import tiny_job
 
+import pretrain_jax
 from pretrain_jax import generate
 from pretrain_jax.composition import config
 from pretrain_jax.errors import ConfigError, DataError, InputMissing
@@ -50,6 +51,19 @@ def test_json_is_one_object_that_holds_what_is_printed(runs, capsys):
     assert out == "".join(f"the{one['text']}\n" for one in made)
 
 
+def test_every_prompt_of_a_file_has_draws_of_its_own(runs, capsys, tmp_path):
+    """Those of `TrainedModel.generate`, with and without --json."""
+    (tmp_path / "a.txt").write_text("the\nthe\n")
+    options = [f"--prompts={tmp_path / 'a.txt'}", "--tokens=6", "--temperature=3", "--top_k=0"]
+    made = json.loads(run(runs, capsys, "--json", *options).out)["continuations"]
+    texts = [one["text"] for one in made]
+    assert texts[0] != texts[1]
+    assert run(runs, capsys, *options).out == "".join(f"the{text}\n" for text in texts)
+    model = pretrain_jax.load(runs / "gpt")
+    again = model.generate(["the", "the"], 6, temperature=3.0)
+    assert [one.text for one in again] == texts
+
+
 def test_prompts_come_from_files_and_from_standard_input(runs, capsys, tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_text("the cat\na dog\n")
     (tmp_path / "a.jsonl").write_text('{"prompt": "the cat"}\n{"prompt": "a dog"}\n')
@@ -59,6 +73,23 @@ def test_prompts_come_from_files_and_from_standard_input(runs, capsys, tmp_path,
     monkeypatch.setattr("sys.stdin", io.StringIO("the cat\na dog\n"))
     assert run(runs, capsys, "--interactive", *options).out == out
     assert [line[:5] for line in out.splitlines()] == ["the c", "a dog"]
+
+
+def test_files_of_prompts_are_read_as_editors_write_them(tmp_path):
+    """A byte order mark, Windows' line ends, a blank last line, a line separator in a text."""
+    (tmp_path / "a.JSONL").write_bytes(b'\xef\xbb\xbf{"prompt": "the"}\r\n\r\n')
+    (tmp_path / "a.txt").write_bytes("\ufeffa\u2028b\r\n".encode())
+    assert generate.read_prompts(str(tmp_path / "a.JSONL")) == ["the"]
+    assert generate.read_prompts(str(tmp_path / "a.txt")) == ["a\u2028b"]
+
+
+def test_a_prompt_that_is_refused_does_not_end_the_session(runs, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(40 * "a" + "\nthe\n"))
+    out, err = run(runs, capsys, "--interactive", "--tokens=3", "--temperature=0")
+    assert out.startswith("the") and "16 positions; received 41 tokens" in err
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(InputMissing, match="it is closed"):
+        run(runs, capsys, "--interactive")
 
 
 def test_beams_and_stops(runs, capsys):
@@ -82,7 +113,8 @@ def test_every_option_of_sampling_is_read(runs, capsys):
 def test_a_t5_answers_and_an_encoder_fills(runs, capsys):
     prompt = "--prompt=the <extra_id_0> sat"
     out, _ = run(runs, capsys, prompt, "--tokens=4", "--temperature=0", model="t5")
-    assert "the" not in out[:3] and len(out) <= 5
+    assert "the" not in out[:3]
+    assert len(out.replace("<extra_id_0>", "0").replace("<extra_id_1>", "1")) <= 5
     filled = run(runs, capsys, "--prompt=the c<mask>t", "--json", model="bert").out
     (blank,) = json.loads(filled)["continuations"]
     assert blank["blank"] == 0 and len(blank["fillings"]) == 5

@@ -23,7 +23,8 @@ LEVELS = (
     {"data", "objectives", "models", "optim", "sharding", "cluster", "xla", "devices"},
     {"layers", "corruption", "tokenizers", "losses"},
     {"batch", "code_version", "cross_entropy", "nested_diff", "ragged", "registry", "seeds"},
-    {"files", "process"},
+    {"files"},
+    {"process"},
     {"errors", "progress", "rounding"},
 )
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}

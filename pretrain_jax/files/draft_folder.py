@@ -10,18 +10,22 @@ from etils import epath
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.files import outputs
 from pretrain_jax.files.sealed_folder import fsync
+from pretrain_jax.process import shutdown
 
 
 @contextlib.contextmanager
 def draft_of(directory: epath.Path) -> Iterator[epath.Path]:
-    """A new folder next to `directory`, to be renamed to it; removed at the end if it was not."""
+    """A new folder next to `directory`, to be renamed to it; removed at the end if it was not, also
+    if a signal ends the process."""
     draft = directory.parent / f".{directory.name}.{os.getpid()}.{os.urandom(4).hex()}"
-    draft.mkdir(parents=True)
+    shutdown.DRAFTS.add(str(draft))
     try:
+        draft.mkdir(parents=True)
         yield draft
     finally:
         if draft.exists():
             draft.rmtree()
+        shutdown.DRAFTS.discard(str(draft))
 
 
 @contextlib.contextmanager

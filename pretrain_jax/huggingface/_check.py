@@ -42,8 +42,8 @@ def check(trained: Restored, folders: Sequence[Folder], root: Path) -> None:
     """
     if lacking := [name for name in ("torch", "transformers") if not find_spec(name)]:
         log.info(
-            "not checked against transformers: %s not installed; pip install 'pretrain_jax[hf]' "
-            "installs it, and then this command checks",
+            "not checked against transformers: %s not installed. After pip install "
+            "'pretrain_jax[hf]', this command checks",
             " and ".join(lacking) + (" are" if len(lacking) > 1 else " is"),
         )
         return

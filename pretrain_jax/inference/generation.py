@@ -15,12 +15,14 @@ import jax
 import numpy as np
 
 from pretrain_jax import seeds
+from pretrain_jax.composition.build import Design
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.inference import beam_search
+from pretrain_jax.inference import beam_search, spellings
 from pretrain_jax.inference.beam_search import BeamSearch
 from pretrain_jax.inference.decoding import Decoder, bucket, divide, to_rows
 from pretrain_jax.inference.sampling import Sampling
 from pretrain_jax.inference.sampling_loop import advance, begin
+from pretrain_jax.sharding import rules
 from pretrain_jax.tokenizers import Tokenizer
 
 Prompt = Mapping[str, np.ndarray]
@@ -193,7 +195,8 @@ class Generator:
         if self.context and length >= self.context:
             raise ConfigError(
                 f"a prompt must leave room for a token in the model's {self.context} positions; "
-                f"received {length} tokens. Shorten it, or cut it from the left (--cut)"
+                f"received {length} tokens. Shorten it, or drop its beginning: "
+                "cut=True in Python, --cut on the command line"
             )
 
     def cut(self, prompt: Prompt, tokens: int) -> Prompt:
@@ -214,11 +217,40 @@ class Generator:
         found = [place for word in stop if (place := text.find(word)) >= 0]
         if found:
             text, reason = text[: min(found)], "stop"
+        if not reason:
+            text = text[: len(text) - begun(text, stop)]
         return Continuation(text, rows.tokens[row, made], rows.log_probabilities[row, made], reason)
 
     def text_after(self, prompt: np.ndarray, ids: np.ndarray) -> str:
         """The text of ids that follow a prompt: with its first space, where `decode` of these ids
-        alone would drop it."""
+        alone would drop it, and with sentinels spelled out."""
+        if np.isin(ids, self.tokenizer.sentinels).any():
+            return spellings.decode(ids, self.tokenizer)
         before = self.tokenizer.decode(prompt)
         text = self.tokenizer.decode(np.concatenate([prompt, ids]))
         return text[len(before) :] if text.startswith(before) else self.tokenizer.decode(ids)
+
+
+def begun(text: str, stop: Sequence[str]) -> int:
+    """How many characters at the end of a text may be the beginning of a stop.
+
+    >>> begun("a test", ["stop", "st.", "here"])
+    2
+    """
+    ends = [word[:n] for word in stop for n in range(1, len(word)) if text.endswith(word[:n])]
+    return max(map(len, ends), default=0)
+
+
+def build_generator(design: Design, params: Any, tokenizer: Tokenizer) -> Generator:
+    """The generator of a model on its mesh."""
+    mesh = design.placement.mesh
+    gather = jax.jit(lambda tree: tree, out_shardings=rules.replicated(mesh))
+    spread = mesh.size > 1  # one device needs no program for it
+    return Generator(
+        Decoder(design.placement.apply_cached, tokenizer.size),
+        params,
+        tokenizer,
+        context=design.spec.model.get("max_length", 0),
+        ways=rules.batch_ways(mesh),
+        to_host=lambda tree: jax.device_get(gather(tree) if spread else tree),
+    )

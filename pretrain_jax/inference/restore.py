@@ -16,7 +16,8 @@ from pretrain_jax.composition.sections import SECTIONS, with_defaults
 from pretrain_jax.devices.target import DTYPES
 from pretrain_jax.errors import InputMissing
 from pretrain_jax.files.parsing import check_keys
-from pretrain_jax.inference.trained_model import TrainedModel, build_generator
+from pretrain_jax.inference.generation import build_generator
+from pretrain_jax.inference.trained_model import TrainedModel
 from pretrain_jax.layers.stacks import separate
 from pretrain_jax.step import cast_kernels
 from pretrain_jax.tokenizers import Tokenizer

@@ -28,8 +28,8 @@ class Score:
     nats: float
     """Sum of -log p over the scored tokens."""
     tokens: int
-    """Number of scored tokens: all but unknown ones, and without an id that begins documents also
-    the first, which nothing precedes."""
+    """Number of scored tokens: all but unknown and special ones, and without an id that begins
+    documents also the first, which nothing precedes."""
     bytes: int
     """UTF-8 bytes of these tokens."""
     log_probabilities: np.ndarray

@@ -12,27 +12,26 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import jax
 import numpy as np
 
 from pretrain_jax.composition.build import Design
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.inference import features, filling, scoring, spellings
-from pretrain_jax.inference.decoding import Decoder, divide, to_rows
+from pretrain_jax.inference.arguments import check_counts, check_ids, check_stops, check_texts
+from pretrain_jax.inference.decoding import divide, to_rows
 from pretrain_jax.inference.filling import Filling
 from pretrain_jax.inference.generation import Continuation, Generator, Prompt
 from pretrain_jax.inference.sampling import Sampling
 from pretrain_jax.inference.scoring import Score
 from pretrain_jax.inference.strategy import pick_strategy
 from pretrain_jax.objectives import Objective
-from pretrain_jax.sharding import rules
 from pretrain_jax.tokenizers import Tokenizer
 
 BATCH = 8
 """Texts that run together, by default."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainedModel:
     """A model and its tokenizer."""
 
@@ -41,6 +40,9 @@ class TrainedModel:
     step: int
     """Updates that the model was trained for."""
     generator: Generator
+
+    def __repr__(self) -> str:
+        return f"<TrainedModel: {self.family}, step {self.step}>"
 
     @property
     def objective(self) -> Objective:
@@ -72,7 +74,7 @@ class TrainedModel:
         """Continues texts; an encoder-decoder answers them.
 
         tokens: how many at most, for each prompt. temperature: 0 takes the likeliest token each
-        time; None is 1, and 0 with beams. top_k, top_p, min_p, repetition_penalty: see
+        time; None means 1, or 0 with beams. top_k, top_p, min_p, repetition_penalty: see
         `sampling.Sampling`. beams: above 1, beam search (`beam_search.BeamSearch`). stop: texts
         before which a continuation ends. seed: the draws of prompt i depend on (seed, i) alone.
         batch_size: prompts that run together. cut: whether a prompt that is too long loses its
@@ -91,6 +93,9 @@ class TrainedModel:
             beams=beams,
             length_penalty=length_penalty,
         )
+        check_texts(prompts, "prompts")
+        check_stops(stop)
+        check_counts(tokens=tokens, seed=seed, batch_size=batch_size)
         rows = [self.prompt(text, tokens, cut=cut, special=special) for text in prompts]
         if isinstance(how, Sampling):
             return self.generator.generate(rows, tokens, how, seed, batch_size, stop)
@@ -108,12 +113,16 @@ class TrainedModel:
         special: bool = True,
         **strategy: Any,
     ) -> Iterator[Continuation]:
-        """The continuation of one text as it grows by 8 tokens at a time; beam search makes it at
-        once.
+        """The continuation of one text, after every 8 tokens and at its end; with beam search, at
+        its end only.
 
-        sample: the draws are those of prompt number `sample` of `generate`. strategy: the options
-        of `pick_strategy`. See `generate` for the others.
+        Each result has the text so far; its `reason` is "" until the end. sample: the draws are
+        those of prompt number `sample` of `generate`. strategy: temperature, top_k, top_p, min_p,
+        repetition_penalty, beams and length_penalty. See `generate` for all options.
         """
+        check_texts([prompt], "prompt")
+        check_stops(stop)
+        check_counts(tokens=tokens, seed=seed, sample=sample)
         how = pick_strategy(**strategy)
         row = self.prompt(prompt, tokens, cut=cut, special=special)
         if isinstance(how, Sampling):
@@ -135,9 +144,12 @@ class TrainedModel:
 
         Raises ConfigError for a text that is longer than the model's positions.
         """
+        check_texts(texts, "texts")
+        check_texts(given or (), "given")
+        check_counts(batch_size=batch_size)
         if given is not None and len(given) != len(texts):
             raise ConfigError(f"given needs one text per text; received {len(given)}, {len(texts)}")
-        ids = [self.tokenizer.encode(text) for text in texts]
+        ids = [spellings.encode(text, self.tokenizer, special) for text in texts]
         if self.objective.generates:
             if given is None and "memory_tokens" in self.objective.fields:
                 raise ConfigError(
@@ -165,11 +177,14 @@ class TrainedModel:
         """Proposals for each blank of a text, best first: `top` for each.
 
         An encoder fills each <mask> with one token, independently of the others. An encoder-decoder
-        fills <extra_id_0>, <extra_id_1>, ... with spans, by beam search; <mask> then is the next
-        sentinel; proposal i of every blank belongs to one answer of up to `tokens` tokens.
+        fills <extra_id_0>, <extra_id_1>, ... with spans, by beam search. If it has no sentinels,
+        its blanks may be spelled <mask> too. Proposal i of every blank belongs to one answer of up
+        to `tokens` tokens.
 
         Raises ConfigError for a text without blanks, or a model that fills none.
         """
+        check_texts([text], "text")
+        check_counts(top=top, tokens=tokens)
         if self.objective.attention == "full":
             row, method = self.read(text, special=True), self.objective.model_methods[0]
             self.check_lengths([len(row["tokens"])])
@@ -178,6 +193,11 @@ class TrainedModel:
             raise ConfigError(
                 "filling needs an encoder, or a model trained to fill sentinels; this model is "
                 f"{self.family}"
+            )
+        if "<mask>" in text and "<extra_id_" in text:
+            raise ConfigError(
+                "the blanks of a text must be all <mask> or all <extra_id_0>, <extra_id_1>, ...; "
+                f"received {text!r}"
             )
         for number in range(text.count("<mask>")):
             text = text.replace("<mask>", f"<extra_id_{number}>", 1)
@@ -198,6 +218,8 @@ class TrainedModel:
         ... is the output of a block, -1 that of the stack after its final norm. The stack is the
         encoder of an encoder-decoder, and ELECTRA's discriminator.
         """
+        check_texts(texts, "texts")
+        check_counts(batch_size=batch_size)
         rows = [self.read(text, special) for text in texts]
         self.check_lengths(len(row["tokens"]) for row in rows)
         size, parts = divide(len(rows), batch_size, self.generator.ways)
@@ -232,6 +254,8 @@ class TrainedModel:
             batch |= features.to_rows_of_ids(memory, "memory_")
         if types is not None:
             batch["types"] = features.to_rows_of_ids(types)["tokens"]
+        for name in ("tokens", "memory_tokens"):
+            check_ids(batch.get(name, np.zeros(0, np.int32)), self.tokenizer.size)
         method, decoder = self.objective.model_methods[0], self.generator.decoder
         made = features.compute_logits(self.generator.params, batch, decoder=decoder, method=method)
         return self.generator.to_host(made)
@@ -270,18 +294,3 @@ class TrainedModel:
                 f"a text may have at most {context} tokens, special ones included, as many as this "
                 f"model has positions; received {longest}. Shorten it or divide it"
             )
-
-
-def build_generator(design: Design, params: Any, tokenizer: Tokenizer) -> Generator:
-    """The generator of a model on its mesh."""
-    mesh = design.placement.mesh
-    gather = jax.jit(lambda tree: tree, out_shardings=rules.replicated(mesh))
-    spread = mesh.size > 1  # one device needs no program for it
-    return Generator(
-        Decoder(design.placement.apply_cached, tokenizer.size),
-        params,
-        tokenizer,
-        context=design.spec.model.get("max_length", 0),
-        ways=rules.batch_ways(mesh),
-        to_host=lambda tree: jax.device_get(gather(tree) if spread else tree),
-    )

@@ -15,6 +15,8 @@ from pretrain_jax.errors import Interrupted
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """From a scheduler, from Ctrl-C, from a closed terminal."""
+DRAFTS: set[str] = set()
+"""Folders that are not complete: a signal removes them."""
 PATIENCE = 5.0
 """Seconds that the interpreter has to shut down."""
 
@@ -47,6 +49,11 @@ def _end(number: int, _frame: Any = None) -> NoReturn:
     message = f"Interrupted: by {name}; there was nothing to save; start the same command again\n"
     with contextlib.suppress(OSError):
         os.write(2, message.encode())
+    if DRAFTS:
+        import shutil
+
+        for folder in tuple(DRAFTS):
+            shutil.rmtree(folder, ignore_errors=True)
     os._exit(Interrupted.exit_code)
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.evaluation import heldout, pseudo_perplexity, samples
-from pretrain_jax.inference.trained_model import build_generator
+from pretrain_jax.inference.generation import build_generator
 from pretrain_jax.reporting.writer import Progress, Silent, Writer
 from pretrain_jax.step import eval_step
 from pretrain_jax.training.signals import Signals, Stopped

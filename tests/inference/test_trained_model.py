@@ -105,6 +105,16 @@ def test_a_continuation_ends_and_says_why(load):
     assert stopped.reason == "stop" and stopped.text == made.text[: made.text.index(word)]
 
 
+def test_a_stream_shows_nothing_of_a_stop(load):
+    model = load("gpt")
+    (whole,) = model.generate(["the cat"], 20, seed=1)
+    stop = whole.text[6:11]  # begins within the first 8 tokens, ends after them
+    shown = [made.text for made in model.stream("the cat", 20, seed=1, stop=[stop])]
+    end = whole.text.index(stop)
+    assert len(shown) > 1 and shown[-1] == whole.text[:end]
+    assert all(shown[-1].startswith(text) for text in shown)
+
+
 def test_a_long_prompt_is_refused_or_cut_from_the_left(load):
     model, long = load("gpt"), "the cat sat on a mat and saw dogs run over green hills"
     with pytest.raises(ConfigError, match="32 positions; received 55 tokens"):
@@ -175,6 +185,17 @@ def test_an_encoder_decoder_scores_a_text_given_another(load, family):
         model.score([text])
 
 
+def test_a_spelling_in_a_scored_text_is_its_token(load):
+    model, text = load("t5"), "<extra_id_0>cat<extra_id_1>"
+    sentinels, spelled = (
+        model.score([text], given=["the <extra_id_0> sat"], special=special)[0]
+        for special in (True, False)
+    )
+    assert (sentinels.tokens, spelled.tokens) == (3, len(text))
+    assert len(sentinels.log_probabilities) == 5
+    assert load("bert").score(["a<mask>"])[0].tokens == 1
+
+
 # --- blanks, vectors, spellings -------------------------------------------------------------------
 
 
@@ -200,6 +221,8 @@ def test_an_encoder_decoder_fills_sentinels(load):
     assert len(blanks) == 2 and all(len(blank) == 2 for blank in blanks)
     assert blanks[0][0].log_probability == blanks[1][0].log_probability
     assert model.fill("the <mask> sat <mask> mat", top=2, tokens=12) == blanks
+    with pytest.raises(ConfigError, match="all <mask> or all <extra_id_0>"):
+        model.fill("the <extra_id_0> sat <mask>")
     with pytest.raises(ConfigError, match="trained to fill sentinels"):
         load("gpt").fill("the <mask>")
 
@@ -223,6 +246,42 @@ def test_spellings_are_special_ids_unless_they_are_text(load):
     assert special.tolist() == [97, model.tokenizer.sentinels[1], model.tokenizer.eos]
     text = model.read("a<extra_id_1>", special=False)["memory_tokens"]
     assert text.tolist() == [*b"a<extra_id_1>", model.tokenizer.eos]
+
+
+def test_an_answer_spells_its_sentinels(load):
+    model = load("t5")
+    ids = np.array([model.tokenizer.sentinels[0], 97, 98, model.tokenizer.sentinels[1]])
+    start = np.zeros(0, np.int32)
+    assert model.generator.text_after(start, ids) == "<extra_id_0>ab<extra_id_1>"
+
+
+@pytest.mark.parametrize(
+    "call, received",
+    [
+        (lambda model: model.generate("the cat"), "prompts must be .* received str"),
+        (lambda model: model.generate([b"the cat"]), "received list of bytes"),
+        (lambda model: next(model.stream(["a", "b"])), "prompt must be .* received list of list"),
+        (lambda model: model.score("the cat"), "texts must be .* received str"),
+        (lambda model: model.score(["the"], given="a"), "given must be .* received str"),
+        (lambda model: model.embed("the cat"), "texts must be .* received str"),
+        (lambda model: model.logits([[5, 264]]), r"0 \.\. 263, .* received 5 \.\. 264"),
+        (lambda model: model.generate(["a\ud800"]), "character 1 of .* half of a surrogate pair"),
+        (lambda model: model.generate(["a"], 0), "tokens must be an integer .* received 0"),
+        (lambda model: model.generate(["a"], seed=-1), "seed must be an integer"),
+        (lambda model: model.generate(["a"], batch_size=0), "batch_size must be an integer"),
+        (lambda model: model.generate(["a"], stop="x"), "stop must be str in a list"),
+        (lambda model: model.generate(["a"], stop=[""]), "stop must have texts"),
+        (lambda model: model.fill("<mask>", top=0), "top must be an integer"),
+        (lambda model: model.logits([[-1]]), r"received -1 \.\. -1"),
+    ],
+)
+def test_what_is_no_list_of_texts_or_ids_is_refused(load, call, received):
+    with pytest.raises(ConfigError, match=received):
+        call(load("gpt"))
+
+
+def test_a_model_prints_as_one_short_line(load):
+    assert repr(load("gpt")) == "<TrainedModel: gpt trained with causal_lm, step 30>"
 
 
 # --- loading --------------------------------------------------------------------------------------

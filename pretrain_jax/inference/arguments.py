@@ -1,0 +1,61 @@
+"""Checks of the texts, ids and numbers that a user passes to a trained model."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pretrain_jax.composition.ranges import COUNT, RANGES
+from pretrain_jax.errors import ConfigError
+from pretrain_jax.registry import Range
+
+COUNTS = {
+    "tokens": Range(1, 2**20),
+    "seed": RANGES["seed"],
+    "batch_size": COUNT,
+    "top": COUNT,
+    "sample": Range(0, 2**31 - 1),
+}
+"""The numbers that are allowed; the cache of a million tokens is larger than any model's."""
+
+
+def check_texts(texts: Iterable[Any], name: str) -> None:
+    """Raises ConfigError unless `texts` are strings in a list, of valid Unicode."""
+    texts = texts if isinstance(texts, str) else list(texts)
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        kinds = type(texts).__name__
+        if not isinstance(texts, str):
+            kinds = f"{kinds} of {', '.join(sorted({type(text).__name__ for text in texts}))}"
+        raise ConfigError(f'{name} must be str in a list, such as ["a text"]; received {kinds}')
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(
+                f"{name} must be valid Unicode; character {error.start} of {text[:40]!r} is half "
+                "of a surrogate pair. Write the character itself"
+            ) from None
+
+
+def check_stops(stop: Sequence[Any]) -> None:
+    """Raises ConfigError unless `stop` are texts in a list, none of them empty."""
+    check_texts(stop, "stop")
+    if "" in stop:
+        raise ConfigError('stop must have texts; received "", which every text has')
+
+
+def check_counts(**counts: Any) -> None:
+    """Raises ConfigError for a number that is not in its range."""
+    for name, value in counts.items():
+        allowed = COUNTS[name]
+        if not isinstance(value, int | np.integer) or not allowed.contains(int(value)):
+            raise ConfigError(f"{name} must be an integer {allowed}; received {value!r}")
+
+
+def check_ids(ids: np.ndarray, size: int) -> None:
+    """Raises ConfigError for an id outside a vocabulary of `size` tokens."""
+    if ids.size and not 0 <= ids.min() <= ids.max() < size:
+        raise ConfigError(
+            f"ids must be 0 .. {size - 1}, those of the vocabulary; received "
+            f"{ids.min()} .. {ids.max()}"
+        )
