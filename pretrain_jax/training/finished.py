@@ -60,8 +60,11 @@ def next_steps(design: Design, path: epath.Path) -> list[str]:
     has_samples = bool(spec.eval.sample_tokens and objective.prompt)
     files = f"{folder}/loss.png" + (f" and {folder}/samples.txt" if has_samples else "")
     use = "evaluate:      the same command with --mode=eval --config.data.source=text:OTHER_FILE"
+    command = f"python -m pretrain_jax.generate --workdir={folder}"
     if objective.generates:
-        use = f'generate:      python -m pretrain_jax.generate --workdir={folder} --prompt="..."'
+        use = f'generate:      {command} --prompt="..."'
+    elif objective.prompt:
+        use = f'fill masks:    {command} --prompt="a <mask>"'
     more = f"the same command with --config.train.steps={2 * spec.train.steps or 1000}"
     new = f"--config.init_from={folder} and another --workdir"
     return [

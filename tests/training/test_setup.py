@@ -191,12 +191,12 @@ def test_a_finished_run_logs_next_steps_and_does_nothing(job, copy, caplog, monk
     assert {**before, "run.lock": ""} == {**content(copy), "run.lock": ""}
 
 
-def test_the_next_steps_of_an_encoder_are_to_evaluate_and_quote_the_workdir(job):
-    bert = [("model.name", "bert"), ("objective.name", "masked_lm")]
+def test_the_next_steps_of_an_encoder_are_to_fill_masks_and_quote_the_workdir(job):
+    bert = [("model.name", "bert"), ("objective.name", "masked_lm"), ("eval.sample_tokens", "8")]
     design = build_design(config.read(str(job), bert), (jax.devices()[0],))
     results, use, *_ = finished.next_steps(design, epath.Path("runs/my run"))
     assert "'runs/my run'/loss.png and 'runs/my run'/samples.txt" in results
-    assert "--mode=eval" in use and "generate" not in use
+    assert "generate --workdir='runs/my run'" in use and "<mask>" in use
 
 
 def line(job, folder, *options):
