@@ -30,11 +30,11 @@ The command uses one device; `pretrain_jax.load(..., mesh=...)` in Python uses s
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pretrain_jax import command
-from pretrain_jax.composition.ranges import COUNT, RANGES
+from pretrain_jax.composition.ranges import COUNT
 from pretrain_jax.errors import ConfigError, DataError, InputMissing
 from pretrain_jax.files import parsing, paths
 
@@ -57,8 +57,8 @@ FLAGS = {
 SAMPLING = {"temperature": "0.8", "top_k": "50", "top_p": "1.0", "min_p": "0.0"}
 """Defaults without beam search, which takes none of these options."""
 SWITCHES = ("interactive", "cut", "json")
-PROMPTS = ("workdir", "prompt", "prompts", "interactive", "json")
-"""All options that matter for a model that fills masks."""
+FILLING = ("workdir", "prompt", "prompts", "interactive", "json")
+"""The options that a model reads which fills masks."""
 
 
 def main(argv: list[str]) -> int:
@@ -79,13 +79,8 @@ def main(argv: list[str]) -> int:
     import pretrain_jax
 
     model = pretrain_jax.load(flags["workdir"])
-    defaults = FLAGS | dict.fromkeys(SWITCHES, "")
-    unread = [name for name in flags if name not in PROMPTS and flags[name] != defaults[name]]
-    if unread and not model.objective.generates:
-        raise ConfigError(
-            f"options of generation need a model that generates; this one is {model.family}, which "
-            f"fills masks. Leave out {', '.join('--' + name for name in unread)}"
-        )
+    if not model.objective.generates:
+        check_filling(flags, model.family)
     if flags["interactive"]:
         prompts = ask()
     if flags["json"]:
@@ -102,16 +97,23 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def check_filling(flags: Mapping[str, str], family: str) -> None:
+    """Raises ConfigError for an option that a model does not read which fills masks."""
+    defaults = FLAGS | dict.fromkeys(SWITCHES, "")
+    unread = [name for name in flags if name not in FILLING and flags[name] != defaults[name]]
+    if unread:
+        raise ConfigError(
+            f"options of generation need a model that generates; this one is {family}, which "
+            f"fills masks. Leave out {', '.join('--' + name for name in unread)}"
+        )
+
+
 def read_options(line: command.CommandLine) -> dict[str, Any]:
     """The options as numbers. Raises ConfigError."""
-    from pretrain_jax.inference import beam_search, sampling
+    from pretrain_jax.inference import arguments, beam_search, sampling
 
-    allowed = sampling.RANGES | beam_search.RANGES
-    allowed |= {
-        "tokens": COUNT,
-        "samples": COUNT,
-        "seed": RANGES["seed"],
-    }
+    allowed = sampling.RANGES | beam_search.RANGES | {"samples": COUNT}
+    allowed |= {name: arguments.COUNTS[name] for name in ("tokens", "seed")}
     whole = ("beams", "tokens", "samples", "seed", "top_k")
     beams = command.parse_number(line, "beams", int, beam_search.RANGES["beams"])
     if beams > 1:
@@ -138,12 +140,12 @@ def read_prompts(file: str) -> list[str]:
     fix = "name a text file with a prompt on each line, or a .jsonl file"
     content = parsing.read_bytes(paths.expand_user(file, "--prompts"), fix)
     try:
-        lines = content.decode("utf-8-sig").removesuffix("\n").split("\n")
+        text = content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise DataError(f"{file} must be UTF-8; byte {error.start} is not; {fix}") from None
-    if not content.strip():
+    if not text.strip():
         raise DataError(f"{file} must have a prompt; it is empty; {fix}")
-    lines = [line.removesuffix("\r") for line in lines]
+    lines = text.removesuffix("\n").split("\n")
     if not file.lower().endswith(".jsonl"):
         return lines
     prompts = []

@@ -31,7 +31,8 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
+
+from pretrain_jax.xla import program_cache
 
 atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
@@ -50,8 +51,7 @@ def cache_of_programs_on_again():
     """A mesh of CPU devices turns the cache off for its process (xla/program_cache.py)."""
     yield
     if not jax.config.values["jax_enable_compilation_cache"]:
-        jax.config.update("jax_enable_compilation_cache", True)
-        compilation_cache.reset_cache()
+        program_cache.switch(True)
 
 
 @pytest.fixture(scope="module", autouse=True)

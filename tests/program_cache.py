@@ -3,9 +3,9 @@
 import contextlib
 from collections.abc import Iterator
 
-import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
+
+from pretrain_jax.xla import program_cache
 
 
 @contextlib.contextmanager
@@ -16,10 +16,8 @@ def fresh_programs() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_ENABLE_COMPILATION_CACHE", "false")
-        jax.config.update("jax_enable_compilation_cache", False)
-        compilation_cache.reset_cache()
+        program_cache.switch(False)
         try:
             yield
         finally:
-            jax.config.update("jax_enable_compilation_cache", True)
-            compilation_cache.reset_cache()
+            program_cache.switch(True)

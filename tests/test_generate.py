@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import pytest
 import tiny_job
@@ -96,6 +97,16 @@ def test_beams_and_stops(runs, capsys):
     out, _ = run(runs, capsys, "--prompt=the", "--tokens=8", "--beams=3", "--length_penalty=0.6")
     again, err = run(runs, capsys, "--prompt=the", "--tokens=8", "--beams=3", f"--stop={out[5]}")
     assert again == out[: out.index(out[5], 3)] + "\n" and "[stop]" in err
+
+
+def test_the_help_gives_the_defaults():
+    """ "(0.8)" or "(default: 100)" at the end of an option's lines."""
+    text = " ".join((generate.__doc__ or "").split())
+    found = dict(re.findall(r"--(\w+) (?:(?!--)[^()])*\((?:default: )?([\d.]+)\)\.", text))
+    defaults = {**generate.FLAGS, **generate.SAMPLING}
+    assert {name: float(value) for name, value in defaults.items() if value} == {
+        name: float(value) for name, value in found.items()
+    }
 
 
 def test_every_option_of_sampling_is_read(runs, capsys):

@@ -1,6 +1,6 @@
-"""Checks of the texts, ids and numbers that a user passes to a trained model."""
+"""Checks of the texts and numbers that a user passes to a trained model."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,14 +19,14 @@ COUNTS = {
 """The numbers that are allowed; the cache of a million tokens is larger than any model's."""
 
 
-def check_texts(texts: Iterable[Any], name: str) -> None:
+def check_texts(texts: Sequence[Any], name: str) -> None:
     """Raises ConfigError unless `texts` are strings in a list, of valid Unicode."""
-    texts = texts if isinstance(texts, str) else list(texts)
-    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-        kinds = type(texts).__name__
-        if not isinstance(texts, str):
-            kinds = f"{kinds} of {', '.join(sorted({type(text).__name__ for text in texts}))}"
-        raise ConfigError(f'{name} must be str in a list, such as ["a text"]; received {kinds}')
+    received = type(texts).__name__
+    if not isinstance(texts, str):
+        others = sorted({type(text).__name__ for text in texts if not isinstance(text, str)})
+        received = f"{received} of {', '.join(others)}" if others else ""
+    if received:
+        raise ConfigError(f'{name} must be str in a list, such as ["a text"]; received {received}')
     for text in texts:
         try:
             text.encode()
@@ -50,12 +50,3 @@ def check_counts(**counts: Any) -> None:
         allowed = COUNTS[name]
         if not isinstance(value, int | np.integer) or not allowed.contains(int(value)):
             raise ConfigError(f"{name} must be an integer {allowed}; received {value!r}")
-
-
-def check_ids(ids: np.ndarray, size: int) -> None:
-    """Raises ConfigError for an id outside a vocabulary of `size` tokens."""
-    if ids.size and not 0 <= ids.min() <= ids.max() < size:
-        raise ConfigError(
-            f"ids must be 0 .. {size - 1}, those of the vocabulary; received "
-            f"{ids.min()} .. {ids.max()}"
-        )

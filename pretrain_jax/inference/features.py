@@ -89,11 +89,11 @@ def pool(hidden: jax.Array, segments: jax.Array, pooling: str) -> jax.Array:
     return jnp.where(inside[..., None], hidden, 0).sum(axis=1) / count[:, None]
 
 
-def to_rows_of_ids(ids: Any, stream: str = "") -> dict[str, np.ndarray]:
+def to_rows_of_ids(ids: Any, size: int | None, stream: str = "") -> dict[str, np.ndarray]:
     """The fields of rows of ids, int [B, L], without padding. Raises ConfigError unless all rows
-    have one length.
+    have one length, and for an id outside a vocabulary of `size` tokens.
 
-    stream: "memory_" for the memory's fields.
+    size: None checks no ids. stream: "memory_" for the memory's fields.
     """
     rows = [np.asarray(row, np.int32) for row in ids]
     lengths = {row.shape for row in rows}
@@ -103,6 +103,11 @@ def to_rows_of_ids(ids: Any, stream: str = "") -> dict[str, np.ndarray]:
             f"{len(rows)} rows of the shapes {', '.join(map(str, sorted(lengths))) or 'none'}"
         )
     tokens = np.stack(rows)
+    if size is not None and not 0 <= tokens.min() <= tokens.max() < size:
+        raise ConfigError(
+            f"ids must be 0 .. {size - 1}, those of the vocabulary; received "
+            f"{tokens.min()} .. {tokens.max()}"
+        )
     return {
         f"{stream}tokens": tokens,
         f"{stream}segments": np.ones_like(tokens),

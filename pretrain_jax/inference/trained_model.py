@@ -17,7 +17,7 @@ import numpy as np
 from pretrain_jax.composition.build import Design
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.inference import features, filling, scoring, spellings
-from pretrain_jax.inference.arguments import check_counts, check_ids, check_stops, check_texts
+from pretrain_jax.inference.arguments import check_counts, check_stops, check_texts
 from pretrain_jax.inference.decoding import divide, to_rows
 from pretrain_jax.inference.filling import Filling
 from pretrain_jax.inference.generation import Continuation, Generator, Prompt
@@ -243,7 +243,8 @@ class TrainedModel:
         memory: int [B, M], what an encoder-decoder's encoder reads; `ids` are then the decoder's
         input. types: int [B, L], the segment types of BERT. ELECTRA: those of its generator.
         """
-        batch = features.to_rows_of_ids(ids)
+        size = self.tokenizer.size
+        batch = features.to_rows_of_ids(ids, size)
         self.check_lengths([batch["tokens"].shape[1]])
         if (memory is None) == ("memory_tokens" in self.objective.fields):
             raise ConfigError(
@@ -251,11 +252,9 @@ class TrainedModel:
                 f"{self.family}. {'Pass' if memory is None else 'Leave out'} memory"
             )
         if memory is not None:
-            batch |= features.to_rows_of_ids(memory, "memory_")
+            batch |= features.to_rows_of_ids(memory, size, "memory_")
         if types is not None:
-            batch["types"] = features.to_rows_of_ids(types)["tokens"]
-        for name in ("tokens", "memory_tokens"):
-            check_ids(batch.get(name, np.zeros(0, np.int32)), self.tokenizer.size)
+            batch["types"] = features.to_rows_of_ids(types, None)["tokens"]
         method, decoder = self.objective.model_methods[0], self.generator.decoder
         made = features.compute_logits(self.generator.params, batch, decoder=decoder, method=method)
         return self.generator.to_host(made)

@@ -58,12 +58,17 @@ def turn_off_for_a_cpu_mesh(devices: Sequence[Any]) -> None:
     XLA forgets the order of collectives in a CPU program that it stores: once loaded, two of them
     may run at a time on a device, take the threads of another, and wait for it forever.
     """
+    if len(devices) > 1 and devices[0].platform == "cpu":
+        switch(False)
+
+
+def switch(on: bool) -> None:
+    """Turns the cache on or off in this process."""
     import jax  # here, because it reads the environment that `enable` sets
     from jax.experimental.compilation_cache import compilation_cache
 
-    if len(devices) > 1 and devices[0].platform == "cpu":
-        jax.config.update("jax_enable_compilation_cache", False)
-        compilation_cache.reset_cache()  # jax reads the setting once
+    jax.config.update("jax_enable_compilation_cache", on)
+    compilation_cache.reset_cache()  # jax reads the setting once
 
 
 def make_private(folder: Path) -> bool:
