@@ -218,7 +218,7 @@ class Generator:
         if found:
             text, reason = text[: min(found)], "stop"
         if not reason:
-            text = text[: len(text) - begun(text, stop)]
+            text = text[: len(text) - partial_stop_length(text, stop)]
         return Continuation(text, rows.tokens[row, made], rows.log_probabilities[row, made], reason)
 
     def text_after(self, prompt: np.ndarray, ids: np.ndarray) -> str:
@@ -231,10 +231,10 @@ class Generator:
         return text[len(before) :] if text.startswith(before) else self.tokenizer.decode(ids)
 
 
-def begun(text: str, stop: Sequence[str]) -> int:
+def partial_stop_length(text: str, stop: Sequence[str]) -> int:
     """How many characters at the end of a text may be the beginning of a stop.
 
-    >>> begun("a test", ["stop", "st.", "here"])
+    >>> partial_stop_length("a test", ["stop", "st.", "here"])
     2
     """
     ends = [word[:n] for word in stop for n in range(1, len(word)) if text.endswith(word[:n])]
