@@ -32,13 +32,13 @@ def describe(line: command.CommandLine) -> dict[str, Any]:
     """The JSON object. `config` has, by dotted key, [value, origin]."""
     import jax
 
-    from pretrain_jax.composition import build, config
+    from pretrain_jax.composition import build, config, fix_labels
     from pretrain_jax.estimates import flops, sizes
 
     devices = tuple(jax.devices())
     preset = config.device_options(line.config, line.overrides, devices)
     as_read = config.read(line.config, line.overrides, preset)
-    settings = build.fix_schedule(as_read)
+    settings = fix_labels.fix_labels(build.fix_schedule(as_read))
     values, before = settings.to_dict(), as_read.to_dict()
     origins = config.value_origins(line.config, line.overrides, before, preset)
     if values["optimizer"]["decay_steps"] != before["optimizer"]["decay_steps"]:

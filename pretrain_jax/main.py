@@ -127,7 +127,7 @@ def run(line: command.CommandLine, settings: Any, workdir: str) -> int:
 
 def plan(line: command.CommandLine, settings: Any, workdir: str) -> int:
     """--mode=preflight and --mode=compile, also for devices that this machine lacks."""
-    from pretrain_jax.composition import build
+    from pretrain_jax.composition import build, fix_labels
     from pretrain_jax.planning import aot, preflight, search
 
     where = line.flags["topology"]
@@ -137,7 +137,8 @@ def plan(line: command.CommandLine, settings: Any, workdir: str) -> int:
         return preflight.preflight(settings, workdir, devices, simulated)
     make_report = search.find_fit if line.flags["search"] else aot.report_config
     full = bool(line.flags["full"])
-    report = make_report(build.fix_schedule(settings), devices, simulated, full)
+    fixed = fix_labels.fix_labels(build.fix_schedule(settings))
+    report = make_report(fixed, devices, simulated, full)
     aot.print_report(report, where, bool(line.flags["json"]))
     return 0
 

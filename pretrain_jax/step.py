@@ -49,6 +49,8 @@ class Program:
     clip_norm: float
     accumulate: int
     seed: int
+    predict: Callable[..., dict[str, jax.Array]] | None
+    """ExampleTask.predict, for an objective with labels."""
     dtype: Any
     """The compute dtype: that of the model's matrix products."""
 
@@ -201,6 +203,16 @@ def eval_step(
         **program.loss(program.apply, params, batch, rng, False),
         **program.metrics(program.apply, params, batch, rng, special),
     }
+
+
+def predict_step(
+    params: Any, batch: Batch, program: Program
+) -> tuple[dict[str, tuple[jax.Array, jax.Array]], dict[str, jax.Array]]:
+    """(the objective's terms, its predictions [B, E, ...]) of one batch of an objective with
+    labels."""
+    rng = seeds.random_key(program.seed)
+    terms = program.loss(program.apply, params, batch, rng, False)
+    return terms, program.predict(program.apply, params, batch)
 
 
 def pll_step(

@@ -1,5 +1,6 @@
 """Checks that an objective fits the architecture, and that objectives fit in one mixture."""
 
+import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pretrain_jax.batch import FIELDS
 from pretrain_jax.composition import ranges
 from pretrain_jax.data import baselines
 from pretrain_jax.errors import ConfigError, short_repr
+from pretrain_jax.models import _base
 from pretrain_jax.models._base import ATTENTIONS, Architecture
 from pretrain_jax.objectives import Objective
 from pretrain_jax.tokenizers import SPECIAL_NAMES
@@ -35,7 +37,7 @@ def check_match(config: Any, objective: Objective, architecture: Architecture) -
     misfit = (
         f"objective.name={config.objective.name} and model.name={config.model.name} do not fit: "
     )
-    methods = architecture.methods
+    methods = architecture.methods if objective.predicts_tokens else ("__call__",)
     if objective.model_methods != methods:
         kinds = {("__call__",): "one model", ("generate", "discriminate"): "ELECTRA's two"}
         needed, present = (kinds.get(m, ", ".join(m)) for m in (objective.model_methods, methods))
@@ -84,10 +86,13 @@ class MixtureMember:
         )
 
 
-def build_objective(name: str, build: Callable[..., Any], options: Mapping[str, Any]) -> Objective:
-    """The objective of a module. Raises ConfigError if it is not one, or names what is unknown."""
+def build_objective(
+    name: str, build: Callable[..., Any], options: Mapping[str, Any], model: Architecture
+) -> Objective:
+    """The objective of a module, for an architecture. Raises ConfigError if it is not one, or names
+    what is unknown."""
     try:
-        objective = build(**options)
+        objective = call_build(build, options, model)
     except TypeError as error:
         raise ConfigError(
             f"build of objectives/{name}.py must return an Objective; it ended with {error}"
@@ -106,6 +111,13 @@ def build_objective(name: str, build: Callable[..., Any], options: Mapping[str, 
             registry.check_name(value, known, f"every entry of {field} in objectives/{name}.py")
     registry.check_name(objective.attention, ATTENTIONS, f"attention in objectives/{name}.py")
     return objective
+
+
+def call_build(build: Callable[..., Any], options: Mapping[str, Any], model: Architecture) -> Any:
+    """build(**options), or build(model, **options) where it has a positional parameter."""
+    kinds = [parameter.kind for parameter in inspect.signature(build).parameters.values()]
+    takes_model = inspect.Parameter.POSITIONAL_OR_KEYWORD in kinds
+    return build(model, **options) if takes_model else build(**options)
 
 
 def shared_properties(objective: Objective) -> dict[str, Any]:
@@ -131,7 +143,8 @@ def build_members(config: Any, objective: Objective) -> list[MixtureMember]:
     """
     main = config.objective.name
     entries = config.data.mixture or ((config.data.source, main, 1.0),)
-    members = [build_member(entry, main, objective) for entry in entries]
+    model = _base.load(config.model.name)
+    members = [build_member(entry, main, objective, model) for entry in entries]
     expected = shared_properties(objective)
     for entry, member in zip(entries, members, strict=True):
         actual = shared_properties(member.objective)
@@ -145,7 +158,7 @@ def build_members(config: Any, objective: Objective) -> list[MixtureMember]:
     return members
 
 
-def build_member(entry: Any, main: str, objective: Objective) -> MixtureMember:
+def build_member(entry: Any, main: str, objective: Objective, model: Architecture) -> MixtureMember:
     """The member of one entry of `data.mixture`; `objective` is the one called `main`."""
     kinds = (str, str | Mapping, int | float)
     if (
@@ -172,5 +185,5 @@ def build_member(entry: Any, main: str, objective: Objective) -> MixtureMember:
         named = f"{key} in data.mixture"
         value = registry.coerce(named, value, known[key].type)
         given[key] = ranges.check(f"objective.{key}", value, named, known[key].range)
-    objective = build_objective(name, module.build, given)
+    objective = build_objective(name, module.build, given, model)
     return MixtureMember(source, name, given, objective, float(rate))

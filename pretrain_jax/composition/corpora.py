@@ -17,6 +17,7 @@ from pretrain_jax.composition.spec import DataOptions
 from pretrain_jax.composition.tokenizer import copy_from_run, load_or_train, load_trained
 from pretrain_jax.data.corpus import Corpus, open_corpus
 from pretrain_jax.data.shared_files import align_splits
+from pretrain_jax.data.sources import Columns
 from pretrain_jax.errors import WorkdirMismatch
 from pretrain_jax.objectives import Objective
 
@@ -39,8 +40,8 @@ def open_corpora(design: Design, stored: Mapping[str, Any] | None) -> tuple[Memb
     Without "sources" any corpus is accepted. "changed" lists accepted changes of the code; while it
     is not empty, differing fingerprints only log a warning. Raises WorkdirMismatch otherwise.
     """
-    opened = {(m.source, m.objective.annotation_kind) for m in design.task.members}
-    corpora = {key: open_annotated(design.spec.data, *key) for key in sorted(opened)}
+    opened = {(m.source, m.objective.annotation_kind): m.objective for m in design.task.members}
+    corpora = {key: open_annotated(design.spec.data, key[0], opened[key]) for key in sorted(opened)}
     align_splits(corpora.values())
     members = tuple(
         MemberCorpus(corpora[m.source, m.objective.annotation_kind], m.objective, m.rate)
@@ -102,14 +103,17 @@ def load_path_or_train(
     )
 
 
-def open_annotated(data: DataOptions, source: str, annotation_kind: str) -> Corpus:
+def open_annotated(data: DataOptions, source: str, objective: Objective) -> Corpus:
     """The corpus of a source, with the annotations that its objective reads."""
+    kind, task = objective.annotation_kind, objective.example_task
     return open_corpus(
         source,
+        validation=data.validation,
         split=data.split,
         text_key=data.text_key,
-        target_key=data.target_key if annotation_kind == "targets" else "",
-        spans_key=data.spans_key if annotation_kind == "spans" else "",
+        target_key=data.target_key if kind == "targets" else "",
+        spans_key=data.spans_key if kind == "spans" else "",
+        columns=task and Columns(data.fields, data.label_key, task.texts),
     )
 
 

@@ -1,7 +1,7 @@
 """The host side of a run: corpora, tokenizer, token caches, and streams of rows."""
 
 import logging
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -19,9 +19,11 @@ from pretrain_jax.data import baselines, mixing, pipeline
 from pretrain_jax.data.cache import TokenCache, open_token_cache
 from pretrain_jax.data.eval_counts import EvalCounts
 from pretrain_jax.data.examples import CorpusChunks, DocumentChunks, TextPairs
+from pretrain_jax.data.records import Records
 from pretrain_jax.data.sentence_pairs import SentencePairs
 from pretrain_jax.errors import DataError
 from pretrain_jax.progress import progress
+from pretrain_jax.ragged import Ragged
 
 log = logging.getLogger(__name__)
 Batches = Generator[pipeline.Batch, None, None]
@@ -32,6 +34,7 @@ ARRANGEMENTS = {
     "joined": CorpusChunks,
     "pairs": SentencePairs,
     "texts": TextPairs,
+    "records": Records,
 }
 
 
@@ -213,8 +216,11 @@ class Feed:
 
     @cached_property
     def eval_rows(self) -> int:
-        """Rows per evaluation. Raises DataError if the held-out text has no token to predict."""
+        """Rows per evaluation: all of them for an objective with labels. Raises DataError if the
+        held-out text has no token to predict."""
         stream = self.stream("valid", self.design.spec.phases.eval_seq_len)
+        if self.design.task.objective.example_task is not None:
+            return len(stream)
         requested = self.design.spec.eval.tokens
         rows, tokens = pipeline.count_eval_rows(stream, requested, self.tokenizer.unscored)
         if not tokens:
@@ -241,6 +247,21 @@ class Feed:
             batch_size=self.eval_batch_size,
             here=here,
         )
+
+    def eval_examples(self) -> Iterator[Ragged]:
+        """The numbers of the validation examples in the rows of each batch of `eval_batches`."""
+        stream, size = (
+            self.stream("valid", self.design.spec.phases.eval_seq_len),
+            self.eval_batch_size,
+        )
+        for first in range(0, self.eval_rows, size):
+            rows = range(first, min(first + size, self.eval_rows))
+            yield stream.examples_of(rows, pipeline.EVAL_SEED)
+
+    @property
+    def eval_labels(self) -> list[str | None]:
+        """The label of each validation example, as text; None where it has none."""
+        return self.cache(self.sources[0], "valid").labels
 
     @property
     def eval_counts(self) -> EvalCounts:

@@ -1,5 +1,7 @@
 """`init_from`: a run starts with the tokenizer and the parameters of another run (the source run).
 
+source_params.py says which parameters come from it.
+
 `init_tokens` chooses the tokenizer:
 
     same     (the default) that of the source run, copied into the new workdir
@@ -8,6 +10,7 @@
 """
 
 import logging
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,9 +30,7 @@ from pretrain_jax.files import paths
 from pretrain_jax.layers.axes import is_box
 from pretrain_jax.nested_diff import diff
 from pretrain_jax.optim.trees import name_of, named_leaves
-from pretrain_jax.sharding import rules
 from pretrain_jax.workdir import run_config
-from pretrain_jax.workdir.checkpoint import Checkpoints
 
 log = logging.getLogger(__name__)
 VOCABULARY = "vocabulary"
@@ -68,8 +69,21 @@ def fix_tokenizer(config: Any, stored: Mapping[str, Any] | None) -> Any:
 
 
 def source_workdir(config: Any) -> str:
-    """The workdir that `init_from` names."""
-    return paths.expand_user(config.init_from, "init_from")
+    """The workdir that `init_from` names, RUN or RUN/checkpoints/STEP."""
+    path = epath.Path(paths.expand_user(config.init_from, "init_from"))
+    return os.fspath(path if source_step(config) is None else path.parent.parent)
+
+
+def source_step(config: Any) -> int | None:
+    """The step in an `init_from` of the form RUN/checkpoints/STEP; None = the last one.
+
+    >>> from types import SimpleNamespace
+    >>> source_step(SimpleNamespace(init_from="runs/xl/checkpoints/2000"))
+    2000
+    """
+    path = epath.Path(config.init_from)
+    is_step = path.parent.name == "checkpoints" and path.name.isdecimal()
+    return int(path.name) if is_step else None
 
 
 def read_source_config(source: epath.PathLike) -> dict[str, Any]:
@@ -98,8 +112,9 @@ def check(spec: Spec) -> None:
         )
     if spec.init_tokens == "shared":
         return
-    lines = describe_differences("tokenizer", old, new, {"path"})
-    lines += describe_differences("model", old, new, new["model"].keys() - {"vocab_size"})
+    lines = describe_differences("tokenizer", old, new, {"path", "added"})
+    if new["model"]["vocab_size"] < old["model"]["vocab_size"]:
+        lines += describe_differences("model", old, new, new["model"].keys() - {"vocab_size"})
     if not lines and spec.tokenizer.path != old["tokenizer"]["path"]:
         stored, current = load_source_tokenizer(source), load_trained(spec, epath.Path(source))
         if stored.fingerprint != current.fingerprint:
@@ -133,14 +148,6 @@ def load_source_tokenizer(source: epath.PathLike) -> tokenizers.Tokenizer:
 # --- the parameters -------------------------------------------------------------------------------
 
 
-def abstract_params(design: Design, checkpoints: Checkpoints, step: int) -> Any:
-    """{"params": shapes} to restore from a step of the source run, with its number of tokens."""
-    params = design.placement.params
-    if design.spec.init_tokens == "shared":
-        params = with_stored_vocabulary(design, params, checkpoints.metadata(step))
-    return {"params": params}
-
-
 def map_vocabulary(
     design: Design, restored: Any, fresh: Any, tokenizer: tokenizers.Tokenizer
 ) -> Any:
@@ -149,16 +156,21 @@ def map_vocabulary(
     fresh: initial parameters of this run, for tokens that the source run does not have;
     tokenizer: that of this run.
     """
-    if design.spec.init_tokens == "same":
-        return restored
-    axes = vocabulary_axes(design)
     source = source_workdir(design.spec)
-    ids = match_tokens(load_source_tokenizer(source), tokenizer)
+    if design.spec.init_tokens == "shared":
+        ids, size = match_tokens(load_source_tokenizer(source), tokenizer), tokenizer.size
+    else:
+        size = design.spec.model.vocab_size
+        before = read_source_config(source)["model"]["vocab_size"]
+        if before == size:
+            return restored
+        ids = np.where(np.arange(size) < before, np.arange(size), -1)
+    axes = vocabulary_axes(design)
     kept = int(np.count_nonzero(ids >= 0))
     log.info(
-        "init_from: %d of %d tokens have the same spelling in %s and keep their rows of %s; the "
-        "other %d get fresh rows",
-        *(kept, tokenizer.size, source, ", ".join(axes), tokenizer.size - kept),
+        "init_from: %d of %d tokens are those of %s and keep their rows of %s; the other %d get "
+        "fresh rows",
+        *(kept, size, source, ", ".join(axes), size - kept),
     )
 
     def map_rows(path: Any, new: jax.Array, stored: jax.Array) -> jax.Array:
@@ -172,27 +184,6 @@ def vocabulary_axes(design: Design) -> dict[str, int]:
     """The index of the vocabulary axis of each parameter with one: {"embedding/tokens": 0}."""
     leaves = named_leaves(design.model.boxed_params, is_leaf=is_box)
     return {name: box.names.index(VOCABULARY) for name, box in leaves if VOCABULARY in box.names}
-
-
-def with_stored_vocabulary(design: Design, params: Any, stored: Mapping[str, Any]) -> Any:
-    """The shapes `params`, with the stored size of vocabulary axes; those leaves are replicated.
-
-    stored: shapes by path, from `Checkpoints.metadata`.
-    """
-    axes = vocabulary_axes(design)
-
-    def shape(path: Any, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        name = name_of(path)
-        stored_leaf = stored.get(f"params/{name}")
-        if name not in axes or stored_leaf is None or len(stored_leaf.shape) != len(leaf.shape):
-            return leaf
-        sizes = list(leaf.shape)
-        sizes[axes[name]] = stored_leaf.shape[axes[name]]
-        return jax.ShapeDtypeStruct(
-            tuple(sizes), leaf.dtype, sharding=rules.replicated(design.placement.mesh)
-        )
-
-    return jax.tree_util.tree_map_with_path(shape, params)
 
 
 def copy_rows(new: jax.Array, stored: jax.Array, ids: np.ndarray, axis: int) -> jax.Array:

@@ -115,6 +115,7 @@ def build_model(
     context = BuildContext(
         attention=task.objective.attention,
         heads=task.objective.heads,
+        predicts_tokens=task.objective.predicts_tokens,
         dtype=dtype,
         z_loss=run.train.z_loss,
         single_segment=run.data.cross_documents,

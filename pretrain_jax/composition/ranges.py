@@ -39,6 +39,10 @@ RANGES = {
     "objective.mean_span": Range(1),
     "objective.weight": POSITIVE,
     "objective.copies": FROM_0,
+    "objective.texts": Range(0, 2),
+    "objective.per_row": FROM_0,
+    "objective.dropout": DECAY,
+    "objective.smoothing": DECAY,
     "objective.mode": Range(0, 16),
     "objective.spans": COUNT,
     "objective.longest": COUNT,
@@ -98,6 +102,7 @@ RANGES = {
     "eval.tokens": COUNT,
     "eval.sample_tokens": FROM_0,
     "eval.pseudo_tokens": FROM_0,
+    "eval.patience": FROM_0,
 }
 """By key. The range of a key is the same for all builders."""
 FINITE = Range(-sys.float_info.max, sys.float_info.max)

@@ -8,6 +8,7 @@ from etils import epath
 from pretrain_jax import code_version
 from pretrain_jax.composition import init_from
 from pretrain_jax.composition.build import fix_schedule
+from pretrain_jax.composition.fix_labels import fix_labels
 from pretrain_jax.composition.sections import with_defaults
 from pretrain_jax.composition.spec import Spec
 from pretrain_jax.errors import (
@@ -28,7 +29,10 @@ log = logging.getLogger(__name__)
 
 RESTORE = "restore it from the part `config` of a checkpoint"
 MOVE = "move that step away"
-TEXT_KEYS = ("source", "mixture", "split", "text_key", "target_key", "spans_key")
+TEXT_KEYS = (
+    *("source", "validation", "mixture", "split"),
+    *("text_key", "target_key", "spans_key", "fields", "label_key"),
+)
 """Keys of the section `data` that determine the text."""
 
 
@@ -45,6 +49,7 @@ def config_to_resume(config: Any, path: epath.Path) -> tuple[Any, dict[str, Any]
         )
     stored = read_stored_config(path)
     fixed = init_from.fix_tokenizer(fix_schedule(config, stored), stored)
+    fixed = fix_labels(fixed, stored)
     if stored is not None:
         run_config.compare_configs(stored, fixed.to_dict())
     return fixed, stored
@@ -63,11 +68,13 @@ def config_to_score(config: Any, path: epath.Path) -> tuple[Any, dict[str, Any]]
             "name another --workdir"
         )
     check_keys(dict.fromkeys(("data", "tokenizer"), dict), stored, f"{path}/config.json", RESTORE)
-    fixed = fix_schedule(config, stored)
+    fixed = fix_labels(fix_schedule(config, stored), stored)
     changed = changed_text_keys(stored, fixed.to_dict())
     with fixed.unlocked():
         fixed.tokenizer.path = fixed.tokenizer.path or stored["tokenizer"]["path"]
-        if changed and "split" not in changed:
+        if "source" in changed and "validation" not in changed:
+            fixed.data.validation = ""
+        if changed and "split" not in changed and not fixed.data.validation:
             fixed.data.split = "all"
     run_config.compare_configs(stored, fixed.to_dict(), run_config.SCORING)
     if fixed.data.split == "all":

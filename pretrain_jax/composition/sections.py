@@ -5,8 +5,8 @@ The keys of a section are the keyword-only parameters of these functions, and no
 Keys that no builder takes, described here for the reference of config keys:
 
 seed: seed of the run: initial parameters, the order of the data, noise and dropout follow from it
-init_from: workdir of another run; this run starts with the parameters of that run, at step 0 and
-    with a new schedule
+init_from: workdir of another run, or one of its checkpoints (RUN/checkpoints/STEP); this run starts
+    with the parameters of that run, at step 0 and with a new schedule
 init_tokens: tokenizer of a run with init_from: "same" copies that of the other run; "shared" uses
     this run's own tokenizer and keeps the embeddings of the tokens that both tokenizers have
 name: what this section selects: the name of a file or a function, whose options are the other keys

@@ -33,6 +33,14 @@ class DataOptions:
     mixing_temperature: float = 1.0
     """For mixing="proportional": 1 = in proportion to size; larger values make the rates more
     alike."""
+    validation: str = ""
+    """Another source, of validation text; empty = hold out some text of `source`."""
+    fields: tuple[str, ...] = ()
+    """For objectives with labels: the columns of a record that hold its texts, by name, or by place
+    from 0 in a table without a header ("3"). Empty = "text", or all columns before the label."""
+    label_key: str = ""
+    """For objectives with labels: the column with the label, likewise. Empty = "label", or the last
+    column."""
     seq_len: int
     """Tokens per row; for an encoder-decoder, tokens per row of the encoder."""
     split: str = "auto"
@@ -92,6 +100,9 @@ class EvalOptions:
     encoder fills the masks of an example instead, whatever the number."""
     pseudo_tokens: int = 0
     """For encoders: tokens to mask one at a time for pseudo-perplexity; 0 = none."""
+    patience: int = 0
+    """For objectives with labels: the run ends after this many evaluations in a row whose metric is
+    not better than the best one before; 0 = it runs to train.steps."""
 
 
 Section = Any

@@ -13,7 +13,17 @@ from pretrain_jax.composition.phases import Phase
 from pretrain_jax.composition.spec import Spec, select_kwargs
 from pretrain_jax.data import mixing, pack
 from pretrain_jax.errors import ConfigError
+from pretrain_jax.models import _base
 from pretrain_jax.objectives import Objective
+
+
+ANNOTATION_KEYS = (
+    ("targets", "target_key"),
+    ("spans", "spans_key"),
+    ("records", "fields"),
+    ("records", "label_key"),
+)
+"""The keys of the section `data` that only objectives with these annotations read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +37,8 @@ class Task:
         section = self.spec.objective
         module = registry.load("objectives", section.name, "objective.name")
         options = select_kwargs(section, module.build)
-        return compatibility.build_objective(section.name, module.build, options)
+        model = _base.load(self.spec.model.name)
+        return compatibility.build_objective(section.name, module.build, options, model)
 
     @cached_property
     def members(self) -> list[MixtureMember]:
@@ -86,14 +97,38 @@ class Task:
         cap, temperature = self.spec.data.mixing_cap, self.spec.data.mixing_temperature
         mixing.rates(self.spec.data.mixing, rates, sizes, cap=cap, temperature=temperature)
         annotations = {member.objective.annotation_kind for member in self.members}
-        for kind, key in (("targets", "target_key"), ("spans", "spans_key")):
+        for kind, key in ANNOTATION_KEYS:
             if getattr(self.spec.data, key) and kind not in annotations:
+                what = "labels" if kind == "records" else kind
                 raise ConfigError(
-                    f"data.{key} is for objectives that read {kind} of records, and this run has "
+                    f"data.{key} is for objectives that read {what} of records, and this run has "
                     f"none; received data.{key}={getattr(self.spec.data, key)!r}. Leave it empty"
                 )
+        self.check_examples()
         if self.spec.eval.pseudo_tokens and self.objective.pll_examples is None:
             raise ConfigError(
                 "eval.pseudo_tokens is for encoders: it masks one token while all others stay "
                 f"visible; objective.name={self.spec.objective.name} cannot do that. Set it to 0"
+            )
+
+    def check_examples(self) -> None:
+        """Raises ConfigError for options that do not fit an objective with labels, or that need
+        one."""
+        spec, labelled = self.spec, self.objective.example_task is not None
+        if spec.data.mixture and (labelled or spec.data.validation):
+            what = f"objective.name={spec.objective.name}" if labelled else "data.validation"
+            raise ConfigError(
+                f"{what} is for one source; received data.mixture of {len(self.members)} members. "
+                "Use data.source"
+            )
+        if labelled and spec.train.z_loss:
+            raise ConfigError(
+                "train.z_loss is for objectives that predict tokens; received "
+                f"train.z_loss={spec.train.z_loss:g} with objective.name={spec.objective.name}. "
+                "Set it to 0"
+            )
+        if spec.eval.patience and not labelled:
+            raise ConfigError(
+                "eval.patience stops a run by the metric of an objective with labels; "
+                f"objective.name={spec.objective.name} has none. Set it to 0"
             )

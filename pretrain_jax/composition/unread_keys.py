@@ -20,6 +20,8 @@ from pretrain_jax.composition.task import Task
 from pretrain_jax.data import sources
 from pretrain_jax.errors import ConfigError, UserError
 from pretrain_jax.layers import rope_scaling
+from pretrain_jax.models import _base
+from pretrain_jax.models._base import Architecture
 from pretrain_jax.objectives import Objective
 from pretrain_jax.optim import schedules
 
@@ -100,6 +102,18 @@ def sample_tokens_rule(config: Any, name: str) -> str:
     return f"objective.name={config.objective.name} writes no samples. Leave it out"
 
 
+def eval_tokens_rule(config: Any, name: str) -> str:
+    if Task(build_spec(config)).objective.example_task is None:
+        return ""
+    return f"objective.name={config.objective.name} scores every example. Leave it out"
+
+
+def split_rule(config: Any, name: str) -> str:
+    if not config.data.validation:
+        return ""
+    return "data.validation names the validation text. Leave one of them out"
+
+
 def no_decay_rule(config: Any, name: str) -> str:
     if config.optimizer.weight_decay or config.optimizer.name == "lamb":
         return ""
@@ -121,7 +135,7 @@ def objective_rule(config: Any, name: str) -> str:
     task = Task(build_spec(config))
     if any(member.objective is task.objective for member in task.members):
         return ""
-    changed = build_changed(config.objective, name)
+    changed = build_changed(config.objective, name, _base.load(config.model.name))
     if mixture_properties(changed) != mixture_properties(task.objective):
         return ""
     return (
@@ -130,7 +144,7 @@ def objective_rule(config: Any, name: str) -> str:
     )
 
 
-def build_changed(section: Any, name: str) -> Objective | None:
+def build_changed(section: Any, name: str, model: Architecture) -> Objective | None:
     """The objective of a section with another value of one option; None if no value is known."""
     build = registry.load("objectives", section.name, "objective.name").build
     options = registry.options(build)
@@ -142,7 +156,7 @@ def build_changed(section: Any, name: str) -> Objective | None:
         is_int = isinstance(value, int)
         other = not value if isinstance(value, bool) else value + 1 if is_int else value / 2
     try:
-        return build(**{**given, name: other})
+        return compatibility.call_build(build, {**given, name: other}, model)
     except ConfigError:
         return None
 
@@ -207,6 +221,8 @@ RULES: dict[str, Rule] = {
     "model.rope_low_freq_factor": rope_rule,
     "model.rope_high_freq_factor": rope_rule,
     "model.rope_original_length": rope_rule,
+    "data.split": split_rule,
+    "eval.tokens": eval_tokens_rule,
     "train.batch_size": first_phase_rule,
     "train.accumulate": first_phase_rule,
     "eval.sample_tokens": sample_tokens_rule,

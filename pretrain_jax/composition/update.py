@@ -75,6 +75,7 @@ class Update:
             clip_norm=clip_options(**select_kwargs(self.spec.optimizer, clip_options)),
             accumulate=self.spec.train.accumulate,
             seed=self.spec.seed,
+            predict=task.predict if (task := self.task.objective.example_task) else None,
             dtype=self.placement.model.dtype,
         )
 

@@ -1,4 +1,4 @@
-"""Annotated parts of a text: salient spans, or the targets of a pair.
+"""Annotated parts of a text: salient spans, the target of a pair, or the texts of a record.
 
 Between a source and the token cache, the text itself carries its annotations: the Unicode
 noncharacter U+FDD0 + a switches to annotation a, which is 0 (none, also at the start of a
@@ -20,6 +20,8 @@ from pretrain_jax.tokenizers import Tokenizer
 
 SWITCH = ("\ufdd0", "\ufdd1", "\ufdd2")
 SWITCHES = re.compile("[\ufdd0-\ufdd2]")
+SEPARATE = ("targets", "records")
+"""Kinds whose parts are separate texts: each is tokenized on its own."""
 WORDS = re.compile(r"(?<=\S)(?= \S)")
 """Where a split does not change the ids: before a single space (text_blocks.py)."""
 
@@ -86,6 +88,13 @@ def annotate_target(inputs: str, targets: str) -> str:
     return strip_switches(inputs) + SWITCH[1] + strip_switches(targets)
 
 
+def annotate_parts(texts: Sequence[str]) -> str:
+    """The texts of a record as one document: annotation 0 for the first, then 1 and 2 in turn."""
+    first, *others = map(strip_switches, texts)
+    switched = (SWITCH[1 + number % 2] + text for number, text in enumerate(others))
+    return first + "".join(switched)
+
+
 def annotated_offset(annotated: bytes, plain: bytes, at: int) -> int:
     """The byte offset in the `annotated` text of byte `at` of the `plain` text of the record.
 
@@ -106,7 +115,7 @@ def annotated_offset(annotated: bytes, plain: bytes, at: int) -> int:
 
 def context_of_next(block: str, kind: str) -> str:
     """The character before the next block of a text; "" if another text starts there."""
-    if kind == "targets" and block.endswith(SWITCH):
+    if kind in SEPARATE and block.endswith(SWITCH):
         return ""
     return strip_switches(block[-10:])[-1:]
 
@@ -114,9 +123,10 @@ def context_of_next(block: str, kind: str) -> str:
 def encode_annotated(
     text: str, tokenizer: Tokenizer, kind: str, before: str = ""
 ) -> tuple[np.ndarray, np.ndarray]:
-    """int [n] ids and uint8 [n] annotations of a text with switches; kind: "spans" or "targets".
+    """int [n] ids and uint8 [n] annotations of a text with switches; kind: "spans" or one of
+    SEPARATE.
 
-    The two texts of a pair are tokenized separately. A block inside a text starts with a switch
+    The texts of a pair or a record are tokenized separately. A block inside a text starts with a switch
     (`cache.carry_annotation`) and follows the character `before`.
     """
     if kind == "spans":

@@ -2,7 +2,7 @@
 
 A cache is a folder whose name is a hash of everything that the ids depend on. It has tokens.bin
 (uint16, or uint32 above 65,536 ids), offsets.npy (int64 [N+1], the start of each document),
-note.json, and marks.bin (uint8) if the source annotates its texts. The ids are those of plain text;
+note.json, marks.bin (uint8) if the source annotates its texts, and labels.json if it has records. The ids are those of plain text;
 special ids are added when examples are made.
 """
 
@@ -16,7 +16,7 @@ import os
 from array import array
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +39,7 @@ text."""
 DEFAULT_FOLDER = "~/.cache/pretrain_jax"
 SPLIT_NAMES = {"train": "training", "valid": "validation"}
 NOTED = {"fingerprint": str, "split": str, "text_bytes": int, "dtype": str}
+LABELS = "labels.json"
 log = logging.getLogger(__name__)
 
 
@@ -47,7 +48,7 @@ class TokenCache:
 
     tokens           uint16 or uint32 [T]
     annotations      uint8 [T], the annotation of each token; None without annotations
-    annotation_kind  "spans", "targets" or ""
+    annotation_kind  "records", "spans", "targets" or ""
     offsets          int64 [N+1]; document i is tokens[offsets[i] : offsets[i + 1]]
     text_bytes       UTF-8 bytes of the text
     unknown          counts of the text for which the tokenizer has no ids
@@ -70,6 +71,11 @@ class TokenCache:
             map_array(folder / "marks.bin", "uint8") if self.annotation_kind else None
         )
         self.offsets = parsing.read_array(folder / "offsets.npy", np.int64, REBUILD)
+
+    @cached_property
+    def labels(self) -> list[str | None]:
+        """The label of each record, as text; None where it has none."""
+        return json.loads((self.folder / LABELS).read_text())
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -184,6 +190,8 @@ def write_cache(
             "tokenizer makes none from its text. Use another tokenizer, or add text"
         )
     np.save(folder / "offsets.npy", offsets)
+    if corpus.annotation_kind == "records":
+        (folder / LABELS).write_text(json.dumps(corpus.labels(split)))
     note |= {"dtype": dtype.name, "split": corpus.split_method, "text_bytes": text_bytes}
     note["marked"] = corpus.annotation_kind
     note["unknown"] = dataclasses.astuple(unknown)

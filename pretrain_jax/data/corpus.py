@@ -9,13 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from operator import methodcaller
+from typing import Any
 
 import numpy as np
 
 from pretrain_jax import registry
 from pretrain_jax.data import annotations, sources
 from pretrain_jax.data.decoding import decode_document, tail_start
-from pretrain_jax.data.sources import Shard, TextSource
+from pretrain_jax.data.sources import Columns, Shard, TextSource
 from pretrain_jax.data.text_blocks import split_into_blocks
 from pretrain_jax.errors import ConfigError, DataError
 from pretrain_jax.progress import progress
@@ -48,12 +49,21 @@ class Corpus:
     else first reads all documents once and checks that they are UTF-8.
     """
 
-    def __init__(self, source: TextSource, *, name: str, split: str = "auto"):
+    def __init__(
+        self,
+        source: TextSource,
+        *,
+        name: str,
+        split: str = "auto",
+        validation: TextSource | None = None,
+    ):
         self.name = name
         self.source = source
-        self.policy = split
+        self.policy = "files" if validation else split
         self.annotation_kind = source.annotation_kind
+        self.has_separate_texts = source.annotation_kind in annotations.SEPARATE
         self.peers: list[Corpus] = []
+        self.shards = [*source.shards, *(validation.shards if validation else ())]
 
     def align_split_with(self, others: Iterable["Corpus"]) -> None:
         """Makes this corpus hold out the same text as `others`, which share some of its files.
@@ -62,30 +72,32 @@ class Corpus:
         for each document separately.
         """
         others = [other for other in others if other is not self]
-        if self.policy == "auto" and self.annotation_kind != "targets":
-            if any(other.annotation_kind == "targets" for other in others):
+        if self.policy == "auto" and not self.has_separate_texts:
+            if any(other.has_separate_texts for other in others):
                 self.policy = "hash"
             self.peers = [other for other in others if other.files != self.files]
 
     @property
     def files(self) -> list[str]:
         """The names of the shards."""
-        return [shard.name for shard in self.source.shards]
+        return [shard.name for shard in self.shards]
 
     @cached_property
     def digests(self) -> list[str]:
         """A digest of each shard: of its bytes and of the record fields that are read."""
-        return map_in_threads(methodcaller("digest"), self.source.shards)
+        return map_in_threads(methodcaller("digest"), self.shards)
 
     @cached_property
     def fingerprint(self) -> str:
         """A digest of the bytes of the source, in order, and of the split; not of file names."""
-        by_text = self.annotation_kind == "targets" or (
+        by_text = self.has_separate_texts or (
             self.annotation_kind == "spans" and self.policy != "hash"
         )
         with progress(f"reading {self.name}"):
             digests = self.digests
         parts = [f"{self.policy} by text" if by_text else self.policy, *digests]
+        if self.policy == "files":
+            parts.insert(0, str(len(self.source.shards)))
         if self.policy == "auto":
             parts += sorted(digest for peer in self.peers for digest in peer.digests)
         joined = hashlib.sha256("\n".join(parts).encode())
@@ -94,37 +106,40 @@ class Corpus:
     @cached_property
     def shard_stats(self) -> list[ShardStats]:
         with progress(f"checking the text of {self.name}"):
-            tables = map_in_threads(scan_shard, self.source.shards)
+            tables = map_in_threads(scan_shard, self.shards)
         if not any(table.sizes.any() for table in tables):
             raise DataError(
-                f"data.source must hold text; the {len(self.source.shards)} file(s) of {self.name} "
+                f"data.source must hold text; the {len(self.shards)} file(s) of {self.name} "
                 "have no text. Name other files"
             )
         return tables
 
     @cached_property
     def split_method(self) -> str:
-        """How validation text is held out: "hash" (complete documents), "tail" or "all"."""
+        """How validation text is held out: "hash" (complete documents), "tail", "files" (those of
+        data.validation) or "all"."""
         chosen = self.policy
         if chosen == "all":
             return chosen
-        if chosen == "auto" and self.annotation_kind == "targets":
+        if chosen == "auto" and self.has_separate_texts:
             chosen = "hash"  # a tail would separate inputs from their targets
         if chosen == "auto":
             chosen = "hash" if all(c.has_enough_documents for c in (self, *self.peers)) else "tail"
         for split in SPLITS:
             if not sum(part.sum() for part in self.sizes(split, chosen)):
                 fix = (
-                    "Add records"
-                    if self.annotation_kind == "targets"
+                    "Add records, or name others with data.validation"
+                    if self.has_separate_texts
                     else "Add text, or use data.split=auto"
                 )
+                how = "data.validation" if chosen == "files" else f"data.split={chosen}"
                 raise DataError(
-                    f"neither split may be empty; with data.split={chosen}, {self.name} has no "
+                    f"neither split may be empty; with {how}, {self.name} has no "
                     f"text in the split {split!r}. {fix}"
                 )
-        how = f"1 document in {HELD_OUT}" if chosen == "hash" else "the last tenth of each document"
-        log.info("%s: validation text is %s (data.split=%s)", self.name, how, chosen)
+        if chosen != "files":
+            how = {"hash": f"1 document in {HELD_OUT}", "tail": "the last tenth of each document"}
+            log.info("%s: validation text is %s (data.split=%s)", self.name, how[chosen], chosen)
         return chosen
 
     @cached_property
@@ -139,7 +154,7 @@ class Corpus:
         """For each shard, int64 [N]: the bytes of each document before its last tenth."""
         tables = self.shard_stats
         with progress(f"holding out text of {self.name}"):
-            return map_in_threads(shard_tail_starts, self.source.shards, tables)
+            return map_in_threads(shard_tail_starts, self.shards, tables)
 
     def sizes(self, split: str, method: str) -> list[np.ndarray]:
         """For each shard, int64 [N]: the bytes of each document in a split."""
@@ -148,6 +163,12 @@ class Corpus:
             return [cuts if split == "train" else table.sizes - cuts for table, cuts in tables]
         if method == "all":
             return [table.sizes * (split == "valid") for table in self.shard_stats]
+        if method == "files":
+            first = len(self.source.shards)
+            return [
+                table.sizes * ((number >= first) == (split == "valid"))
+                for number, table in enumerate(self.shard_stats)
+            ]
         return [
             t.sizes * ((t.hashes % HELD_OUT == 0) == (split == "valid")) for t in self.shard_stats
         ]
@@ -168,17 +189,34 @@ class Corpus:
         parts = self.sizes(split, self.split_method)
         tails = (split, self.split_method) == ("valid", "tail")
         begins = self.tail_starts if tails else [np.zeros_like(sizes) for sizes in parts]
-        for shard, starts, sizes in zip(self.source.shards, begins, parts, strict=True):
+        for shard, starts, sizes in zip(self.shards, begins, parts, strict=True):
             for document, start, size in zip(shard.documents(), starts, sizes, strict=True):
                 if size:
                     yield split_into_blocks(
                         decode_document(document, int(start), int(size)), BLOCK_CHARACTERS
                     )
 
+    def labels(self, split: str) -> list[str | None]:
+        """The labels of the documents of "train" or "valid", in the order of `documents`."""
+        parts = self.sizes(split, self.split_method)
+        return [
+            document.label
+            for shard, sizes in zip(self.shards, parts, strict=True)
+            if sizes.any()
+            for document, size in zip(shard.documents(), sizes, strict=True)
+            if size
+        ]
+
+    @property
+    def texts_per_record(self) -> int:
+        """The number of texts of the first record."""
+        text = "".join(next(self.documents("train")))
+        return 1 + len(annotations.SWITCHES.findall(text))
+
     def texts(self, split: str) -> Iterator[str]:
         """The text of "train" or "valid" in blocks, to train a tokenizer."""
         blocks = itertools.chain.from_iterable(self.documents(split))
-        if self.annotation_kind == "targets":
+        if self.has_separate_texts:
             return (
                 text for block in blocks for _, text in annotations.split_at_switches(block) if text
             )
@@ -188,12 +226,17 @@ class Corpus:
 def open_corpus(
     source: str,
     *,
+    validation: str = "",
     split: str = "auto",
     text_key: str = "text",
     spans_key: str = "",
     target_key: str = "",
+    columns: Columns | None = None,
 ) -> Corpus:
     """The corpus of `data.source`; data/sources/__init__.py describes the format.
+
+    validation   another source, whose text is all of the validation text; then none of `source` is
+                 held out
 
     split        which text is validation text. "hash": complete documents, 1 in 20, by a hash of
                  their content. "tail": the last tenth of each document; for a single ASCII file
@@ -204,17 +247,26 @@ def open_corpus(
     text_key     the field of a record that holds its text
     spans_key    the field that holds the salient spans of the text (`sources.Keys`)
     target_key   the field that holds the target, for which the text is the input
+    columns      the columns of records with labels, instead of the three fields
 
     Raises ConfigError, InputMissing; on reading, DataError.
     """
     registry.check_name(split, POLICIES, "data.split")
-    if target_key and split == "tail":
+    if validation and split != "auto":
         raise ConfigError(
-            "data.split=tail splits documents, but with data.target_key a document is a pair that "
-            f"must stay together; received data.target_key={target_key!r}. Use data.split=hash"
+            "data.split holds out text of data.source, and data.validation names other validation "
+            f"text; received data.split={split} and data.validation={validation!r}. Leave one out"
         )
-    keys = {"text_key": text_key, "spans_key": spans_key, "target_key": target_key}
-    return Corpus(sources.open_source(source, **keys), name=source, split=split)
+    if (target_key or columns) and split == "tail":
+        raise ConfigError(
+            "data.split=tail splits documents, but a pair or a record must stay together; received "
+            f"data.split=tail{target_key and f' with data.target_key={target_key!r}'}. Use "
+            "data.split=hash"
+        )
+    keys: dict[str, Any] = {"text_key": text_key, "spans_key": spans_key, "target_key": target_key}
+    opened = sources.open_source(source, **keys, columns=columns)
+    other = sources.open_source(validation, **keys, columns=columns) if validation else None
+    return Corpus(opened, name=source, split=split, validation=other)
 
 
 def map_in_threads(function, *items):

@@ -18,7 +18,7 @@ from pretrain_jax.data.permutation import permute
 from pretrain_jax.data.prefetch import Batch, prefetch_batches
 from pretrain_jax.data.row_plan import RowPlan, cached_plan
 from pretrain_jax.errors import DataError
-from pretrain_jax.ragged import Fields, RowSplits
+from pretrain_jax.ragged import Fields, Ragged, RowSplits
 from pretrain_jax.rounding import ceil_div
 
 EVAL_SEED = 0
@@ -90,17 +90,22 @@ class MemberRows:
 
         Row n is row `permute(n % R, R, seed, epoch)` of the plan, in epoch n // R.
         """
+        places, epochs = self.places(numbers, seed, name)
+        chosen = self.rows.take(places)
+        drawn = epochs % self.copies if self.copies else epochs
+        noise = RowNoise(seed, name, drawn, places, chosen.splits)
+        fields = self.corrupt(self.examples.take(chosen.values), noise, self.vocab)
+        return fields, chosen.splits.sizes
+
+    def places(self, numbers: np.ndarray, seed: int, name: int) -> tuple[np.ndarray, np.ndarray]:
+        """(indices into the plan, epochs) of rows `numbers` [R] of this member."""
         epochs = numbers // len(self.rows)
         places = np.empty_like(numbers)
         for epoch in np.unique(epochs):  # a batch has few epochs
             selected = epochs == epoch
             shuffled = numbers[selected] - epoch * len(self.rows)
             places[selected] = permute(shuffled, len(self.rows), seed, int(epoch), name)
-        chosen = self.rows.take(places)
-        drawn = epochs % self.copies if self.copies else epochs
-        noise = RowNoise(seed, name, drawn, places, chosen.splits)
-        fields = self.corrupt(self.examples.take(chosen.values), noise, self.vocab)
-        return fields, chosen.splits.sizes
+        return places, epochs
 
 
 class RowNoise:
@@ -173,6 +178,12 @@ class Stream:
                 return m, before
             row -= before
         raise AssertionError("the last member takes all remaining rows")
+
+    def examples_of(self, numbers: Sequence[int], seed: int) -> Ragged:
+        """The raw examples in these rows of a stream with one member, by number, in order."""
+        (member,) = self.members
+        places, _ = member.places(np.asarray(numbers, np.int64), seed, 0)
+        return member.rows.take(places)
 
     def batch(self, numbers: Sequence[int], seed: int) -> Batch:
         """A batch of the rows with these numbers: arrays [B, ...].

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from pretrain_jax.layers.factories import Factory
-from pretrain_jax.layers.stacks import BuildContext, Output, gather, self_context
+from pretrain_jax.layers.stacks import BuildContext, Output, gather, read_out, self_context
 
 Batch = dict[str, jax.Array]
 
@@ -41,6 +41,25 @@ class Score(nn.Module):
         y = self.dense(name="dense", inputs=width, outputs=width, axes=("width", "hidden"))(hidden)
         out = {"inputs": width, "outputs": (1,), "axes": ("width", "classes")}
         return self.dense(name="out", dtype=jnp.float32, **out)(self.activation(y))[..., 0]
+
+
+class Discriminator(nn.Module):
+    """The discriminator with the objective's heads instead of its score, for finetuning.
+
+    Its parameters have the names that they have in a GeneratorDiscriminator.
+    """
+
+    embedding: Factory
+    discriminator: Factory
+    build_context: BuildContext
+
+    @nn.compact
+    def __call__(self, batch: Batch, train: bool) -> Output:
+        context = self.build_context
+        embedding = self.embedding(name="embedding", pad_vocab_to=context.pad_vocab_to)
+        x = embedding(batch["tokens"], batch["positions"], train, batch.get("types"))
+        hidden = self.discriminator(name="discriminator", build_context=context)(x, batch, train)
+        return read_out(context, None, hidden, batch, embedding.readout(), train)
 
 
 class GeneratorDiscriminator(nn.Module):

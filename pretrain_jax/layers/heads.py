@@ -4,6 +4,7 @@ Each is called as head(hidden [B, L, D], batch, tied readout, train). Its result
 Output.heads under the head's name; its parameters are under the same name.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -21,24 +22,33 @@ from pretrain_jax.layers.stacks import Output, gather
 class PooledClassifier(nn.Module):
     """Logits float32 [B, E, classes] for the examples of a row, computed at `example_at` [B, E].
 
-    As in BERT: a dense map D -> D and tanh (the pooler), then a dense map D -> classes.
+    As in BERT: a dense map D -> D and an activation (the pooler), dropout, then a dense map
+    D -> classes. Without a pooler, as on decoders, the one map has no bias: transformers' classes
+    for GPT-2 and LLaMA have none, GPT-1's released code has one.
     """
 
     classes: int
     kernel_init: Any
+    activation: Callable[[jax.Array], jax.Array] | None = jnp.tanh
+    """Of the pooler; None = no pooler."""
+    dropout: float = 0.0
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(
         self, hidden: jax.Array, batch: dict[str, jax.Array], tied: Readout, train: bool
     ) -> jax.Array:
-        width = hidden.shape[-1:]
+        width, bias = hidden.shape[-1:], self.activation is not None
 
         def dense(name: str, outputs: tuple[int, ...], axis: str) -> Dense:
             axes = ("width", axis)
-            return Dense(width, outputs, axes, self.kernel_init, True, self.dtype, name=name)
+            return Dense(width, outputs, axes, self.kernel_init, bias, self.dtype, name=name)
 
-        pooled = jnp.tanh(dense("pooler", width, "hidden")(gather(hidden, batch["example_at"])))
+        pooled = gather(hidden, batch["example_at"])
+        if self.activation is not None:
+            pooled = self.activation(dense("pooler", width, "hidden")(pooled))
+        if self.dropout:
+            pooled = nn.Dropout(self.dropout, deterministic=not train)(pooled)
         return dense("output", (self.classes,), "classes")(pooled).astype(jnp.float32)
 
 

@@ -56,6 +56,8 @@ class BuildContext:
     """Self-attention of the predicting stream: "causal", "prefix" or "full"."""
     heads: tuple[tuple[str, Factory], ...] = ()
     """The objective's heads, applied after the stack (layers/heads.py)."""
+    predicts_tokens: bool = True
+    """Whether the model has a token read-out; otherwise it has the heads alone."""
     dtype: Any = jnp.float32
     """Of matrix products; parameters, norms, softmax and loss are float32."""
     unroll: int = 1
@@ -218,15 +220,18 @@ def read_out(
     """The last part of a model: the objective's heads, the predicted positions, the token read-out.
 
     Call it in the model's compact method, so that parameters of heads and read-out are the model's.
-    Heads are for training: a batch without `weights` gets none.
+    With a token read-out, heads are for training: a batch without `weights` gets none.
     output: one of layers/outputs.py, or None. tied: the embedding's own read-out.
     """
     tied = tied.replace(z_loss=build_context.z_loss)
+    predicts_tokens = build_context.predicts_tokens
     heads = {
         name: head(name=name, dtype=build_context.dtype)(hidden, batch, tied, train)
         for name, head in build_context.heads
-        if "weights" in batch
+        if "weights" in batch or not predicts_tokens
     }
+    if not predicts_tokens:
+        return Output(hidden, tied, heads)
     if "predict_at" in batch:
         hidden = gather(hidden, batch["predict_at"])
     if output is not None:

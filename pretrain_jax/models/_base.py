@@ -8,6 +8,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from pretrain_jax import registry
 from pretrain_jax.batch import FIELDS
@@ -44,6 +45,12 @@ class Architecture:
     """Those of `fields` that the objective must write."""
     methods: tuple[str, ...] = ("__call__",)
     """Methods of the module that the objective calls (objectives.Objective.model_methods)."""
+    task_format: str = ""
+    """How a finetuned model reads texts: one of objectives/_formats.py. The default is "bert" for
+    full attention, "t5" for a model that needs a memory, and otherwise "gpt"."""
+    pooler: Callable[[jax.Array], jax.Array] | None = None
+    """Activation of the dense map in front of a classifier; None = no such map. The default is tanh
+    with full attention or a memory, otherwise None."""
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Prefixes of parameter names, by the name of a part whose size `describe` prints."""
     check: Callable[[Mapping[str, Any], int], None] = accept
@@ -80,6 +87,7 @@ def from_module(module: ModuleType) -> Architecture:
         raise incomplete(
             name, "check as a function check(options, longest)", short_repr(module.check)
         )
+    default = default_format(constants)
     return Architecture(
         name,
         module.build,
@@ -87,9 +95,18 @@ def from_module(module: ModuleType) -> Architecture:
         fields=constants["FIELDS"],
         required_fields=constants["REQUIRED_FIELDS"],
         methods=names_in(module, "METHODS", ("__call__",)),
+        task_format=getattr(module, "TASK_FORMAT", default),
+        pooler=getattr(module, "POOLER", None if default == "gpt" else jnp.tanh),
         parts=getattr(module, "PARTS", {}),
         check=getattr(module, "check", accept),
     )
+
+
+def default_format(constants: Mapping[str, tuple[str, ...]]) -> str:
+    """Returns the default of `Architecture.task_format`."""
+    if "memory_tokens" in constants["REQUIRED_FIELDS"]:
+        return "t5"
+    return "bert" if "full" in constants["ATTENTION"] else "gpt"
 
 
 def names_in(module: ModuleType, key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:

@@ -23,7 +23,12 @@ from pretrain_jax.layers.dense import Dense
 from pretrain_jax.layers.embeddings import Embedding
 from pretrain_jax.layers.factories import factory
 from pretrain_jax.layers.feed_forward import exact_gelu
-from pretrain_jax.layers.generator_discriminator import GeneratorDiscriminator, Score, Tower
+from pretrain_jax.layers.generator_discriminator import (
+    Discriminator,
+    GeneratorDiscriminator,
+    Score,
+    Tower,
+)
 from pretrain_jax.layers.initializers import TruncatedNormal
 from pretrain_jax.layers.norms import LayerNorm
 from pretrain_jax.layers.outputs import Transformed
@@ -33,6 +38,7 @@ from pretrain_jax.models import _encoder, _transformer
 ATTENTION = ("full",)
 FIELDS = ("types", "predict_at")
 METHODS = ("generate", "discriminate")
+POOLER = exact_gelu
 PARTS = {
     "generator": ("embedding", "generator", "generator_output"),
     "discriminator": ("embedding", "discriminator", "discriminator_output"),
@@ -85,10 +91,13 @@ def build(
     discriminator = _encoder.post_norm_stack(
         layers, width, heads, feed_forward, dropout, dense, norm
     )
+    judge = factory(Tower, width=width, dense=dense, stack=discriminator)
+    if not context.predicts_tokens:
+        return Discriminator(embedding, judge, context)
     return GeneratorDiscriminator(
         embedding=embedding,
         generator=factory(Tower, width=generator_width, dense=dense, stack=generator),
-        discriminator=factory(Tower, width=width, dense=dense, stack=discriminator),
+        discriminator=judge,
         output=factory(Transformed, dense=dense, activation=exact_gelu, norm=norm),
         score=factory(Score, dense=dense, activation=exact_gelu),
         build_context=context,

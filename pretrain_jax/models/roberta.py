@@ -21,6 +21,7 @@ from pretrain_jax.models import _encoder, _transformer
 
 ATTENTION = ("full",)
 FIELDS = ("predict_at",)
+TASK_FORMAT = "roberta"
 check = _transformer.check_sizes
 
 

@@ -8,7 +8,34 @@ import numpy as np
 
 from pretrain_jax import losses
 from pretrain_jax.layers.factories import Factory
-from pretrain_jax.ragged import Fields
+from pretrain_jax.ragged import Fields, Ragged
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleTask:
+    """What an objective with labels adds: examples with answers, each scored once.
+
+    N is the number of examples of an evaluation.
+    """
+
+    read_labels: Callable[[list[str | None]], Ragged]
+    """read_labels(labels of records as text, None without a label) -> one row of numbers for each
+    record, empty without a label. Raises DataError. It must be picklable."""
+    predict: Callable[..., dict[str, Any]]
+    """predict(apply, params, batch) -> {name: array [B, E, ...]}: what the model says of each
+    example of the rows."""
+    report: Callable[[Mapping[str, np.ndarray]], list[dict[str, Any]]]
+    """report(predictions [N, ...] by name) -> for each example an object for predictions.jsonl; its
+    "prediction" has the form of a label in the source."""
+    score: Callable[[list[dict[str, Any]], list[str]], dict[str, float]]
+    """score(reports of the examples with labels, their labels as text) -> metrics by name."""
+    metric: str
+    """The metric of `score` that chooses the best checkpoint; greater is better."""
+    texts: int = 0
+    """Texts of a record; 0 = as many as the source has."""
+    labels: tuple[str, ...] | None = None
+    """The names of the classes, in their order; () = not read from the source yet, None = the
+    labels are no classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +72,8 @@ class Objective:
     """sentinels(seq_len) -> the maximum number of sentinel ids that one example may use."""
     annotation_kind: str = ""
     """What the annotations of the text (data/annotations.py) mean to the objective: "spans"
-    (data.spans_key), "targets" (data.target_key), or "" for an objective that ignores them."""
+    (data.spans_key), "targets" (data.target_key), "records" (data.fields and data.label_key), or ""
+    for an objective that ignores them."""
     copies: int = 0
     """0: noise is drawn anew in every epoch. n: epoch e repeats the noise of epoch e mod n, which
     is BERT's static masking."""
@@ -59,6 +87,14 @@ class Objective:
     Their results are in the model's output under their names."""
     model_methods: tuple[str, ...] = ("__call__",)
     """Methods of the model that `loss` calls. A model with other methods is refused."""
+    predicts_tokens: bool = True
+    """Whether the model has a token read-out. Without one, it has only `heads`, and an ELECTRA only
+    its discriminator."""
+    borrows: Mapping[str, str] = field(default_factory=dict)
+    """Parameters of `heads` -> those of other objectives that they start from, where the run of
+    init_from has them: {"classify/pooler": "next_sentence/pooler"}."""
+    example_task: ExampleTask | None = None
+    """For an objective with labels, which is evaluated by examples instead of tokens."""
     loss: Callable[..., dict[str, tuple[Any, Any]]] = losses.token_loss
     """loss(apply, params, batch, rng, train) -> {term: (sum, weight)}. Members of a mixture must
     have equal losses (==), so use a module's function, not a new one per `build`."""

@@ -63,7 +63,8 @@ class Writer:
         seconds              wall time of the run since step 0, summed over its restarts; null as
                              above
 
-    Keys of an evaluation line: see `evaluation.heldout.evaluate`.
+    Keys of an evaluation line: see `evaluation.heldout.evaluate`, and `evaluation.examples.evaluate`
+    for objectives with labels.
     """
 
     def __init__(self, directory: epath.PathLike, restored_step: int):
@@ -82,7 +83,13 @@ class Writer:
     @property
     def evaluated(self) -> bool:
         """Whether the restored step has an evaluation line."""
-        return any("valid/loss" in line for line in self._existing)
+        return any("valid/objective" in line for line in self._existing)
+
+    @property
+    def evaluations(self) -> list[history.Line]:
+        """The evaluation lines of metrics.jsonl."""
+        lines = history.read_metrics(self._workdir)
+        return [line for line in lines if "valid/objective" in line]
 
     def write(self, step: int, values: Mapping[str, Value], sample: str = "") -> bool:
         """Appends one line, and its finite scalars to the event file; False if the line exists.
@@ -100,6 +107,10 @@ class Writer:
         finite = {name: line[name] for name in values if line[name] is not None}
         self._events.scalars(step, finite)
         return True
+
+    def replace(self, name: str, content: str) -> None:
+        """Writes a file of the workdir, or replaces it atomically."""
+        outputs.write_atomic(self._workdir / name, content.encode())
 
     def record_saved(self, step: int | None) -> None:
         """Records the newest committed step in saved.json."""
@@ -231,6 +242,9 @@ class Silent:
     """Replaces Writer and Progress in all processes but the first."""
 
     evaluated = False
+    evaluations: tuple[history.Line, ...] = ()
+
+    def replace(self, name: str, content: str) -> None: ...
 
     def write(self, step: int, values: Mapping[str, Value], sample: str = "") -> bool:
         return True

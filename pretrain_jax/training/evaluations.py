@@ -8,10 +8,11 @@ import jax.numpy as jnp
 
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
-from pretrain_jax.evaluation import heldout, pseudo_perplexity, samples
+from pretrain_jax.evaluation import examples, heldout, pseudo_perplexity, samples
 from pretrain_jax.inference.generation import build_generator
 from pretrain_jax.reporting.writer import Progress, Silent, Writer
-from pretrain_jax.step import eval_step
+from pretrain_jax.step import eval_step, predict_step
+from pretrain_jax.training.best import Best
 from pretrain_jax.training.signals import Signals, Stopped
 
 
@@ -25,12 +26,16 @@ class Evaluations:
         writer: Writer | Silent,
         progress: Progress | Silent,
         signals: Signals,
+        best: Best | None = None,
     ):
         self.design, self.feed, self.signals = design, feed, signals
         self.writer, self.progress = writer, progress
         self.last_step: int | None = None
         """The last step whose evaluation is in metrics.jsonl."""
-        self._eval_step = jax.jit(partial(eval_step, program=design.update.program))
+        self.best = best
+        """The best evaluation, for an objective with labels."""
+        step = eval_step if best is None else predict_step
+        self._eval_step = jax.jit(partial(step, program=design.update.program))
         self._special = jnp.asarray(feed.tokenizer.unscored)
 
     @cached_property
@@ -44,18 +49,37 @@ class Evaluations:
         return bool(every and step and step % every == 0 and self.last_step != step)
 
     def evaluate(self, step: int, params: Any) -> None:
-        """Writes the metrics of an evaluation and a sample, and draws loss.png.
+        """Writes the metrics of an evaluation with a sample or the predictions; draws loss.png.
 
         Writes nothing if a signal arrives first.
         """
         try:
-            values, text = self._scores(step, params)
+            summary = self._evaluate_text if self.best is None else self._evaluate_examples
+            line = summary(step, params)
         except Stopped:
             return
         self.last_step = step
-        self.writer.write(step, values, text)
-        self.progress.print_line(heldout.format_summary(step, values))
+        self.progress.print_line(line)
         self.writer.draw()
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the metric has not improved for `eval.patience` evaluations."""
+        return self.best is not None and self.best.is_exhausted(self.design.spec.eval.patience)
+
+    def _evaluate_text(self, step: int, params: Any) -> str:
+        values, text = self._scores(step, params)
+        self.writer.write(step, values, text)
+        return heldout.format_summary(step, values)
+
+    def _evaluate_examples(self, step: int, params: Any) -> str:
+        function = self._eval_step_unless_stopped
+        values, reports = examples.evaluate(self.design, self.feed, params, function)
+        self.writer.replace(examples.PREDICTIONS, examples.to_lines(reports))
+        self.writer.write(step, values)
+        assert self.best is not None
+        self.best.add(step, values.get(self.best.key))
+        return examples.format_summary(step, values)
 
     def _scores(self, step: int, params: Any) -> tuple[dict[str, float | None], str]:
         """The metrics of an evaluation, and the sample. Raises Stopped."""

@@ -10,6 +10,7 @@ from pretrain_jax.cluster.hosts import Hosts
 from pretrain_jax.composition.build import Design
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.training import schedule_preview
+from pretrain_jax.training.best import Best
 from pretrain_jax.workdir import history
 
 log = logging.getLogger(__name__)
@@ -18,20 +19,28 @@ log = logging.getLogger(__name__)
 def report_if_finished(design: Design, path: epath.Path, step: int | None, hosts: Hosts) -> bool:
     """Whether the checkpoint of `step` is the last one and evaluated; if so, logs the next steps.
 
+    The last one is that of `train.steps`, or that at which the run stopped early (eval.patience).
     Raises ConfigError if `step` is greater than `train.steps`.
     """
-    steps = design.spec.train.steps
-    if step is None or step < steps:
+    if step is None:
+        return False
+    steps, lines = design.spec.train.steps, history.read_metrics(path)
+    best = Best.of(design, [line for line in lines if line["step"] <= step])
+    early = hosts.broadcast(
+        "the best evaluation", best is not None and best.is_exhausted(design.spec.eval.patience)
+    )
+    if step < steps and not early:
         return False
     check_steps(path, step, steps)
-    loss = hosts.broadcast("the last evaluation", valid_loss(path, step))
-    if loss is None:
+    key = "valid/loss" if best is None else best.key
+    value = hosts.broadcast("the last evaluation", last_value(lines, step, key))
+    if value is None:
         return False
-    done = (
-        f"finished: all {steps} updates of train.steps are done, valid/loss {loss}, checkpoint "
-        f"{path}/checkpoints/{steps}. Next steps:"
-    )
-    log.info("\n".join([done, *next_steps(design, path)]))
+    why = f"all {steps} updates of train.steps are done"
+    if step < steps:
+        why = f"stopped at step {step}, eval.patience={design.spec.eval.patience}"
+    done = f"finished: {why}, {key} {value}, checkpoint {path}/checkpoints/{step}. Next steps:"
+    log.info("\n".join([done, *next_steps(design, path, best)]))
     return True
 
 
@@ -45,22 +54,33 @@ def check_steps(path: epath.Path, step: int, steps: int) -> None:
         )
 
 
-def valid_loss(path: epath.Path, step: int) -> str | None:
-    """The valid/loss of a step in metrics.jsonl, as text; None if it is not there."""
-    for values in reversed(history.read_metrics(path)):
-        if values["step"] == step and "valid/loss" in values:
-            loss = values["valid/loss"]
-            return f"{loss:.4f}" if isinstance(loss, float) and math.isfinite(loss) else str(loss)
+def last_value(lines: list[history.Line], step: int, key: str) -> str | None:
+    """The value of a metric at a step, as text; None if the step is not evaluated."""
+    for values in reversed(lines):
+        if values["step"] == step and key in values:
+            value = values[key]
+            return (
+                f"{value:.4f}" if isinstance(value, float) and math.isfinite(value) else str(value)
+            )
     return None
 
 
-def next_steps(design: Design, path: epath.Path) -> list[str]:
-    """Four lines: where the results are, how to use the model, train longer, or start from it."""
+def next_steps(design: Design, path: epath.Path, best: Best | None = None) -> list[str]:
+    """Lines: where the results are, the best checkpoint of an objective with labels, how to use the
+    model, train longer, or start from it."""
     spec, objective, folder = design.spec, design.task.objective, shlex.quote(str(path))
     has_samples = bool(spec.eval.sample_tokens and objective.prompt)
     files = f"{folder}/loss.png" + (f" and {folder}/samples.txt" if has_samples else "")
     use = "evaluate:      the same command with --mode=eval --config.data.source=text:OTHER_FILE"
     command = f"python -m pretrain_jax.generate --workdir={folder}"
+    kept = []
+    if best is not None and best.step is not None:
+        files = f"{folder}/predictions.jsonl"
+        kept = [f"  best:          {best.key} {best.value:.4f}: {folder}/checkpoints/{best.step}"]
+        use = (
+            f"predict:       python -m pretrain_jax.predict --workdir={folder} --step={best.step} "
+            "--source=text:FILE --out=FILE"
+        )
     if objective.generates:
         use = f'generate:      {command} --prompt="..."'
     elif objective.prompt:
@@ -69,6 +89,7 @@ def next_steps(design: Design, path: epath.Path) -> list[str]:
     new = f"--config.init_from={folder} and another --workdir"
     return [
         f"  results:       {files}",
+        *kept,
         f"  {use}",
         f"  train longer:  {more}; {schedule_preview.describe_longer(spec)}",
         f"  new run:       {new}: these parameters, this tokenizer and a new schedule",

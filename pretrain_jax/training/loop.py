@@ -19,6 +19,7 @@ from pretrain_jax.errors import Interrupted, NonFinite, UnwritableWorkdir
 from pretrain_jax.reporting.writer import SILENT, Progress, Silent, Writer
 from pretrain_jax.step import TrainState
 from pretrain_jax.training import finished, finite, restore_or_init, setup
+from pretrain_jax.training.best import Best
 from pretrain_jax.training.compile import CompiledSteps
 from pretrain_jax.training.evaluations import Evaluations
 from pretrain_jax.training.reports import Reports
@@ -81,7 +82,10 @@ def train(
         signals.install()
         totals = resume.read_totals(checkpoints, last)
         reports = Reports(design, writer, progress, startup, **totals)
-        evaluations = Evaluations(design, feed, writer, progress, signals)
+        best = Best.of(design, hosts.broadcast("the evaluations", writer.evaluations))
+        if best is not None and best.step is not None:
+            checkpoints.protect(best.step)
+        evaluations = Evaluations(design, feed, writer, progress, signals, best)
         if evaluated:
             evaluations.last_step = step
         loop = Loop(design, path, feed, steps, checkpoints, signals, reports, evaluations)
@@ -123,12 +127,12 @@ class Loop:
                 self.steps(phase)
         try:
             if phases and self.evaluations.due(step):
-                self.evaluations.evaluate(step, state.params)
+                self.evaluate()
             for phase in phases:
                 step_function = self.steps(phase)
                 self.reports.begin(phase, self.step)
                 with contextlib.closing(self.feed.batches(phase, self.step)) as batches:
-                    while self.step < phase.last and not self.signals.should_stop():
+                    while self.step < phase.last and not self.should_stop():
                         with self.reports.timed(self.step):
                             rows = next(batches)
                             batch = self.design.placement.rows.to_global(rows, phase.batch_size)
@@ -160,7 +164,19 @@ class Loop:
             if saving:
                 self.save()
             if evaluating:
-                self.evaluations.evaluate(self.step, self.state.params)
+                self.evaluate()
+
+    def should_stop(self) -> bool:
+        """Whether a signal arrived, or the evaluations stopped improving."""
+        return self.evaluations.is_exhausted or self.signals.should_stop()
+
+    def evaluate(self) -> None:
+        """Evaluates the state, and keeps its checkpoint if it is the best one."""
+        self.evaluations.evaluate(self.step, self.state.params)
+        best = self.evaluations.best
+        if best is not None and best.step == self.step:
+            self.checkpoints.protect(self.step)
+            self.save()
 
     def finish(self) -> None:
         """Ends the run, or stops it: saves the last state before anything else."""
@@ -169,9 +185,9 @@ class Loop:
             self.reports.progress.print_line(f"{name} received: saving step {self.step}")
         self.save()
         steps = self.design.spec.train.steps
-        done = self.step >= steps
+        done = self.step >= steps or self.evaluations.is_exhausted
         if done and self.evaluations.last_step != self.step and not self.signals.received:
-            self.evaluations.evaluate(self.step, self.state.params)
+            self.evaluate()
         self.checkpoints.wait()
         self.reports.writer.record_saved(self.checkpoints.confirmed)
         if self.signals.received and not (done and self.evaluations.last_step == self.step):
@@ -180,7 +196,7 @@ class Loop:
                 f"{steps}; run the same command again to resume"
             )
         if done:
-            for line in finished.next_steps(self.design, self.workdir):
+            for line in finished.next_steps(self.design, self.workdir, self.evaluations.best):
                 self.reports.progress.print_line(line)
 
     def rescue(self, error: UnwritableWorkdir) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from etils import epath
 
 from pretrain_jax.cluster.hosts import Hosts
-from pretrain_jax.composition import init_from
+from pretrain_jax.composition import init_from, source_params
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.corpora import check_same_data
 from pretrain_jax.composition.resume import check_code_version, read_fingerprints
@@ -69,24 +69,35 @@ def check_finite(checkpoints: Checkpoints, step: int, restored: Any) -> None:
 
 
 def restore_source_params(design: Design, fresh: Any, hosts: Hosts, tokenizer: Tokenizer) -> Any:
-    """The parameters of the last checkpoint of `init_from`, for the tokens of this run.
+    """The parameters of a checkpoint of `init_from`, for the objective and the tokens of this run.
 
     Raises WorkdirMismatch if it is missing, or if its tokenizer or arrays differ.
     """
-    source = init_from.source_workdir(design.spec)
+    spec = design.spec
+    source = init_from.source_workdir(spec)
     with Checkpoints(epath.Path(source) / "checkpoints", read_only=True) as checkpoints:
-        step = last_step(checkpoints, hosts)
+        step = init_from.source_step(spec)
+        step = last_step(checkpoints, hosts) if step is None else step
         with hosts.all_or_none("init_from"):
             if step is None:
                 raise WorkdirMismatch(
                     f"init_from must be a workdir with a checkpoint; {source} has none. Name "
                     "another one"
                 )
-            check_code_version(checkpoints, step, design.spec, accept=True)
-            stored = read_fingerprints(checkpoints, step, design.spec)
-            if stored and design.spec.init_tokens == "same":
-                check_same_data("tokenizer", stored, "tokenizer", tokenizer.fingerprint)
-            abstract = init_from.abstract_params(design, checkpoints, step)
-            checkpoints.check_arrays(step, abstract, partial=True)
+            check_code_version(checkpoints, step, spec, accept=True)
+            stored = read_fingerprints(checkpoints, step, spec)
+            if stored and spec.init_tokens == "same":
+                known = tokenizer
+                if spec.tokenizer.get("added"):
+                    known = init_from.load_source_tokenizer(source)
+                check_same_data("tokenizer", stored, "tokenizer", known.fingerprint)
+            shapes = checkpoints.metadata(step)
+            vocabulary = init_from.vocabulary_axes(design)
+            origins = source_params.find_origins(design, shapes, vocabulary, source)
+        abstract = source_params.abstract_params(design, origins, shapes)
         restored = checkpoints.restore(step, abstract, partial=True)["params"]
-        return init_from.map_vocabulary(design, restored, fresh, tokenizer)
+    if hosts.is_primary:
+        origins.log(source, step)
+    return init_from.map_vocabulary(
+        design, source_params.assemble(origins, restored, fresh), fresh, tokenizer
+    )

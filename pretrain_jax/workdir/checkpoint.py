@@ -68,16 +68,22 @@ class Checkpoints:
         self.every = every
         self.failed = False
         self._unconfirmed: int | None = None
+        self._protected = orbax_options.OneStep()
         orbax_options.quiet_orbax()
         with contextlib.nullcontext() if read_only else outputs.report_unwritable(self.directory):
             if not read_only and jax.process_index() == 0:
                 step_folders.set_aside_uncommitted(self.directory)
             self._manager = ocp.CheckpointManager(
                 self.directory,
-                options=orbax_options.manager_options(read_only, keep, keep_every),
+                options=orbax_options.manager_options(read_only, keep, keep_every, self._protected),
                 handler_registry=orbax_options.handler_registry(),
             )
         self._last = self.confirmed = self.latest()
+
+    def protect(self, step: int) -> None:
+        """Keeps the checkpoint of `step`, present or future, and no longer that of an earlier
+        call."""
+        self._protected.step = step
 
     def steps(self) -> list[int]:
         """The committed steps, ascending."""

@@ -4,7 +4,7 @@ import functools
 import logging
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -13,9 +13,26 @@ from absl import logging as absl_logging
 from orbax.checkpoint import checkpoint_managers
 
 
-def manager_options(read_only: bool, keep: int, keep_every: int) -> ocp.CheckpointManagerOptions:
+class OneStep(checkpoint_managers.PreservationPolicy):
+    """Keeps the checkpoint of one step, which can change."""
+
+    def __init__(self) -> None:
+        self.step: int | None = None
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
+        """For each checkpoint, whether this policy keeps it."""
+        del context
+        return [checkpoint.step == self.step for checkpoint in checkpoints]
+
+
+def manager_options(
+    read_only: bool, keep: int, keep_every: int, protected: OneStep
+) -> ocp.CheckpointManagerOptions:
     """Options of the checkpoint manager; see `Checkpoints`."""
-    policies: list[checkpoint_managers.PreservationPolicy] = [checkpoint_managers.LatestN(keep)]
+    policies: list[checkpoint_managers.PreservationPolicy] = [
+        checkpoint_managers.LatestN(keep),
+        protected,
+    ]
     if keep_every:
         policies.append(checkpoint_managers.EveryNSteps(keep_every))
     return ocp.CheckpointManagerOptions(

@@ -7,11 +7,12 @@ capitals ("NAME"), or "" for a scheme without a name.
 A source is a list of shards that can be read independently. A shard yields its documents in a fixed
 order. A document streams its UTF-8 bytes, so a file of 10 GB is never in memory at once.
 
-A source may annotate parts of its texts (data/annotations.py): salient spans, or the targets of a
-pair.
+A source may annotate parts of its texts (data/annotations.py): salient spans, the targets of a
+pair, or the texts of a record, which may have a label (_records.py).
 """
 
 from pretrain_jax.data.sources._base import CHUNK as CHUNK
+from pretrain_jax.data.sources._base import Columns as Columns
 from pretrain_jax.data.sources._base import Document as Document
 from pretrain_jax.data.sources._base import Keys as Keys
 from pretrain_jax.data.sources._base import Shard as Shard

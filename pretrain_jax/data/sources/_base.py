@@ -1,6 +1,7 @@
 """The classes of all text sources, and `open_source`."""
 
 import hashlib
+import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -25,11 +26,15 @@ class Document:
     plain_text: bytes | None = None
     """The text of the record without annotations and target, if `chunks` contain them. The
     train/validation split depends only on this text, so that all readers of a record agree."""
+    label: str | None = None
+    """The label of a record (_records.py)."""
 
     @classmethod
-    def from_bytes(cls, name: str, data: bytes, plain_text: bytes | None = None) -> "Document":
+    def from_bytes(
+        cls, name: str, data: bytes, plain_text: bytes | None = None, label: str | None = None
+    ) -> "Document":
         """A document in memory."""
-        return cls(name, lambda start: iter([data[start:]]), plain_text)
+        return cls(name, lambda start: iter([data[start:]]), plain_text, label)
 
 
 class Shard(ABC):
@@ -47,6 +52,41 @@ class Shard(ABC):
 
 
 @dataclass(frozen=True)
+class Columns:
+    """Which columns of a record are its texts and its label.
+
+    A name that consists of digits is the place of a column, from 0, in a table without a header.
+    """
+
+    texts: tuple[str, ...] = ()
+    """Names of the text columns (data.fields). () = `default_texts`, or, in a table without a
+    header that has them, all columns before the label."""
+    label: str = ""
+    """Name of the column of labels (data.label_key). "" = `default_label`, or the last column."""
+    count: int = 0
+    """The number of text columns; 0 = any. A table of `count` columns has no labels."""
+    required: bool = True
+    """Whether every record must have a label."""
+    default_texts: tuple[str, ...] = ("text",)
+    default_label: str = "label"
+
+    @property
+    def named(self) -> bool:
+        """Whether the user names a column."""
+        return bool(self.texts or self.label)
+
+    @property
+    def wanted(self) -> tuple[tuple[str, ...], str]:
+        """The names of the text columns and of the label."""
+        return self.texts or self.default_texts, self.label or self.default_label
+
+    def digest(self, content: str) -> str:
+        """A digest of what is read from records with the digest `content`."""
+        read = json.dumps([self.texts, self.label, self.count, *self.wanted])
+        return hashlib.sha256(f"records {read} {content}".encode()).hexdigest()
+
+
+@dataclass(frozen=True)
 class Keys:
     """The names of the fields of a record; "" = none."""
 
@@ -55,10 +95,14 @@ class Keys:
     """[[start, end], ...]: salient spans in characters; their annotations are 1 and 2 in turn."""
     target: str = ""
     """The target of a pair, with annotation 1; the text is the input."""
+    columns: Columns | None = None
+    """For records with labels, instead of `text`, `spans` and `target`."""
 
     @property
     def annotation_kind(self) -> str:
-        """What is annotated: "spans", "targets" or ""."""
+        """What is annotated: "records", "spans", "targets" or ""."""
+        if self.columns:
+            return "records"
         return "spans" if self.spans else "targets" if self.target else ""
 
     def digest(self, content: str) -> str:
@@ -86,7 +130,7 @@ class Keys:
 class TextSource:
     """A source of text. `label` is the start of the fingerprint of its corpus ("stdlib-3.11.9").
 
-    annotation_kind   what is annotated: "spans", "targets" or ""
+    annotation_kind   what is annotated: "records", "spans", "targets" or ""
     """
 
     label: str
@@ -95,9 +139,14 @@ class TextSource:
 
 
 def open_source(
-    source: str, *, text_key: str = "text", spans_key: str = "", target_key: str = ""
+    source: str,
+    *,
+    text_key: str = "text",
+    spans_key: str = "",
+    target_key: str = "",
+    columns: Columns | None = None,
 ) -> TextSource:
-    """The source of the config value `data.source`.
+    """The source of the config value `data.source`. columns: for records with labels.
 
     Raises ConfigError for an unknown scheme, InputMissing if there is no text.
     """
@@ -117,11 +166,16 @@ def open_source(
     if bool(name) != bool(module.TAKES_NAME) or bool(colon) != bool(name):
         wanted = f"{scheme}:{module.TAKES_NAME}" if module.TAKES_NAME else scheme
         raise ConfigError(f"data.source must be written {wanted}; received {source!r}")
-    return module.find(name, Keys(text_key, spans_key, target_key))
+    return module.find(name, Keys(text_key, spans_key, target_key, columns))
 
 
 def check_no_fields(what: str, keys: Keys) -> None:
     """Raises DataError if `keys` name fields of annotations for text that has no fields."""
+    if keys.columns:
+        raise DataError(
+            "an objective with labels needs records, which are the lines of .jsonl, .tsv and .csv "
+            f"files; {what} has none. Name such files: data.source=text:FILE"
+        )
     if keys.annotation_kind:
         option, key = ("spans_key", keys.spans) if keys.spans else ("target_key", keys.target)
         raise DataError(

@@ -1,4 +1,5 @@
-"""`text:GLOB`: files. A .jsonl file has one document per line; any other file is one document.
+"""`text:GLOB`: files. A .jsonl file has one document per line; any other file is one document. For
+objectives with labels, every file is a table of records (_records.py).
 
 Files may be gzipped (.txt.gz). They are read in the order of their sorted paths. The text must be
 valid UTF-8. It is used unchanged except for a byte-order mark at the start: line ends are kept,
@@ -17,6 +18,7 @@ from pretrain_jax.data.sources import (
     check_no_fields,
     read_chunks,
 )
+from pretrain_jax.data.sources._records import RecordShard
 from pretrain_jax.data.text_files import TextFile
 from pretrain_jax.errors import DataError
 from pretrain_jax.files import parsing
@@ -103,6 +105,8 @@ class JsonLinesShard(Shard):
 
 def open_shard(path: str, keys: Keys) -> Shard:
     """The shard of a file; its name decides the format."""
+    if keys.columns:
+        return RecordShard(path, keys.columns)
     if path.lower().removesuffix(".gz").endswith(".jsonl"):
         return JsonLinesShard(path, keys)
     check_no_fields(path, keys)

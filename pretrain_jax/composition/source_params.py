@@ -1,0 +1,142 @@
+"""Which parameters of a run with `init_from` come from the source run.
+
+Every parameter comes from the source. Only three kinds may be fresh: those of the objective's heads
+(unless the objective borrows a trained head), and the rows of tokens that the source does not have.
+What the source has and this run does not want is left behind. Anything else is refused. All fresh
+parameters and all that are left behind are logged.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+from flax.traverse_util import unflatten_dict
+
+from pretrain_jax.composition.build import Design
+from pretrain_jax.errors import WorkdirMismatch
+from pretrain_jax.optim.trees import named_leaves
+from pretrain_jax.sharding import rules
+
+log = logging.getLogger(__name__)
+PREFIX = "params/"
+MAX_LISTED = 6
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Where each parameter of a run comes from."""
+
+    taken: Mapping[str, str]
+    """Path of a parameter -> its path in the source run."""
+    fresh: tuple[str, ...]
+    left: tuple[str, ...]
+    """Paths of the source run that this run does not want."""
+
+    def log(self, source: str, step: int) -> None:
+        """Logs the three lists."""
+        message = f"init_from: {len(self.taken)} arrays come from step {step} of {source}"
+        borrowed = [f"{new} from {old}" for new, old in self.taken.items() if new != old]
+        for what, names in (
+            ("borrowed", borrowed),
+            ("fresh", self.fresh),
+            ("left behind", self.left),
+        ):
+            if names:
+                message += f"; {what}: {listed(names)}"
+        log.info("%s", message)
+
+
+def find_origins(
+    design: Design,
+    stored: Mapping[str, jax.ShapeDtypeStruct],
+    vocabulary: Mapping[str, int],
+    source: str,
+) -> Origins:
+    """The origins of the parameters of a design.
+
+    stored: shapes of the source run, by path (Checkpoints.metadata). vocabulary: the parameters
+    with one row per token, with the axis of the rows, whose size may differ.
+
+    Raises WorkdirMismatch if a parameter that may not be fresh is missing or has another shape, and
+    if no parameter of the body comes from the source.
+    """
+    wanted = {name: leaf.shape for name, leaf in named_leaves(design.model.param_shapes)}
+    present = {
+        path.removeprefix(PREFIX): leaf.shape
+        for path, leaf in stored.items()
+        if path.startswith(PREFIX)
+    }
+    objective = design.task.objective
+    heads = {name for name, _ in objective.heads}
+    taken: dict[str, str] = {}
+    wrong: list[str] = []
+    for name, shape in wanted.items():
+        old = name if name in present else borrowed_path(name, objective.borrows)
+        if old in present and same_shape(shape, present[old], vocabulary.get(name)):
+            taken[name] = old
+        elif name.partition("/")[0] not in heads:
+            there = f"is {present[name]} there" if name in present else "is not there"
+            wrong.append(f"{name} {shape} {there}")
+    if wrong or not any(name.partition("/")[0] not in heads for name in taken):
+        raise WorkdirMismatch(
+            "every parameter but those of the objective's heads must come from init_from with the "
+            f"same shape; of those of {source}, "
+            + (listed(wrong) if wrong else "none is a parameter of this model")
+            + ". Name a run of the same model, and set model.* to its values"
+        )
+    left = sorted(present.keys() - set(taken.values()))
+    return Origins(taken, tuple(name for name in wanted if name not in taken), tuple(left))
+
+
+def borrowed_path(name: str, borrows: Mapping[str, str]) -> str:
+    """The path in the source run that a parameter may be borrowed from; "" without one.
+
+    >>> borrowed_path("classify/pooler/bias", {"classify/pooler": "next_sentence/pooler"})
+    'next_sentence/pooler/bias'
+    """
+    for new, old in borrows.items():
+        if name.startswith(f"{new}/"):
+            return old + name.removeprefix(new)
+    return ""
+
+
+def same_shape(new: tuple[int, ...], old: tuple[int, ...], free: int | None) -> bool:
+    """Whether two shapes are equal, but for the axis `free`."""
+    pairs = enumerate(zip(new, old, strict=False))
+    return len(new) == len(old) and all(a == b or axis == free for axis, (a, b) in pairs)
+
+
+def abstract_params(
+    design: Design, origins: Origins, stored: Mapping[str, jax.ShapeDtypeStruct]
+) -> Any:
+    """{"params": the arrays to restore}, with the shardings of this run's parameters; an array of
+    another shape is replicated."""
+    ours = dict(named_leaves(design.placement.params))
+    replicated: Any = rules.replicated(design.placement.mesh)
+    arrays = {}
+    for name, old in origins.taken.items():
+        leaf, there = ours[name], stored[PREFIX + old]
+        sharding = leaf.sharding if leaf.shape == there.shape else replicated
+        arrays[tuple(old.split("/"))] = jax.ShapeDtypeStruct(
+            there.shape, leaf.dtype, sharding=sharding
+        )
+    return {"params": unflatten_dict(arrays)}
+
+
+def assemble(origins: Origins, restored: Any, fresh: Any) -> Any:
+    """The parameters of this run: restored arrays, and the fresh ones of `fresh`."""
+    arrays = dict(named_leaves(restored))
+    leaves = [
+        arrays[origins.taken[name]] if name in origins.taken else leaf
+        for name, leaf in named_leaves(fresh)
+    ]
+    return jax.tree.unflatten(jax.tree.structure(fresh), leaves)
+
+
+def listed(names: Any) -> str:
+    """Names for a message: "a, b and 3 more"."""
+    names = list(names)
+    more = len(names) - MAX_LISTED
+    return ", ".join(names[:MAX_LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,167 @@
+"""Classification: one of several classes for each text or pair of texts.
+
+The published recipes for finetuning: BERT (Devlin et al. 2019, section 4.1), RoBERTa, ELECTRA,
+GPT-1 (Radford et al. 2018, section 3.2). The stream of an example has the format of the
+architecture (objectives/_formats.py); the head is its pooler, if it has one, and a map to the
+classes (layers/heads.py). Rows are packed with several examples.
+
+The records "good" with label "yes" and "bad" with label "no" for a BERT, good = 10, bad = 11,
+[CLS] = 5, [SEP] = 6, in one row; the classes are no = 0 and yes = 1:
+
+    tokens          5 10  6  5 11  6
+    segments        1  1  1  2  2  2
+    example_at      0  3
+    labels          1  0
+    label_weights   1  1
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pretrain_jax import losses, registry
+from pretrain_jax.errors import ConfigError, DataError, short_repr
+from pretrain_jax.layers.factories import factory
+from pretrain_jax.layers.heads import PooledClassifier
+from pretrain_jax.layers.initializers import TruncatedNormal
+from pretrain_jax.objectives import ExampleTask, Objective, _labelled
+from pretrain_jax.objectives._formats import pick_format
+from pretrain_jax.ragged import Ragged
+from pretrain_jax.scores.classification import score_classes
+
+NAME = "classify"
+METRICS = ("accuracy", "f1", "matthews")
+
+
+def build(
+    model: Any,
+    *,
+    labels: tuple[str, ...] = (),
+    texts: int = 0,
+    metric: str = "accuracy",
+    dropout: float = 0.1,
+    smoothing: float = 0.0,
+    class_weights: tuple[float, ...] = (),
+    per_row: int = 0,
+) -> Objective:
+    """The objective of text classification.
+
+    labels, texts, metric, dropout, per_row   see objectives/__init__.py. metric: accuracy, f1 (of
+                    the second of two classes; of more, the mean over classes) or matthews
+    smoothing       share of the probability that is spread over all classes (Szegedy et al. 2016)
+    class_weights   weight of the examples of each class, in the order of `labels`; () = equal
+    """
+    registry.check_name(metric, METRICS, "objective.metric")
+    check_weights(class_weights, labels)
+    task = ExampleTask(
+        read_labels=partial(read_classes, classes=labels),
+        predict=predict,
+        report=partial(report, classes=labels),
+        score=partial(score, classes=labels),
+        metric=metric,
+        texts=texts,
+        labels=labels,
+    )
+    return Objective(
+        **_labelled.objective_arguments(pick_format(model), texts, per_row, task, np.int32),
+        heads=((NAME, classifier(model, len(labels), dropout)),),
+        borrows={f"{NAME}/pooler": "next_sentence/pooler"},
+        loss=ClassLoss(smoothing, class_weights),
+    )
+
+
+def classifier(model: Any, classes: int, dropout: float) -> Any:
+    """The head: the pooler of the architecture, and a map to `classes` numbers.
+
+    Initialised from a truncated N(0, 0.02^2), as in google-research/bert run_classifier.py.
+    """
+    return factory(
+        PooledClassifier,
+        classes=classes,
+        kernel_init=TruncatedNormal(0.02),
+        activation=model.pooler,
+        dropout=dropout,
+    )
+
+
+def check_weights(weights: Sequence[float], labels: Sequence[str]) -> None:
+    """Raises ConfigError unless there is one positive weight for each class, or none at all."""
+    fits = not labels or len(weights) == len(labels)
+    if weights and not (fits and all(0 < weight < float("inf") for weight in weights)):
+        raise ConfigError(
+            "objective.class_weights must hold one positive number per class, in the order of "
+            f"objective.labels; received {short_repr(weights)} for the classes "
+            f"{', '.join(labels) or 'of the source'}"
+        )
+
+
+def read_classes(texts: list[str | None], classes: tuple[str, ...]) -> Ragged:
+    """The number of each label's class, int32. Raises DataError for a label without a class."""
+    number = {name: at for at, name in enumerate(classes)}
+    for record, text in enumerate(texts, start=1):
+        if text is not None and text not in number:
+            raise DataError(
+                f"every label must be one of the classes of training, {', '.join(classes)}; "
+                f"record {record} has {short_repr(text)}. Fix the record, or name all classes with "
+                "objective.labels in a new run"
+            )
+    return _labelled.read_each(number.__getitem__, np.int32, texts)
+
+
+@dataclass(frozen=True)
+class ClassLoss:
+    """The cross entropy of labels, as torch's CrossEntropyLoss(weight, label_smoothing) defines it:
+    divided by the sum of the weights of the labels. For a batch of one example,
+
+    (1 - s) nll(label) + s mean over classes of weight(c) nll(c) / weight(label).
+    """
+
+    smoothing: float = 0.0
+    weights: tuple[float, ...] = ()
+
+    def __call__(
+        self, apply: Any, params: Any, batch: dict[str, jax.Array], rng: Any, train: bool
+    ) -> losses.Sums:
+        """{"loss": (sum, weight)} in nats; see Objective.loss."""
+        logits = apply(params, batch, rng, train).heads[NAME]
+        nll = -jax.nn.log_softmax(logits)
+        by_class = jnp.asarray(self.weights or (1.0,) * logits.shape[-1], jnp.float32)
+        weight = batch["label_weights"] * by_class[batch["labels"]]
+        at_label = jnp.take_along_axis(nll, batch["labels"][..., None], axis=-1)[..., 0]
+        loss = (1 - self.smoothing) * jnp.sum(weight * at_label)
+        if self.smoothing:
+            spread = jnp.mean(nll * by_class, axis=-1)
+            loss += self.smoothing * jnp.sum(batch["label_weights"] * spread)
+        return {"loss": (loss, jnp.sum(weight))}
+
+
+def predict(apply: Any, params: Any, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """{"probabilities": float32 [B, E, classes]}."""
+    logits = apply(params, batch, jax.random.key(0), False).heads[NAME]
+    return {"probabilities": jax.nn.softmax(logits)}
+
+
+def report(predictions: Mapping[str, np.ndarray], classes: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The likeliest class of each example, and the probability of each class."""
+    return [
+        {
+            "prediction": classes[int(row.argmax())],
+            "probabilities": dict(zip(classes, map(float, row), strict=True)),
+        }
+        for row in predictions["probabilities"]
+    ]
+
+
+def score(
+    reports: list[dict[str, Any]], labels: list[str], classes: tuple[str, ...]
+) -> dict[str, float]:
+    """accuracy, f1 and matthews."""
+    number = {name: at for at, name in enumerate(classes)}
+    wanted = np.array([number[label] for label in labels])
+    predicted = np.array([number[one["prediction"]] for one in reports])
+    return score_classes(wanted, predicted, len(classes))

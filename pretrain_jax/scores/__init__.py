@@ -1,0 +1,1 @@
+"""Metrics of finetuned tasks, computed on the host."""
