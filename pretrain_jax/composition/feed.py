@@ -259,6 +259,12 @@ class Feed:
             yield stream.examples_of(rows, pipeline.EVAL_SEED)
 
     @property
+    def eval_records(self) -> Any:
+        """The raw examples of the validation records."""
+        stream = self.stream("valid", self.design.spec.phases.eval_seq_len)
+        return stream.members[0].examples
+
+    @property
     def eval_labels(self) -> list[str | None]:
         """The label of each validation example, as text; None where it has none."""
         return self.cache(self.sources[0], "valid").labels

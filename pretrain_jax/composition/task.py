@@ -16,7 +16,6 @@ from pretrain_jax.errors import ConfigError
 from pretrain_jax.models import _base
 from pretrain_jax.objectives import Objective
 
-
 ANNOTATION_KEYS = (
     ("targets", "target_key"),
     ("spans", "spans_key"),

@@ -29,7 +29,7 @@ def evaluate(
     terms, predictions = predict(design, feed, params, function)
     task = design.task.objective.example_task
     assert task is not None
-    reports, labels = task.report(predictions), feed.eval_labels
+    reports, labels = task.report(predictions, feed.eval_records), feed.eval_labels
     pairs = zip(reports, labels, strict=True)
     known = [(report, label) for report, label in pairs if label is not None]
     scores = task.score([one for one, _ in known], [label for _, label in known]) if known else {}

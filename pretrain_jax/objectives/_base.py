@@ -24,11 +24,11 @@ class ExampleTask:
     predict: Callable[..., dict[str, Any]]
     """predict(apply, params, batch) -> {name: array [B, E, ...]}: what the model says of each
     example of the rows."""
-    report: Callable[[Mapping[str, np.ndarray]], list[dict[str, Any]]]
-    """report(predictions [N, ...] by name) -> for each example an object for predictions.jsonl; its
-    "prediction" has the form of a label in the source."""
+    report: Callable[[Mapping[str, np.ndarray], Any], list[dict[str, Any]]]
+    """report(predictions [N, ...] by name, raw examples (data/records.py)) -> for each record an
+    object for predictions.jsonl; its "prediction" has the form of a label in the source."""
     score: Callable[[list[dict[str, Any]], list[str]], dict[str, float]]
-    """score(reports of the examples with labels, their labels as text) -> metrics by name."""
+    """score(reports of the records with labels, their labels as text) -> metrics by name."""
     metric: str
     """The metric of `score` that chooses the best checkpoint; greater is better."""
     texts: int = 0

@@ -1,7 +1,7 @@
 """What the objectives with a label for each example share.
 
 The label of an example is predicted from one position of its stream (_formats.py), which
-`example_at` [B, E] names; `labels` and `label_weights` [B, E] have its value and whether it has one.
+`example_at` [B, E] names. `labels` [B, E] has its value, and `label_weights` whether there is one.
 """
 
 from collections.abc import Callable

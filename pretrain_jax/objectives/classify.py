@@ -146,8 +146,11 @@ def predict(apply: Any, params: Any, batch: dict[str, jax.Array]) -> dict[str, j
     return {"probabilities": jax.nn.softmax(logits)}
 
 
-def report(predictions: Mapping[str, np.ndarray], classes: tuple[str, ...]) -> list[dict[str, Any]]:
+def report(
+    predictions: Mapping[str, np.ndarray], examples: Any, classes: tuple[str, ...]
+) -> list[dict[str, Any]]:
     """The likeliest class of each example, and the probability of each class."""
+    del examples
     return [
         {
             "prediction": classes[int(row.argmax())],

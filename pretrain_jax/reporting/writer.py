@@ -63,8 +63,8 @@ class Writer:
         seconds              wall time of the run since step 0, summed over its restarts; null as
                              above
 
-    Keys of an evaluation line: see `evaluation.heldout.evaluate`, and `evaluation.examples.evaluate`
-    for objectives with labels.
+    Keys of an evaluation line: see `evaluation.heldout.evaluate`; for objectives with labels see
+    `evaluation.examples.evaluate`.
     """
 
     def __init__(self, directory: epath.PathLike, restored_step: int):
