@@ -71,8 +71,15 @@ setup(
         "Typing :: Typed",
     ],
     # The named configs travel with the package: `--config=gpt2_nano` finds them in every folder.
-    packages=[*find_packages(include=["pretrain_jax", "pretrain_jax.*"]), "pretrain_jax.configs"],
-    package_dir={"pretrain_jax.configs": "configs"},
+    packages=[
+        *find_packages(include=["pretrain_jax", "pretrain_jax.*"]),
+        "pretrain_jax.configs",
+        "pretrain_jax.configs.finetune",
+    ],
+    package_dir={
+        "pretrain_jax.configs": "configs",
+        "pretrain_jax.configs.finetune": "configs/finetune",
+    },
     package_data={"pretrain_jax": ["py.typed"]},
     entry_points={"console_scripts": ["pretrain-jax = pretrain_jax.__main__:script"]},
     python_requires=">=3.11,<3.14",

@@ -20,6 +20,9 @@ indices of the last token before and the first token after the span of a predict
 `span_positions` [P] is its position in the span, from 0, and `span_weights` [P], float32, is 0
 where the boundary predicts nothing.
 
+The label of an example is `labels`, int32, the number of a class, or `label_values`, float32;
+`example_at` is the index in the stream from which it is predicted.
+
 STREAM         [L]  concatenated along the stream
 MEMORY         [M]  concatenated along the memory, which cross-attention reads
 INDEX          [P]  indices into the stream; the packer adds the start of the example in the row
@@ -73,6 +76,7 @@ FIELDS: dict[str, Field] = {
     "span_weights": Field(Kind.TARGET, np.float32),
     "example_at": Field(Kind.EXAMPLE_INDEX),
     "labels": Field(Kind.EXAMPLE),
+    "label_values": Field(Kind.EXAMPLE, np.float32),
     "label_weights": Field(Kind.EXAMPLE, np.float32),
 }
 

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import pretrain_jax
-from pretrain_jax.errors import ConfigError, InputMissing, short_repr
+from pretrain_jax.errors import ConfigError, InputMissing, UserError, short_repr
 from pretrain_jax.files import paths
 
 
@@ -27,12 +27,17 @@ def folder() -> Path:
 
 
 def names() -> dict[str, str]:
-    """The path of each named config.
+    """The path of each named config. Files whose names begin with "_" are shared by others.
 
     >>> Path(names()["gpt2_nano"]).name
     'gpt2_nano.py'
+    >>> Path(names()["finetune/glue"]).name
+    'glue.py'
     """
-    return {path.stem: str(path) for path in sorted(folder().glob("*.py"))}
+    root = folder()
+    files = sorted([*root.glob("*.py"), *root.glob("finetune/*.py")])
+    named = {path.relative_to(root).with_suffix("").as_posix(): str(path) for path in files}
+    return {name: path for name, path in named.items() if not Path(path).name.startswith("_")}
 
 
 def locate(config: str) -> tuple[str, str]:
@@ -95,6 +100,8 @@ def running(file: str) -> Iterator[None]:
     with importable(Path(file).resolve().parent, folder()):
         try:
             yield
+        except UserError:
+            raise
         except (Exception, SystemExit) as error:
             raise unusable(file, error) from error
 

@@ -62,8 +62,8 @@ def read_classes(corpus: Corpus) -> tuple[str, ...]:
         raise ConfigError(
             f"classification may have at most {MOST_CLASSES} classes that are not named; the "
             f"{counts.total()} records of {corpus.name} have {len(counts)} different labels. Is "
-            "data.label_key the column of labels? For numbers use objective.name=regress; otherwise "
-            "name the classes with objective.labels"
+            "data.label_key the column of labels? For numbers use objective.name=regress; to keep "
+            "these classes, name them with objective.labels"
         )
     names = sorted(counts, key=order)
     shares = ", ".join(f"{short_repr(name)} {counts[name] / counts.total():.1%}" for name in names)

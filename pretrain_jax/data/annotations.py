@@ -126,8 +126,8 @@ def encode_annotated(
     """int [n] ids and uint8 [n] annotations of a text with switches; kind: "spans" or one of
     SEPARATE.
 
-    The texts of a pair or a record are tokenized separately. A block inside a text starts with a switch
-    (`cache.carry_annotation`) and follows the character `before`.
+    The texts of a pair or a record are tokenized separately. A block inside a text starts with a
+    switch (`cache.carry_annotation`) and follows the character `before`.
     """
     if kind == "spans":
         return encode_spans(text, tokenizer, before)

@@ -2,8 +2,8 @@
 
 A cache is a folder whose name is a hash of everything that the ids depend on. It has tokens.bin
 (uint16, or uint32 above 65,536 ids), offsets.npy (int64 [N+1], the start of each document),
-note.json, marks.bin (uint8) if the source annotates its texts, and labels.json if it has records. The ids are those of plain text;
-special ids are added when examples are made.
+note.json, marks.bin (uint8) if the source annotates its texts, and labels.json if it has records.
+The ids are those of plain text; special ids are added when examples are made.
 """
 
 import collections

@@ -11,7 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from pretrain_jax.batch import FIELDS
 from pretrain_jax.errors import ConfigError
+from pretrain_jax.layers.factories import factory
+from pretrain_jax.layers.heads import PooledClassifier
+from pretrain_jax.layers.initializers import TruncatedNormal
 from pretrain_jax.objectives._base import ExampleTask
 from pretrain_jax.objectives._formats import Format, one_each
 from pretrain_jax.ragged import Fields, Ragged, RowSplits
@@ -19,7 +23,6 @@ from pretrain_jax.rounding import ceil_div
 
 TOKENS_PER_EXAMPLE = 8
 """By default, a row has room for one example per 8 of its tokens: 16 in 128."""
-LABEL_FIELDS = ("example_at", "labels", "label_weights")
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,15 @@ class Sizes:
 
 
 def objective_arguments(
-    format: Format, texts: int, per_row: int, task: ExampleTask, label_dtype: type
+    format: Format, texts: int, per_row: int, task: ExampleTask, labels: str = "labels"
 ) -> dict[str, Any]:
-    """The arguments of Objective that follow from the format of the examples."""
+    """The arguments of Objective that follow from the format of the examples.
+
+    labels: the field of the labels, "labels" or "label_values".
+    """
     sizes = Sizes(format, texts or 1, per_row)
     return {
-        "fields": (*format.fields(sizes.texts), *LABEL_FIELDS),
+        "fields": (*format.fields(sizes.texts), "example_at", labels, "label_weights"),
         "attention": format.attention,
         "arrangement": "records",
         "arrange": lambda seq_len: {
@@ -71,7 +77,7 @@ def objective_arguments(
         },
         "lengths": sizes.lengths,
         "budgets": sizes.budgets,
-        "corrupt": partial(corrupt, format=format, label_dtype=label_dtype),
+        "corrupt": partial(corrupt, format=format, labels=labels),
         "baselines": (),
         "special_tokens": format.special_tokens,
         "annotation_kind": "records",
@@ -80,27 +86,40 @@ def objective_arguments(
     }
 
 
-def corrupt(
-    examples: Fields, uniform: Any, vocab: Any, *, format: Format, label_dtype: type
-) -> Fields:
+def head(name: str, model: Any, outputs: int, dropout: float) -> dict[str, Any]:
+    """The arguments of Objective for a head: the pooler of the architecture, if it has one, and a
+    map to `outputs` numbers.
+
+    Initialised from a truncated N(0, 0.02^2), as in google-research/bert run_classifier.py. A BERT
+    that was pretrained with next sentences lends its pooler.
+    """
+    classifier = factory(
+        PooledClassifier,
+        classes=outputs,
+        kernel_init=TruncatedNormal(0.02),
+        activation=model.pooler,
+        dropout=dropout,
+    )
+    borrows = {f"{name}/pooler": "next_sentence/pooler"}
+    return {"heads": ((name, classifier),), "borrows": borrows}
+
+
+def corrupt(examples: Fields, uniform: Any, vocab: Any, *, format: Format, labels: str) -> Fields:
     """{"first": texts, "second": texts of pairs, "labels": one number or none each} -> the fields
     of the format, and those of labels. Nothing is drawn."""
     del uniform
     fields = format.write(examples["first"], examples.get("second"), vocab)
-    return {
-        **fields,
-        **label_fields(examples["labels"], fields["tokens"].splits, format, label_dtype),
-    }
+    at = format.label_at(fields["tokens"].splits)
+    return {**fields, "example_at": one_each(at), **label_fields(examples["labels"], labels)}
 
 
-def label_fields(labels: Ragged, stream: RowSplits, format: Format, dtype: type) -> Fields:
-    """example_at, labels and label_weights; an example without a label has 0 and weight 0."""
-    known = labels.splits.sizes > 0
-    values = np.zeros(len(known), dtype)
-    values[known] = labels.values
+def label_fields(given: Ragged, labels: str) -> Fields:
+    """The labels and their weights; an example without a label has 0 and weight 0."""
+    known = given.splits.sizes > 0
+    values = np.zeros(len(known), FIELDS[labels].dtype)
+    values[known] = given.values
     return {
-        "example_at": one_each(format.label_at(stream)),
-        "labels": one_each(values, dtype),
+        labels: one_each(values, values.dtype),
         "label_weights": one_each(known, np.float32),
     }
 

@@ -26,9 +26,6 @@ import numpy as np
 
 from pretrain_jax import losses, registry
 from pretrain_jax.errors import ConfigError, DataError, short_repr
-from pretrain_jax.layers.factories import factory
-from pretrain_jax.layers.heads import PooledClassifier
-from pretrain_jax.layers.initializers import TruncatedNormal
 from pretrain_jax.objectives import ExampleTask, Objective, _labelled
 from pretrain_jax.objectives._formats import pick_format
 from pretrain_jax.ragged import Ragged
@@ -68,24 +65,9 @@ def build(
         labels=labels,
     )
     return Objective(
-        **_labelled.objective_arguments(pick_format(model), texts, per_row, task, np.int32),
-        heads=((NAME, classifier(model, len(labels), dropout)),),
-        borrows={f"{NAME}/pooler": "next_sentence/pooler"},
+        **_labelled.objective_arguments(pick_format(model), texts, per_row, task),
+        **_labelled.head(NAME, model, len(labels), dropout),
         loss=ClassLoss(smoothing, class_weights),
-    )
-
-
-def classifier(model: Any, classes: int, dropout: float) -> Any:
-    """The head: the pooler of the architecture, and a map to `classes` numbers.
-
-    Initialised from a truncated N(0, 0.02^2), as in google-research/bert run_classifier.py.
-    """
-    return factory(
-        PooledClassifier,
-        classes=classes,
-        kernel_init=TruncatedNormal(0.02),
-        activation=model.pooler,
-        dropout=dropout,
     )
 
 

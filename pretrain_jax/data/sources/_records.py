@@ -177,8 +177,8 @@ def lacks_columns(where: str, missing: Any, present: Any) -> DataError:
     """The error for columns that a record or a header lacks."""
     return DataError(
         f"{where} must have the columns {', '.join(map(repr, missing))}; it has "
-        f"{', '.join(map(repr, present)) or 'none'}. Name the text columns with data.fields and the "
-        "labels with data.label_key"
+        f"{', '.join(map(repr, present)) or 'none'}. Name the text columns with data.fields and "
+        "the labels with data.label_key"
     )
 
 

@@ -1,0 +1,84 @@
+"""What the configs of this folder share: the source run, and the published finetuning recipes.
+
+    BERT      batches of 32, learning rate 2e-5 (of 5e-5, 4e-5, 3e-5, 2e-5), 3 epochs, Adam without
+              bias correction, weight decay 0.01, 10 % warm-up (Devlin et al. 2019, appendix A.3;
+              google-research/bert run_classifier.py)
+    RoBERTa   batches of 16 or 32, learning rate 1e-5, 2e-5 or 3e-5, 10 epochs, weight decay 0.1,
+              6 % warm-up (Liu et al. 2019, table 10)
+    ELECTRA   batches of 32, learning rate 3e-4 (small), 1e-4 (base) or 5e-5 (large) with a
+              layer-wise decay of 0.8 (0.9 for large), 3 epochs, no weight decay, 10 % warm-up
+              (Clark et al. 2020, appendix B)
+    GPT       batches of 32, learning rate 6.25e-5, 3 epochs, weight decay 0.01, 0.2 % warm-up
+              (Radford et al. 2018, section 4.1)
+    T5        Adafactor with a constant learning rate of 1e-3 (Raffel et al. 2020, section 3.1.2);
+              here with batches of 32 and 3 epochs too, since the paper's 2^18 steps on a mixture of
+              tasks have no epochs
+
+A row has up to 4 examples and a batch has 8 rows, so an update sees up to 32 examples, the papers'
+batch. Dropout is 0.1, the papers' value, even where pretraining had none.
+"""
+
+from typing import Any
+
+from pretrain_jax.composition.init_from import read_source_config
+from pretrain_jax.errors import ConfigError
+
+EXAMPLES, ROWS = 4, 8
+ADAM = dict(name="adamw", schedule="linear", b1=0.9, b2=0.999, eps=1e-6, clip_norm=1.0)
+BERT = dict(ADAM, learning_rate=2e-5, weight_decay=0.01, bias_correction=False)
+RECIPES = {
+    "bert": BERT,
+    "roberta": dict(ADAM, learning_rate=2e-5, weight_decay=0.1, b2=0.98),
+    "electra": dict(ADAM, learning_rate=1e-4, weight_decay=0.0, layer_decay=0.8),
+    "gpt": dict(ADAM, learning_rate=6.25e-5, weight_decay=0.01),
+    "t5": dict(name="adafactor", schedule="constant", learning_rate=1e-3),
+}
+EPOCHS = {"roberta": 10}
+WARMUP = {"bert": 0.1, "roberta": 0.06, "electra": 0.1, "gpt": 0.002, "t5": 0.0}
+
+
+def family(model: dict[str, Any]) -> str:
+    """The recipe of a model: that of its own name, or of the architecture that it is most like."""
+    name = model["name"]
+    if name in RECIPES:
+        return name
+    return "t5" if name in ("t5_1_1", "transformer") else "gpt"
+
+
+def steps_of(examples: int, epochs: float) -> int:
+    """Updates of so many passes over a set of examples."""
+    return round(epochs * examples / (EXAMPLES * ROWS))
+
+
+def finetune(
+    run: str, objective: dict[str, Any], data: dict[str, Any], examples: int, epochs: float = 0.0
+) -> dict[str, Any]:
+    """The config of a run that starts from the run in the workdir `run`, with its recipe.
+
+    examples: those of the training set, for the number of updates. epochs: 0 = the recipe's.
+    """
+    if not run:
+        raise ConfigError(
+            "a config of configs/finetune needs the workdir of a trained run after a colon, such "
+            "as --config=configs/finetune/classify.py:runs/bert_nano; received none"
+        )
+    source = read_source_config(run)
+    model = dict(source["model"])
+    if "dropout" in model:
+        model["dropout"] = 0.1
+    name = family(model)
+    steps = steps_of(examples, epochs or EPOCHS.get(name, 3))
+    seq_len = min(128, model.get("max_length", 128))
+    every = max(steps // 10, 1)
+    return dict(
+        seed=0,
+        init_from=run,
+        data=dict(seq_len=seq_len, **data),
+        tokenizer=source["tokenizer"],
+        objective=dict(per_row=EXAMPLES, **objective),
+        model=model,
+        optimizer=dict(RECIPES[name], warmup_steps=round(WARMUP[name] * steps)),
+        train=dict(steps=steps, batch_size=ROWS),
+        checkpoint=dict(every=every),
+        eval=dict(every=every),
+    )
