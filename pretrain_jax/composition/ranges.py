@@ -83,6 +83,7 @@ RANGES = {
     "optimizer.weight_decay": NOT_NEGATIVE,
     "optimizer.decay_rate": Range(0, 1, open="least"),
     "optimizer.clip_threshold": POSITIVE,
+    "optimizer.layer_decay": Range(0, 1, open="least"),
     "optimizer.rms": POSITIVE,
     "optimizer.adam_rate": NOT_NEGATIVE,
     "mesh.dcn": AXIS,

@@ -13,6 +13,8 @@ SYNONYMS = {
     "warmup": "optimizer.warmup_steps",
     "lr_scheduler": "optimizer.schedule",
     "scheduler": "optimizer.schedule",
+    "layerwise_lr_decay": "optimizer.layer_decay",
+    "freeze": "optimizer.unfreeze",
     "grad_clip": "optimizer.clip_norm",
     "max_grad_norm": "optimizer.clip_norm",
     "bs": "train.batch_size",

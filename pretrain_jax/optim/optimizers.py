@@ -16,6 +16,14 @@ clip_threshold: largest root mean square of an update before it is scaled
 nesterov: whether the momentum is Nesterov's
 rms: root mean square of an update, for scaling="moonlight"
 no_decay: regular expressions; parameters whose name matches one of them have no weight decay
+layer_decay: for finetuning: the learning rate of each layer divided by that of the next higher one,
+    as in ELECTRA (0.8 for base); heads and final norms have the full rate, embeddings the lowest.
+    1 = one rate for all
+rates: ((pattern, factor), ...): parameters whose name matches a regular expression have `factor` x
+    their learning rate; the first match decides. Names have numbers of layers:
+    "stack/layers_3/attention/query/kernel"
+unfreeze: ((pattern, step), ...): parameters whose name matches (as in `rates`) do not change in the
+    updates before update `step`, counted from 0; -1 = they never change
 """
 
 from collections.abc import Callable, Hashable
@@ -28,6 +36,7 @@ import optax
 from pretrain_jax.optim import orthogonal
 from pretrain_jax.optim.parameters import ParameterInfo
 from pretrain_jax.optim.per_layer import per_layer
+from pretrain_jax.optim.rates import with_rates
 from pretrain_jax.optim.trees import Tree
 from pretrain_jax.registry import pick
 
@@ -40,6 +49,9 @@ def build_optimizer(
     axes: Tree,
     *,
     no_decay: tuple[str, ...] = NO_DECAY,
+    layer_decay: float = 1.0,
+    rates: tuple = (),
+    unfreeze: tuple = (),
     **options: Any,
 ) -> optax.GradientTransformation:
     """Builds the named optimizer.
@@ -51,7 +63,9 @@ def build_optimizer(
               have no weight decay
     options   the keyword-only options of the named optimizer
 
-    Raises ConfigError for an unknown name or an invalid regular expression.
+    Raises ConfigError for an unknown name or an invalid regular expression, and in `init` for one
+    of `rates` or `unfreeze` that matches no parameter. With the defaults of `layer_decay`, `rates`
+    and `unfreeze`, the optimizer is as if these keys did not exist.
 
     >>> params = {"bias": jnp.ones(1)}
     >>> tx = build_optimizer("sgd", lambda count: 0.5, {"bias": ("width",)})
@@ -61,7 +75,8 @@ def build_optimizer(
     """
     builder = pick(OPTIMIZERS, name, "optimizer.name")
     info = ParameterInfo.of(axes, no_decay)
-    return per_layer(builder(schedule, info, **options), info.stacked)
+    tx = per_layer(builder(schedule, info, **options), info.stacked)
+    return with_rates(tx, info, layer_decay, rates, unfreeze)
 
 
 def adamw(

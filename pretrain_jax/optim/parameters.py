@@ -13,7 +13,7 @@ from typing import Any
 import jax
 from jax.sharding import PartitionSpec
 
-from pretrain_jax.errors import ConfigError
+from pretrain_jax.errors import ConfigError, short_repr
 from pretrain_jax.optim.trees import Tree, name_of, named_leaves
 
 Axes = tuple[Any, ...]
@@ -35,7 +35,9 @@ class ParameterInfo:
         named = {name: tuple(leaf) for name, leaf in named_leaves(axes, is_leaf)}
         stacked = {name for name, leaf in named.items() if leaf[:1] == ("layers",)}
         layer = {name: leaf[1:] if name in stacked else leaf for name, leaf in named.items()}
-        return cls(layer, stacked, tuple(_compile(pattern) for pattern in no_decay))
+        return cls(
+            layer, stacked, tuple(compile_pattern(text, "optimizer.no_decay") for text in no_decay)
+        )
 
     def decays(self, params: Tree) -> Tree:
         """A tree of bools: true for every parameter that is decayed."""
@@ -88,11 +90,16 @@ def _input_axes(axes: Axes) -> int | None:
     return sides[0] if len(sides) == 2 and hidden.issuperset(axes) else None
 
 
-def _compile(pattern: str) -> re.Pattern[str]:
+def compile_pattern(pattern: str, key: str) -> re.Pattern[str]:
+    """The regular expression in the value of a config key. Raises ConfigError if it is none.
+
+    >>> compile_pattern("bias$", "optimizer.no_decay").search("output/bias").group()
+    'bias'
+    """
     try:
         return re.compile(pattern)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ConfigError(
-            "optimizer.no_decay must hold regular expressions that match parameter names; received "
-            f"{pattern!r}, which is not valid: {error}"
+            f"{key} must hold regular expressions that match parameter names; received "
+            f"{short_repr(pattern)}, which is not valid: {error}"
         ) from error
