@@ -114,7 +114,16 @@ def open_annotated(data: DataOptions, source: str, objective: Objective) -> Corp
         target_key=data.target_key if kind == "targets" else "",
         spans_key=data.spans_key if kind == "spans" else "",
         # A text that is only scored or predicted may have no labels.
-        columns=task and Columns(data.fields, data.label_key, task.texts, data.split != "all"),
+        columns=task
+        and Columns(
+            data.fields,
+            data.label_key,
+            task.texts,
+            task.fewer,
+            required=data.split != "all",
+            default_texts=task.default_texts,
+            default_label=task.default_label,
+        ),
     )
 
 

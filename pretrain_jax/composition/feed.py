@@ -19,7 +19,7 @@ from pretrain_jax.data import baselines, mixing, pipeline
 from pretrain_jax.data.cache import TokenCache, open_token_cache
 from pretrain_jax.data.eval_counts import EvalCounts
 from pretrain_jax.data.examples import CorpusChunks, DocumentChunks, TextPairs
-from pretrain_jax.data.records import Records
+from pretrain_jax.data.records import Choices, Records
 from pretrain_jax.data.sentence_pairs import SentencePairs
 from pretrain_jax.errors import DataError
 from pretrain_jax.progress import progress
@@ -35,6 +35,7 @@ ARRANGEMENTS = {
     "pairs": SentencePairs,
     "texts": TextPairs,
     "records": Records,
+    "choices": Choices,
 }
 
 
@@ -123,6 +124,7 @@ class Feed:
                         vocab=self.tokenizer,
                         rate=rate,
                         copies=source.objective.copies,
+                        sequences=source.objective.sequences,
                     )
                     for member_examples, source, rate in zip(
                         examples, self.sources, rates, strict=True

@@ -33,12 +33,12 @@ def fix_labels(config: Any, stored: Mapping[str, Any] | None = None) -> Any:
         return config
     section, found = config.objective, dict[str, Any]()
     if stored is not None:
-        found = {key: stored["objective"].get(key, section[key]) for key in ("labels", "texts")
-                 if key in section}  # fmt: skip
+        keys = {"labels", *task.resolve(2)} & section.keys() & stored["objective"].keys()
+        found = {key: stored["objective"][key] for key in keys}
         found = {key: tuple(x) if isinstance(x, list) else x for key, x in found.items()}
     elif task.labels == () or not task.texts:
         corpus = open_annotated(spec.data, spec.data.source, objective)
-        found["texts"] = task.texts or corpus.texts_per_record
+        found = {} if task.texts else task.resolve(corpus.texts_per_record)
         if task.labels == ():
             found["labels"] = read_classes(corpus)
     fixed = config.copy_and_resolve_references()

@@ -43,6 +43,8 @@ RANGES = {
     "objective.per_row": FROM_0,
     "objective.dropout": DECAY,
     "objective.smoothing": DECAY,
+    "objective.lm_weight": NOT_NEGATIVE,
+    "objective.choices": Range(0, 64),
     "objective.mode": Range(0, 16),
     "objective.spans": COUNT,
     "objective.longest": COUNT,

@@ -209,9 +209,11 @@ class Corpus:
 
     @property
     def texts_per_record(self) -> int:
-        """The number of texts of the first record."""
-        text = "".join(next(self.documents("train")))
-        return 1 + len(annotations.SWITCHES.findall(text))
+        """The largest number of texts of a training record."""
+        switches = (
+            len(annotations.SWITCHES.findall("".join(blocks))) for blocks in self.documents("train")
+        )
+        return 1 + max(switches)
 
     def texts(self, split: str) -> Iterator[str]:
         """The text of "train" or "valid" in blocks, to train a tokenizer."""

@@ -45,6 +45,7 @@ class MemberRows:
     vocab     the tokenizer, an argument of `corrupt`
     rate      rate of rows from this member, relative to the other members
     copies    0: noise is new in every epoch; n: epoch e has the noise of epoch e mod n
+    sequences   sequences of an example; the fields have as many rows for each
     """
 
     examples: Examples
@@ -53,6 +54,7 @@ class MemberRows:
     vocab: Any
     rate: float = 1.0
     copies: int = 0
+    sequences: int = 1
 
     @classmethod
     def plan(
@@ -65,6 +67,7 @@ class MemberRows:
         vocab: Any,
         rate: float = 1.0,
         copies: int = 0,
+        sequences: int = 1,
     ) -> "MemberRows":
         """Plans the rows, or reads the plan from the folder of the token cache.
 
@@ -83,10 +86,10 @@ class MemberRows:
         sizes = [np.broadcast_to(bounds[axis], len(examples)) for axis in axes]
         parent = examples.cache.folder.parent
         rows = cached_plan(parent, np.stack(sizes, 1), np.array([budgets[a] for a in axes]))
-        return cls(examples, rows, corrupt, vocab, rate, copies)
+        return cls(examples, rows, corrupt, vocab, rate, copies, sequences)
 
     def take(self, numbers: np.ndarray, seed: int, name: int) -> tuple[Fields, np.ndarray]:
-        """(fields of the examples in rows `numbers` [R] of this member, examples per row).
+        """(fields of the examples in rows `numbers` [R] of this member, sequences per row).
 
         Row n is row `permute(n % R, R, seed, epoch)` of the plan, in epoch n // R.
         """
@@ -95,7 +98,7 @@ class MemberRows:
         drawn = epochs % self.copies if self.copies else epochs
         noise = RowNoise(seed, name, drawn, places, chosen.splits)
         fields = self.corrupt(self.examples.take(chosen.values), noise, self.vocab)
-        return fields, chosen.splits.sizes
+        return fields, chosen.splits.sizes * self.sequences
 
     def places(self, numbers: np.ndarray, seed: int, name: int) -> tuple[np.ndarray, np.ndarray]:
         """(indices into the plan, epochs) of rows `numbers` [R] of this member."""

@@ -68,3 +68,76 @@ class Records:
     def __reduce__(self):
         """Pickles the options; a worker process reads the labels again."""
         return partial(Records, self.cache, **self.options), ()
+
+
+class Choices:
+    """A text and several continuations of it, one of which is right: a text for each choice.
+
+    Example k has `length[k]` = (tokens of all its sequences, each with the first text; number of
+    its choices), int32 [N, 2]. A record may have fewer choices than `choices`; its last ones are
+    then empty.
+
+    tokens        maximum tokens of the first text and one choice together
+    choices       most choices of a record
+    read_labels   see Records
+
+    Raises DataError if the cache has no records, or a record has no choice with text.
+    """
+
+    def __init__(self, cache: TokenCache, *, tokens: int, choices: int, read_labels: ReadLabels):
+        if cache.annotations is None or cache.annotation_kind != "records":
+            raise DataError("an objective with labels needs a source of records; this one has none")
+        self.cache = cache
+        self.options = {"tokens": tokens, "choices": choices, "read_labels": read_labels}
+        self.labels = read_labels(cache.labels)
+        self.start, sizes = split_at_annotations(cache, 1 + choices)
+        first, others = sizes[:, :1], sizes[:, 1:]
+        if (missing := np.flatnonzero((others > 0).sum(1) < 1)).size:
+            raise DataError(
+                f"every record needs a choice with text; record {missing[0] + 1} has none. Fix it"
+            )
+        kept = np.minimum(first, np.maximum(tokens - others, -(-tokens // 2)))
+        self.first = np.where(others > 0, kept, 0)
+        self.others = np.minimum(others, tokens - kept)
+        total = (self.first + self.others).sum(1)
+        self.length = np.stack([total, (others > 0).sum(1)], 1).astype(np.int32)
+
+    def __len__(self) -> int:
+        return len(self.length)
+
+    def take(self, numbers: np.ndarray) -> Fields:
+        """{"first": int32, "second": int32, `choices` rows of each for every example, "labels": its
+        numbers}. The rows of a missing choice are empty."""
+        first, others = self.first[numbers], self.others[numbers]
+        begin = np.repeat(self.start[numbers, :1], first.shape[1], axis=1)
+        rows, tokens = self.labels.splits, self.cache.tokens
+        labels = gather_slices(
+            self.labels.values, rows.starts[numbers], rows.sizes[numbers], self.labels.values.dtype
+        )
+        return {
+            "first": gather_slices(tokens, begin.ravel(), first.ravel()),
+            "second": gather_slices(tokens, self.start[numbers, 1:].ravel(), others.ravel()),
+            "labels": labels,
+        }
+
+    def __reduce__(self):
+        """Pickles the options; a worker process reads the labels again."""
+        return partial(Choices, self.cache, **self.options), ()
+
+
+def split_at_annotations(cache: TokenCache, texts: int) -> tuple[np.ndarray, np.ndarray]:
+    """(start, size) of each text of each record, int64 [N, texts]; missing texts have size 0.
+
+    The texts of a record have the annotations 0, 1, 2, 1, 2, ... (annotations.annotate_parts).
+    """
+    marks, offsets = cache.annotations, cache.offsets
+    changes = np.flatnonzero(np.diff(marks)) + 1
+    edges = np.unique(np.concatenate([offsets[:-1][np.diff(offsets) > 0], changes]))
+    record = offsets.searchsorted(edges, side="right") - 1
+    first_of = np.searchsorted(record, np.arange(len(cache)))
+    place = np.arange(len(edges)) - first_of[record]
+    starts = np.zeros((len(cache), texts), np.int64)
+    sizes = np.zeros_like(starts)
+    starts[record, place] = edges
+    sizes[record, place] = np.diff(np.append(edges, len(marks)))
+    return starts, sizes

@@ -32,6 +32,8 @@ class PooledClassifier(nn.Module):
     activation: Callable[[jax.Array], jax.Array] | None = jnp.tanh
     """Of the pooler; None = no pooler."""
     dropout: float = 0.0
+    sequences: int = 1
+    """Sequences of an example, whose hidden states are added: [B, E / sequences, classes]."""
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -45,6 +47,9 @@ class PooledClassifier(nn.Module):
             return Dense(width, outputs, axes, self.kernel_init, bias, self.dtype, name=name)
 
         pooled = gather(hidden, batch["example_at"])
+        if self.sequences > 1:
+            rows = pooled.shape[0]
+            pooled = pooled.reshape(rows, -1, self.sequences, *width).sum(axis=2)
         if self.activation is not None:
             pooled = self.activation(dense("pooler", width, "hidden")(pooled))
         if self.dropout:

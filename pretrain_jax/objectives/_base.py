@@ -33,6 +33,14 @@ class ExampleTask:
     """The metric of `score` that chooses the best checkpoint; greater is better."""
     texts: int = 0
     """Texts of a record; 0 = as many as the source has."""
+    fewer: bool = False
+    """Whether a record may have fewer texts than `texts`."""
+    resolve: Callable[[int], dict[str, Any]] = lambda texts: {"texts": texts}
+    """resolve(most texts of a record of the source) -> the options of `build` that follow."""
+    default_texts: tuple[str, ...] = ("text",)
+    """The text columns of a record where data.fields names none."""
+    default_label: str = "label"
+    """The column of labels where data.label_key names none."""
     labels: tuple[str, ...] | None = None
     """The names of the classes, in their order; () = not read from the source yet, None = the
     labels are no classes."""
@@ -77,6 +85,9 @@ class Objective:
     copies: int = 0
     """0: noise is drawn anew in every epoch. n: epoch e repeats the noise of epoch e mod n, which
     is BERT's static masking."""
+    sequences: int = 1
+    """Sequences of an example: each is a segment of its own in the row and has an entry on axis
+    "E". What belongs to the example (labels) is in the first entry."""
     supports_cross_document: bool = False
     """Whether a row may be one text that crosses documents (data.cross_documents)."""
     covers_text: bool = False

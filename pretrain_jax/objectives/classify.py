@@ -44,6 +44,8 @@ def build(
     dropout: float = 0.1,
     smoothing: float = 0.0,
     class_weights: tuple[float, ...] = (),
+    symmetric: bool = False,
+    lm_weight: float = 0.0,
     per_row: int = 0,
 ) -> Objective:
     """The objective of text classification.
@@ -52,6 +54,10 @@ def build(
                     the second of two classes; of more, the mean over classes) or matthews
     smoothing       share of the probability that is spread over all classes (Szegedy et al. 2016)
     class_weights   weight of the examples of each class, in the order of `labels`; () = equal
+    symmetric       whether a pair is read in both orders and the hidden states are added, as GPT-1
+                    does for similarity
+    lm_weight       weight of the loss of a causal language model over all tokens of the examples;
+                    0.5 in GPT-1, which averages it over examples, where we average over tokens
     """
     registry.check_name(metric, METRICS, "objective.metric")
     check_weights(class_weights, labels)
@@ -65,9 +71,17 @@ def build(
         labels=labels,
     )
     return Objective(
-        **_labelled.objective_arguments(pick_format(model), texts, per_row, task),
-        **_labelled.head(NAME, model, len(labels), dropout),
-        loss=ClassLoss(smoothing, class_weights),
+        **_labelled.objective_arguments(
+            pick_format(model),
+            texts,
+            per_row,
+            task,
+            symmetric=symmetric,
+            predicts_tokens=lm_weight > 0,
+        ),
+        **_labelled.head(NAME, model, len(labels), dropout, sequences=2 if symmetric else 1),
+        loss=ClassLoss(smoothing, class_weights, lm_weight > 0),
+        coefficients={"loss": 1.0, **({"lm": lm_weight} if lm_weight else {})},
     )
 
 
@@ -105,21 +119,26 @@ class ClassLoss:
 
     smoothing: float = 0.0
     weights: tuple[float, ...] = ()
+    predicts_tokens: bool = False
+    """Whether a term "lm" has the nats of the next tokens."""
 
     def __call__(
         self, apply: Any, params: Any, batch: dict[str, jax.Array], rng: Any, train: bool
     ) -> losses.Sums:
-        """{"loss": (sum, weight)} in nats; see Objective.loss."""
-        logits = apply(params, batch, rng, train).heads[NAME]
+        """{"loss": (sum, weight)} in nats, and "lm" likewise; see Objective.loss."""
+        output = apply(params, batch, rng, train)
+        logits = output.heads[NAME]
+        every = batch["labels"].shape[1] // logits.shape[1]  # entries of an example
+        labels, known = batch["labels"][:, ::every], batch["label_weights"][:, ::every]
         nll = -jax.nn.log_softmax(logits)
         by_class = jnp.asarray(self.weights or (1.0,) * logits.shape[-1], jnp.float32)
-        weight = batch["label_weights"] * by_class[batch["labels"]]
-        at_label = jnp.take_along_axis(nll, batch["labels"][..., None], axis=-1)[..., 0]
+        weight = known * by_class[labels]
+        at_label = jnp.take_along_axis(nll, labels[..., None], axis=-1)[..., 0]
         loss = (1 - self.smoothing) * jnp.sum(weight * at_label)
         if self.smoothing:
-            spread = jnp.mean(nll * by_class, axis=-1)
-            loss += self.smoothing * jnp.sum(batch["label_weights"] * spread)
-        return {"loss": (loss, jnp.sum(weight))}
+            loss += self.smoothing * jnp.sum(known * jnp.mean(nll * by_class, axis=-1))
+        lm = {"lm": losses.token_terms(output, batch)["loss"]} if self.predicts_tokens else {}
+        return {"loss": (loss, jnp.sum(weight)), **lm}
 
 
 def predict(apply: Any, params: Any, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:

@@ -65,6 +65,8 @@ class Columns:
     """Name of the column of labels (data.label_key). "" = `default_label`, or the last column."""
     count: int = 0
     """The number of text columns; 0 = any. A table of `count` columns has no labels."""
+    fewer: bool = False
+    """Whether a record may have fewer texts than `count`."""
     required: bool = True
     """Whether every record must have a label."""
     default_texts: tuple[str, ...] = ("text",)

@@ -78,7 +78,7 @@ class RecordShard(Shard):
 
     def _document(self, name: str, values: Sequence[Any], label: Any) -> Document:
         parts, wanted = read_texts(name, values), self.columns.count
-        if wanted and len(parts) != wanted:
+        if wanted and (len(parts) > wanted or (len(parts) < wanted and not self.columns.fewer)):
             raise DataError(
                 f"a record of this run has {'one text' if wanted == 1 else f'{wanted} texts'}; "
                 f"{name} has {len(parts)}. Name the text columns with data.fields"
