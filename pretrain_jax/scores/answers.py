@@ -54,8 +54,7 @@ def best_no_answer_threshold(
 ) -> tuple[float, float, float]:
     """(threshold, exact_match, f1): the threshold on "no answer" with the best F1, and its scores.
 
-    answers: as in `score_answers`.
-    predicted: the best answer to each question, even if the question may have none.
+    answers: as in `score_answers`. predicted: the best answer to each question that is not "".
     no_answer_scores: float [N], larger where an answer is less likely to exist: a probability or a
     difference of logits.
 

@@ -41,7 +41,7 @@ def score_tags(
     )
     right = len(gold & found)
     return {
-        "f1": 2 * right / (len(gold) + len(found) or 1),
+        "f1": 2 * right / (len(gold) + len(found)),
         "precision": right / (len(found) or 1),
         "recall": right / (len(gold) or 1),
         **accuracy,
