@@ -114,10 +114,14 @@ def build_objective(
 
 
 def call_build(build: Callable[..., Any], options: Mapping[str, Any], model: Architecture) -> Any:
-    """build(**options), or build(model, **options) where it has a positional parameter."""
+    """build(**options), or build(model, **options) where it depends on the architecture."""
+    return build(model, **options) if takes_model(build) else build(**options)
+
+
+def takes_model(build: Callable[..., Any]) -> bool:
+    """Whether a builder of objectives has a positional parameter, the architecture."""
     kinds = [parameter.kind for parameter in inspect.signature(build).parameters.values()]
-    takes_model = inspect.Parameter.POSITIONAL_OR_KEYWORD in kinds
-    return build(model, **options) if takes_model else build(**options)
+    return inspect.Parameter.POSITIONAL_OR_KEYWORD in kinds
 
 
 def shared_properties(objective: Objective) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The host side of a run: corpora, tokenizer, token caches, and streams of rows."""
 
 import logging
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,27 +16,16 @@ from pretrain_jax.composition.check_special_tokens import check_boundary
 from pretrain_jax.composition.corpora import MemberCorpus, load_or_train_tokenizer, open_corpora
 from pretrain_jax.composition.phases import Phase
 from pretrain_jax.data import baselines, mixing, pipeline
+from pretrain_jax.data.arrangements import ARRANGEMENTS
 from pretrain_jax.data.cache import TokenCache, open_token_cache
 from pretrain_jax.data.eval_counts import EvalCounts
-from pretrain_jax.data.examples import CorpusChunks, DocumentChunks, TextPairs
-from pretrain_jax.data.records import Choices, Records
-from pretrain_jax.data.sentence_pairs import SentencePairs
 from pretrain_jax.errors import DataError
 from pretrain_jax.progress import progress
-from pretrain_jax.ragged import Ragged
 
 log = logging.getLogger(__name__)
 Batches = Generator[pipeline.Batch, None, None]
 SAMPLED_ROWS = 64
 """Rows per member of a mixture in which predicted tokens are counted."""
-ARRANGEMENTS = {
-    "chunks": DocumentChunks,
-    "joined": CorpusChunks,
-    "pairs": SentencePairs,
-    "texts": TextPairs,
-    "records": Records,
-    "choices": Choices,
-}
 
 
 @dataclass(frozen=True)
@@ -249,27 +238,6 @@ class Feed:
             batch_size=self.eval_batch_size,
             here=here,
         )
-
-    def eval_examples(self) -> Iterator[Ragged]:
-        """The numbers of the validation examples in the rows of each batch of `eval_batches`."""
-        stream, size = (
-            self.stream("valid", self.design.spec.phases.eval_seq_len),
-            self.eval_batch_size,
-        )
-        for first in range(0, self.eval_rows, size):
-            rows = range(first, min(first + size, self.eval_rows))
-            yield stream.examples_of(rows, pipeline.EVAL_SEED)
-
-    @property
-    def eval_records(self) -> Any:
-        """The raw examples of the validation records."""
-        stream = self.stream("valid", self.design.spec.phases.eval_seq_len)
-        return stream.members[0].examples
-
-    @property
-    def eval_labels(self) -> list[str | None]:
-        """The label of each validation example, as text; None where it has none."""
-        return self.cache(self.sources[0], "valid").labels
 
     @property
     def eval_counts(self) -> EvalCounts:

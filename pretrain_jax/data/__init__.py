@@ -4,8 +4,10 @@
     annotations.py     annotated parts of a text: salient spans, targets
     corpus.py          the documents of a source and their training and validation split
     cache.py           token ids on disk, memory-mapped
-    examples.py        raw examples from documents: chunks, or pairs of inputs and targets
+    arrangements.py    how documents become raw examples:
+    examples.py        chunks, or pairs of inputs and targets
     sentence_pairs.py  pairs of texts, the second one true or drawn
+    records.py         texts with labels
     mixing.py          sampling rates of the members of a mixture
     row_plan.py        which examples share a row, computed once from their lengths
     permutation.py     a random-access permutation of the rows for each epoch

@@ -3,10 +3,7 @@
 import hashlib
 import itertools
 import logging
-import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property
 from operator import methodcaller
 from typing import Any
@@ -15,8 +12,14 @@ import numpy as np
 
 from pretrain_jax import registry
 from pretrain_jax.data import annotations, sources
-from pretrain_jax.data.decoding import decode_document, tail_start
-from pretrain_jax.data.sources import Columns, Shard, TextSource
+from pretrain_jax.data.decoding import decode_document
+from pretrain_jax.data.shard_stats import (
+    ShardStats,
+    map_in_threads,
+    scan_shard,
+    shard_tail_starts,
+)
+from pretrain_jax.data.sources import Columns, TextSource
 from pretrain_jax.data.text_blocks import split_into_blocks
 from pretrain_jax.errors import ConfigError, DataError
 from pretrain_jax.progress import progress
@@ -25,21 +28,8 @@ SPLITS = ("train", "valid")
 POLICIES = ("auto", "hash", "tail", "all")
 HELD_OUT = 20  # by hash, one document in 20 is validation text
 FEW = 100  # with fewer documents, "auto" holds out the tail of every document
-NULS = 1000  # a file may have one NUL per 1000 bytes
 BLOCK_CHARACTERS = 1 << 18  # characters of a document in memory, tokenized in one call
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ShardStats:
-    """Sizes and hashes of the N documents of a shard, from one pass over it."""
-
-    sizes: np.ndarray
-    """int64 [N]: UTF-8 bytes, including switches (data/annotations.py)."""
-    plain_sizes: np.ndarray
-    """int64 [N]: UTF-8 bytes of the text alone (`Document.plain_text`)."""
-    hashes: np.ndarray
-    """uint64 [N]: hashes of the text alone, so that equal texts are in the same split."""
 
 
 class Corpus:
@@ -269,42 +259,3 @@ def open_corpus(
     opened = sources.open_source(source, **keys, columns=columns)
     other = sources.open_source(validation, **keys, columns=columns) if validation else None
     return Corpus(opened, name=source, split=split, validation=other)
-
-
-def map_in_threads(function, *items):
-    """`map` in threads, as a list. Hashing, decompression and reading release the GIL."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(function, *items))
-
-
-def scan_shard(shard: Shard) -> ShardStats:
-    """Reads a shard once and checks that it is UTF-8."""
-    sizes, plain_sizes, hashes, nuls = [], [], [], 0
-    for document in shard.documents():
-        digest, size = hashlib.blake2b(document.plain_text or b"", digest_size=8), 0
-        for text in decode_document(document):
-            data = text.encode()
-            size += len(data)
-            nuls += data.count(0)
-            if document.plain_text is None:
-                digest.update(data)
-        sizes.append(size)
-        plain_sizes.append(size if document.plain_text is None else len(document.plain_text))
-        hashes.append(int.from_bytes(digest.digest(), "little"))
-    if nuls * NULS > sum(sizes):
-        raise DataError(
-            f"text may have at most one NUL per {NULS} bytes; {shard.name} has {nuls} in "
-            f"{sum(sizes)} bytes. It may be another kind of file, or have another encoding. "
-            "Convert it, or leave it out"
-        )
-    if nuls:
-        log.warning("%s has %d NUL characters in its text; they are kept", shard.name, nuls)
-    return ShardStats(
-        np.array(sizes, np.int64), np.array(plain_sizes, np.int64), np.array(hashes, np.uint64)
-    )
-
-
-def shard_tail_starts(shard: Shard, table: ShardStats) -> np.ndarray:
-    """int64 [N]: the byte where the tail of each document starts."""
-    pairs = zip(shard.documents(), table.plain_sizes.tolist(), strict=True)
-    return np.array([tail_start(document, int(0.9 * size)) for document, size in pairs], np.int64)

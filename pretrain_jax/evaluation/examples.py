@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -10,6 +11,8 @@ from jax.experimental import multihost_utils
 
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
+from pretrain_jax.data import pipeline
+from pretrain_jax.ragged import Ragged
 
 Reports = list[dict[str, Any]]
 PREDICTIONS = "predictions.jsonl"
@@ -29,7 +32,9 @@ def evaluate(
     terms, predictions = predict(design, feed, params, function)
     task = design.task.objective.example_task
     assert task is not None
-    reports, labels = task.report(predictions, feed.eval_records), feed.eval_labels
+    records = feed.stream("valid", design.spec.phases.eval_seq_len).members[0].examples
+    labels = feed.cache(feed.sources[0], "valid").labels
+    reports = task.report(predictions, records)
     pairs = zip(reports, labels, strict=True)
     known = [(report, label) for report, label in pairs if label is not None]
     scores = task.score([one for one, _ in known], [label for _, label in known]) if known else {}
@@ -55,7 +60,7 @@ def predict(
     parts: list[dict[str, np.ndarray]] = []
     numbers: list[np.ndarray] = []
     batches = feed.eval_batches(placed.local_rows(size))
-    for rows, examples in zip(batches, feed.eval_examples(), strict=True):
+    for rows, examples in zip(batches, example_numbers(feed), strict=True):
         terms, made = function(params, placed.to_global(rows, size))
         for term, pair in jax.device_get(terms).items():
             total = sums.setdefault(term, [0.0, 0.0])
@@ -67,6 +72,14 @@ def predict(
     order = np.argsort(np.concatenate(numbers))
     predictions = {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}
     return {term: total / weight for term, (total, weight) in sums.items() if weight}, predictions
+
+
+def example_numbers(feed: Feed) -> Iterator[Ragged]:
+    """The numbers of the validation examples in the rows of each batch of `feed.eval_batches`."""
+    stream = feed.stream("valid", feed.design.spec.phases.eval_seq_len)
+    for first in range(0, feed.eval_rows, feed.eval_batch_size):
+        rows = range(first, min(first + feed.eval_batch_size, feed.eval_rows))
+        yield stream.examples_of(rows, pipeline.EVAL_SEED)
 
 
 def on_host(x: jax.Array) -> np.ndarray:

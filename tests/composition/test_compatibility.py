@@ -12,6 +12,7 @@ from pretrain_jax import registry
 from pretrain_jax.composition import compatibility, config
 from pretrain_jax.composition.build import Design, build_design
 from pretrain_jax.errors import ConfigError
+from pretrain_jax.models import _base
 from pretrain_jax.objectives import causal_lm
 
 DECODERS = {"gpt", "gpt1", "llama", "gopher", "lamda", "t5_lm"}
@@ -173,4 +174,4 @@ def test_an_objective_with_a_mistake_is_refused_by_name(changes, message):
         return None if changes is None else dataclasses.replace(causal_lm.build(), **changes)
 
     with pytest.raises(ConfigError, match=message):
-        compatibility.build_objective("mine", build, {})
+        compatibility.build_objective("mine", build, {}, _base.load("gpt"))

@@ -95,4 +95,4 @@ def test_the_options_of_a_member_have_the_same_ranges():
 
     with pytest.raises(ConfigError, match=r"mean_span in data\.mixture must be"):
         entry = ("stdlib", {"name": "span_corruption", "mean_span": math.inf}, 1.0)
-        compatibility.build_member(entry, "causal_lm", None)  # type: ignore[arg-type]
+        compatibility.build_member(entry, "causal_lm", None, None)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ import numpy as np
 from sequences import apart, together
 
 from pretrain_jax import registry
+from pretrain_jax.composition import compatibility
 from pretrain_jax.corruption.uniform import from_generator
 from pretrain_jax.data import pack
 from pretrain_jax.layers.embeddings import Readout
@@ -42,6 +43,14 @@ class Vocabulary(Tokenizer):
 
 
 VOCAB = Vocabulary()
+
+
+PRETRAINING = [
+    name
+    for name in registry.names("objectives")
+    if not compatibility.takes_model(registry.load("objectives", name, "").build)
+]
+"""Those that predict tokens of plain text; the others need an architecture and labels."""
 
 
 def built(name: str, **options: Any) -> Objective:

@@ -15,7 +15,6 @@ import pytest
 from objective_toys import VOCAB
 from sequences import apart, together
 
-from pretrain_jax import registry
 from pretrain_jax.batch import FIELDS, Kind
 from pretrain_jax.composition import config
 from pretrain_jax.corruption.uniform import from_generator
@@ -38,7 +37,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "text_to_text prefix": {"inputs": "prefix", "targets_length": 8},
     "text_to_text stream": {"inputs": "stream", "prefix": "say: ", "targets_length": 8},
 }
-NAMES = registry.names("objectives")
+NAMES = toys.PRETRAINING
 LENGTHS = (2, 3, 4, 17, 64)
 """Raw tokens of an example; two may be begin and end."""
 

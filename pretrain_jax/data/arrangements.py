@@ -1,0 +1,15 @@
+"""How documents become raw examples: the values of `Objective.arrangement`, and "joined", which
+"chunks" are with data.cross_documents."""
+
+from pretrain_jax.data.examples import CorpusChunks, DocumentChunks, TextPairs
+from pretrain_jax.data.records import Choices, Records
+from pretrain_jax.data.sentence_pairs import SentencePairs
+
+ARRANGEMENTS = {
+    "chunks": DocumentChunks,
+    "joined": CorpusChunks,
+    "pairs": SentencePairs,
+    "texts": TextPairs,
+    "records": Records,
+    "choices": Choices,
+}
