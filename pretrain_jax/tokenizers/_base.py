@@ -99,9 +99,9 @@ class Tokenizer(ABC):
         ids = {name: getattr(self, name) for name in SPECIAL_NAMES}
         return {name: i for name, i in ids.items() if i is not None}
 
-    def how_to_add(self, name: str) -> str:
-        """What to add to the vocabulary so that it has the special id `name`, for a message."""
-        return f"an id for {name}"
+    def how_to_add(self, names: Sequence[str]) -> str:
+        """What gives the vocabulary the special ids `names`, for a message: a verb comes first."""
+        return f"add ids for {' and '.join(names)} to the vocabulary"
 
     @cached_property
     def special(self) -> np.ndarray:

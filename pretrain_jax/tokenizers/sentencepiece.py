@@ -20,6 +20,7 @@ from pretrain_jax.errors import ConfigError, DataError
 from pretrain_jax.process import child
 from pretrain_jax.tokenizers import (
     Tokenizer,
+    _added,
     _offsets,
     fingerprint_of,
     limit_characters,
@@ -44,13 +45,14 @@ The time to train a unigram model grows faster than their length, and no languag
 
 
 class SentencePiece(Tokenizer):
-    """Ids of the model, then additional sentinels if the model has fewer than `sentinels`.
+    """Ids of the model, then additional sentinels if the model has fewer than `sentinels`, then the
+    special ids `added`.
 
     T5's spiece.model has 32000 pieces; with 100 sentinels, <extra_id_0> is 32099 and <extra_id_99>
     is 32000, as in T5.
     """
 
-    def __init__(self, model: Any, sentinels: int):
+    def __init__(self, model: Any, sentinels: int, added: Sequence[str] = ()):
         self._vocabulary = vocabulary = read_vocabulary(model, sentinels)
         self.model = serialized = model.SerializeToString(deterministic=True)
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=serialized)
@@ -74,7 +76,12 @@ class SentencePiece(Tokenizer):
             for name in ("MASK", "CLS", "SEP")
         )
         appended = self.size - len(model.pieces)
-        self.fingerprint = fingerprint_of("sentencepiece", serialized.hex(), appended)
+        parts = [serialized.hex(), appended, *([list(added)] if added else [])]
+        self.fingerprint = fingerprint_of("sentencepiece", *parts)
+        for spelling, i in _added.append_ids(self, added, lambda name: f"[{name.upper()}]").items():
+            vocabulary.spellings.append(spelling)
+            vocabulary.byte_counts.append(0)
+            vocabulary.control[spelling] = i
 
     def encode(self, text: str) -> np.ndarray:
         return self._processor.encode(replace_surrogates(text), return_type="numpy")
@@ -131,16 +138,15 @@ class SentencePiece(Tokenizer):
     def token_bytes(self) -> np.ndarray:
         return read_only_array(self._vocabulary.byte_counts, np.int32)
 
-    def how_to_add(self, name: str) -> str:
-        if name in ("mask", "cls", "sep"):
-            return f"the control piece [{name.upper()}]"
-        return f"the piece that SentencePiece's trainer makes with --{name}_id"
+    def how_to_add(self, names: Sequence[str]) -> str:
+        return _added.how_to_add(names)
 
 
-def load(path: epath.PathLike, *, sentinels: int = 0) -> SentencePiece:
+def load(path: epath.PathLike, *, sentinels: int = 0, added: tuple[str, ...] = ()) -> SentencePiece:
     """Reads a .model file. `sentinels` counts its own <extra_id_0>, <extra_id_1> ..., then new ids.
 
-    The file contains all other options of `train`.
+    The file contains all other options of `train`. Raises DataError for another file, ConfigError
+    for an added id that it has already.
     """
     content = read_vocabulary_file(path, FILE)
     model = ModelProto()
@@ -150,7 +156,7 @@ def load(path: epath.PathLike, *, sentinels: int = 0) -> SentencePiece:
             raise ValueError("it is cut short")
         if not all(isinstance(piece.piece, str) for piece in model.pieces):
             raise ValueError("a piece is not valid UTF-8")
-        return SentencePiece(model, sentinels)
+        return SentencePiece(model, sentinels, added)
     except (DecodeError, RuntimeError, ValueError) as error:
         raise DataError(f"{path} must be a SentencePiece model; {error}") from error
 
@@ -164,6 +170,7 @@ def train(
     character_coverage: float = 0.9995,
     lossless: bool = True,
     sentinels: int = 0,
+    added: tuple[str, ...] = (),
 ) -> None:
     """Learns a unigram or BPE model; the same texts give the same file, in any process.
 
@@ -174,7 +181,9 @@ def train(
         space, and a character without a piece becomes <unk>.
 
     Ids: <pad> 0, </s> 1, <unk> 2 as in T5, <s> 3, [MASK] 4, [CLS] 5, [SEP] 6, then the pieces.
+    Raises ConfigError for any id in `added`.
     """
+    _added.refuse_to_train(added)
     if kind not in KINDS:
         raise ConfigError(f"tokenizer.kind must be one of {', '.join(KINDS)}; received {kind!r}")
     lines = list(_lines(limit_characters(texts, TRAIN_CHARACTERS)))

@@ -135,8 +135,9 @@ class WordPiece(Tokenizer):
     def token_bytes(self) -> np.ndarray:
         return read_only_array(map(self._size, range(self.size)), np.int32)
 
-    def how_to_add(self, name: str) -> str:
-        return f"the last line [{name.upper()}] of {FILE}"
+    def how_to_add(self, names: Sequence[str]) -> str:
+        lines = " and ".join(f"[{name.upper()}]" for name in names)
+        return f"append the line{'s' * (len(names) > 1)} {lines} to {FILE}"
 
 
 def load(path: epath.PathLike, *, lower_case: bool = True, sentinels: int = 0) -> WordPiece:
