@@ -10,7 +10,7 @@ from pretrain_jax import main
 
 
 def test_the_commands_are_those_whose_docstring_shows_how_to_run_them(capsys):
-    assert list(dispatcher.commands()) == ["convert", "describe", "generate", "main"]
+    assert list(dispatcher.commands()) == ["convert", "describe", "generate", "main", "predict"]
     for words in ([], ["--help"], ["-h"]):
         assert dispatcher.main(words) == 0
         lines = capsys.readouterr().out.splitlines()
@@ -27,7 +27,9 @@ def test_an_unknown_command_is_refused(capsys, word, near):
     assert dispatcher.main([word]) == 64
     error = capsys.readouterr().err
     assert error.startswith(f"ConfigError: the first argument must be a command; received {word!r}")
-    assert near in error and error.endswith("commands are convert, describe, generate, main\n")
+    assert near in error and error.endswith(
+        "commands are convert, describe, generate, main, predict\n"
+    )
 
 
 def test_a_list_imports_no_jax():

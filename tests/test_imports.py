@@ -10,7 +10,7 @@ import pretrain_jax
 
 ROOT = Path(pretrain_jax.__file__).parent
 LEVELS = (
-    {"__main__", "main", "describe", "generate", "convert"},
+    {"__main__", "main", "describe", "generate", "convert", "predict"},
     {"command"},
     {"planning"},
     {"training"},

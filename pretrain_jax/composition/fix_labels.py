@@ -33,9 +33,9 @@ def fix_labels(config: Any, stored: Mapping[str, Any] | None = None) -> Any:
         return config
     section, found = config.objective, dict[str, Any]()
     if stored is not None:
-        keys = {"labels", *task.resolve(2)} & section.keys() & stored["objective"].keys()
-        found = {key: stored["objective"][key] for key in keys}
-        found = {key: tuple(x) if isinstance(x, list) else x for key, x in found.items()}
+        known = stored["objective"]
+        keys = [key for key in ("labels", *task.resolve(2)) if key in section and key in known]
+        found = {key: tuple(known[key]) if key == "labels" else known[key] for key in keys}
     elif task.labels == () or not task.texts:
         corpus = open_annotated(spec.data, spec.data.source, objective)
         found = {} if task.texts else task.resolve(corpus.texts_per_record)

@@ -67,7 +67,7 @@ def read_numbers(texts: list[str | None]) -> Ragged:
 def is_number(text: str) -> bool:
     """Whether a text is a number that float32 can hold."""
     try:
-        return abs(float(text)) <= np.finfo(np.float32).max
+        return abs(float(text)) <= float(np.finfo(np.float32).max)
     except ValueError:
         return False
 

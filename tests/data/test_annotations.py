@@ -191,7 +191,7 @@ def test_pairs_are_split_whole(tmp_path):
     assert corpus.split_method == "hash"  # under 100 documents too
     assert corpus.count("train") + corpus.count("valid") == 60
     few = write_records(tmp_path / "b.jsonl", pairs_of(2))
-    with pytest.raises(DataError, match=r"Add records$"):
+    with pytest.raises(DataError, match="Add records, or name others"):
         open_corpus(few, **TARGET).bytes("train")
     texts = list(open_corpus(source, **TARGET).texts("train"))
     assert texts[0].startswith("question") and texts[1].startswith("answer")
