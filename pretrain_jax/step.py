@@ -49,8 +49,8 @@ class Program:
     clip_norm: float
     accumulate: int
     seed: int
-    predict: Callable[..., dict[str, jax.Array]] | None
-    """ExampleTask.predict, for an objective with labels."""
+    predict: Callable[..., dict[str, jax.Array]]
+    """ExampleTask.predict, for an objective with labels; others predict nothing."""
     dtype: Any
     """The compute dtype: that of the model's matrix products."""
 

@@ -32,6 +32,11 @@ def build_schedule(section: Mapping[str, Any]) -> schedules.Schedule:
     return schedules.build_schedule(name, **kwargs)
 
 
+def no_predictions(*_: Any) -> dict[str, Any]:
+    """What an objective without labels predicts of examples."""
+    return {}
+
+
 @dataclass(frozen=True, eq=False)
 class Update:
     """The training step of a run, and the state that the step updates."""
@@ -75,7 +80,7 @@ class Update:
             clip_norm=clip_options(**select_kwargs(self.spec.optimizer, clip_options)),
             accumulate=self.spec.train.accumulate,
             seed=self.spec.seed,
-            predict=task.predict if (task := self.task.objective.example_task) else None,
+            predict=task.predict if (task := self.task.objective.example_task) else no_predictions,
             dtype=self.placement.model.dtype,
         )
 

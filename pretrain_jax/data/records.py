@@ -90,7 +90,7 @@ class Choices:
         self.cache = cache
         self.options = {"tokens": tokens, "choices": choices, "read_labels": read_labels}
         self.labels = read_labels(cache.labels)
-        self.start, sizes = split_at_annotations(cache, 1 + choices)
+        self.start, sizes = split_at_annotations(cache.annotations, cache.offsets, 1 + choices)
         first, others = sizes[:, :1], sizes[:, 1:]
         if (missing := np.flatnonzero((others > 0).sum(1) < 1)).size:
             raise DataError(
@@ -125,18 +125,20 @@ class Choices:
         return partial(Choices, self.cache, **self.options), ()
 
 
-def split_at_annotations(cache: TokenCache, texts: int) -> tuple[np.ndarray, np.ndarray]:
+def split_at_annotations(
+    marks: np.ndarray, offsets: np.ndarray, texts: int
+) -> tuple[np.ndarray, np.ndarray]:
     """(start, size) of each text of each record, int64 [N, texts]; missing texts have size 0.
 
-    The texts of a record have the annotations 0, 1, 2, 1, 2, ... (annotations.annotate_parts).
+    marks: the annotation of each token. offsets: int64 [N+1], where records start in them. The texts of a record have the annotations 0, 1, 2, 1, 2, ... (annotations.annotate_parts).
     """
-    marks, offsets = cache.annotations, cache.offsets
+    records = len(offsets) - 1
     changes = np.flatnonzero(np.diff(marks)) + 1
     edges = np.unique(np.concatenate([offsets[:-1][np.diff(offsets) > 0], changes]))
     record = offsets.searchsorted(edges, side="right") - 1
-    first_of = np.searchsorted(record, np.arange(len(cache)))
+    first_of = np.searchsorted(record, np.arange(records))
     place = np.arange(len(edges)) - first_of[record]
-    starts = np.zeros((len(cache), texts), np.int64)
+    starts = np.zeros((records, texts), np.int64)
     sizes = np.zeros_like(starts)
     starts[record, place] = edges
     sizes[record, place] = np.diff(np.append(edges, len(marks)))

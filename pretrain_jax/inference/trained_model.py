@@ -243,6 +243,7 @@ class TrainedModel:
         memory: int [B, M], what an encoder-decoder's encoder reads; `ids` are then the decoder's
         input. types: int [B, L], the segment types of BERT. ELECTRA: those of its generator.
         """
+        self.check_predicts_tokens()
         size = self.tokenizer.size
         batch = features.to_rows_of_ids(ids, size)
         self.check_lengths([batch["tokens"].shape[1]])
@@ -265,6 +266,7 @@ class TrainedModel:
 
     def read_ids(self, ids: np.ndarray) -> Prompt:
         """`read` of a text's ids."""
+        self.check_predicts_tokens()
         if self.objective.prompt is None:
             raise ConfigError(
                 f"objective {self.design.spec.objective.name} must define `prompt`, the row that a "
@@ -274,7 +276,7 @@ class TrainedModel:
 
     def prompt(self, text: str, tokens: int, *, cut: bool = False, special: bool = True) -> Prompt:
         """The fields of the row that the model reads to continue a text; see `generate`."""
-        if not self.objective.generates:
+        if not self.objective.generates and self.objective.example_task is None:
             raise ConfigError(
                 f"generating needs a decoder or an encoder-decoder; this model is {self.family}, "
                 "which fills masks: `fill` in Python"
@@ -284,6 +286,14 @@ class TrainedModel:
             row = self.generator.cut(row, tokens)
         self.generator.check(row)
         return row
+
+    def check_predicts_tokens(self) -> None:
+        """Raises ConfigError for a model with labels."""
+        if self.objective.example_task is not None:
+            raise ConfigError(
+                f"this model predicts labels, not tokens: {self.family}. Predict those of a file "
+                "with python -m pretrain_jax.predict"
+            )
 
     def check_lengths(self, lengths: Iterable[int]) -> None:
         """Raises ConfigError for a row that is longer than the model's positions."""

@@ -155,7 +155,7 @@ def corrupt(
     of the format, and those of labels. Nothing is drawn."""
     del uniform
     first, second = examples["first"], examples.get("second")
-    if symmetric:
+    if symmetric and second is not None:
         first, second = interleave(first, second), interleave(second, first)
     fields = format.write(first, second, vocab)
     stream = fields["tokens"]

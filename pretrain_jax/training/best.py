@@ -39,12 +39,11 @@ class Best:
         >>> best.step, best.stale
         (20, 1)
         """
-        is_best = value is not None and value > self.value
-        if is_best:
-            self.step, self.value, self.stale = step, value, 0
-        else:
+        if value is None or not value > self.value:
             self.stale += 1
-        return is_best
+            return False
+        self.step, self.value, self.stale = step, value, 0
+        return True
 
     def is_exhausted(self, patience: int) -> bool:
         """Whether `patience` evaluations in a row were not better; never with a patience of 0."""

@@ -10,11 +10,15 @@ from etils import epath
 
 from pretrain_jax.cluster.hosts import SINGLE_PROCESS, Hosts
 from pretrain_jax.composition import resume
-from pretrain_jax.errors import InputMissing
-from pretrain_jax.evaluation import heldout, pseudo_perplexity
-from pretrain_jax.step import eval_step
+from pretrain_jax.composition.build import Design
+from pretrain_jax.composition.feed import Feed
+from pretrain_jax.errors import DataError, InputMissing
+from pretrain_jax.evaluation import examples, heldout, pseudo_perplexity
+from pretrain_jax.step import eval_step, predict_step
 from pretrain_jax.training import restore_or_init, setup
 from pretrain_jax.workdir.checkpoint import Checkpoints
+
+Metrics = dict[str, float | None]
 
 
 def evaluate(config: Any, directory: str, hosts: Hosts = SINGLE_PROCESS) -> None:
@@ -35,9 +39,28 @@ def evaluate(config: Any, directory: str, hosts: Hosts = SINGLE_PROCESS) -> None
         corpora, fingerprints = setup.open_corpora(design, checkpoints, last, hosts)
         feed = setup.open_feed(design, corpora, fingerprints, path, hosts)
         params = restore_or_init.restore_params(design, checkpoints, last, hosts)
+    score = score_text if design.task.objective.example_task is None else score_examples
+    values = score(design, feed, params)
+    if hosts.is_primary:
+        print(json.dumps({"step": last, **values}))
+
+
+def score_text(design: Design, feed: Feed, params: Any) -> Metrics:
+    """The metrics of an objective that predicts tokens."""
     function = jax.jit(partial(eval_step, program=design.update.program))
     special = jnp.asarray(feed.tokenizer.unscored)
     values = heldout.evaluate(design, feed, params, function, special)
-    values |= pseudo_perplexity.evaluate(design, feed, params, special)
-    if hosts.is_primary:
-        print(json.dumps({"step": last, **values}))
+    return values | pseudo_perplexity.evaluate(design, feed, params, special)
+
+
+def score_examples(design: Design, feed: Feed, params: Any) -> Metrics:
+    """The metrics of an objective with labels. Raises DataError if the records have none."""
+    function = jax.jit(partial(predict_step, program=design.update.program))
+    values, _ = examples.evaluate(design, feed, params, function)
+    if not values["valid/items"]:
+        raise DataError(
+            f"--mode=eval needs records with labels; those of {design.spec.data.source} have none. "
+            "Name their column with data.label_key, or predict them with "
+            "python -m pretrain_jax.predict"
+        )
+    return values

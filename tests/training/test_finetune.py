@@ -235,9 +235,9 @@ def test_every_example_is_scored_once(folder, finetuned):
 
 
 MESHES = {
-    "smaller batches": ["--config.train.batch_size=4"],
-    "data": ["--config.mesh.data=4"],
-    "both": ["--config.mesh.fsdp=2", "--config.mesh.tensor=2"],
+    "larger batches": ["--config.train.batch_size=16"],
+    "fsdp": ["--config.mesh.data=4", "--config.mesh.fsdp=2"],
+    "tensor": ["--config.mesh.data=2", "--config.mesh.fsdp=2", "--config.mesh.tensor=2"],
 }
 
 
