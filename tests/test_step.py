@@ -66,6 +66,7 @@ def program(**changes: Any) -> Program:
         "clip_norm": 0.0,
         "accumulate": 1,
         "seed": 0,
+        "predict": lambda *_: {},
         "dtype": jnp.float32,
     }
     return Program(**{**values, **changes})

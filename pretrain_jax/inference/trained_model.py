@@ -226,13 +226,8 @@ class TrainedModel:
         vectors = []
         for part in parts:
             batch = to_rows(rows[part], size, self.generator.context)
-            made = features.embed_rows(
-                self.generator.params,
-                batch,
-                decoder=self.generator.decoder,
-                layer=layer,
-                pooling=pooling,
-            )
+            how = {"decoder": self.generator.decoder, "layer": layer, "pooling": pooling}
+            made = features.embed_rows(self.generator.params, batch, **how)
             vectors.append(self.generator.to_host(made)[: len(rows[part])])
         width = self.design.spec.model.width
         return np.concatenate(vectors) if vectors else np.zeros((0, width), np.float32)
