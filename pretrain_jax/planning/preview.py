@@ -129,9 +129,10 @@ def format_padding(design: Design, stream: Stream, seq_len: int) -> Iterator[str
     rows = next(phase.batch_size for phase in design.spec.phases if phase.seq_len == seq_len)
     slots = design.task.tokens_per_row(seq_len)
     examples = np.mean(np.max([field.max(1) for field in segments], 0))
-    predicted = np.count_nonzero(batch["weights"]) / ROWS_COUNTED
+    what = "predictions" if "weights" in batch else "labels"
+    predicted = np.count_nonzero(batch.get("weights", batch.get("label_weights"))) / ROWS_COUNTED
     yield (
-        f"    a row has {examples:.2f} examples and {predicted:.1f} predictions; a batch of "
+        f"    a row has {examples:.2f} examples and {predicted:.1f} {what}; a batch of "
         f"{rows} rows has {round(tokens / ROWS_COUNTED * rows)} tokens in {rows * slots} slots"
     )
 
@@ -169,6 +170,10 @@ def format_stream(row: Batch, tokenizer: Tokenizer, segment: int, in_place: bool
     """Inputs and targets of the stream in one example."""
     slots = np.flatnonzero(row["segments"] == segment)
     tokens, first = row["tokens"][slots], slots[0]
+    if "weights" not in row:  # labels alone
+        yield from format_entry("reads", render_tokens(tokenizer, tokens))
+        yield from format_types(row, slots)
+        return
     answers = prediction_indices(row, segment)
     at = row["predict_at"][answers] if "predict_at" in row else answers
     targets = row["targets"][answers]
@@ -185,11 +190,16 @@ def format_stream(row: Batch, tokenizer: Tokenizer, segment: int, in_place: bool
         runs = np.split(targets, np.flatnonzero(np.diff(at) != 1) + 1)
         texts = (render_tokens(tokenizer, run) for run in runs)
         yield from format_entry("predicts", " ... ".join(texts))
+    yield from format_types(row, slots)
+    yield from format_other_answers(row, tokenizer, answers)
+
+
+def format_types(row: Batch, slots: np.ndarray) -> Iterator[str]:
+    """How many tokens of an example have each segment type."""
     if "types" in row:
         kinds, sizes = np.unique(row["types"][slots], return_counts=True)
         counts = (f"{size} tokens of type {kind}" for kind, size in zip(kinds, sizes, strict=True))
         yield from format_entry("types", ", ".join(counts))
-    yield from format_other_answers(row, tokenizer, answers)
 
 
 def format_other_answers(row: Batch, tokenizer: Tokenizer, answers: np.ndarray) -> Iterator[str]:
@@ -209,12 +219,13 @@ def format_other_answers(row: Batch, tokenizer: Tokenizer, answers: np.ndarray) 
 
 def format_labels(row: Batch, tokenizer: Tokenizer, segment: int) -> Iterator[str]:
     """The labels of one example, and the tokens at which the model predicts them."""
-    if "labels" not in row:
+    name = next((name for name in ("labels", "label_values") if name in row), None)
+    if name is None or "example_at" not in row:
         return
     counted = np.flatnonzero(row["label_weights"])
     for k in counted[row["segments"][row["example_at"][counted]] == segment]:
         token = row["tokens"][row["example_at"][k]]
-        yield from format_entry("label", f"{row['labels'][k]} at {render_token(tokenizer, token)}")
+        yield from format_entry("label", f"{row[name][k]} at {render_token(tokenizer, token)}")
 
 
 def prediction_indices(row: Batch, segment: int) -> np.ndarray:

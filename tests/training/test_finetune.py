@@ -282,6 +282,13 @@ def test_the_best_checkpoint_is_kept_and_the_run_stops_early(folder, tmp_path):
     assert (tmp_path / "w" / "metrics.jsonl").read_bytes() == before
 
 
+def test_preflight_shows_examples_as_tokens(folder, tmp_path, capsys):
+    assert run(folder, "task", tmp_path / "w", "--mode=preflight") == 0
+    shown = capsys.readouterr().out
+    assert "classify on text:" in shown and "label" in shown and " at <cls>" in shown
+    assert not (tmp_path / "w").exists()
+
+
 def test_an_unlabelled_file_is_predicted(folder, finetuned, tmp_path, capsys):
     texts = [line.split("\t")[0] for line in (folder / "valid.tsv").read_text().splitlines()]
     (tmp_path / "new.tsv").write_text("\n".join(texts))
