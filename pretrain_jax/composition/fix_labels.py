@@ -23,8 +23,8 @@ MOST_CLASSES = 1000
 def fix_labels(config: Any, stored: Mapping[str, Any] | None = None) -> Any:
     """The config with `objective.labels` and `objective.texts` resolved.
 
-    stored: the config of the workdir, if it has one; it has both already. Raises ConfigError,
-    DataError, InputMissing.
+    stored: the config of the workdir, if it has one; it has both already, but for the texts of a
+    model that was imported. Raises ConfigError, DataError, InputMissing.
     """
     spec = build_spec(config)
     objective = Task(spec).objective
@@ -36,10 +36,13 @@ def fix_labels(config: Any, stored: Mapping[str, Any] | None = None) -> Any:
         known = stored["objective"]
         keys = [key for key in ("labels", *task.resolve(2)) if key in section and key in known]
         found = {key: tuple(known[key]) if key == "labels" else known[key] for key in keys}
-    elif task.labels == () or not task.texts:
+    counted = task.texts or all(found.get(key) for key in task.resolve(2))
+    lacks_labels = task.labels == () and stored is None
+    if lacks_labels or not counted:
         corpus = open_annotated(spec.data, spec.data.source, objective)
-        found = {} if task.texts else task.resolve(corpus.texts_per_record)
-        if task.labels == ():
+        if not counted:
+            found |= task.resolve(corpus.texts_per_record)
+        if lacks_labels:
             found["labels"] = read_classes(corpus)
     fixed = config.copy_and_resolve_references()
     with fixed.unlocked():

@@ -199,9 +199,10 @@ class Corpus:
 
     @property
     def texts_per_record(self) -> int:
-        """The largest number of texts of a training record."""
+        """The largest number of texts of a training record, or, without training, of any."""
+        split = "valid" if self.policy == "all" else "train"
         switches = (
-            len(annotations.SWITCHES.findall("".join(blocks))) for blocks in self.documents("train")
+            len(annotations.SWITCHES.findall("".join(blocks))) for blocks in self.documents(split)
         )
         return 1 + max(switches)
 

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from pretrain_jax.composition import corpora
 from pretrain_jax.composition.build import Design, build_design
 from pretrain_jax.composition.feed import Feed
+from pretrain_jax.composition.fix_labels import fix_labels
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.evaluation import examples
 from pretrain_jax.files import outputs
@@ -60,7 +61,7 @@ def design_for(
     data["label_key"] = label_key or data["label_key"]
     train = {**stored["train"], "batch_size": batch_size, "accumulate": 1, "phases": ()}
     config = ConfigDict({**stored, "data": data, "train": train, "mesh": restore.ONE_DEVICE})
-    design = build_design(config, tuple(jax.devices()[:1]))
+    design = build_design(fix_labels(config, stored), tuple(jax.devices()[:1]))
     if design.task.objective.example_task is None:
         raise ConfigError(
             "predicting needs a model that was finetuned with an objective with labels; "

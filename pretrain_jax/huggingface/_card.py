@@ -5,6 +5,7 @@ from typing import Any
 from etils import epath
 
 from pretrain_jax.estimates import sizes
+from pretrain_jax.huggingface._heads import PIPELINES
 from pretrain_jax.huggingface._table import Folder
 from pretrain_jax.inference.restore import Restored
 from pretrain_jax.workdir import history
@@ -13,6 +14,7 @@ TASKS = {
     "AutoModelForCausalLM": "text-generation",
     "AutoModelForMaskedLM": "fill-mask",
     "AutoModelForSeq2SeqLM": "text2text-generation",
+    **PIPELINES,
 }
 """pipeline_tag by class."""
 FIGURES = {
@@ -21,6 +23,7 @@ FIGURES = {
     "yardstick/bigram": "baseline: bigrams, same tokens",
     "yardstick/unigram": "baseline: token frequencies, same tokens",
     "yardstick/uniform": "baseline: uniform, same tokens",
+    "yardstick/majority": "baseline: accuracy of the commonest label",
 }
 PREFIX = """
 ## The mask of a prefix LM
@@ -47,6 +50,9 @@ def card(trained: Restored, folder: Folder, workdir: epath.Path, dtype: str) -> 
     spec, tokenizer = trained.design.spec, trained.tokenizer
     lines = history.read_metrics(workdir)
     task = TASKS.get(folder.auto_class)
+    objective = trained.design.task.objective
+    trained_as = "Finetuned" if objective.example_task else "Pretrained"
+    scored = objective.example_task and f"valid/{objective.example_task.metric}"
     header = ["library_name: transformers", "tags:", "- pretrain_jax", f"- {spec.model.name}"]
     header += [f"pipeline_tag: {task}"] * bool(task)
     shape = {key: value for key, value in spec.model.items() if key in SHAPE}
@@ -59,14 +65,14 @@ def card(trained: Restored, folder: Folder, workdir: epath.Path, dtype: str) -> 
         "tokenizer": f"`{spec.tokenizer.name}`, {tokenizer.size:,} ids",
         "text": f"`{spec.data.source}`" if not spec.data.mixture else "a mixture",
         "steps": f"{trained.step:,}",
-        **figures(lines, trained.step),
+        **figures(lines, trained.step, scored or ""),
     }
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
-    mask = PREFIX if trained.design.task.objective.attention == "prefix" else ""
+    mask = PREFIX if objective.attention == "prefix" else ""
     return (
         "---\n" + "\n".join(header) + "\n---\n\n"
         f"# {workdir.name}\n\n"
-        "Pretrained with pretrain_jax and exported to transformers.\n\n"
+        f"{trained_as} with pretrain_jax and exported to transformers.\n\n"
         f"| | |\n| --- | --- |\n{table}\n\n"
         "## Load\n\n```python\n"
         f"from transformers import {folder.auto_class}, AutoTokenizer\n\n"
@@ -80,14 +86,15 @@ SHAPE = ("layers", "width", "heads", "head_width", "feed_forward", "vocab_size",
 """Options of models that the card shows."""
 
 
-def figures(lines: list[dict[str, Any]], step: int) -> dict[str, str]:
-    """What metrics.jsonl says of a step: tokens so far, losses and baselines."""
+def figures(lines: list[dict[str, Any]], step: int, scored: str) -> dict[str, str]:
+    """What metrics.jsonl says of a step: tokens so far, losses and baselines, and the metric
+    `scored` of an objective with labels."""
     values: dict[str, Any] = {}
     for line in lines:
         if line["step"] == step:
             values |= line
     rows = {"tokens": f"{values['tokens']:,}"} if values.get("tokens") else {}
-    measured = {name: values.get(key) for key, name in FIGURES.items()}
+    measured = {name: values.get(key) for key, name in {scored: scored, **FIGURES}.items()}
     return rows | {name: f"{value:.4f}" for name, value in measured.items() if value is not None}
 
 

@@ -21,10 +21,13 @@ from pretrain_jax import losses
 from pretrain_jax.composition.build import Design
 from pretrain_jax.errors import DataError
 from pretrain_jax.huggingface import _reference
+from pretrain_jax.huggingface._heads import task_head
 from pretrain_jax.huggingface._table import Folder
 from pretrain_jax.inference.restore import Restored
+from pretrain_jax.objectives._formats import Format, pick_format
 from pretrain_jax.process import host_memory
 from pretrain_jax.process.child import call_in_child
+from pretrain_jax.tokenizers import Tokenizer
 
 log = logging.getLogger(__name__)
 Arrays = dict[str, np.ndarray]
@@ -83,7 +86,10 @@ def compare(
     ours = compute_logits(trained.design, trained.params, folder, batch)
     with tempfile.TemporaryDirectory() as work:
         inputs, outputs = f"{work}/inputs.npz", f"{work}/outputs.npz"
-        np.savez(inputs, **arguments(batch))  # pyright: ignore[reportArgumentType]
+        given = arguments(batch)
+        if folder.takes_choices:
+            given = {name: x[:, None] for name, x in given.items()}
+        np.savez(inputs, **given)  # pyright: ignore[reportArgumentType]
         try:
             call_in_child(
                 _reference.write_logits,
@@ -114,6 +120,10 @@ def make_batch(trained: Restored, tokens: np.ndarray) -> Arrays:
     fields = trained.design.task.fields
     batch = {name: np.zeros((rows, axes.get(axis, 1)), np.int32) for name, axis in fields.items()}
     batch.pop("predict_at", None)
+    if task_head(dict(trained.design.task.objective.heads)):
+        format = pick_format(trained.design.model.architecture)
+        tokens = between_specials(tokens, format, trained.tokenizer)
+        batch["example_at"] = np.full((rows, 1), length - 1 if format.reads_last else 0, np.int32)
     order = np.broadcast_to(np.arange(length, dtype=np.int32), tokens.shape)
     stream = {"tokens": tokens, "segments": np.ones_like(tokens), "positions": order}
     batch |= {f"memory_{name}": field for name, field in stream.items() if "memory_tokens" in batch}
@@ -126,6 +136,18 @@ def make_batch(trained: Restored, tokens: np.ndarray) -> Arrays:
     if "prefix" in batch:
         batch["prefix"] = order < length // 2
     return batch
+
+
+def between_specials(tokens: np.ndarray, format: Format, tokenizer: Tokenizer) -> np.ndarray:
+    """Tokens [B, L] whose first and last ones are the special ids of a format, as in its rows of
+    one text."""
+    before, after = (
+        [tokenizer.special_ids[name] for name in names] for names in (format.before, format.after)
+    )
+    framed = tokens.copy()
+    framed[:, : len(before)] = before
+    framed[:, framed.shape[1] - len(after) :] = after
+    return framed
 
 
 def arguments(batch: Mapping[str, np.ndarray]) -> Arrays:
@@ -153,8 +175,11 @@ def compute_logits(design: Design, params: Any, folder: Folder, batch: Arrays) -
         output = design.model.apply(params, batch, jax.random.key(0), False, folder.method)
         if isinstance(output, jax.Array):
             return {"logits": output}
-        results = {folder.output: losses.output_logits(output)}
-        return results | {name: output.heads[head] for head, name in folder.heads.items()}
+        results = {folder.output: losses.output_logits(output)} if folder.output else {}
+        for head, names in folder.heads.items():
+            parts = jnp.split(output.heads[head], len(names), axis=-1)
+            results |= dict(zip(names, parts, strict=True))
+        return results
 
     with jax.default_matmul_precision("highest"):
         results = run(params, jax.tree.map(jnp.asarray, batch))

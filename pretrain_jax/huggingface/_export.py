@@ -15,11 +15,12 @@ from etils import epath
 from pretrain_jax.composition.build import Design
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.files import draft_folder, outputs
-from pretrain_jax.huggingface import _card, _check, _tensors, _tokenizer_files
+from pretrain_jax.huggingface import _card, _check, _heads, _tensors, _tokenizer_files
 from pretrain_jax.huggingface._families import CONFIG, load_families, model_type
 from pretrain_jax.huggingface._table import Folder, Run, used_paths, write_tensors
 from pretrain_jax.inference import restore
 from pretrain_jax.inference.restore import Restored
+from pretrain_jax.objectives._formats import pick_format
 from pretrain_jax.optim.trees import named_leaves
 from pretrain_jax.tokenizers import Tokenizer
 
@@ -53,7 +54,7 @@ def export_run(
     design = restore.load_design(workdir, jax.devices("cpu")[:1], dtype="float32")
     family = find_family(design.spec.model.name)
     trained = restore.restore_params(design, workdir, step)
-    folders = family.folders(describe_run(design, trained.tokenizer))
+    folders = _heads.folders(family, describe_run(design, trained.tokenizer))
     params = {name: np.asarray(leaf) for name, leaf in named_leaves(trained.params)}
     log_left_behind(params.keys() - used_paths(folders), folders)
     with draft_folder.publish(target) as draft:
@@ -87,7 +88,9 @@ def find_family(name: str) -> ModuleType:
 def describe_run(design: Design, tokenizer: Tokenizer) -> Run:
     """What a family may know of a run."""
     spec, heads = design.spec, dict(design.task.objective.heads)
-    return Run(dict(spec.model), tuple(heads), tokenizer.pad, max(spec.seq_lens))
+    return Run(
+        dict(spec.model), tuple(heads), tokenizer.pad, max(spec.seq_lens), dict(spec.objective)
+    )
 
 
 def log_left_behind(paths: set[str], folders: tuple[Folder, ...]) -> None:
@@ -102,8 +105,12 @@ def write_folder(
     path: Path, folder: Folder, trained: Restored, model_type: str, dtype: str
 ) -> None:
     """Writes config.json, generation_config.json and the tokenizer of a folder."""
-    tokenizer = trained.tokenizer
+    tokenizer, design = trained.tokenizer, trained.design
     ids = {f"{name}_token_id": getattr(tokenizer, name) for name in ("bos", "eos", "pad")}
+    format = None
+    if _heads.task_head(dict(design.task.objective.heads)):
+        format = pick_format(design.model.architecture)
+        ids["pad_token_id"] = _heads.padding(tokenizer, format)
     config = {
         "architectures": [folder.architecture],
         "model_type": model_type,
@@ -118,9 +125,15 @@ def write_folder(
             ids["decoder_start_token_id"] = config["decoder_start_token_id"]
         known = {key: i for key, i in ids.items() if i is not None}
         write_json(path / "generation_config.json", known)
-    model = trained.design.spec.model
-    length = model.get("max_length", max(trained.design.spec.seq_lens))
-    _tokenizer_files.write(tokenizer, epath.Path(path), model_type=model_type, max_length=length)
+    length = design.spec.model.get("max_length", max(design.spec.seq_lens))
+    _tokenizer_files.write(
+        tokenizer,
+        epath.Path(path),
+        model_type=model_type,
+        max_length=length,
+        pad=ids["pad_token_id"],
+        format=format,
+    )
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -24,7 +24,7 @@ from pretrain_jax.composition.build import Design, build_design, fix_schedule
 from pretrain_jax.composition.tokenizer import load_trained
 from pretrain_jax.errors import ConfigError, InputMissing, short_repr
 from pretrain_jax.files import draft_folder, outputs, parsing
-from pretrain_jax.huggingface import _check, _tokenizer_files
+from pretrain_jax.huggingface import _check, _heads, _tokenizer_files
 from pretrain_jax.huggingface._families import (
     CONFIG,
     family_of_subfolders,
@@ -49,6 +49,7 @@ MAX_SEQ_LEN = 1024
 class Read(NamedTuple):
     """What a folder holds, in our terms."""
 
+    source: Path
     design: Design
     """Of the imported run, on one CPU."""
     folders: tuple[Folder, ...]
@@ -69,10 +70,8 @@ def import_folder(source: str, workdir: str) -> None:
     read = read_folder(root)
     design = read.design
     with draft_folder.publish(target) as draft:
-        write_files(draft / "tokenizer", read.tokenizer)
         run_config.write_config(draft, design.spec.config_dict)
-        loaded = load_trained(design.spec, epath.Path(draft))
-        trained = Restored(design, loaded, as_tree(design, read.params), step=0)
+        trained = restore_into(draft, design, read)
         write_checkpoint(draft, trained)
         _check.check(trained, read.folders, root)
     log.info(
@@ -87,58 +86,83 @@ def load_folder(source: epath.PathLike, dtype: str, mesh: Mapping[str, int] | No
     config = restore.adapt_config(read.design.spec.config_dict, dtype, mesh)
     design = build_design(config, restore.devices_of(mesh))
     with tempfile.TemporaryDirectory() as folder:
-        write_files(Path(folder) / "tokenizer", read.tokenizer)
-        loaded = load_trained(design.spec, epath.Path(folder))
-    return restore.use(Restored(design, loaded, as_tree(design, read.params), step=0))
+        restored = restore_into(Path(folder), design, read)
+    return restore.use(restored)
+
+
+def restore_into(folder: Path, design: Design, read: Read) -> Restored:
+    """The model of `read`, with its tokenizer written to a folder. Empties `read.params`.
+
+    Raises ConfigError for a finetuned model whose tokenizer lacks ids that our format has.
+    """
+    write_files(folder / "tokenizer", read.tokenizer)
+    tokenizer = load_trained(design.spec, epath.Path(folder))
+    objective = design.task.objective
+    missing = [name for name in objective.special_tokens if name not in tokenizer.special_ids]
+    if missing and objective.example_task:
+        raise ConfigError(
+            f"a finetuned {design.spec.model.name} of this package reads the special ids "
+            f"{', '.join(objective.special_tokens)} around a text, and the tokenizer of "
+            f"{read.source} has no {' and no '.join(missing)}. Finetune the pretrained model here"
+        )
+    return Restored(design, tokenizer, as_tree(design, read.params), step=0)
 
 
 def read_folder(root: Path) -> Read:
     """The design, the tokenizer and the parameters of a folder. Raises as `import_folder`."""
-    family = family_in(root)
-    with open_folders(root, family) as opened:
-        imported = family.from_config(opened)
-        first = root / family.FOLDERS[0]
+    family, names = family_in(root)
+    with open_folders(root, family, names) as opened:
+        imported = _heads.read(family, opened)
+        first = root / names[0]
         size = imported.model["vocab_size"]
         tokens = _tokenizer_files.read(epath.Path(first), vocab_size=size)
         config = make_config(imported, {"name": tokens.name, **tokens.options})
         design = build_design(config, jax.devices("cpu")[:1])
-        run = Run(imported.model, imported.heads, imported.pad, imported.longest)
-        folders = family.folders(run)
+        run = Run(
+            imported.model, imported.heads, imported.pad, imported.longest, imported.objective
+        )
+        folders = _heads.folders(family, run)
         shapes = {name: leaf.shape for name, leaf in named_leaves(design.model.param_shapes)}
         params: dict[str, np.ndarray] = {}
         for folder in folders:
             if left := read_params(folder, opened[folder.name].tensors, shapes, params):
                 log.warning("left behind: %s, which our model does not have", listed(left))
-    return Read(design, folders, tokens.files, params)
+    return Read(root, design, folders, tokens.files, params)
 
 
-def family_in(root: Path) -> ModuleType:
-    """The module for the folder `root`. Raises InputMissing, DataError, ConfigError."""
+def family_in(root: Path) -> tuple[ModuleType, tuple[str, ...]]:
+    """The module for the folder `root`, and the names of the model's folders in it.
+
+    Raises InputMissing, DataError, ConfigError.
+    """
     if not root.is_dir():
         raise InputMissing(
             f"--from_hf must name an existing folder; received {str(root)!r}. Nothing is "
             "downloaded: fetch the folder first, and name it"
         )
     if not (root / CONFIG).exists() and (module := family_of_subfolders(root)):
-        return module
+        return module, module.FOLDERS
     values = parsing.read_json(root / CONFIG, AGAIN, {"model_type": str})
     named = f"model_type in {root / CONFIG}"
     module = registry.pick(load_families(), values["model_type"], named)
-    if "" not in module.FOLDERS:
+    is_finetuned = _heads.find_objective(Settings(str(root / CONFIG), values))
+    if not is_finetuned and "" not in module.FOLDERS:
         raise ConfigError(
             f"{named} is {values['model_type']}, a model of two folders: --from_hf must name a "
             f"folder that has both, as {' and '.join(module.FOLDERS)}; {root} is one of them"
         )
-    return module
+    return module, ("",)
 
 
 @contextmanager
-def open_folders(root: Path, family: ModuleType) -> Iterator[Mapping[str, Opened]]:
+def open_folders(
+    root: Path, family: ModuleType, names: tuple[str, ...]
+) -> Iterator[Mapping[str, Opened]]:
     """The folders of a model by name."""
     wanted = model_type(family)
     with ExitStack() as stack:
         opened = {}
-        for name in family.FOLDERS:
+        for name in names:
             path = root / name
             values = parsing.read_json(path / CONFIG, AGAIN, {"model_type": str})
             if values["model_type"] != wanted:
@@ -186,7 +210,9 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
 def write_checkpoint(workdir: Path, trained: Restored) -> None:
     """Writes the parameters as the committed step 0, with what `init_from` compares."""
     spec = trained.design.spec
-    sources = [c.corpus.fingerprint for c in corpora.open_corpora(trained.design, None)]
+    sources = []
+    if trained.design.task.objective.example_task is None:  # the package's text has no labels
+        sources = [c.corpus.fingerprint for c in corpora.open_corpora(trained.design, None)]
     data = {
         "seed": spec.seed,
         "step": 0,

@@ -55,11 +55,13 @@ class Run:
     model: Mapping[str, Any]
     """The section `model` of its config."""
     heads: tuple[str, ...] = ()
-    """Names of the objective's heads: next_sentence, span_boundary."""
+    """Names of the objective's heads: next_sentence, span_boundary, classify."""
     pad: int | None = None
     """The id of padding."""
     longest: int = 0
     """Tokens of its longest rows."""
+    objective: Mapping[str, Any] = field(default_factory=dict)
+    """The section `objective` of its config, of which a finetuned run needs labels and dropout."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,12 @@ class Folder:
     method: str = "__call__"
     """The method of our module that computes its logits."""
     output: str = "logits"
-    """The name of the logits in the output of the class."""
-    heads: Mapping[str, str] = field(default_factory=dict)
-    """Names of the objective's heads -> names of their logits in that output."""
+    """The name of the token logits in the output of the class; "" = it has none."""
+    heads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names of the objective's heads -> names of their logits in that output; of several, each is
+    one column of our head's result."""
+    takes_choices: bool = False
+    """Whether the class reads rows [B, choices, L] and returns [B, choices]."""
     left_behind: tuple[str, ...] = ()
     """Patterns of parameters of other heads, which our model does not have."""
 

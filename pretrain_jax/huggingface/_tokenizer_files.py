@@ -15,7 +15,10 @@ AutoTokenizer adds to a text what the model class expects. With our names of the
 These are the inputs of our objectives, but for two: our decoders read bos in front of a document
 where the vocabulary has one. For gpt2, put `tokenizer.bos_token` in front of a prompt to generate
 what `pretrain_jax.generate` does; GPT-2's own tokenizer adds nothing either. And our RoBERTa has
-seen no pairs.
+seen no pairs before it is finetuned.
+
+A finetuned model reads the format of its architecture (objectives/_formats.py). It is the same but
+for decoders: bos text cls, and for a pair bos text sep text cls.
 """
 
 import json
@@ -32,6 +35,7 @@ from pretrain_jax.huggingface._tokenizer_backends import ids_by_spelling, make_b
 from pretrain_jax.huggingface._tokenizer_check import check_ids
 from pretrain_jax.huggingface._tokenizer_import import Imported as Imported
 from pretrain_jax.huggingface._tokenizer_import import read as read
+from pretrain_jax.objectives._formats import FORMATS, Format
 from pretrain_jax.tokenizers import Tokenizer
 from pretrain_jax.tokenizers._byte_bpe_files import spell
 from pretrain_jax.tokenizers._byte_bpe_splits import SPLITS
@@ -39,11 +43,27 @@ from pretrain_jax.tokenizers.byte_bpe import ByteBPE
 from pretrain_jax.tokenizers.sentencepiece import SentencePiece
 from pretrain_jax.tokenizers.wordpiece import WordPiece
 
+
+def templates_of(format: Format) -> tuple[str, str]:
+    """The templates of a text and of a pair, as in TEMPLATES.
+
+    >>> templates_of(FORMATS["bert"])
+    ('cls:0 $A:0 sep:0', 'cls:0 $A:0 sep:0 $B:1 sep:1')
+    """
+    before, between, after = (
+        " ".join(f"{name}:0" for name in names)
+        for names in (format.before, format.between, format.after)
+    )
+    second = " ".join(f"{name}:{int(format.types)}" for name in ("$B", *format.after))
+    first = f"{before} $A:0".strip()
+    return f"{first} {after}", f"{first} {between} {second}"
+
+
 TEMPLATES = {
-    "bert": ("cls:0 $A:0 sep:0", "cls:0 $A:0 sep:0 $B:1 sep:1"),
-    "electra": ("cls:0 $A:0 sep:0", "cls:0 $A:0 sep:0 $B:1 sep:1"),
-    "roberta": ("cls:0 $A:0 sep:0", "cls:0 $A:0 sep:0 sep:0 $B:0 sep:0"),
-    "t5": ("$A:0 eos:0", "$A:0 eos:0 $B:0 eos:0"),
+    "bert": templates_of(FORMATS["bert"]),
+    "electra": templates_of(FORMATS["bert"]),
+    "roberta": templates_of(FORMATS["roberta"]),
+    "t5": templates_of(FORMATS["t5"]),
     "llama": ("bos:0 $A:0", "bos:0 $A:0 bos:1 $B:1"),
     "gpt2": None,
     "openai-gpt": None,
@@ -54,7 +74,15 @@ TYPED = ("bert", "electra")
 """Models that read token_type_ids."""
 
 
-def write(tokenizer: Tokenizer, folder: epath.Path, *, model_type: str, max_length: int) -> None:
+def write(
+    tokenizer: Tokenizer,
+    folder: epath.Path,
+    *,
+    model_type: str,
+    max_length: int,
+    pad: int | None = None,
+    format: Format | None = None,
+) -> None:
     """Writes the tokenizer files of a Hugging Face folder, with the ids of `tokenizer`.
 
     tokenizer.json and tokenizer_config.json; for other programs also vocab.json and merges.txt
@@ -63,6 +91,7 @@ def write(tokenizer: Tokenizer, folder: epath.Path, *, model_type: str, max_leng
     entries; the models are without them.
 
     model_type: as in config.json, one of TEMPLATES. max_length: tokens that the model can read.
+    pad: the id of padding, if the tokenizer has none. format: that of a finetuned model.
 
     Before anything is written, ids are compared (`check_ids`). One difference is by design: the
     spelling of a special token in a text ("<|endoftext|>", "[MASK]") is that token in Hugging Face,
@@ -73,12 +102,13 @@ def write(tokenizer: Tokenizer, folder: epath.Path, *, model_type: str, max_leng
     """
     registry.check_name(model_type, TEMPLATES, "model_type")
     backend = make_backend(tokenizer)
-    if (template := _template(tokenizer, model_type)) is not None:
+    templates = TEMPLATES[model_type] if format is None else templates_of(format)
+    if (template := _template(tokenizer, model_type, templates)) is not None:
         backend.post_processor = template
     check_ids(tokenizer, backend, what="the exported tokenizer")
     files = {
         "tokenizer.json": backend.to_str(pretty=True).encode(),
-        "tokenizer_config.json": _json(_config(tokenizer, model_type, max_length)),
+        "tokenizer_config.json": _json(_config(tokenizer, model_type, max_length, pad)),
         **_other_files(tokenizer),
     }
     with outputs.report_unwritable(folder):
@@ -87,10 +117,11 @@ def write(tokenizer: Tokenizer, folder: epath.Path, *, model_type: str, max_leng
         outputs.write_atomic(folder / name, content)
 
 
-def _template(tokenizer: Tokenizer, model_type: str) -> processors.TemplateProcessing | None:
+def _template(
+    tokenizer: Tokenizer, model_type: str, templates: tuple[str, str] | None
+) -> processors.TemplateProcessing | None:
     """What adds special tokens around a text; None if nothing does."""
-    templates = TEMPLATES[model_type]
-    if templates is None or (model_type == "llama" and tokenizer.bos is None):
+    if templates is None or (templates == TEMPLATES["llama"] and tokenizer.bos is None):
         return None
     ids = tokenizer.special_ids
     parts = [[part.split(":") for part in template.split()] for template in templates]
@@ -109,10 +140,13 @@ def _template(tokenizer: Tokenizer, model_type: str) -> processors.TemplateProce
     return processors.TemplateProcessing(single=single, pair=pair, special_tokens=special_tokens)
 
 
-def _config(tokenizer: Tokenizer, model_type: str, max_length: int) -> dict[str, Any]:
+def _config(
+    tokenizer: Tokenizer, model_type: str, max_length: int, pad: int | None
+) -> dict[str, Any]:
     """The content of tokenizer_config.json."""
     types = ["token_type_ids"] if model_type in TYPED else []
-    named = {f"{name}_token": tokenizer.id_to_token(i) for name, i in tokenizer.special_ids.items()}
+    ids = tokenizer.special_ids | ({} if pad is None else {"pad": pad})
+    named = {f"{name}_token": tokenizer.id_to_token(i) for name, i in ids.items()}
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": max_length,

@@ -1,13 +1,16 @@
 """ELECTRA: two folders, generator/ (ElectraForMaskedLM) and discriminator/ (ElectraForPreTraining).
 
-Our model shares the embedding between both, so both folders have it. Importing needs both.
+Our model shares the embedding between both, so both folders have it. Importing needs both. A
+finetuned model is the discriminator alone, in one folder.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.huggingface import _encoder, _settings
+from pretrain_jax.huggingface._heads import Head
 from pretrain_jax.huggingface._settings import Sizes
 from pretrain_jax.huggingface._table import Folder, Imported, Opened, Row, Run
 from pretrain_jax.huggingface._transforms import Vocabulary
@@ -24,71 +27,103 @@ SIZES: Sizes = {
 }
 SHARED = ("vocab_size", "layers", "max_length", "types", "embedding_width")
 """Options that both stacks must have alike."""
+POOLED = Head("classifier.out_proj", pooler="classifier.dense")
+HEADS = {
+    "classify": POOLED,
+    "regress": POOLED,
+    "multiple_choice": Head(
+        "classifier",
+        pooler="sequence_summary.summary",
+        dropout="summary_last_dropout",
+        settings={
+            "summary_type": (("first",), "first"),
+            "summary_use_proj": ((True,), True),
+            "summary_activation": (("gelu",), "gelu"),
+        },
+    ),
+    "tag": Head("classifier"),
+    "extract_span": Head("qa_outputs"),
+}
+
+
+def body(run: Run) -> Folder:
+    """ElectraModel of the discriminator."""
+    return tower("discriminator", run.model)
 
 
 def folders(run: Run) -> tuple[Folder, ...]:
     """The generator and the discriminator."""
-    model = {**run.model, "embedding_width": run.model["embedding_width"] or run.model["width"]}
+    model = run.model
     width, heads = generator_sizes(model["width"], model["generator_fraction"])
-    small = {**model, "width": width, "heads": heads, "feed_forward": 4 * width}
-    generator = [
+    small = tower(
+        "generator",
+        {
+            **model,
+            "width": width,
+            "heads": heads,
+            "feed_forward": 4 * width,
+            "embedding_width": model["embedding_width"] or model["width"],
+        },
+    )
+    generator = (
         *_encoder.linear("generator_output/dense", "generator_predictions.dense"),
         *_encoder.norm("generator_output/norm", "generator_predictions.LayerNorm"),
         Row("generator_output/bias", "generator_lm_head.bias", Vocabulary(model["vocab_size"])),
-    ]
-    judge = "discriminator_predictions"
-    discriminator = [
+    )
+    large, judge = body(run), "discriminator_predictions"
+    discriminator = (
         *_encoder.linear("discriminator_output/dense", f"{judge}.dense"),
         *_encoder.linear("discriminator_output/out", f"{judge}.dense_prediction"),
-    ]
-    tied = {
-        "generator_lm_head.weight": "electra.embeddings.word_embeddings.weight",
-    }
+    )
     return (
-        tower("generator", small, "ElectraForMaskedLM", "AutoModelForMaskedLM", generator, tied),
-        tower(
-            "discriminator",
-            model,
-            "ElectraForPreTraining",
-            "AutoModelForPreTraining",
-            discriminator,
-            {},
+        replace(
+            small,
+            architecture="ElectraForMaskedLM",
+            auto_class="AutoModelForMaskedLM",
+            rows=small.rows + generator,
+            name="generator",
+            tied={"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"},
+            method="generate",
+        ),
+        replace(
+            large,
+            architecture="ElectraForPreTraining",
+            auto_class="AutoModelForPreTraining",
+            rows=large.rows + discriminator,
+            name="discriminator",
+            method="discriminate",
         ),
     )
 
 
-def tower(
-    name: str,
-    model: Mapping[str, Any],
-    architecture: str,
-    auto_class: str,
-    output: list[Row],
-    tied: Mapping[str, str],
-) -> Folder:
-    """The folder of one stack with its output. model: our options, with the sizes of the stack."""
+def tower(name: str, options: Mapping[str, Any]) -> Folder:
+    """ElectraModel of one of our stacks. options: ours, with the sizes of the stack."""
+    model = {**options, "embedding_width": options["embedding_width"] or options["width"]}
     rows = [
         *_encoder.embedding("electra.embeddings", model["vocab_size"], model["types"]),
         *_encoder.layers(f"{name}/stack", "electra.encoder"),
-        *output,
     ]
     if model["width"] != model["embedding_width"]:
         rows += _encoder.linear(f"{name}/input", "electra.embeddings_project")
     config = _settings.write(model, SIZES, _encoder.FIXED) | _encoder.dropout(model)
     return Folder(
-        architecture,
-        auto_class,
+        "ElectraModel",
+        "AutoModel",
         base="electra.",
         config=config,
         layers=model["layers"],
         rows=tuple(rows),
-        name=name,
-        tied=tied,
-        method={"generator": "generate", "discriminator": "discriminate"}[name],
     )
 
 
 def from_config(opened: Mapping[str, Opened]) -> Imported:
-    """The sections of an ELECTRA. Raises ConfigError if the generator has sizes of its own."""
+    """The sections of an ELECTRA, or of its discriminator alone, in the folder "".
+
+    Raises ConfigError if the generator has sizes of its own.
+    """
+    if "" in opened:
+        model = opened[""].settings.read(SIZES, _encoder.FIXED)
+        return Imported({"name": "electra", **model}, {}, longest=model["max_length"])
     small, model = (
         opened[name].settings.read(SIZES, _encoder.FIXED) for name in ("generator", "discriminator")
     )

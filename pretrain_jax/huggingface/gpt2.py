@@ -5,8 +5,10 @@ mask (_card.py). A run without biases gets biases of zero.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pretrain_jax.huggingface import _gpt, _settings
+from pretrain_jax.huggingface._heads import Head
 from pretrain_jax.huggingface._settings import Fixed
 from pretrain_jax.huggingface._table import Folder, Imported, Opened, Row, Run
 from pretrain_jax.huggingface._transforms import Zeros
@@ -22,9 +24,17 @@ FIXED: Fixed = {
     "tie_word_embeddings": ((True,), True),
 }
 
+SCORE = Head("score", bias=False)
+HEADS = {
+    "classify": SCORE,
+    "regress": SCORE,
+    "tag": Head("classifier"),
+    "extract_span": Head("qa_outputs"),
+}
 
-def folders(run: Run) -> tuple[Folder, ...]:
-    """The one folder."""
+
+def body(run: Run) -> Folder:
+    """GPT2Model."""
     model = run.model
     rows = [
         *_gpt.table(model["vocab_size"], tokens="wte", positions="wpe"),
@@ -33,13 +43,22 @@ def folders(run: Run) -> tuple[Folder, ...]:
     if not model["bias"]:
         rows = [without_bias(row, model["width"], model["feed_forward"]) for row in rows]
     config = _settings.write(model, SIZES, FIXED) | _gpt.dropout(model)
-    folder = Folder(
-        "GPT2LMHeadModel",
-        "AutoModelForCausalLM",
+    return Folder(
+        "GPT2Model",
+        "AutoModel",
         base=_gpt.BASE,
         config={**config, "n_inner": model["feed_forward"]},
         layers=model["layers"],
         rows=tuple(rows),
+    )
+
+
+def folders(run: Run) -> tuple[Folder, ...]:
+    """The one folder."""
+    folder = replace(
+        body(run),
+        architecture="GPT2LMHeadModel",
+        auto_class="AutoModelForCausalLM",
         tied={"lm_head.weight": "transformer.wte.weight"},
     )
     return (folder,)

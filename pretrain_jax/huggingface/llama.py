@@ -5,10 +5,12 @@ max_position_embeddings is the length of the rows that the run trained on.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pretrain_jax.errors import ConfigError, DataError
 from pretrain_jax.huggingface import _settings
+from pretrain_jax.huggingface._heads import Head
 from pretrain_jax.huggingface._settings import Fixed, Settings, Sizes
 from pretrain_jax.huggingface._table import Folder, Imported, Opened, Row, Run
 from pretrain_jax.huggingface._transforms import LINEAR, LINEAR_OUT, VECTOR, Vocabulary
@@ -54,13 +56,21 @@ YARN: Fixed = {
 }
 """Settings of rope_parameters without an option of ours."""
 
+SCORE = Head("score", bias=False)
+HEADS = {
+    "classify": SCORE,
+    "regress": SCORE,
+    "tag": Head("score"),
+    "extract_span": Head("qa_outputs", base="transformer."),
+}
 
-def folders(run: Run) -> tuple[Folder, ...]:
-    """The one folder. Raises ConfigError for a width that the heads do not divide."""
+
+def body(run: Run) -> Folder:
+    """LlamaModel. Raises ConfigError for a width that the heads do not divide."""
     model, heads = run.model, run.model["heads"]
     if model["width"] % heads:
         raise ConfigError(
-            "LlamaForCausalLM needs a width that is a multiple of the number of heads; this run "
+            "LLaMA's classes need a width that is a multiple of the number of heads; this run "
             f"has model.width={model['width']} and model.heads={heads}"
         )
     config = _settings.write(model, SIZES, FIXED) | {
@@ -70,14 +80,26 @@ def folders(run: Run) -> tuple[Folder, ...]:
         "rope_parameters": rope_parameters(model),
         "tie_word_embeddings": model["tied"],
     }
-    folder = Folder(
-        "LlamaForCausalLM",
-        "AutoModelForCausalLM",
+    return Folder(
+        "LlamaModel",
+        "AutoModel",
         base="model.",
         config=config,
         layers=model["layers"],
-        rows=tuple(table(model["vocab_size"], model["tied"])),
-        tied={"lm_head.weight": "model.embed_tokens.weight"} if model["tied"] else {},
+        rows=tuple(table(model["vocab_size"])),
+    )
+
+
+def folders(run: Run) -> tuple[Folder, ...]:
+    """The one folder."""
+    stack, tied, name = body(run), run.model["tied"], "lm_head.weight"
+    output = Row("output/table", name, Vocabulary(run.model["vocab_size"]))
+    folder = replace(
+        stack,
+        architecture="LlamaForCausalLM",
+        auto_class="AutoModelForCausalLM",
+        rows=stack.rows if tied else (*stack.rows, output),
+        tied={name: "model.embed_tokens.weight"} if tied else {},
     )
     return (folder,)
 
@@ -91,12 +113,10 @@ def rope_parameters(model: Mapping[str, Any]) -> dict[str, Any]:
     return {"rope_type": "default" if name == "none" else name, **values}
 
 
-def table(vocab_size: int, tied: bool) -> Iterator[Row]:
+def table(vocab_size: int) -> Iterator[Row]:
     """The rows of the one table."""
     yield Row("embedding/tokens", "model.embed_tokens.weight", Vocabulary(vocab_size))
     yield Row("stack/final_norm/scale", "model.norm.weight", VECTOR)
-    if not tied:
-        yield Row("output/table", "lm_head.weight", Vocabulary(vocab_size))
     ours, theirs = "stack/layers/", "model.layers.{}."
     for part in ("query", "key", "value"):
         yield Row(

@@ -7,9 +7,11 @@ decoder's layers becomes a copy of them, which computes the same.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.huggingface import _settings
+from pretrain_jax.huggingface._heads import Head
 from pretrain_jax.huggingface._settings import Fixed, Sizes
 from pretrain_jax.huggingface._table import Folder, Imported, Opened, Row, Run
 from pretrain_jax.huggingface._transforms import LINEAR, LINEAR_OUT, VECTOR, Vocabulary
@@ -35,40 +37,59 @@ ACTIVATIONS = {"t5": "relu", "t5_1_1": "gated-gelu"}
 """feed_forward_proj by model; "gated-gelu" means the tanh form."""
 LONGEST = 512
 """Rows of the published models; relative positions allow any length."""
+POOLED = Head(
+    "classification_head.out_proj", pooler="classification_head.dense", base="transformer."
+)
+HEADS = {"classify": POOLED, "regress": POOLED, "extract_span": Head("qa_outputs")}
+"""T5ForTokenClassification is not among them: it has no decoder."""
 
 
-def folders(run: Run) -> tuple[Folder, ...]:
-    """The one folder."""
+def body(run: Run) -> Folder:
+    """T5Model."""
     model = run.model
-    tied = model["name"] == "t5"
-    shared = Vocabulary(model["vocab_size"])
-    rows = [
-        Row("embedding/tokens", "shared.weight", shared),
+    rows = (
+        Row("embedding/tokens", "shared.weight", Vocabulary(model["vocab_size"])),
         *stack("encoder", "decoder" if model["shared"] else "encoder", model["name"]),
         *stack("decoder", "decoder", model["name"]),
-    ]
-    if not tied:
-        rows.append(Row("output/table", "lm_head.weight", shared))
-    copies = ["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"]
-    folder = Folder(
-        "T5ForConditionalGeneration",
-        "AutoModelForSeq2SeqLM",
+    )
+    copies = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
+    return Folder(
+        "T5Model",
+        "AutoModel",
         base="",
         config={
             **_settings.write(model, SIZES, FIXED),
             "num_decoder_layers": model["layers"],
             "feed_forward_proj": ACTIVATIONS[model["name"]],
-            "tie_word_embeddings": tied,
+            "tie_word_embeddings": is_tied(run),
             "n_positions": run.longest,
             "decoder_start_token_id": run.pad,
         },
         layers=model["layers"],
-        rows=tuple(rows),
-        tied=dict.fromkeys(copies + ["lm_head.weight"] * tied, "shared.weight"),
+        rows=rows,
+        tied=dict.fromkeys(copies, "shared.weight"),
         # A table that the first release stored and that no class reads.
         left_behind=(r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\..*",),
     )
+
+
+def folders(run: Run) -> tuple[Folder, ...]:
+    """The one folder."""
+    both, name = body(run), "lm_head.weight"
+    output = Row("output/table", name, Vocabulary(run.model["vocab_size"]))
+    folder = replace(
+        both,
+        architecture="T5ForConditionalGeneration",
+        auto_class="AutoModelForSeq2SeqLM",
+        rows=both.rows if is_tied(run) else (*both.rows, output),
+        tied={**both.tied, name: "shared.weight"} if is_tied(run) else both.tied,
+    )
     return (folder,)
+
+
+def is_tied(run: Run) -> bool:
+    """Whether the output is tied to the embedding."""
+    return run.model["name"] == "t5"
 
 
 def stack(theirs: str, ours: str, model: str) -> Iterator[Row]:

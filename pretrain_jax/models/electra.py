@@ -84,16 +84,16 @@ def build(
         dropout=dropout,
         dtype=dtype,
     )
-    generator_width, generator_heads = generator_sizes(width, generator_fraction)
-    generator = _encoder.post_norm_stack(
-        layers, generator_width, generator_heads, 4 * generator_width, dropout, dense, norm
-    )
     discriminator = _encoder.post_norm_stack(
         layers, width, heads, feed_forward, dropout, dense, norm
     )
     judge = factory(Tower, width=width, dense=dense, stack=discriminator)
     if not context.predicts_tokens:
         return Discriminator(embedding, judge, context)
+    generator_width, generator_heads = generator_sizes(width, generator_fraction)
+    generator = _encoder.post_norm_stack(
+        layers, generator_width, generator_heads, 4 * generator_width, dropout, dense, norm
+    )
     return GeneratorDiscriminator(
         embedding=embedding,
         generator=factory(Tower, width=generator_width, dense=dense, stack=generator),
