@@ -130,7 +130,8 @@ def split_at_annotations(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(start, size) of each text of each record, int64 [N, texts]; missing texts have size 0.
 
-    marks: the annotation of each token. offsets: int64 [N+1], where records start in them. The texts of a record have the annotations 0, 1, 2, 1, 2, ... (annotations.annotate_parts).
+    marks: the annotation of each token. offsets: int64 [N+1], where records start in them. The
+    texts of a record have the annotations 0, 1, 2, 1, 2, ... (annotations.annotate_parts).
     """
     records = len(offsets) - 1
     changes = np.flatnonzero(np.diff(marks)) + 1
