@@ -16,12 +16,12 @@ def check_special_tokens(
     missing = [name for name in required if name not in tokenizer.special_ids]
     if missing:
         present = ", ".join(f"{name} {i}" for name, i in tokenizer.special_ids.items()) or "none"
-        additions = " and ".join(map(tokenizer.how_to_add, missing))
         raise ConfigError(
             f"{what} needs a tokenizer with the special ids {', '.join(required)}; this one has no "
             f"{' and no '.join(missing)} (it has {present}). Leave tokenizer.path empty: a "
-            f"tokenizer trained on the run's own corpus has all of them. Or add {additions} to the "
-            "vocabulary (and raise model.vocab_size). Or use RoBERTa's, which has all of them: "
+            f"tokenizer trained on the run's own corpus has all of them. Or "
+            f"{tokenizer.how_to_add(missing)}; model.vocab_size must then be "
+            f"{tokenizer.size + len(missing)} or more. Or use RoBERTa's, which has all of them: "
             "tokenizer.name=byte_bpe and tokenizer.path=a folder with encoder.json, vocab.bpe and "
             "dict.txt"
         )

@@ -58,9 +58,11 @@ def load_or_train(
             module.load(path, **load_options), vocab_size, f"{name} tokenizer of {path}"
         )
     known = registry.options(module.load, module.train)
+    defaults = {key: option.default for key, option in known.items() if key != "vocab_size"}
     note = {
         "name": name,
-        "options": {**{k: o.default for k, o in known.items() if k != "vocab_size"}, **options},
+        # Without empty tuples (`added`): older notes do not have them.
+        "options": {key: value for key, value in {**defaults, **options}.items() if value != ()},
         "vocab_size": vocab_size,
         "corpus": corpus_fingerprint,
     }

@@ -20,10 +20,18 @@ UNIGRAM, BPE = 1, 2
 
 
 def with_control_pieces(content: bytes, spellings: Sequence[str]) -> bytes:
-    """A serialized model with more control pieces after its last id; unchanged without any."""
+    """A serialized model with more control pieces after its last id; unchanged without any.
+
+    [PAD], [BOS] and [EOS] become its padding, begin and end if it has none.
+    """
     if not spellings:
         return content
     model = ModelProto.FromString(content)
+    own, trainer = {piece.piece for piece in model.pieces}, model.trainer_spec
+    for spelling in {"[PAD]", "[BOS]", "[EOS]"}.intersection(spellings):
+        field = f"{spelling[1:-1].lower()}_piece"
+        if getattr(trainer, field) not in own:
+            setattr(trainer, field, spelling)
     model.pieces.extend(Piece(piece=spelling, type=Piece.CONTROL) for spelling in spellings)
     return model.SerializeToString(deterministic=True)
 

@@ -99,7 +99,7 @@ def _template(tokenizer: Tokenizer, model_type: str) -> processors.TemplateProce
         raise ConfigError(
             f"a tokenizer for {model_type} must have the special ids "
             f"{' and '.join(sorted(names))}; this one has no {' and no '.join(missing)}. "
-            f"Add {' and '.join(map(tokenizer.how_to_add, missing))} to the vocabulary"
+            f"To train with them, {tokenizer.how_to_add(missing)}"
         )
     spelled = {name: tokenizer.id_to_token(ids[name]) for name in names}
     single, pair = (

@@ -4,6 +4,7 @@ Each returns an `Imported`, or raises DataError with what the kind here cannot e
 compared here; `_tokenizer_files.read` compares ids.
 """
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,14 @@ from typing import Any
 from pretrain_jax.errors import DataError, short_repr
 from pretrain_jax.huggingface import _sentencepiece_import
 from pretrain_jax.huggingface._sentencepiece_import import steps
-from pretrain_jax.tokenizers import _splitting, byte_bpe, chars, sentencepiece, wordpiece
+from pretrain_jax.tokenizers import (
+    SPECIAL_NAMES,
+    _splitting,
+    byte_bpe,
+    chars,
+    sentencepiece,
+    wordpiece,
+)
 from pretrain_jax.tokenizers._byte_bpe_files import ALPHABET
 from pretrain_jax.tokenizers._byte_bpe_splits import SPLITS
 from pretrain_jax.tokenizers.bytes import FILE as BYTES_FILE
@@ -92,6 +100,7 @@ def read_byte_bpe(
     makes it. tiktoken, which encodes here, merges every pair that makes a token, so one is enough:
     the first of two earlier tokens.
     """
+    vocabulary, added = _without_added(vocabulary)
     n = count_sentinels(vocabulary)
     encoder = {spelling: i for spelling, i in vocabulary.items() if i < len(vocabulary) - n}
     pairs: dict[str, list[Sequence[str]]] = {}
@@ -104,7 +113,23 @@ def read_byte_bpe(
     files = {"encoder.json": json.dumps(encoder).encode(), "vocab.bpe": "".join(lines).encode()}
     if split != "gpt2":
         files[byte_bpe.SPLITTING_FILE] = (json.dumps({"split": split}) + "\n").encode()
-    return Imported("byte_bpe", {"sentinels": n}, files)
+    return Imported("byte_bpe", {"sentinels": n, **added}, files)
+
+
+def _without_added(
+    vocabulary: Mapping[str, int],
+) -> tuple[Mapping[str, int], dict[str, tuple[str, ...]]]:
+    """(the ids up to the sentinels, {"added": names of the special ids after them} if any).
+
+    Without sentinels, special ids at the end are entries of encoder.json like any other.
+    """
+    names = {byte_bpe.ADDED.format(name): name for name in SPECIAL_NAMES}
+    spellings = sorted(vocabulary, key=vocabulary.__getitem__, reverse=True)
+    last = list(itertools.takewhile(names.__contains__, spellings))
+    before = {spelling: vocabulary[spelling] for spelling in spellings[len(last) :]}
+    if not last or not count_sentinels(before):
+        return vocabulary, {}
+    return before, {"added": tuple(names[spelling] for spelling in reversed(last))}
 
 
 def count_sentinels(vocabulary: Mapping[str, int]) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from etils import epath
 
 from pretrain_jax.errors import InputMissing
+from pretrain_jax.tokenizers import _offsets
 
 SPECIAL_NAMES = ("pad", "unk", "bos", "eos", "mask", "cls", "sep")
 SENTENCE_ENDS = tuple(".!?\n\u3002\uff01\uff1f")  # the last three: full-width . ! ?
@@ -46,6 +47,20 @@ class Tokenizer(ABC):
         """`encode` for a part of a text that follows the character `before`."""
         del before
         return self.encode(text)
+
+    def encode_with_offsets(self, text: str, before: str = "") -> tuple[np.ndarray, np.ndarray]:
+        """(int32 [n], int32 [n, 2]): the ids of `encode_after`, and their characters in `text`.
+
+        Token i is text[start:end], with start and end from row i; starts ascend. White space at
+        both ends of a token is left out, so for GPT-2's " word" this is the word. A token of white
+        space alone is empty. A token that is a part of a character, or of what normalization makes
+        of it, covers the character: "é" as two bytes is [0, 1] twice.
+
+        A tokenizer whose `token_bytes` do not add up to the bytes of the text needs its own method.
+        """
+        ids = self.encode_after(text, before)
+        spans = _offsets.byte_spans(replace_surrogates(text), self.token_bytes[ids])
+        return ids, _offsets.in_original(spans, text)
 
     def unknown_bytes(self, text: str) -> int:
         """UTF-8 bytes of `text` that are lost because their id is `unk`."""
@@ -84,9 +99,9 @@ class Tokenizer(ABC):
         ids = {name: getattr(self, name) for name in SPECIAL_NAMES}
         return {name: i for name, i in ids.items() if i is not None}
 
-    def how_to_add(self, name: str) -> str:
-        """What to add to the vocabulary so that it has the special id `name`, for a message."""
-        return f"an id for {name}"
+    def how_to_add(self, names: Sequence[str]) -> str:
+        """What gives the vocabulary the special ids `names`, for a message: a verb comes first."""
+        return f"add ids for {' and '.join(names)} to the vocabulary"
 
     @cached_property
     def special(self) -> np.ndarray:

@@ -27,6 +27,7 @@ from pretrain_jax.process import child
 from pretrain_jax.tokenizers import (
     SPECIAL_NAMES,
     Tokenizer,
+    _added,
     fingerprint_of,
     limit_characters,
     read_only_array,
@@ -61,6 +62,8 @@ SPELLINGS = {
     "cls": ("<|cls|>", "<s>"),
     "sep": ("<|sep|>", "</s>"),
 }
+ADDED = "<|{}|>"
+"""Spelling of an added id, by name."""
 TRAIN_CHARACTERS = 50_000_000
 """Training reads this much of the corpus; more text hardly changes the merges."""
 LONGEST_RUN = 1024
@@ -70,12 +73,13 @@ RUN = re.compile(rf"(?<!\S)\S{{{LONGEST_RUN},}}|(?<!\s)\s{{{LONGEST_RUN},}}")
 
 
 class ByteBPE(Tokenizer):
-    """Ids of encoder.json, then the sentinels. No text is unknown.
+    """Ids of encoder.json, then the sentinels, then the added special ids. No text is unknown.
 
     merges     the pairs of tokens that are merged, by priority
     ids        the ids of the 256 bytes and of the results of the merges
     specials   the other entries of encoder.json
     split      name of the pattern that splits a text into words, one of SPLITS
+    added      names of special ids that `specials` lacks
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class ByteBPE(Tokenizer):
         specials: dict[str, int],
         sentinels: int,
         split: str = "gpt2",
+        added: Sequence[str] = (),
     ):
         merged = merged_tokens(merges)
         self.merges = merges
@@ -111,8 +116,11 @@ class ByteBPE(Tokenizer):
         )
         self.fingerprint = fingerprint_of(
             *("byte_bpe", self.split.pattern, [token.hex() for token in merged]),
-            *(ids, specials, sentinels),
+            *(ids, specials, sentinels, *([list(added)] if added else [])),
         )
+        for spelling, i in _added.append_ids(self, added, ADDED.format).items():
+            self._special_spelling[i] = spelling
+            self._bytes.append(b"")
 
     def encode(self, text: str) -> np.ndarray:
         ranks = self._ranks(text).view(np.int32)
@@ -151,17 +159,18 @@ class ByteBPE(Tokenizer):
     def token_bytes(self) -> np.ndarray:
         return read_only_array(map(len, self._bytes), np.int32)
 
-    def how_to_add(self, name: str) -> str:
-        return f'the entry "{SPELLINGS[name][0]}" of {FILES[0][0]}'
+    def how_to_add(self, names: Sequence[str]) -> str:
+        return _added.how_to_add(names)
 
 
-def load(path: epath.PathLike, *, sentinels: int = 0) -> ByteBPE:
+def load(path: epath.PathLike, *, sentinels: int = 0, added: tuple[str, ...] = ()) -> ByteBPE:
     """Reads encoder.json, vocab.bpe and, if present, dict.txt from the folder `path`.
 
     GPT-2: 50257 ids, bos = eos = <|endoftext|> = 50256, no padding. RoBERTa, with its dict.txt:
     50265 ids, bos = cls = <s> = 0, eos = sep = </s> = 2, <pad> 1, <mask> 50264.
 
-    Raises DataError if the files do not belong to one vocabulary.
+    Raises DataError if the files do not belong to one vocabulary, ConfigError for an added id that
+    it has already.
     """
     folder = epath.Path(path)
     encoder_file, merges_file = next((f for f in FILES if (folder / f[0]).exists()), FILES[0])
@@ -188,7 +197,7 @@ def load(path: epath.PathLike, *, sentinels: int = 0) -> ByteBPE:
             f"token like <|endoftext|>; {unmade!r} in {path} is none of these; is {merges_file} "
             "complete?"
         )
-    return ByteBPE(merges, ids, encoder, sentinels, _read_split(folder / SPLITTING_FILE))
+    return ByteBPE(merges, ids, encoder, sentinels, _read_split(folder / SPLITTING_FILE), added)
 
 
 def _read_split(file: epath.Path) -> str:
@@ -205,13 +214,20 @@ def _read_split(file: epath.Path) -> str:
 
 
 def train(
-    texts: Iterable[str], directory: epath.PathLike, *, vocab_size: int, sentinels: int = 0
+    texts: Iterable[str],
+    directory: epath.PathLike,
+    *,
+    vocab_size: int,
+    sentinels: int = 0,
+    added: tuple[str, ...] = (),
 ) -> None:
     """Learns merges and writes encoder.json and vocab.bpe.
 
     The same texts give the same files in every process. Ids: 256 bytes, merges, then
     <|endoftext|> (begin and end of a document, as in GPT-2), <|pad|>, <|mask|>, <|cls|>, <|sep|>.
+    Raises ConfigError for any id in `added`.
     """
+    _added.refuse_to_train(added)
     room = vocab_size - len(SPECIALS) - sentinels
     if room < len(ALPHABET):
         raise ConfigError(

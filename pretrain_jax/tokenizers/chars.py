@@ -16,6 +16,7 @@ from pretrain_jax.errors import DataError
 from pretrain_jax.files import parsing
 from pretrain_jax.tokenizers import (
     Tokenizer,
+    _offsets,
     fingerprint_of,
     read_only_array,
     read_vocabulary_file,
@@ -46,6 +47,10 @@ class Chars(Tokenizer):
 
     def encode(self, text: str) -> np.ndarray:
         return self._ids[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)]
+
+    def encode_with_offsets(self, text: str, before: str = "") -> tuple[np.ndarray, np.ndarray]:
+        begins = np.arange(len(text))
+        return self.encode(text), _offsets.trim(np.stack([begins, begins + 1], axis=1), text)
 
     def unknown_bytes(self, text: str) -> int:
         ids = self.encode(text).tolist()

@@ -8,7 +8,6 @@ contains their spelling.
 import base64
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -16,19 +15,22 @@ import numpy as np
 import sentencepiece
 from etils import epath
 from google.protobuf.message import DecodeError
-from sentencepiece import sentencepiece_model_pb2
 
 from pretrain_jax.errors import ConfigError, DataError
 from pretrain_jax.process import child
 from pretrain_jax.tokenizers import (
     Tokenizer,
+    _added,
+    _offsets,
     fingerprint_of,
     limit_characters,
     read_only_array,
     read_vocabulary_file,
     replace_surrogates,
-    sentinel_ids,
 )
+from pretrain_jax.tokenizers._sentencepiece_model import ModelProto as ModelProto
+from pretrain_jax.tokenizers._sentencepiece_model import Piece as Piece
+from pretrain_jax.tokenizers._sentencepiece_model import read_vocabulary, spaced
 
 FILE = "sentencepiece.model"
 KINDS = ("unigram", "bpe")
@@ -41,32 +43,17 @@ RUN_CHARACTERS = 250_000
 """Training reads this much of runs of LONGEST_LINE ASCII characters without a space (DNA, base64).
 The time to train a unigram model grows faster than their length, and no language has such words."""
 
-ModelProto = sentencepiece_model_pb2.ModelProto  # pyright: ignore[reportAttributeAccessIssue]
-Piece = ModelProto.SentencePiece
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """The ids of a model, then those of the appended sentinels."""
-
-    spellings: list[str]
-    byte_counts: list[int]
-    """UTF-8 bytes of the text of each id."""
-    control: dict[str, int]
-    """Ids of the control pieces by spelling."""
-    sentinels: tuple[int, ...]
-    """The id of <extra_id_0>, <extra_id_1>, ..."""
-
 
 class SentencePiece(Tokenizer):
-    """Ids of the model, then additional sentinels if the model has fewer than `sentinels`.
+    """Ids of the model, then additional sentinels if the model has fewer than `sentinels`, then the
+    special ids `added`.
 
     T5's spiece.model has 32000 pieces; with 100 sentinels, <extra_id_0> is 32099 and <extra_id_99>
     is 32000, as in T5.
     """
 
-    def __init__(self, model: Any, sentinels: int):
-        self._vocabulary = vocabulary = _read_vocabulary(model, sentinels)
+    def __init__(self, model: Any, sentinels: int, added: Sequence[str] = ()):
+        self._vocabulary = vocabulary = read_vocabulary(model, sentinels)
         self.model = serialized = model.SerializeToString(deterministic=True)
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=serialized)
         self._collapses = model.normalizer_spec.remove_extra_whitespaces
@@ -89,7 +76,12 @@ class SentencePiece(Tokenizer):
             for name in ("MASK", "CLS", "SEP")
         )
         appended = self.size - len(model.pieces)
-        self.fingerprint = fingerprint_of("sentencepiece", serialized.hex(), appended)
+        parts = [serialized.hex(), appended, *([list(added)] if added else [])]
+        self.fingerprint = fingerprint_of("sentencepiece", *parts)
+        for spelling, i in _added.append_ids(self, added, lambda name: f"[{name.upper()}]").items():
+            vocabulary.spellings.append(spelling)
+            vocabulary.byte_counts.append(0)
+            vocabulary.control[spelling] = i
 
     def encode(self, text: str) -> np.ndarray:
         return self._processor.encode(replace_surrogates(text), return_type="numpy")
@@ -100,10 +92,23 @@ class SentencePiece(Tokenizer):
         If the model collapses whitespace and there is whitespace at the split, that space stands
         for it, because the model strips whitespace at both ends.
         """
-        spaced = self._collapses and (before.isspace() or text[:1].isspace())
-        if not before or spaced:
-            return self.encode(text)
-        return self._within.encode(replace_surrogates(text), return_type="numpy")
+        processor = self._processor_after(text, before)
+        return processor.encode(replace_surrogates(text), return_type="numpy")
+
+    def _processor_after(self, text: str, before: str) -> sentencepiece.SentencePieceProcessor:
+        has_space = self._collapses and (before.isspace() or text[:1].isspace())
+        return self._processor if not before or has_space else self._within
+
+    def encode_with_offsets(self, text: str, before: str = "") -> tuple[np.ndarray, np.ndarray]:
+        processor, readable = self._processor_after(text, before), replace_surrogates(text)
+        ids = processor.encode(readable, return_type="numpy")
+        normalized, places = processor.normalize(readable, with_offsets=True)
+        sizes = self.token_bytes[ids]
+        if unknown := np.flatnonzero(ids == self.unk).tolist():
+            pieces = processor.encode(readable, return_type=str)  # the text of each <unk>
+            sizes[unknown] = [len(spaced(pieces[i]).encode()) for i in unknown]
+        spans = _offsets.normalized_spans(spaced(normalized), places, sizes)
+        return ids, _offsets.in_original(spans, text)
 
     def unknown_bytes(self, text: str) -> int:
         lost = 0
@@ -133,16 +138,15 @@ class SentencePiece(Tokenizer):
     def token_bytes(self) -> np.ndarray:
         return read_only_array(self._vocabulary.byte_counts, np.int32)
 
-    def how_to_add(self, name: str) -> str:
-        if name in ("mask", "cls", "sep"):
-            return f"the control piece [{name.upper()}]"
-        return f"the piece that SentencePiece's trainer makes with --{name}_id"
+    def how_to_add(self, names: Sequence[str]) -> str:
+        return _added.how_to_add(names)
 
 
-def load(path: epath.PathLike, *, sentinels: int = 0) -> SentencePiece:
+def load(path: epath.PathLike, *, sentinels: int = 0, added: tuple[str, ...] = ()) -> SentencePiece:
     """Reads a .model file. `sentinels` counts its own <extra_id_0>, <extra_id_1> ..., then new ids.
 
-    The file contains all other options of `train`.
+    The file contains all other options of `train`. Raises DataError for another file, ConfigError
+    for an added id that it has already.
     """
     content = read_vocabulary_file(path, FILE)
     model = ModelProto()
@@ -152,7 +156,7 @@ def load(path: epath.PathLike, *, sentinels: int = 0) -> SentencePiece:
             raise ValueError("it is cut short")
         if not all(isinstance(piece.piece, str) for piece in model.pieces):
             raise ValueError("a piece is not valid UTF-8")
-        return SentencePiece(model, sentinels)
+        return SentencePiece(model, sentinels, added)
     except (DecodeError, RuntimeError, ValueError) as error:
         raise DataError(f"{path} must be a SentencePiece model; {error}") from error
 
@@ -166,6 +170,7 @@ def train(
     character_coverage: float = 0.9995,
     lossless: bool = True,
     sentinels: int = 0,
+    added: tuple[str, ...] = (),
 ) -> None:
     """Learns a unigram or BPE model; the same texts give the same file, in any process.
 
@@ -176,7 +181,9 @@ def train(
         space, and a character without a piece becomes <unk>.
 
     Ids: <pad> 0, </s> 1, <unk> 2 as in T5, <s> 3, [MASK] 4, [CLS] 5, [SEP] 6, then the pieces.
+    Raises ConfigError for any id in `added`.
     """
+    _added.refuse_to_train(added)
     if kind not in KINDS:
         raise ConfigError(f"tokenizer.kind must be one of {', '.join(KINDS)}; received {kind!r}")
     lines = list(_lines(limit_characters(texts, TRAIN_CHARACTERS)))
@@ -229,49 +236,3 @@ def _lines(texts: Iterable[str]) -> Iterator[str]:
                     if left < 0:
                         continue
                 yield part
-
-
-def _read_vocabulary(model: Any, sentinels: int) -> Vocabulary:
-    """The vocabulary of a model, with at least `sentinels` sentinels.
-
-    Turns special pieces that are "user defined" into control pieces, in `model` too.
-    """
-    spellings = [piece.piece for piece in model.pieces]
-    existing = _find_sentinels(spellings)
-    _make_control(model, existing)
-    control = {p.piece: i for i, p in enumerate(model.pieces) if p.type == Piece.CONTROL}
-    appended = max(sentinels - len(existing), 0)
-    numbers = range(len(existing) + appended - 1, len(existing) - 1, -1)
-    return Vocabulary(
-        spellings=spellings + [f"<extra_id_{i}>" for i in numbers],
-        byte_counts=[_size(piece) for piece in model.pieces] + [0] * appended,
-        control=control,
-        sentinels=existing + sentinel_ids(len(spellings) + appended, appended),
-    )
-
-
-def _size(piece: Any) -> int:
-    """UTF-8 bytes of the text of a piece, in which "\u2581" is a space."""
-    if piece.type == Piece.BYTE:
-        return 1
-    if piece.type in (Piece.NORMAL, Piece.USER_DEFINED):
-        return len(piece.piece.replace("\u2581", " ").encode())
-    return 0
-
-
-def _find_sentinels(spellings: Sequence[str]) -> tuple[int, ...]:
-    """The ids of <extra_id_0>, <extra_id_1>, ... up to the first one that the model lacks."""
-    ids = {spelling: i for i, spelling in enumerate(spellings)}
-    sentinels = []
-    while (i := ids.get(f"<extra_id_{len(sentinels)}>")) is not None:
-        sentinels.append(i)
-    return tuple(sentinels)
-
-
-def _make_control(model: Any, sentinels: Iterable[int]) -> None:
-    """Turns "user defined" special pieces, which `encode` would return, into control pieces."""
-    names = {f"[{name}]" for name in ("MASK", "CLS", "SEP")} | {"<mask>", "<cls>", "<sep>"}
-    sentinels = set(sentinels)
-    for i, piece in enumerate(model.pieces):
-        if piece.type == Piece.USER_DEFINED and (i in sentinels or piece.piece in names):
-            piece.type = Piece.CONTROL

@@ -21,6 +21,7 @@ from pretrain_jax.files import parsing
 from pretrain_jax.process import child
 from pretrain_jax.tokenizers import (
     Tokenizer,
+    _offsets,
     _splitting,
     fingerprint_of,
     limit_characters,
@@ -94,13 +95,19 @@ class WordPiece(Tokenizer):
         parts = _parts(replace_surrogates(text))
         return np.concatenate([np.array(encode([part])[0].ids, np.int32) for part in parts])
 
-    def unknown_bytes(self, text: str) -> int:
-        lost = 0
+    def encode_with_offsets(self, text: str, before: str = "") -> tuple[np.ndarray, np.ndarray]:
+        ids, spans, begin = [], [], 0
         for part in _parts(replace_surrogates(text)):
             (encoded,) = self.backend.encode_batch([part])
-            places = zip(encoded.ids, encoded.offsets, strict=True)
-            lost += sum(len(part[a:b].encode()) for i, (a, b) in places if i == self.unk)
-        return lost
+            ids += encoded.ids
+            spans.append(np.reshape(encoded.offsets, (-1, 2)).astype(np.int64) + begin)
+            begin += len(part)
+        return np.array(ids, np.int32), _offsets.in_original(np.concatenate(spans), text)
+
+    def unknown_bytes(self, text: str) -> int:
+        text = replace_surrogates(text)
+        ids, spans = self.encode_with_offsets(text)
+        return sum(len(text[a:b].encode()) for a, b in spans[ids == self.unk].tolist())
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         special = self.special
@@ -128,8 +135,9 @@ class WordPiece(Tokenizer):
     def token_bytes(self) -> np.ndarray:
         return read_only_array(map(self._size, range(self.size)), np.int32)
 
-    def how_to_add(self, name: str) -> str:
-        return f"the last line [{name.upper()}] of {FILE}"
+    def how_to_add(self, names: Sequence[str]) -> str:
+        lines = " and ".join(f"[{name.upper()}]" for name in names)
+        return f"append the line{'s' * (len(names) > 1)} {lines} to {FILE}"
 
 
 def load(path: epath.PathLike, *, lower_case: bool = True, sentinels: int = 0) -> WordPiece:

@@ -33,7 +33,8 @@ def test_a_missing_id(tmp_path, vocabulary):
     check_special_tokens(tokenizer, ("cls", "sep"), 0, "masked_lm")
     message = (
         r"masked_lm needs .* cls, mask; this one has no mask \(it has pad 0, unk 1, cls 2, sep 3\)"
-        r"\. Leave tokenizer\.path empty.* the last line \[MASK\] of vocab\.txt"
+        r"\. Leave tokenizer\.path empty.*Or append the line \[MASK\] to "
+        r"vocab\.txt; model\.vocab_size must then be 6 or more"
     )
     with pytest.raises(ConfigError, match=message):
         check_special_tokens(tokenizer, ("cls", "mask"), 0, "masked_lm")
@@ -44,10 +45,11 @@ def test_a_missing_id(tmp_path, vocabulary):
     )  # as the message says
 
 
-def test_remedies_name_what_the_file_should_hold(trained):
-    assert trained("byte_bpe").how_to_add("mask") == 'the entry "<|mask|>" of encoder.json'
-    assert trained("sentencepiece").how_to_add("mask") == "the control piece [MASK]"
-    assert trained("sentencepiece").how_to_add("eos").endswith("--eos_id")
+def test_remedies(trained):
+    lines = "append the lines [BOS] and [EOS] to vocab.txt"
+    assert trained("wordpiece").how_to_add(("bos", "eos")) == lines
+    for name in ("byte_bpe", "sentencepiece"):
+        assert trained(name).how_to_add(["mask"]) == "set tokenizer.added=('mask',)"
 
 
 class Bare(Tokenizer):
@@ -78,7 +80,7 @@ def test_the_interface_asks_for_little():
     bare = Bare()
     assert bare.special_ids == {} and not bare.special.any()
     assert bare.sentence_ends.tolist() == [False, False, True]
-    with pytest.raises(ConfigError, match=r"no pad \(it has none\)"):
+    with pytest.raises(ConfigError, match=r"no pad \(it has none\).* Or add ids for pad"):
         check_special_tokens(bare, ("pad",), 0, "anything")
 
 
