@@ -21,7 +21,7 @@ LEVELS = (
     {"workdir"},
     {"step"},
     {"data", "objectives", "models", "optim", "sharding", "cluster", "xla", "devices"},
-    {"layers", "corruption", "tokenizers", "losses"},
+    {"layers", "corruption", "tokenizers", "losses", "scores"},
     {"batch", "code_version", "cross_entropy", "nested_diff", "ragged", "registry", "seeds"},
     {"files"},
     {"process"},
@@ -29,7 +29,7 @@ LEVELS = (
 )
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 HOST = {
-    *("data", "tokenizers", "corruption", "batch", "ragged", "registry", "errors"),
+    *("data", "tokenizers", "corruption", "scores", "batch", "ragged", "registry", "errors"),
     *("files", "process", "progress", "rounding"),
 }
 AT_THE_END = "process/shutdown.py"
