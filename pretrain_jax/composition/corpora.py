@@ -113,7 +113,15 @@ def open_annotated(data: DataOptions, source: str, objective: Objective) -> Corp
         text_key=data.text_key,
         target_key=data.target_key if kind == "targets" else "",
         spans_key=data.spans_key if kind == "spans" else "",
-        columns=task and Columns(data.fields, data.label_key, task.texts),
+        columns=task
+        and Columns(
+            data.fields,
+            data.label_key,
+            task.texts,
+            default_texts=task.default_texts,
+            default_label=task.default_label,
+            places=task.places,
+        ),
     )
 
 

@@ -21,6 +21,8 @@ from pretrain_jax.data.eval_counts import EvalCounts
 from pretrain_jax.data.examples import CorpusChunks, DocumentChunks, TextPairs
 from pretrain_jax.data.records import Records
 from pretrain_jax.data.sentence_pairs import SentencePairs
+from pretrain_jax.data.windows import Windows
+from pretrain_jax.data.words import Words
 from pretrain_jax.errors import DataError
 from pretrain_jax.progress import progress
 from pretrain_jax.ragged import Ragged
@@ -35,6 +37,8 @@ ARRANGEMENTS = {
     "pairs": SentencePairs,
     "texts": TextPairs,
     "records": Records,
+    "words": Words,
+    "windows": Windows,
 }
 
 

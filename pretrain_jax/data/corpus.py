@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property
 from operator import methodcaller
 from typing import Any
@@ -15,8 +14,9 @@ import numpy as np
 
 from pretrain_jax import registry
 from pretrain_jax.data import annotations, sources
-from pretrain_jax.data.decoding import decode_document, tail_start
-from pretrain_jax.data.sources import Columns, Shard, TextSource
+from pretrain_jax.data.decoding import decode_document
+from pretrain_jax.data.shard_stats import ShardStats, scan_shard, shard_tail_starts
+from pretrain_jax.data.sources import Columns, Document, TextSource
 from pretrain_jax.data.text_blocks import split_into_blocks
 from pretrain_jax.errors import ConfigError, DataError
 from pretrain_jax.progress import progress
@@ -25,21 +25,8 @@ SPLITS = ("train", "valid")
 POLICIES = ("auto", "hash", "tail", "all")
 HELD_OUT = 20  # by hash, one document in 20 is validation text
 FEW = 100  # with fewer documents, "auto" holds out the tail of every document
-NULS = 1000  # a file may have one NUL per 1000 bytes
 BLOCK_CHARACTERS = 1 << 18  # characters of a document in memory, tokenized in one call
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ShardStats:
-    """Sizes and hashes of the N documents of a shard, from one pass over it."""
-
-    sizes: np.ndarray
-    """int64 [N]: UTF-8 bytes, including switches (data/annotations.py)."""
-    plain_sizes: np.ndarray
-    """int64 [N]: UTF-8 bytes of the text alone (`Document.plain_text`)."""
-    hashes: np.ndarray
-    """uint64 [N]: hashes of the text alone, so that equal texts are in the same split."""
 
 
 class Corpus:
@@ -62,6 +49,7 @@ class Corpus:
         self.policy = "files" if validation else split
         self.annotation_kind = source.annotation_kind
         self.has_separate_texts = source.annotation_kind in annotations.SEPARATE
+        self.has_places = source.has_places
         self.peers: list[Corpus] = []
         self.shards = [*source.shards, *(validation.shards if validation else ())]
 
@@ -192,20 +180,21 @@ class Corpus:
         for shard, starts, sizes in zip(self.shards, begins, parts, strict=True):
             for document, start, size in zip(shard.documents(), starts, sizes, strict=True):
                 if size:
-                    yield split_into_blocks(
-                        decode_document(document, int(start), int(size)), BLOCK_CHARACTERS
-                    )
+                    texts = decode_document(document, int(start), int(size))
+                    blocks = split_into_blocks(texts, BLOCK_CHARACTERS)
+                    yield only_block(blocks, document.name) if self.has_places else blocks
+
+    def records(self, split: str) -> Iterator[Document]:
+        """The records of "train" or "valid", in the order of `documents`."""
+        parts = self.sizes(split, self.split_method)
+        for shard, sizes in zip(self.shards, parts, strict=True):
+            if sizes.any():
+                pairs = zip(shard.documents(), sizes, strict=True)
+                yield from (document for document, size in pairs if size)
 
     def labels(self, split: str) -> list[str | None]:
-        """The labels of the documents of "train" or "valid", in the order of `documents`."""
-        parts = self.sizes(split, self.split_method)
-        return [
-            document.label
-            for shard, sizes in zip(self.shards, parts, strict=True)
-            if sizes.any()
-            for document, size in zip(shard.documents(), sizes, strict=True)
-            if size
-        ]
+        """The label of each record of "train" or "valid"."""
+        return [document.label for document in self.records(split)]
 
     @property
     def texts_per_record(self) -> int:
@@ -275,34 +264,11 @@ def map_in_threads(function, *items):
         return list(pool.map(function, *items))
 
 
-def scan_shard(shard: Shard) -> ShardStats:
-    """Reads a shard once and checks that it is UTF-8."""
-    sizes, plain_sizes, hashes, nuls = [], [], [], 0
-    for document in shard.documents():
-        digest, size = hashlib.blake2b(document.plain_text or b"", digest_size=8), 0
-        for text in decode_document(document):
-            data = text.encode()
-            size += len(data)
-            nuls += data.count(0)
-            if document.plain_text is None:
-                digest.update(data)
-        sizes.append(size)
-        plain_sizes.append(size if document.plain_text is None else len(document.plain_text))
-        hashes.append(int.from_bytes(digest.digest(), "little"))
-    if nuls * NULS > sum(sizes):
+def only_block(blocks: Iterator[str], name: str) -> Iterator[str]:
+    """The block of a document that has one. Raises DataError if it has more."""
+    yield next(blocks)
+    if next(blocks, None) is not None:
         raise DataError(
-            f"text may have at most one NUL per {NULS} bytes; {shard.name} has {nuls} in "
-            f"{sum(sizes)} bytes. It may be another kind of file, or have another encoding. "
-            "Convert it, or leave it out"
+            "a record whose label has places in its texts may have at most "
+            f"{BLOCK_CHARACTERS} characters; {name} has more. Shorten it, or leave it out"
         )
-    if nuls:
-        log.warning("%s has %d NUL characters in its text; they are kept", shard.name, nuls)
-    return ShardStats(
-        np.array(sizes, np.int64), np.array(plain_sizes, np.int64), np.array(hashes, np.uint64)
-    )
-
-
-def shard_tail_starts(shard: Shard, table: ShardStats) -> np.ndarray:
-    """int64 [N]: the byte where the tail of each document starts."""
-    pairs = zip(shard.documents(), table.plain_sizes.tolist(), strict=True)
-    return np.array([tail_start(document, int(0.9 * size)) for document, size in pairs], np.int64)

@@ -34,16 +34,11 @@ class Records:
     """
 
     def __init__(self, cache: TokenCache, *, tokens: int, texts: int, read_labels: ReadLabels):
-        if cache.annotations is None or cache.annotation_kind != "records":
-            raise DataError("an objective with labels needs a source of records; this one has none")
         self.cache = cache
         self.options = {"tokens": tokens, "texts": texts, "read_labels": read_labels}
         self.labels = read_labels(cache.labels)
         self.start = cache.offsets[:-1]
-        sizes = np.diff(cache.offsets)
-        in_second = np.concatenate([[0], np.cumsum(cache.annotations > 0, dtype=np.int64)])
-        second = in_second[cache.offsets[1:]] - in_second[self.start]
-        first = sizes - second
+        first, second = text_sizes(cache).T
         self.second = self.start + first
         kept = np.minimum(first, np.maximum(tokens - second, -(-tokens // 2)))
         lengths = np.stack([kept, np.minimum(second, tokens - kept)], 1)
@@ -68,3 +63,15 @@ class Records:
     def __reduce__(self):
         """Pickles the options; a worker process reads the labels again."""
         return partial(Records, self.cache, **self.options), ()
+
+
+def text_sizes(cache: TokenCache) -> np.ndarray:
+    """int64 [N, 2]: the tokens of the first text of each record, and of all others together.
+
+    Raises DataError if the cache has no records.
+    """
+    if cache.annotations is None or cache.annotation_kind != "records":
+        raise DataError("an objective with labels needs a source of records; this one has none")
+    in_others = np.concatenate([[0], np.cumsum(cache.annotations > 0, dtype=np.int64)])
+    others = in_others[cache.offsets[1:]] - in_others[cache.offsets[:-1]]
+    return np.stack([np.diff(cache.offsets) - others, others], 1)
