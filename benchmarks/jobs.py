@@ -59,7 +59,7 @@ def train(config: str, workdir: Path, changes: Mapping[str, Any]) -> tuple[list[
     if done.returncode:
         raise SystemExit(f"{config} in {workdir} ended with {done.returncode}:\n{done.stderr}")
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return [row for row in rows if "valid/loss" in row], seconds
+    return [row for row in rows if "valid/objective" in row], seconds
 
 
 def run(command: list[str], text: str = "", environment: Mapping[str, str] | None = None) -> str:

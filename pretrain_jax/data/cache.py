@@ -171,8 +171,6 @@ def is_complete(folder: Path, fingerprint: str) -> bool:
         )
     if cache.annotations is not None and len(cache.annotations) != size:
         raise DataError(f"{folder}/marks.bin must have a byte per token, {size} in all; {REBUILD}")
-    if cache.places is not None and len(cache.places) != size:
-        raise DataError(f"{folder}/places.bin must have {size} pairs, one per token; {REBUILD}")
     return note["fingerprint"] == fingerprint
 
 

@@ -32,5 +32,5 @@ def find_tokens(
     first = ends.searchsorted(wanted_begins, side="right")
     last = begins.searchsorted(wanted_ends, side="left") - 1
     found = np.stack([spelled[np.minimum(first, len(spelled) - 1)], spelled[last]], 1)
-    found[first > last] = (1, 0)
+    found[(first > last) | (wanted_begins >= wanted_ends)] = (1, 0)
     return found

@@ -1,6 +1,6 @@
 """The interface of every objective."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ class ExampleTask:
     predict: Callable[..., dict[str, Any]]
     """predict(apply, params, batch) -> {name: array [B, E, ...], or [B, axis, ...]}: what the model
     says of each example of the rows."""
-    report: Callable[[Mapping[str, Sequence[np.ndarray]], Any], list[dict[str, Any]]]
+    report: Callable[[Mapping[str, Any], Any], list[dict[str, Any]]]
     """report(predictions by name, raw examples (Objective.arrangement)) -> for each record an
     object for predictions.jsonl; its "prediction" has the form of a label in the source. The
     predictions are arrays [N, ...], or, on another axis than "E", N arrays [length, ...]."""
