@@ -108,7 +108,8 @@ def reference(question, context, answer, sizes):
 
 
 def test_windows_are_those_of_run_squad(tmp_path):
-    draw, records, cases = random.Random(0), [], []
+    draw, records = random.Random(0), []
+    cases: list[tuple[int, int, tuple[int, int]]] = []
     for _ in range(150):
         question, context = draw.randint(1, 9), draw.randint(1, 60)
         a = draw.randrange(context)
