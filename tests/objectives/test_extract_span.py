@@ -19,6 +19,7 @@ from span_jobs import spans
 
 from pretrain_jax import main
 from pretrain_jax.errors import ConfigError, DataError
+from pretrain_jax.evaluation.examples import validation_records
 from pretrain_jax.models import _base
 from pretrain_jax.objectives import _answers, extract_span
 
@@ -156,7 +157,7 @@ def job(tmp_path_factory):
 def alone(job):
     """(parameters, metrics, reports) with one window in each row."""
     design, feed = span_jobs.opened(job, objective__per_row=1, **WINDOWED)
-    assert feed.eval_records.rows.sizes.max() > 3  # windows of a record
+    assert validation_records(feed).rows.sizes.max() > 3  # windows of a record
     params = span_jobs.random_params(design)
     return params, *span_jobs.evaluated(design, feed, params)
 
@@ -166,7 +167,7 @@ def test_packed_rows_give_the_same_loss_and_answers(job, alone, devices):
     """So each window of a row is scored as its own, on one device and on eight."""
     params, values, reports = alone
     design, feed = span_jobs.opened(job, devices, mesh__data=devices, **WINDOWED)
-    assert feed.eval_rows < 0.8 * len(feed.eval_records)
+    assert feed.eval_rows < 0.8 * len(validation_records(feed))
     packed, answers = span_jobs.evaluated(design, feed, params)
     assert packed == pytest.approx(values, rel=1e-5)
     assert packed["valid/objective"] == pytest.approx(values["valid/objective"], rel=1e-6)
@@ -200,7 +201,7 @@ def slow_search(logits, record, windows, longest, before):
 def test_the_search_finds_what_loops_find(job, longest):
     """At all thresholds between the scores, too."""
     _, feed = span_jobs.opened(job, **WINDOWED)
-    windows, rng = feed.eval_records, np.random.default_rng(longest)
+    windows, rng = validation_records(feed), np.random.default_rng(longest)
     logits = [rng.normal(0, 3, (a + b + 3, 2)).astype(np.float32) for a, b in windows.length]
     for threshold in (-2.0, 0.0, 3.0):
         search = _answers.Search(2, longest, threshold)
@@ -215,7 +216,7 @@ def test_the_search_finds_what_loops_find(job, longest):
 
 def test_the_probability_is_that_of_both_ends_in_their_window(job):
     _, feed = span_jobs.opened(job, **WINDOWED)
-    windows = feed.eval_records
+    windows = validation_records(feed)
     logits = [np.zeros((a + b + 3, 2), np.float32) for a, b in windows.length]
     report = _answers.Search(2, 5, None).report({"logits": logits}, windows)
     first = windows.rows.starts  # among equals, the first window has the best answer
@@ -236,7 +237,7 @@ def test_answers_are_slices_of_the_text(tmp_path, name):
     for split in ("train", "valid"):
         write_records(path.parent / f"{split}.jsonl", *records * 10)
     _, feed = span_jobs.opened(path, tokenizer__name=name, objective__question_length=8)
-    windows = feed.eval_records
+    windows = validation_records(feed)
     assert windows.lost == 0 and len(windows) == len(records) * 10
     logits = []
     for (a, b), (first, last) in zip(windows.length, windows.answer, strict=True):
