@@ -20,8 +20,10 @@ indices of the last token before and the first token after the span of a predict
 `span_positions` [P] is its position in the span, from 0, and `span_weights` [P], float32, is 0
 where the boundary predicts nothing.
 
-The label of an example is `labels`, int32, the number of a class, or `label_values`, float32;
-`example_at` is the index in the stream from which it is predicted.
+For objectives with labels, `example_at` [E] is the index from which the label of an example is
+predicted, `labels` [E] is the number of its class, or `label_values` [E], float32, its number, and
+`label_weights` [E] is 0 without one. `start_at` and `end_at` [E] are the indices of the first and
+the last token of an answer (extract_span.py).
 
 STREAM         [L]  concatenated along the stream
 MEMORY         [M]  concatenated along the memory, which cross-attention reads
@@ -75,6 +77,8 @@ FIELDS: dict[str, Field] = {
     "span_positions": Field(Kind.TARGET),
     "span_weights": Field(Kind.TARGET, np.float32),
     "example_at": Field(Kind.EXAMPLE_INDEX),
+    "start_at": Field(Kind.EXAMPLE_INDEX),
+    "end_at": Field(Kind.EXAMPLE_INDEX),
     "labels": Field(Kind.EXAMPLE),
     "label_values": Field(Kind.EXAMPLE, np.float32),
     "label_weights": Field(Kind.EXAMPLE, np.float32),

@@ -123,6 +123,7 @@ def open_annotated(data: DataOptions, source: str, objective: Objective) -> Corp
             required=data.split != "all",
             default_texts=task.default_texts,
             default_label=task.default_label,
+            places=task.places,
         ),
     )
 

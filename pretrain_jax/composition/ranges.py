@@ -48,6 +48,8 @@ RANGES = {
     "objective.mode": Range(0, 16),
     "objective.spans": COUNT,
     "objective.longest": COUNT,
+    "objective.question_length": COUNT,
+    "objective.stride": COUNT,
     "objective.boundary_positions": COUNT,
     "objective.inputs_length": FROM_0,
     "objective.targets_length": Range(2, MOST),

@@ -128,6 +128,12 @@ def noise_share_rule(config: Any, name: str) -> str:
     return f"objective.targets={section.targets} has no such share. Also set objective.targets=all"
 
 
+def threshold_rule(config: Any, name: str) -> str:
+    if config.objective.unanswerable:
+        return ""
+    return "every question has an answer. Also set objective.unanswerable=True"
+
+
 def objective_rule(config: Any, name: str) -> str:
     """Unread if every member of a mixture has its own options, unless the members share it."""
     if not config.data.mixture or name == "name":
@@ -229,6 +235,7 @@ RULES: dict[str, Rule] = {
     "optimizer.no_decay": no_decay_rule,
     "objective.replaced": noise_share_rule,
     "objective.random": noise_share_rule,
+    "objective.threshold": threshold_rule,
 }
 SECTION_RULES: dict[str, Rule] = {
     "objective": objective_rule,

@@ -127,7 +127,7 @@ def encode_annotated(
     SEPARATE.
 
     The texts of a pair or a record are tokenized separately. A block inside a text starts with a
-    switch (`cache.carry_annotation`) and follows the character `before`.
+    switch (`encoding.carry_annotation`) and follows the character `before`.
     """
     if kind == "spans":
         return encode_spans(text, tokenizer, before)
@@ -137,6 +137,21 @@ def encode_annotated(
     ]
     annotations = [np.full(len(ids), mark, np.uint8) for mark, ids in parts]
     return np.concatenate([ids for _, ids in parts]), np.concatenate(annotations)
+
+
+def encode_with_places(
+    text: str, tokenizer: Tokenizer
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """int [n] ids and uint8 [n] annotations of the texts of a whole record, as `encode_annotated`
+    has them, and uint32 [n, 2], the characters of each token in its text."""
+    parts = [(mark, *tokenizer.encode_with_offsets(part)) for mark, part in split_at_switches(text)]
+    marks = [np.full(len(ids), mark, np.uint8) for mark, ids, _ in parts]
+    places = [spans.astype(np.uint32) for _, _, spans in parts]
+    return (
+        np.concatenate([ids for _, ids, _ in parts]),
+        np.concatenate(marks),
+        np.concatenate(places),
+    )
 
 
 def encode_spans(

@@ -4,6 +4,8 @@
 from pretrain_jax.data.examples import CorpusChunks, DocumentChunks, TextPairs
 from pretrain_jax.data.records import Choices, Records
 from pretrain_jax.data.sentence_pairs import SentencePairs
+from pretrain_jax.data.windows import Windows
+from pretrain_jax.data.words import Words
 
 ARRANGEMENTS = {
     "chunks": DocumentChunks,
@@ -12,4 +14,6 @@ ARRANGEMENTS = {
     "texts": TextPairs,
     "records": Records,
     "choices": Choices,
+    "words": Words,
+    "windows": Windows,
 }

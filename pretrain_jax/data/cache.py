@@ -3,28 +3,26 @@
 A cache is a folder whose name is a hash of everything that the ids depend on. It has tokens.bin
 (uint16, or uint32 above 65,536 ids), offsets.npy (int64 [N+1], the start of each document),
 note.json, marks.bin (uint8) if the source annotates its texts, and labels.json if it has records.
-The ids are those of plain text; special ids are added when examples are made.
+If their labels have places in the texts, it also has places.bin (uint32 [T, 2], the characters of
+each token), texts.json and ids.json. The ids are those of plain text; special ids are added when
+examples are made.
 """
 
-import collections
 import contextlib
 import dataclasses
 import hashlib
 import json
 import logging
-import os
 from array import array
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
-from pretrain_jax.data import annotations
 from pretrain_jax.data.corpus import BLOCK_CHARACTERS, Corpus
-from pretrain_jax.data.unknown_counts import SAMPLE, UnknownCounts
+from pretrain_jax.data.encoding import encode_blocks
+from pretrain_jax.data.unknown_counts import UnknownCounts
 from pretrain_jax.errors import DataError
 from pretrain_jax.files import parsing, paths, sealed_folder
 from pretrain_jax.files.sealed_folder import REBUILD
@@ -36,10 +34,12 @@ CODE_VERSION = 2
 ANNOTATIONS_VERSION = 1
 """Increase this with every change to the annotations of a corpus, or to the ids of annotated
 text."""
+PLACES_VERSION = 1
+"""Increase this with every change to the characters of tokens."""
 DEFAULT_FOLDER = "~/.cache/pretrain_jax"
 SPLIT_NAMES = {"train": "training", "valid": "validation"}
 NOTED = {"fingerprint": str, "split": str, "text_bytes": int, "dtype": str}
-LABELS = "labels.json"
+LABELS, TEXTS, IDS = "labels.json", "texts.json", "ids.json"
 log = logging.getLogger(__name__)
 
 
@@ -49,6 +49,8 @@ class TokenCache:
     tokens           uint16 or uint32 [T]
     annotations      uint8 [T], the annotation of each token; None without annotations
     annotation_kind  "records", "spans", "targets" or ""
+    places           uint32 [T, 2], the first character of each token in its text and the one after
+                     its last; None without places
     offsets          int64 [N+1]; document i is tokens[offsets[i] : offsets[i + 1]]
     text_bytes       UTF-8 bytes of the text
     unknown          counts of the text for which the tokenizer has no ids
@@ -70,12 +72,28 @@ class TokenCache:
         self.annotations = (
             map_array(folder / "marks.bin", "uint8") if self.annotation_kind else None
         )
+        self.places = None
+        if note.get("places"):
+            self.places = map_array(folder / "places.bin", "uint32").reshape(-1, 2)
         self.offsets = parsing.read_array(folder / "offsets.npy", np.int64, REBUILD)
 
     @cached_property
     def labels(self) -> list[str | None]:
         """The label of each record, as text; None where it has none."""
-        return json.loads((self.folder / LABELS).read_text())
+        return self._read(LABELS)
+
+    @cached_property
+    def texts(self) -> list[list[str]]:
+        """With places: the words of each record, or its question and context."""
+        return self._read(TEXTS)
+
+    @cached_property
+    def ids(self) -> list[str | None]:
+        """With places: the id of each record; None where it has none."""
+        return self._read(IDS)
+
+    def _read(self, name: str) -> Any:
+        return json.loads((self.folder / name).read_text())
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -119,6 +137,8 @@ def open_token_cache(
     }
     if corpus.annotation_kind:
         parts["marks"] = {"kind": corpus.annotation_kind, "version": ANNOTATIONS_VERSION}
+    if corpus.has_places:
+        parts["places"] = PLACES_VERSION
     fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     parent = Path(paths.expand_user(cache_dir or DEFAULT_FOLDER, "data.cache_dir"))
     folder = parent / f"tokens-{split}-{fingerprint[:32]}"
@@ -165,18 +185,17 @@ def write_cache(
     """Tokenizes a split of the corpus and writes it into `folder`."""
     dtype = np.dtype(np.uint16 if tokenizer.size <= 1 << 16 else np.uint32)
     lengths, text_bytes, unknown = array("q"), 0, UnknownCounts()
+    kind = corpus.annotation_kind
     with contextlib.ExitStack() as files:
         done = files.enter_context(progress(f"tokenizing {split}", corpus.bytes(split)))
-        file = files.enter_context(open(folder / "tokens.bin", "wb"))
-        annotation_file = None
-        if corpus.annotation_kind:
-            annotation_file = files.enter_context(open(folder / "marks.bin", "wb"))
-        for group in encode_blocks(corpus.documents(split), tokenizer, corpus.annotation_kind):
+        names = ["tokens.bin", *["marks.bin"] * bool(kind), *["places.bin"] * corpus.has_places]
+        out = [files.enter_context(open(folder / name, "wb")) for name in names]
+        for group in encode_blocks(corpus.documents(split), tokenizer, kind, corpus.has_places):
             if group.ids.size and not 0 <= group.ids.min() <= group.ids.max() < tokenizer.size:
                 raise ValueError(f"a tokenizer of {tokenizer.size} ids gave id {group.ids.max()}")
-            file.write(group.ids.astype(dtype).data)
-            if annotation_file:
-                annotation_file.write(group.annotations.data)
+            arrays = (group.ids.astype(dtype), group.annotations, group.places)
+            for file, array_of_file in zip(out, arrays, strict=False):
+                file.write(array_of_file.data)
             lengths.extend([0] * (group.documents[-1] + 1 - len(lengths)))
             for document, count in zip(group.documents, group.counts, strict=True):
                 lengths[document] += count
@@ -190,102 +209,19 @@ def write_cache(
             "tokenizer makes none from its text. Use another tokenizer, or add text"
         )
     np.save(folder / "offsets.npy", offsets)
-    if corpus.annotation_kind == "records":
-        (folder / LABELS).write_text(json.dumps(corpus.labels(split)))
+    if kind == "records":
+        write_records(folder, corpus, split)
     note |= {"dtype": dtype.name, "split": corpus.split_method, "text_bytes": text_bytes}
-    note["marked"] = corpus.annotation_kind
+    note["marked"] = kind
+    note |= {"places": True} if corpus.has_places else {}
     note["unknown"] = dataclasses.astuple(unknown)
     note["files"] = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     (folder / "note.json").write_text(json.dumps(note, indent=2))
 
 
-class EncodedGroup(NamedTuple):
-    """Tokenized blocks of consecutive documents."""
-
-    documents: list[int]
-    """The document of each block."""
-    counts: list[int]
-    """Tokens of each block."""
-    ids: np.ndarray
-    """int [sum of counts]: the ids of all blocks, concatenated."""
-    annotations: np.ndarray
-    """uint8, like ids; empty without annotations."""
-    text_bytes: int
-    unknown: UnknownCounts
-
-
-class TextBlock(NamedTuple):
-    """A block of a document, the unit of tokenization."""
-
-    document: int
-    text: str
-    before: str
-    """The character before the block; "" at the start of a text."""
-
-
-def encode_blocks(
-    documents: Iterator[Iterator[str]], tokenizer: Tokenizer, kind: str
-) -> Iterator[EncodedGroup]:
-    """Tokenizes all blocks in threads (tokenizers release the GIL) and keeps their order.
-
-    The number of pending groups is limited; it is just enough to keep all threads busy.
-    """
-    workers = os.cpu_count() or 1
-    waiting: collections.deque[Future[EncodedGroup]] = collections.deque()
-    characters = 0
-    with ThreadPoolExecutor(workers) as pool:
-        for group in group_blocks(documents, kind):
-            waiting.append(pool.submit(encode_group, group, tokenizer, kind, characters < SAMPLE))
-            characters += sum(len(item.text) for item in group)
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def encode_group(
-    group: list[TextBlock], tokenizer: Tokenizer, kind: str, sampled: bool
-) -> EncodedGroup:
-    documents, texts, before = zip(*group, strict=True)
-    values = [np.empty(0, np.uint8)]
-    if kind:
-        encoded = [
-            annotations.encode_annotated(text, tokenizer, kind, character)
-            for text, character in zip(texts, before, strict=True)
-        ]
-        ids, values = zip(*encoded, strict=True)
-        texts = [annotations.strip_switches(text) for text in texts]
-    else:
-        ids = list(map(tokenizer.encode_after, texts, before))
-    size = sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
-    counts = list(map(len, ids))
-    all_ids = np.concatenate(ids)
-    unknown = UnknownCounts(len(all_ids), int(np.count_nonzero(all_ids == tokenizer.unk)))
-    if sampled:
-        lost = sum(map(tokenizer.unknown_bytes, texts)) if unknown.tokens_unknown else 0
-        unknown += UnknownCounts(bytes=size, bytes_unknown=lost)
-    return EncodedGroup(list(documents), counts, all_ids, np.concatenate(values), size, unknown)
-
-
-def carry_annotation(texts: Iterator[str]) -> Iterator[str]:
-    """The blocks of a document, each starting with a switch to its first annotation."""
-    mark = 0
-    for text in texts:
-        yield annotations.SWITCH[mark] + text
-        mark = annotations.final_annotation(text, mark)
-
-
-def group_blocks(documents: Iterator[Iterator[str]], kind: str) -> Iterator[list[TextBlock]]:
-    """All blocks, in groups large enough to be worth a thread."""
-    group, size = [], 0
-    for number, blocks in enumerate(documents):
-        before = ""
-        for block in carry_annotation(blocks) if kind else blocks:
-            group.append(TextBlock(number, block, before))
-            before = annotations.context_of_next(block, kind) if kind else block[-1:]
-            size += len(block)
-            if size >= BLOCK_CHARACTERS:
-                yield group
-                group, size = [], 0
-    if group:
-        yield group
+def write_records(folder: Path, corpus: Corpus, split: str) -> None:
+    """Writes the labels of the records, and their texts and ids if the labels have places."""
+    rows = [(record.label, record.texts, record.id) for record in corpus.records(split)]
+    for name, column in zip((LABELS, TEXTS, IDS), zip(*rows, strict=True), strict=True):
+        if name == LABELS or corpus.has_places:
+            (folder / name).write_text(json.dumps(column))

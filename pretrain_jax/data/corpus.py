@@ -19,7 +19,7 @@ from pretrain_jax.data.shard_stats import (
     scan_shard,
     shard_tail_starts,
 )
-from pretrain_jax.data.sources import Columns, TextSource
+from pretrain_jax.data.sources import Columns, Document, TextSource
 from pretrain_jax.data.text_blocks import split_into_blocks
 from pretrain_jax.errors import ConfigError, DataError
 from pretrain_jax.progress import progress
@@ -52,6 +52,7 @@ class Corpus:
         self.policy = "files" if validation else split
         self.annotation_kind = source.annotation_kind
         self.has_separate_texts = source.annotation_kind in annotations.SEPARATE
+        self.has_places = source.has_places
         self.peers: list[Corpus] = []
         self.shards = [*source.shards, *(validation.shards if validation else ())]
 
@@ -182,20 +183,21 @@ class Corpus:
         for shard, starts, sizes in zip(self.shards, begins, parts, strict=True):
             for document, start, size in zip(shard.documents(), starts, sizes, strict=True):
                 if size:
-                    yield split_into_blocks(
-                        decode_document(document, int(start), int(size)), BLOCK_CHARACTERS
-                    )
+                    texts = decode_document(document, int(start), int(size))
+                    blocks = split_into_blocks(texts, BLOCK_CHARACTERS)
+                    yield only_block(blocks, document.name) if self.has_places else blocks
+
+    def records(self, split: str) -> Iterator[Document]:
+        """The records of "train" or "valid", in the order of `documents`."""
+        parts = self.sizes(split, self.split_method)
+        for shard, sizes in zip(self.shards, parts, strict=True):
+            if sizes.any():
+                pairs = zip(shard.documents(), sizes, strict=True)
+                yield from (document for document, size in pairs if size)
 
     def labels(self, split: str) -> list[str | None]:
-        """The labels of the documents of "train" or "valid", in the order of `documents`."""
-        parts = self.sizes(split, self.split_method)
-        return [
-            document.label
-            for shard, sizes in zip(self.shards, parts, strict=True)
-            if sizes.any()
-            for document, size in zip(shard.documents(), sizes, strict=True)
-            if size
-        ]
+        """The label of each record of "train" or "valid"."""
+        return [document.label for document in self.records(split)]
 
     @property
     def texts_per_record(self) -> int:
@@ -260,3 +262,13 @@ def open_corpus(
     opened = sources.open_source(source, **keys, columns=columns)
     other = sources.open_source(validation, **keys, columns=columns) if validation else None
     return Corpus(opened, name=source, split=split, validation=other)
+
+
+def only_block(blocks: Iterator[str], name: str) -> Iterator[str]:
+    """The block of a document that has one. Raises DataError if it has more."""
+    yield next(blocks)
+    if next(blocks, None) is not None:
+        raise DataError(
+            "a record whose label has places in its texts may have at most "
+            f"{BLOCK_CHARACTERS} characters; {name} has more. Shorten it, or leave it out"
+        )

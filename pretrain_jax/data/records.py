@@ -34,16 +34,11 @@ class Records:
     """
 
     def __init__(self, cache: TokenCache, *, tokens: int, texts: int, read_labels: ReadLabels):
-        if cache.annotations is None or cache.annotation_kind != "records":
-            raise DataError("an objective with labels needs a source of records; this one has none")
         self.cache = cache
         self.options = {"tokens": tokens, "texts": texts, "read_labels": read_labels}
         self.labels = read_labels(cache.labels)
         self.start = cache.offsets[:-1]
-        sizes = np.diff(cache.offsets)
-        in_second = np.concatenate([[0], np.cumsum(cache.annotations > 0, dtype=np.int64)])
-        second = in_second[cache.offsets[1:]] - in_second[self.start]
-        first = sizes - second
+        first, second = text_sizes(cache).T
         self.second = self.start + first
         kept = np.minimum(first, np.maximum(tokens - second, -(-tokens // 2)))
         lengths = np.stack([kept, np.minimum(second, tokens - kept)], 1)
@@ -85,12 +80,11 @@ class Choices:
     """
 
     def __init__(self, cache: TokenCache, *, tokens: int, choices: int, read_labels: ReadLabels):
-        if cache.annotations is None or cache.annotation_kind != "records":
-            raise DataError("an objective with labels needs a source of records; this one has none")
         self.cache = cache
         self.options = {"tokens": tokens, "choices": choices, "read_labels": read_labels}
         self.labels = read_labels(cache.labels)
-        self.start, sizes = split_at_annotations(cache.annotations, cache.offsets, 1 + choices)
+        marks = annotations_of(cache)
+        self.start, sizes = split_at_annotations(marks, cache.offsets, 1 + choices)
         first, others = sizes[:, :1], sizes[:, 1:]
         if (missing := np.flatnonzero((others > 0).sum(1) < 1)).size:
             raise DataError(
@@ -144,3 +138,22 @@ def split_at_annotations(
     starts[record, place] = edges
     sizes[record, place] = np.diff(np.append(edges, len(marks)))
     return starts, sizes
+
+
+def text_sizes(cache: TokenCache) -> np.ndarray:
+    """int64 [N, 2]: the tokens of the first text of each record, and of all others together.
+
+    Raises DataError if the cache has no records.
+    """
+    marks = annotations_of(cache)
+    in_others = np.concatenate([[0], np.cumsum(marks > 0, dtype=np.int64)])
+    others = in_others[cache.offsets[1:]] - in_others[cache.offsets[:-1]]
+    return np.stack([np.diff(cache.offsets) - others, others], 1)
+
+
+def annotations_of(cache: TokenCache) -> np.ndarray:
+    """uint8 [T]: which text of its record each token belongs to. Raises DataError without
+    records."""
+    if cache.annotations is None or cache.annotation_kind != "records":
+        raise DataError("an objective with labels needs a source of records; this one has none")
+    return cache.annotations

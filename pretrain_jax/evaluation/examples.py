@@ -12,7 +12,9 @@ from jax.experimental import multihost_utils
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.data import pipeline
-from pretrain_jax.ragged import Ragged
+from pretrain_jax.data.pack import starts_in_rows
+from pretrain_jax.objectives import ExampleTask
+from pretrain_jax.ragged import Ragged, RowSplits
 
 Reports = list[dict[str, Any]]
 PREDICTIONS = "predictions.jsonl"
@@ -25,14 +27,14 @@ def evaluate(
 
     Keys: `valid/objective` (what training minimizes) and the objective's other terms, the metrics
     of the task (`valid/accuracy`, ...), `valid/items` (examples with a label) and
-    `yardstick/majority`, the accuracy of always answering the commonest label of training.
+    `yardstick/majority`, the accuracy of always answering the commonest class of training.
 
     function: `step.predict_step` of (params, batch).
     """
     terms, predictions = predict(design, feed, params, function)
     task = design.task.objective.example_task
     assert task is not None
-    records = feed.stream("valid", design.spec.phases.eval_seq_len).members[0].examples
+    records = validation_records(feed)
     labels = feed.cache(feed.sources[0], "valid").labels
     reports = task.report(predictions, records)
     pairs = zip(reports, labels, strict=True)
@@ -45,18 +47,24 @@ def evaluate(
         **{f"valid/{name}": value for name, value in scores.items()},
         "valid/items": float(len(known)),
     }
-    if task.labels and known:
-        common = majority(feed)
-        values["yardstick/majority"] = sum(label == common for _, label in known) / len(known)
-    return values, add_labels(reports, labels)
+    if task.labels and known and (common := majority(feed, task)) is not None:
+        counts = Counter(name for _, label in known for name in task.classes(label))
+        values["yardstick/majority"] = counts[common] / counts.total()
+    return values, add_labels(reports, labels, task)
 
 
 def predict(
     design: Design, feed: Feed, params: Any, function: Any
-) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """(the mean of each term, predictions [N, ...] by name), from one pass over all examples."""
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """(the mean of each term, the predictions that `ExampleTask.report` takes), from one pass over
+    all examples."""
     sums: dict[str, list[float]] = {}
-    size, placed = feed.eval_batch_size, design.placement.rows
+    size, placed, objective = feed.eval_batch_size, design.placement.rows, design.task.objective
+    assert objective.example_task is not None
+    axis, records = objective.example_task.axis, validation_records(feed)
+    # On the axis E, examples have one prediction each, whatever the number of their sequences.
+    lengths = 1 if axis == "E" else objective.lengths(records.length)[axis]
+    sizes = np.broadcast_to(lengths, len(records))
     parts: list[dict[str, np.ndarray]] = []
     numbers: list[np.ndarray] = []
     batches = feed.eval_batches(placed.local_rows(size))
@@ -66,12 +74,35 @@ def predict(
             total = sums.setdefault(term, [0.0, 0.0])
             for index, number in enumerate(pair):
                 total[index] += float(number)
-        row, at = examples.splits.row_ids, examples.splits.offsets
+        each = RowSplits(sizes[examples.values])
+        row = each.broadcast(examples.splits.row_ids)
+        at = each.broadcast(starts_in_rows(each, examples.splits)) + each.offsets
         parts.append({name: on_host(x)[row, at] for name, x in made.items()})
         numbers.append(examples.values)
-    order = np.argsort(np.concatenate(numbers))
-    predictions = {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}
-    return {term: total / weight for term, (total, weight) in sums.items() if weight}, predictions
+    seen = np.concatenate(numbers)
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    ordered = {
+        name: values[np.argsort(seen)] if axis == "E" else split_in_order(values, seen, sizes)
+        for name, values in joined.items()
+    }
+    return {term: total / weight for term, (total, weight) in sums.items() if weight}, ordered
+
+
+def split_in_order(values: np.ndarray, seen: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
+    """The values of each example, in the order of their numbers.
+
+    values [sum of sizes, ...] has those of example seen[0] first; example k has sizes[k].
+
+    >>> [x.tolist() for x in split_in_order(np.arange(3), np.array([1, 0]), np.array([1, 2]))]
+    [[2], [0, 1]]
+    """
+    parts = np.split(values, np.cumsum(sizes[seen])[:-1])
+    return [parts[place] for place in np.argsort(seen)]
+
+
+def validation_records(feed: Feed) -> Any:
+    """The raw examples of the validation records."""
+    return feed.stream("valid", feed.design.spec.phases.eval_seq_len).members[0].examples
 
 
 def example_numbers(feed: Feed) -> Iterator[Ragged]:
@@ -89,19 +120,24 @@ def on_host(x: jax.Array) -> np.ndarray:
     return np.asarray(multihost_utils.process_allgather(x, tiled=True))
 
 
-def majority(feed: Feed) -> str | None:
-    """The commonest label of the training examples, of those that are equally common the first;
+def majority(feed: Feed, task: ExampleTask) -> str | None:
+    """The commonest class of the training examples, of those that are equally common the first;
     None without training examples."""
     if "train" not in feed.splits:
         return None
     labels = feed.cache(feed.sources[0], "train").labels
-    return Counter(sorted(label for label in labels if label is not None)).most_common(1)[0][0]
+    names = (name for label in labels if label is not None for name in task.classes(label))
+    return Counter(sorted(names)).most_common(1)[0][0]
 
 
-def add_labels(reports: Reports, labels: list[str | None]) -> Reports:
+def add_labels(reports: Reports, labels: list[str | None], task: ExampleTask) -> Reports:
     """The reports with their numbers, and with their labels where these are known."""
     return [
-        {"number": number, **({} if label is None else {"label": label}), **report}
+        {
+            "number": number,
+            **({} if label is None else {"label": task.parse_label(label)}),
+            **report,
+        }
         for number, (report, label) in enumerate(zip(reports, labels, strict=True))
     ]
 

@@ -1,9 +1,8 @@
 """The heads of finetuned models: one class of transformers for each objective with labels.
 
-Such a run has one head, with the name of its objective. (A token read-out, for an auxiliary language
-model, is left behind.) Its class has the name of the family and an ending,
-BertForSequenceClassification. A family says in HEADS what this
-class calls the parts of a head (bert.py):
+Such a run has one head, with the name of its objective. Its class has the name of the family and an
+ending: BertForSequenceClassification. A token read-out, as of classify with lm_weight, is left
+behind. A family says in HEADS what this class calls the parts of a head (bert.py):
 
     HEADS = {"classify": Head("classifier", pooler="bert.pooler.dense")}
 

@@ -53,46 +53,42 @@ def body(run: Run) -> Folder:
 
 def folders(run: Run) -> tuple[Folder, ...]:
     """The generator and the discriminator."""
-    model = run.model
-    width, heads = generator_sizes(model["width"], model["generator_fraction"])
-    small = tower(
-        "generator",
-        {
-            **model,
-            "width": width,
-            "heads": heads,
-            "feed_forward": 4 * width,
-            "embedding_width": model["embedding_width"] or model["width"],
-        },
-    )
-    generator = (
-        *_encoder.linear("generator_output/dense", "generator_predictions.dense"),
-        *_encoder.norm("generator_output/norm", "generator_predictions.LayerNorm"),
-        Row("generator_output/bias", "generator_lm_head.bias", Vocabulary(model["vocab_size"])),
-    )
     large, judge = body(run), "discriminator_predictions"
-    discriminator = (
-        *_encoder.linear("discriminator_output/dense", f"{judge}.dense"),
-        *_encoder.linear("discriminator_output/out", f"{judge}.dense_prediction"),
+    discriminator = replace(
+        large,
+        architecture="ElectraForPreTraining",
+        auto_class="AutoModelForPreTraining",
+        rows=(
+            *large.rows,
+            *_encoder.linear("discriminator_output/dense", f"{judge}.dense"),
+            *_encoder.linear("discriminator_output/out", f"{judge}.dense_prediction"),
+        ),
+        name="discriminator",
+        method="discriminate",
     )
-    return (
-        replace(
-            small,
-            architecture="ElectraForMaskedLM",
-            auto_class="AutoModelForMaskedLM",
-            rows=small.rows + generator,
-            name="generator",
-            tied={"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"},
-            method="generate",
+    return (generator(run.model), discriminator)
+
+
+def generator(model: Mapping[str, Any]) -> Folder:
+    """ElectraForMaskedLM."""
+    width, heads = generator_sizes(model["width"], model["generator_fraction"])
+    sizes = {"width": width, "heads": heads, "feed_forward": 4 * width}
+    embedding = {"embedding_width": model["embedding_width"] or model["width"]}
+    small = tower("generator", {**model, **sizes, **embedding})
+    bias = Vocabulary(model["vocab_size"])
+    return replace(
+        small,
+        architecture="ElectraForMaskedLM",
+        auto_class="AutoModelForMaskedLM",
+        rows=(
+            *small.rows,
+            *_encoder.linear("generator_output/dense", "generator_predictions.dense"),
+            *_encoder.norm("generator_output/norm", "generator_predictions.LayerNorm"),
+            Row("generator_output/bias", "generator_lm_head.bias", bias),
         ),
-        replace(
-            large,
-            architecture="ElectraForPreTraining",
-            auto_class="AutoModelForPreTraining",
-            rows=large.rows + discriminator,
-            name="discriminator",
-            method="discriminate",
-        ),
+        name="generator",
+        tied={"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"},
+        method="generate",
     )
 
 

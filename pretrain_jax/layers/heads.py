@@ -57,6 +57,33 @@ class PooledClassifier(nn.Module):
         return dense("output", (self.classes,), "classes")(pooled).astype(jnp.float32)
 
 
+class TokenClassifier(nn.Module):
+    """Logits float32 [B, P, classes] at the tokens `predict_at` [B, P], or [B, L, classes] at all.
+
+    Dropout, then a dense map D -> classes with a bias, as in transformers' classes for tokens and
+    for answers.
+    """
+
+    classes: int
+    kernel_init: Any
+    everywhere: bool = False
+    """Whether at all tokens."""
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, hidden: jax.Array, batch: dict[str, jax.Array], tied: Readout, train: bool
+    ) -> jax.Array:
+        if not self.everywhere:
+            hidden = gather(hidden, batch["predict_at"])
+        if self.dropout:
+            hidden = nn.Dropout(self.dropout, deterministic=not train)(hidden)
+        sizes = (hidden.shape[-1:], (self.classes,), ("width", "classes"))
+        dense = Dense(*sizes, self.kernel_init, True, self.dtype, name="output")
+        return dense(hidden).astype(jnp.float32)
+
+
 class SpanBoundary(nn.Module):
     """Predicts a span's tokens from the hidden states on its two sides: an Output, [B, P, D].
 

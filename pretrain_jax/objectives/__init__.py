@@ -20,8 +20,8 @@ copies: 0 = new noise in every epoch; n = epoch e repeats the noise of epoch e -
     masking has 10)
 inputs: how the model reads the inputs: "memory" (an encoder reads them, a decoder writes the
     targets), "prefix" (one stack; inputs see each other in full) or "stream" (one causal stack)
-labels: names of the classes in their order; () = those of the training records, sorted. A run
-    stores them with its model
+labels: names of the classes or tags in their order; () = those of the training records, sorted. A
+    run stores them with its model
 texts: texts of a record, 1 or 2; 0 = as many as the first record has. A run stores it
 metric: the metric that chooses the best checkpoint and stops early (eval.patience)
 dropout: dropout rate of the head

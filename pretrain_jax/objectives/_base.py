@@ -22,15 +22,19 @@ class ExampleTask:
     """read_labels(labels of records as text, None without a label) -> one row of numbers for each
     record, empty without a label. Raises DataError. It must be picklable."""
     predict: Callable[..., dict[str, Any]]
-    """predict(apply, params, batch) -> {name: array [B, E, ...]}: what the model says of each
-    example of the rows."""
-    report: Callable[[Mapping[str, np.ndarray], Any], list[dict[str, Any]]]
-    """report(predictions [N, ...] by name, raw examples (data/records.py)) -> for each record an
-    object for predictions.jsonl; its "prediction" has the form of a label in the source."""
+    """predict(apply, params, batch) -> {name: array [B, E, ...], or [B, axis, ...]}: what the model
+    says of each example of the rows."""
+    report: Callable[[Mapping[str, Any], Any], list[dict[str, Any]]]
+    """report(predictions by name, raw examples (Objective.arrangement)) -> for each record an
+    object for predictions.jsonl; its "prediction" has the form of a label in the source. The
+    predictions are arrays [N, ...], or, on another axis than "E", N arrays [length, ...]."""
     score: Callable[[list[dict[str, Any]], list[str]], dict[str, float]]
     """score(reports of the records with labels, their labels as text) -> metrics by name."""
     metric: str
     """The metric of `score` that chooses the best checkpoint; greater is better."""
+    axis: str = "E"
+    """The axis of the predictions: "E", "L" or "P". Objective.lengths gives the exact length of
+    each example on it."""
     texts: int = 0
     """Texts of a record; 0 = as many as the source has."""
     fewer: bool = False
@@ -41,9 +45,18 @@ class ExampleTask:
     """The text columns of a record where data.fields names none."""
     default_label: str = "label"
     """The column of labels where data.label_key names none."""
+    places: str = ""
+    """What has a place in the texts: "words", "answers" or "" (data.sources.Columns)."""
+    parse_label: Callable[[str], Any] = str
+    """parse_label(label as text) -> its value, in the form of a prediction."""
     labels: tuple[str, ...] | None = None
     """The names of the classes, in their order; () = not read from the source yet, None = the
     labels are no classes."""
+
+    def classes(self, label: str) -> list[str]:
+        """The names of the classes in a label: its own, or one for each word."""
+        value = self.parse_label(label)
+        return value if isinstance(value, list) else [value]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +71,8 @@ class Objective:
     attention: str
     """The attention mask of the predicting stream: "causal", "prefix" or "full"."""
     arrangement: str
-    """How documents become raw examples: "chunks", "pairs" or "texts" (data/examples.py). With
+    """How documents become raw examples: "chunks" or "texts" (data/examples.py), "pairs"
+    (data/sentence_pairs.py), "records", "words" or "windows" (the file of that name in data/). With
     data.cross_documents, chunks that have a begin or end token are cut from all documents as one
     text."""
     arrange: Callable[[int], dict[str, Any]]

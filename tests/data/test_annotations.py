@@ -3,6 +3,7 @@
 import itertools
 import json
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ from pretrain_jax.data.examples import DocumentChunks, TextPairs
 from pretrain_jax.errors import ConfigError, DataError
 from pretrain_jax.tokenizers import byte_bpe
 
-SPANS = {"spans_key": "spans"}
-TARGET = {"target_key": "answer"}
+SPANS: dict[str, Any] = {"spans_key": "spans"}
+TARGET: dict[str, Any] = {"target_key": "answer"}
 
 
 def write_records(path, records):

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,10 @@ from pretrain_jax.data.sentence_pairs import SentencePairs
 
 SEQ_LEN = 64
 OPTIONS = {"text_to_text": {"targets_length": 24}}
-KEYS = {"text_to_text": {"target_key": "answer"}, "salient_spans": {"spans_key": "spans"}}
+KEYS: dict[str, Any] = {
+    "text_to_text": {"target_key": "answer"},
+    "salient_spans": {"spans_key": "spans"},
+}
 STEPS = 4
 
 

@@ -341,6 +341,20 @@ def test_a_regression_comes_back_as_one(tmp_path, measured):
     assert model.design.spec.objective.name == "regress" and len(measured) == 1
 
 
+def test_choices_and_an_auxiliary_language_model(tmp_path, measured):
+    """The check compares the number of a choice; a read-out of tokens is left behind."""
+    objective = {"name": "multiple_choice", "choices": 2}
+    _, folder = exported(tmp_path, objective, {**MODELS["bert"], "types": 2})
+    load = transformers.AutoModelForMultipleChoice.from_pretrained
+    assert not any(load(folder, output_loading_info=True)[1].values())
+    assert pretrain_jax.load(folder).design.spec.objective.choices == 0  # which no folder says
+    untied = {**MODELS["llama"], "tied": False}
+    workdir, folder = exported(tmp_path / "lm", classify(lm_weight=0.5), untied)
+    assert "output/table" in tiny_runs.params_of(workdir)
+    assert "lm_head.weight" not in load_file(folder / "model.safetensors")
+    assert len(measured) == 2 and max(difference for difference, _ in measured) < TOLERANCE
+
+
 # --- pipelines ------------------------------------------------------------------------------------
 
 
@@ -431,6 +445,13 @@ def test_one_special_id_for_everything_cannot_pad():
 def test_a_head_without_a_class_is_refused_with_what_there_is(name, head):
     with pytest.raises(ConfigError, match=rf"objective.name={head}.* can have classify or .*bert"):
         folder_of(design_of(name), head)
+
+
+def test_a_classifier_that_reads_pairs_in_both_orders_is_refused():
+    design = tiny_runs.design_of(classify(symmetric=True), MODELS["gpt"])
+    family, run = _export.find_family("gpt"), _export.describe_run(design, VOCAB)
+    with pytest.raises(ConfigError, match="read a pair in one order"):
+        _heads.folders(family, run)
 
 
 CLASS = ["BertForSequenceClassification"]

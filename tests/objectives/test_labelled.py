@@ -26,6 +26,12 @@ def model(name):
     return tiny.architecture(name)
 
 
+def task_of(objective):
+    """The part of an objective with labels."""
+    assert objective.example_task is not None
+    return objective.example_task
+
+
 def examples(first, second=None, labels=(1,)):
     raw = {"first": Ragged.concatenate(first), "labels": Ragged.concatenate([[x] for x in labels])}
     return raw if second is None else {**raw, "second": Ragged.concatenate(second)}
@@ -173,7 +179,7 @@ def test_packing_changes_neither_loss_nor_predictions(architecture, case):
             return total / weight
 
         value, grads = jax.jit(jax.value_and_grad(loss))(params)
-        made = jax.jit(partial(objective.example_task.predict, apply))(params, batch)
+        made = jax.jit(partial(task_of(objective).predict, apply))(params, batch)
         rows = {k: np.asarray(v).reshape(6, -1) for k, v in made.items()}
         results.append((float(value), grads, rows))
     (one, grads, rows), (two, packed_grads, packed_rows) = results
@@ -195,7 +201,7 @@ def test_a_missing_choice_has_no_probability():
     }
     numbers = jnp.zeros((1, 9, 1))
     apply = lambda *_: SimpleNamespace(heads={"multiple_choice": numbers})  # noqa: E731
-    made = np.asarray(objective.example_task.predict(apply, None, batch)["probabilities"])
+    made = np.asarray(task_of(objective).predict(apply, None, batch)["probabilities"])
     np.testing.assert_allclose(made[0, 0], [0.5, 0.5, 0.0])
     np.testing.assert_allclose(made[0, 1], [1 / 3] * 3, rtol=1e-6)
     total, weight = objective.loss(apply, None, batch, None, False)["loss"]
@@ -205,7 +211,7 @@ def test_a_missing_choice_has_no_probability():
 
 def test_labels_that_training_does_not_know_are_refused():
     objective = classify.build(model("bert"), labels=("no", "yes"))
-    read = objective.example_task.read_labels
+    read = task_of(objective).read_labels
     assert read(["yes", None, "no"]).values.tolist() == [1, 0]
     assert read(["yes", None, "no"]).splits.sizes.tolist() == [1, 0, 1]
     with pytest.raises(DataError, match="record 2 has 'maybe'"):

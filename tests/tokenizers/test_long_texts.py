@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,7 +54,8 @@ def test_marked_texts_come_back_from_the_token_cache(tmp_path, trained, name, ke
             spans = [span for span in starts if span[1] <= len(text)]
             value = spans if key == "spans_key" else " the answer"
             file.write(json.dumps({"text": text, "marks": value}) + "\n")
-    corpus = open_corpus(f"text:{tmp_path}/a.jsonl", **{key: "marks"})
+    keys: dict[str, Any] = {key: "marks"}
+    corpus = open_corpus(f"text:{tmp_path}/a.jsonl", **keys)
     found = []
     for half in ("train", "valid"):
         cache = open_token_cache(corpus, half, tokenizer, tmp_path / "c")

@@ -6,7 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from pretrain_jax import registry
 from pretrain_jax.data import annotations
@@ -28,13 +28,17 @@ class Document:
     train/validation split depends only on this text, so that all readers of a record agree."""
     label: str | None = None
     """The label of a record (_records.py)."""
+    texts: tuple[str, ...] = ()
+    """For `Columns.places`: the words of a record, or its question and context."""
+    id: str | None = None
+    """For `Columns.places`: the id of a record, if it has one."""
 
     @classmethod
     def from_bytes(
-        cls, name: str, data: bytes, plain_text: bytes | None = None, label: str | None = None
+        cls, name: str, data: bytes, plain_text: bytes | None = None, **record: Any
     ) -> "Document":
-        """A document in memory."""
-        return cls(name, lambda start: iter([data[start:]]), plain_text, label)
+        """A document in memory. record: label, texts and id of a record."""
+        return cls(name, lambda start: iter([data[start:]]), plain_text, **record)
 
 
 class Shard(ABC):
@@ -71,6 +75,9 @@ class Columns:
     """Whether every record must have a label."""
     default_texts: tuple[str, ...] = ("text",)
     default_label: str = "label"
+    places: str = ""
+    """What has a place in the texts (_places.py): "words", each with a tag; "answers" in the second
+    text; "" = nothing."""
 
     @property
     def named(self) -> bool:
@@ -84,7 +91,8 @@ class Columns:
 
     def digest(self, content: str) -> str:
         """A digest of what is read from records with the digest `content`."""
-        read = json.dumps([self.texts, self.label, self.count, *self.wanted])
+        places = [self.places] if self.places else []
+        read = json.dumps([self.texts, self.label, self.count, *self.wanted, *places])
         return hashlib.sha256(f"records {read} {content}".encode()).hexdigest()
 
 
@@ -133,11 +141,13 @@ class TextSource:
     """A source of text. `label` is the start of the fingerprint of its corpus ("stdlib-3.11.9").
 
     annotation_kind   what is annotated: "records", "spans", "targets" or ""
+    has_places        whether the labels of records have places in their texts (`Columns.places`)
     """
 
     label: str
     shards: Sequence[Shard]
     annotation_kind: str = ""
+    has_places: bool = False
 
 
 def open_source(

@@ -2,21 +2,30 @@
 
 A table is comma-separated with quotes (.csv), or tab-separated without quoting (any other ending):
 the quotation marks of a .tsv are part of its texts. `Columns` says which columns are read.
+
+Words with tags may also be in a CoNLL file (.conll), and answers in a file of SQuAD (.json).
 """
 
 import csv
+import itertools
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 from pretrain_jax.data import annotations
+from pretrain_jax.data.sources import _places
 from pretrain_jax.data.sources._base import Columns, Document, Shard
 from pretrain_jax.data.text_files import TextFile
 from pretrain_jax.errors import DataError, short_repr
 from pretrain_jax.files import parsing
 
-HEADERS = {"text", "label", "labels", "sentence", "sentence1", "premise", "question", "gold_label"}
+HEADERS = {
+    *("text", "sentence", "sentence1", "premise", "question", "tokens"),
+    *("label", "labels", "gold_label", "tags", "answers"),
+}
 """Names that only a header has: a first row with one of them is not read as a record."""
+BLANK = re.compile(r"[ \t]+")
 
 
 class RecordShard(Shard):
@@ -26,35 +35,34 @@ class RecordShard(Shard):
         self.name = path
         self.file = TextFile(path)
         self.columns = columns
+        self.ending = path.lower().removesuffix(".gz").rpartition(".")[2]
 
     def digest(self) -> str:
-        return self.columns.digest(self.file.digest())
+        content = self.file.digest()
+        return self.columns.digest(f"{self.ending} {content}" if self.columns.places else content)
 
     def documents(self) -> Iterator[Document]:
-        ending = self.name.lower().removesuffix(".gz").rpartition(".")[2]
+        ending, places = self.ending, self.columns.places
         with self.file.open() as file:
             if ending == "jsonl":
-                yield from self._objects(file)
+                yield from self._objects(read_json_lines(file, self.name))
+            elif (ending, places) == ("json", "answers"):
+                yield from self._objects(_places.read_squad(file, self.name))
+            elif (ending, places) == ("conll", "words"):
+                for name, words, tags in read_conll(file, self.name, self.columns.required):
+                    yield self._document(name, [words], tags)
             else:
                 yield from self._rows(read_csv(file, self.name) if ending == "csv"
                                       else read_tsv(file, self.name))  # fmt: skip
 
-    def _objects(self, file: BinaryIO) -> Iterator[Document]:
+    def _objects(self, records: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[Document]:
         texts, label = self.columns.wanted
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            name = f"{self.name} line {number}"
-            try:
-                record = parsing.parse_json(line)
-            except ValueError as error:
-                raise DataError(f"{name} must be a JSON object; {error}. Fix the line") from error
-            if not isinstance(record, dict):
-                raise DataError(f"{name} must be a JSON object; it is {short_repr(record)}")
-            needed = [*texts, *([label] if self.columns.required else [])]
+        needed = [*texts, *([label] if self.columns.required else [])]
+        for name, record in records:
             if missing := [key for key in needed if key not in record]:
                 raise lacks_columns(name, missing, list(record))
-            yield self._document(name, [record[key] for key in texts], record.get(label))
+            values = [record[key] for key in texts]
+            yield self._document(name, values, record.get(label), record.get("id"))
 
     def _rows(self, rows: Iterator[tuple[int, list[str]]]) -> Iterator[Document]:
         places: tuple[list[int], int | None] | None = None
@@ -76,14 +84,75 @@ class RecordShard(Shard):
                 name, [row[at] for at in texts], None if label is None else row[label]
             )
 
-    def _document(self, name: str, values: Sequence[Any], label: Any) -> Document:
-        parts, wanted = read_texts(name, values), self.columns.count
+    def _document(
+        self, name: str, values: Sequence[Any], label: Any, identity: Any = None
+    ) -> Document:
+        places, wanted, texts = self.columns.places, self.columns.count, [""]
+        if places == "words":
+            several = [_places.read_words(name, value) for value in values]
+            values, texts = [" ".join(words) for words in several], several[0]
+        parts = read_texts(name, values)
         if wanted and (len(parts) > wanted or (len(parts) < wanted and not self.columns.fewer)):
             raise DataError(
                 f"a record of this run has {'one text' if wanted == 1 else f'{wanted} texts'}; "
                 f"{name} has {len(parts)}. Name the text columns with data.fields"
             )
-        return make_document(name, parts, label)
+        if not places:
+            return make_document(name, parts, label_text(name, label))
+        if any(map(annotations.SWITCHES.search, parts)):
+            raise DataError(
+                f"a text with places must have none of the noncharacters U+FDD0 to U+FDD2; {name} "
+                "has one. Remove it, and count the places again"
+            )
+        if places == "words":
+            label = _places.read_tags(name, label, len(texts))
+        else:
+            texts, label = parts, _places.read_answers(name, parts[1], label)
+        identity = str(identity) if isinstance(identity, str | int) else None
+        return make_document(name, parts, label, texts=tuple(texts), id=identity)
+
+
+def read_json_lines(file: BinaryIO, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(name for messages, record) of the lines that are not blank. Raises DataError."""
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        name = f"{path} line {number}"
+        try:
+            record = parsing.parse_json(line)
+        except ValueError as error:
+            raise DataError(f"{name} must be a JSON object; {error}. Fix the line") from error
+        if not isinstance(record, dict):
+            raise DataError(f"{name} must be a JSON object; it is {short_repr(record)}")
+        yield name, record
+
+
+def read_conll(
+    file: BinaryIO, path: str, required: bool
+) -> Iterator[tuple[str, list[str], list[str] | None]]:
+    """(name for messages, words, tags) of the sentences of a CoNLL file; None for no tags.
+
+    Each line is a word, with spaces or tabs between its columns: the word is the first, its tag the
+    last. Blank lines separate sentences. Lines that begin with -DOCSTART- are skipped. Raises
+    DataError, also where tags are `required` and a line has none.
+    """
+    rows: list[list[str]] = []
+    first = 0
+    for number, line in enumerate(itertools.chain(file, [b""]), start=1):
+        text = decode(line, path, number).strip(" \t\r\n")
+        cells = [] if text.startswith("-DOCSTART-") else BLANK.split(text) if text else []
+        if required and len(cells) == 1:
+            raise DataError(
+                f"every line of {path} must have a word and, last, its tag; line {number} has only "
+                f"{short_repr(cells[0])}. Fix the line"
+            )
+        if cells:
+            first = first if rows else number
+            rows.append(cells)
+        elif rows:
+            tags = None if any(len(row) == 1 for row in rows) else [row[-1] for row in rows]
+            yield f"{path} line {first}", [row[0] for row in rows], tags
+            rows = []
 
 
 def read_tsv(file: BinaryIO, path: str) -> Iterator[tuple[int, list[str]]]:
@@ -198,7 +267,7 @@ def read_texts(name: str, values: Sequence[Any]) -> list[str]:
     return parts
 
 
-def make_document(name: str, parts: Sequence[str], label: Any) -> Document:
+def make_document(name: str, parts: Sequence[str], label: str | None, **record: Any) -> Document:
     """The document of a record: its texts, tokenized one by one, and its label as text."""
     try:
         joined = annotations.annotate_parts(parts).encode()
@@ -206,7 +275,7 @@ def make_document(name: str, parts: Sequence[str], label: Any) -> Document:
         raise DataError(
             f"{name} has an unpaired surrogate, which UTF-8 cannot encode. Fix the line"
         ) from None
-    return Document.from_bytes(name, joined, parts[0].encode(), label_text(name, label))
+    return Document.from_bytes(name, joined, parts[0].encode(), label=label, **record)
 
 
 def label_text(name: str, label: Any) -> str | None:

@@ -118,6 +118,6 @@ def find(name: str, keys: Keys) -> TextSource:
 
     Raises InputMissing if there are none.
     """
-    return TextSource(
-        "text", [open_shard(path, keys) for path in globs.expand_glob(name)], keys.annotation_kind
-    )
+    shards = [open_shard(path, keys) for path in globs.expand_glob(name)]
+    has_places = bool(keys.columns and keys.columns.places)
+    return TextSource("text", shards, keys.annotation_kind, has_places)
