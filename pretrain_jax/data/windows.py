@@ -149,8 +149,9 @@ def max_context(first: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
     first, sizes: int [windows], the part of the context that each window has.
 
-    That is the larger of min(tokens before it, tokens after it) + 0.01 tokens of the window, and of
-    equal ones the first (run_squad.py, _check_is_max_context).
+    That is the window with the greatest min(tokens before it, tokens after it), and of equal ones
+    the first. run_squad.py (_check_is_max_context) also prefers longer windows among equal ones:
+    these are the first, since only the last window may be shorter.
 
     >>> max_context(np.array([0, 3, 6]), np.array([5, 5, 4])).tolist()
     [0, 0, 0, 0, 1, 1, 1, 2, 2, 2]
@@ -158,5 +159,4 @@ def max_context(first: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     at = np.arange(first[-1] + sizes[-1])
     before = at - first[:, None]
     after = sizes[:, None] - 1 - before
-    score = np.minimum(before, after) + 0.01 * sizes[:, None]
-    return np.where(np.minimum(before, after) >= 0, score, -1).argmax(0)
+    return np.minimum(before, after).argmax(0)

@@ -77,7 +77,6 @@ SQUAD = {
                             "id": "q2",
                             "question": "Who else?",
                             "is_impossible": True,
-                            "answers": [],
                             "plausible_answers": PAIRS,
                         },
                     ],

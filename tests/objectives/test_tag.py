@@ -1,5 +1,6 @@
 """Tags of words: fields, rows, the words that are not read, and runs that learn."""
 
+import functools
 import itertools
 import json
 import random
@@ -102,12 +103,8 @@ def test_words_beyond_the_row_have_the_fallback(tmp_path):
     path = write_records(tmp_path / "a.jsonl", *records)
     stored = cache(path, "words", tokenizer("bytes"))
     for last, tokens, read in ((False, 5, [0, 2]), (True, 5, [0]), (False, 3, [0])):
-        words = Words(
-            stored,
-            tokens=tokens,
-            last=last,
-            read_labels=lambda texts: tag.read_tags(texts, ("B-X", "O")),
-        )
+        classes = functools.partial(tag.read_tags, classes=("B-X", "O"))
+        words = Words(stored, tokens=tokens, last=last, read_labels=classes)
         assert words.words(0).tolist() == read
         assert words.length.tolist() == [[tokens, len(read)], [1, 1]]
         assert words.take(np.array([0]))["tag"].values.tolist() == [0] * len(read)
@@ -118,6 +115,17 @@ def test_words_beyond_the_row_have_the_fallback(tmp_path):
         assert report[1] == {"words": ["a"], "prediction": ["O"]}
         right = len(read) + 1  # and the word of nothing
         assert tag.score(report, [label or "" for label in stored.labels])["accuracy"] == right / 5
+
+
+def test_two_words_with_one_token_are_read_once(tmp_path):
+    """A token has one target. Here, one covers "a b"."""
+    record = {"tokens": ["a", "b", "c"], "tags": ["O", "B-X", "B-X"]}
+    stored = cache(write_records(tmp_path / "a.jsonl", record), "words", tokenizer("bytes"))
+    stored.places = np.array([[0, 3], [3, 3], [3, 3], [3, 3], [4, 5]], np.uint32)
+    read = functools.partial(tag.read_tags, classes=("B-X", "O"))
+    words = Words(stored, tokens=9, last=False, read_labels=read)
+    assert words.words(0).tolist() == [0, 2]
+    assert words.take(np.array([0]))["tag"].values.tolist() == [1, 0]
 
 
 # --- the loss, rows and the mesh ------------------------------------------------------------------
