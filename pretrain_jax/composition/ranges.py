@@ -22,7 +22,6 @@ DECAY = Range(0, 1, open="most")
 POSITIVE = Range(0, open="least")
 NOT_NEGATIVE = Range(0)
 AXIS = Range(1, MOST, special=-1)
-FINITE = Range(-sys.float_info.max, sys.float_info.max)
 
 RANGES = {
     "seed": Range(0, 2**64 - 1),
@@ -44,7 +43,6 @@ RANGES = {
     "objective.per_row": FROM_0,
     "objective.dropout": DECAY,
     "objective.smoothing": DECAY,
-    "objective.threshold": FINITE,
     "objective.lm_weight": NOT_NEGATIVE,
     "objective.choices": Range(0, 64),
     "objective.mode": Range(0, 16),
@@ -112,6 +110,7 @@ RANGES = {
     "eval.patience": FROM_0,
 }
 """By key. The range of a key is the same for all builders."""
+FINITE = Range(-sys.float_info.max, sys.float_info.max)
 
 
 def check(key: str, value: Any, named: str = "", allowed: Range | None = None) -> Any:

@@ -21,7 +21,7 @@ Question 10, context 20 21 22, answer 21 22 for a BERT, [CLS] = 5, [SEP] = 6:
 
 import json
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +36,7 @@ from pretrain_jax.objectives import ExampleTask, Objective, _answers
 from pretrain_jax.objectives._formats import Format, pick_format
 from pretrain_jax.objectives._labelled import Sizes
 from pretrain_jax.ragged import Fields, Ragged
+from pretrain_jax.registry import Range
 from pretrain_jax.scores.answers import best_no_answer_threshold, score_answers
 
 NAME = "extract_span"
@@ -50,7 +51,7 @@ def build(
     stride: int = 128,
     longest: int = 30,
     unanswerable: bool = False,
-    threshold: float = 0.0,
+    threshold: Annotated[float, Range(-1e6, 1e6)] = 0.0,
     metric: str = "f1",
     per_row: int = 0,
 ) -> Objective:
