@@ -219,7 +219,7 @@ def padding(tokenizer: Tokenizer, format: Format) -> int:
     that no text ends with. Raises ConfigError if there is none.
     """
     ids = tokenizer.special_ids
-    last = ids[format.after[-1]] if format.reads_last else None
+    last = ids.get(format.after[-1]) if format.reads_last else None
     for name in ("pad", "eos", "bos", "sep", "cls"):
         if name in ids and ids[name] != last:
             return ids[name]
