@@ -120,11 +120,12 @@ def make_batch(trained: Restored, tokens: np.ndarray) -> Arrays:
     fields = trained.design.task.fields
     batch = {name: np.zeros((rows, axes.get(axis, 1)), np.int32) for name, axis in fields.items()}
     batch.pop("predict_at", None)
+    order = np.broadcast_to(np.arange(length, dtype=np.int32), tokens.shape)
     if task_head(dict(trained.design.task.objective.heads)):
         format = pick_format(trained.design.model.architecture)
         tokens = between_specials(tokens, format, trained.tokenizer)
         batch["example_at"] = np.full((rows, 1), length - 1 if format.reads_last else 0, np.int32)
-    order = np.broadcast_to(np.arange(length, dtype=np.int32), tokens.shape)
+        batch["predict_at"] = order
     stream = {"tokens": tokens, "segments": np.ones_like(tokens), "positions": order}
     batch |= {f"memory_{name}": field for name, field in stream.items() if "memory_tokens" in batch}
     batch |= stream

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
+from pretrain_jax.composition.fix_labels import OUTSIDE
 from pretrain_jax.errors import ConfigError, DataError, short_repr
 from pretrain_jax.huggingface._families import load_families, model_type
 from pretrain_jax.huggingface._settings import Fixed, Settings
@@ -35,7 +36,7 @@ class Kind:
     logits: tuple[str, ...] = ("logits",)
     """Names of the head's columns in the output of the class; one name has all columns."""
     options: tuple[str, ...] = ("dropout",)
-    """Keys of the section `objective` that config.json has too."""
+    """Keys of the section `objective` that follow from config.json."""
     problem: str = ""
     """Its problem_type."""
     takes_choices: bool = False
@@ -47,7 +48,9 @@ CLASSES, NUMBER = "single_label_classification", "regression"
 KINDS = {
     "classify": Kind(*SEQUENCE, options=("labels", "dropout"), problem=CLASSES),
     "regress": Kind(*SEQUENCE, problem=NUMBER),
-    "tag": Kind("ForTokenClassification", "token-classification", options=("labels", "dropout")),
+    "tag": Kind(
+        "ForTokenClassification", "token-classification", options=("labels", "fallback", "dropout")
+    ),
     "extract_span": Kind(
         "ForQuestionAnswering", "question-answering", ("start_logits", "end_logits"), options=()
     ),
@@ -128,9 +131,8 @@ def pick_head(family: ModuleType, name: str) -> Head:
     families = load_families()
     others = sorted(known for known, module in families.items() if name in module.HEADS)
     raise ConfigError(
-        f"no class of transformers computes model_type={model_type(family)} with objective.name="
-        f"{name}. Such a model can have {' or '.join(sorted(family.HEADS))}; {name} needs "
-        f"{' or '.join(others)}"
+        f"{name} of a model with model_type={model_type(family)} cannot be exchanged. Such a model "
+        f"can have {' or '.join(sorted(family.HEADS))}; {name} needs {' or '.join(others)}"
     )
 
 
@@ -172,7 +174,9 @@ def read(family: ModuleType, opened: Mapping[str, Opened]) -> Imported:
     settings.require(head.settings)
     objective: dict[str, Any] = {"name": name}
     if "labels" in kind.options:
-        objective["labels"] = read_labels(settings)
+        objective["labels"] = labels = read_labels(settings)
+        if "fallback" in kind.options:
+            objective["fallback"] = OUTSIDE if OUTSIDE in labels else labels[0]
     if "dropout" in kind.options:
         rate = settings.number(head.dropout, float(found.model.get("dropout", 0.0)))
         objective["dropout"] = rate

@@ -29,7 +29,6 @@ HEADS = {
     "classify": SCORE,
     "regress": SCORE,
     "tag": Head("classifier"),
-    "extract_span": Head("qa_outputs"),
 }
 
 

@@ -61,7 +61,6 @@ HEADS = {
     "classify": SCORE,
     "regress": SCORE,
     "tag": Head("score"),
-    "extract_span": Head("qa_outputs", base="transformer."),
 }
 
 

@@ -40,8 +40,7 @@ LONGEST = 512
 POOLED = Head(
     "classification_head.out_proj", pooler="classification_head.dense", base="transformer."
 )
-HEADS = {"classify": POOLED, "regress": POOLED, "extract_span": Head("qa_outputs")}
-"""T5ForTokenClassification is not among them: it has no decoder."""
+HEADS = {"classify": POOLED, "regress": POOLED}
 
 
 def body(run: Run) -> Folder:

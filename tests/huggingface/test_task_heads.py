@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import json
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,16 +59,9 @@ def design_of(name, texts=2):
     return tiny_runs.design_of(classify(texts), MODELS[name])
 
 
-def run_of(design, head="classify"):
-    """The run of a design, as if it had been finetuned with the objective `head`."""
-    options = {"name": head, "labels": LABELS, "dropout": 0.0}
-    return dataclasses.replace(
-        _export.describe_run(design, VOCAB), heads=(head,), objective=options
-    )
-
-
-def folder_of(design, head="classify"):
-    (folder,) = _heads.folders(_export.find_family(design.spec.model.name), run_of(design, head))
+def folder_of(design):
+    family = _export.find_family(design.spec.model.name)
+    (folder,) = _heads.folders(family, _export.describe_run(design, VOCAB))
     return folder
 
 
@@ -204,73 +198,66 @@ HEADS = [
 ]
 
 
+OBJECTIVES = {
+    "classify": classify(texts=1),
+    "regress": {"name": "regress", "texts": 1, "dropout": 0.0},
+    "tag": {"name": "tag", "labels": LABELS, "fallback": "no", "dropout": 0.0},
+    "extract_span": {"name": "extract_span", "question_length": 4},
+    "multiple_choice": {"name": "multiple_choice", "choices": 2, "dropout": 0.0},
+}
+
+
 @functools.cache
-def computed(name):
-    """(our parameters by path, hidden states, tokens) of the body of a model."""
+def body_of(name):
+    """(parameters by path, hidden states, batch) of the body of a model."""
     design = design_of(name, texts=1)
     params = tiny_runs.random_params(design)
     rng = np.random.default_rng(1)
     tokens = rng.integers(0, 256, (2, 9)).astype(np.int32)
     tokens[:, -1] = IDS["eos_token_id"]  # which T5's class looks for
-    batch = {"tokens": tokens, "segments": np.ones_like(tokens),
-             "positions": np.tile(np.arange(9, dtype=np.int32), (2, 1)),
-             "example_at": np.zeros((2, 1), np.int32)}  # fmt: skip
+    order = np.tile(np.arange(9, dtype=np.int32), (2, 1))
+    last = 8 * pick_format(design.model.architecture).reads_last
+    batch = {"tokens": tokens, "segments": np.ones_like(tokens), "positions": order,
+             "example_at": np.full((2, 1), last), "predict_at": order}  # fmt: skip
     if "memory_tokens" in design.task.fields:
         batch |= {f"memory_{field}": batch[field] for field in ("tokens", "segments", "positions")}
-        batch["tokens"] = np.concatenate([np.full((2, 1), VOCAB.pad), tokens[:, :-1]], 1)
+        batch["tokens"] = np.concatenate([np.full((2, 1), IDS["pad_token_id"]), tokens[:, :-1]], 1)
     with jax.default_matmul_precision("highest"):
         output = jax.jit(lambda p, b: design.model.apply(p, b, jax.random.key(0), False).hidden)
-        hidden = np.asarray(output(params, batch))
+        hidden = output(params, batch)
     by_path = {path: np.asarray(leaf) for path, leaf in named_leaves(params)}
     body = {path: x for path, x in by_path.items() if not path.startswith("classify/")}
-    return body, hidden, tokens
+    return body, hidden, batch
 
 
-def random_head(design, head):
-    """Parameters of a head as its objective makes them, by path."""
-    width, pooler = design.spec.model.width, design.model.architecture.pooler
-    outputs = {"classify": 3, "tag": 3, "extract_span": 2}.get(head, 1)
-    whole_text = head not in ("tag", "extract_span")
-    shapes: dict[str, tuple[int, ...]] = {"output/kernel": (width, outputs)}
-    if pooler is not None or not whole_text:
-        shapes["output/bias"] = (outputs,)
-    if pooler is not None and whole_text:
-        shapes |= {"pooler/kernel": (width, width), "pooler/bias": (width,)}
-    rng = np.random.default_rng(2)
-    return {f"{head}/{part}": rng.normal(0, 0.3, shape).astype(np.float32)
-            for part, shape in shapes.items()}  # fmt: skip
-
-
-def head_logits(design, head, params, hidden):
-    """What a head computes, in numpy: [B, outputs] for a text, otherwise [B, L, outputs]."""
-    parts = {path.removeprefix(f"{head}/"): x for path, x in params.items()}
-    if head not in ("tag", "extract_span"):
-        reads_last = pick_format(design.model.architecture).reads_last
-        hidden = hidden[:, -1 if reads_last else 0]
-    if "pooler/kernel" in parts:
-        dense = hidden @ parts["pooler/kernel"] + parts["pooler/bias"]
-        hidden = np.asarray(design.model.architecture.pooler(dense))
-    return hidden @ parts["output/kernel"] + parts.get("output/bias", 0.0)
+def run_head(design, head, hidden, batch):
+    """(random parameters by path, logits) of a head on hidden states."""
+    module = dict(design.task.objective.heads)[head](name=head)
+    rng, given = np.random.default_rng(2), (hidden, batch, None, False)
+    boxed = module.init(jax.random.key(0), *given)["params"]
+    params = jax.tree.map(
+        lambda x: rng.normal(0, 0.3, x.shape).astype(np.float32), nn.meta.unbox(boxed)
+    )
+    by_path = {f"{head}/{path}": np.asarray(x) for path, x in named_leaves(params)}
+    return by_path, module.apply({"params": params}, *given)
 
 
 @pytest.mark.parametrize(("name", "head"), HEADS)
 def test_the_table_of_a_head_has_all_tensors_of_its_class(name, head, tmp_path, tree):
     """Their class has exactly these tensors, computes our logits, and comes back with its bits."""
-    design, folder = design_of(name, texts=1), folder_of(design_of(name, texts=1), head)
-    body, hidden, tokens = computed(name)
-    params = body | random_head(design, head)
-    family = _export.find_family(MODELS[name]["name"])
-    model = filled(their_model(folder, family), folder, params)
-    ids = torch.tensor(tokens.astype(np.int64))
+    design = tiny_runs.design_of(OBJECTIVES[head], MODELS[name])
+    folder, (body, hidden, batch) = folder_of(design), body_of(name)
+    of_head, ours = run_head(design, head, hidden, batch)
+    params = body | of_head
+    model = filled(their_model(folder, _export.find_family(MODELS[name]["name"])), folder, params)
+    ids = torch.tensor(batch.get("memory_tokens", batch["tokens"]).astype(np.int64))
     with torch.no_grad():
         theirs = model(ids[:, None] if folder.takes_choices else ids)
-    ours = head_logits(design, head, params, hidden)
     names = folder.heads[head]
     for column, part in zip(names, np.split(ours, len(names), axis=-1), strict=True):
         np.testing.assert_allclose(theirs[column].reshape(part.shape), part, atol=TOLERANCE)
-    assert getattr(transformers, folder.auto_class)._model_mapping[type(model.config)] is type(
-        model
-    )
+    classes = getattr(transformers, folder.auto_class)._model_mapping
+    assert classes[type(model.config)] is type(model)
 
     model.save_pretrained(tmp_path)
     read: dict[str, np.ndarray] = {}
@@ -341,18 +328,31 @@ def test_a_regression_comes_back_as_one(tmp_path, measured):
     assert model.design.spec.objective.name == "regress" and len(measured) == 1
 
 
-def test_choices_and_an_auxiliary_language_model(tmp_path, measured):
-    """The check compares the number of a choice; a read-out of tokens is left behind."""
-    objective = {"name": "multiple_choice", "choices": 2}
-    _, folder = exported(tmp_path, objective, {**MODELS["bert"], "types": 2})
-    load = transformers.AutoModelForMultipleChoice.from_pretrained
+COMES_BACK = {
+    "tag": {"labels": LABELS, "fallback": "no"},  # its first label
+    "extract_span": {"question_length": 64},  # the default
+    "multiple_choice": {"choices": 0},  # as many as a file of records has
+}
+
+
+@pytest.mark.parametrize("head", COMES_BACK)
+def test_other_heads_are_checked_and_come_back(head, tmp_path, measured):
+    _, folder = exported(tmp_path, OBJECTIVES[head], MODELS["bert"])
+    load = getattr(transformers, f"AutoModel{_heads.KINDS[head].ending}").from_pretrained
     assert not any(load(folder, output_loading_info=True)[1].values())
-    assert pretrain_jax.load(folder).design.spec.objective.choices == 0  # which no folder says
+    assert f"pipeline_tag: {_heads.KINDS[head].pipeline}" in (folder / "README.md").read_text()
+    assert convert.main([f"--from_hf={folder}", f"--workdir={tmp_path / 'back'}"]) == 0
+    objective = restore.load_design(tmp_path / "back").spec.objective
+    assert {key: objective[key] for key in COMES_BACK[head]} == COMES_BACK[head]
+    assert len(measured) == 2 and max(difference for difference, _ in measured) < TOLERANCE
+
+
+def test_the_read_out_of_an_auxiliary_language_model_is_left_behind(tmp_path, measured):
     untied = {**MODELS["llama"], "tied": False}
-    workdir, folder = exported(tmp_path / "lm", classify(lm_weight=0.5), untied)
+    workdir, folder = exported(tmp_path, classify(lm_weight=0.5), untied)
     assert "output/table" in tiny_runs.params_of(workdir)
     assert "lm_head.weight" not in load_file(folder / "model.safetensors")
-    assert len(measured) == 2 and max(difference for difference, _ in measured) < TOLERANCE
+    assert len(measured) == 1
 
 
 # --- pipelines ------------------------------------------------------------------------------------
@@ -414,7 +414,7 @@ def test_a_decoder_without_an_id_for_padding(tmp_path, unchecked, monkeypatch):
 @pytest.mark.parametrize(
     ("ids", "format", "wanted"),
     [
-        ({"pad": 9, "eos": 1}, "gpt", 9),
+        ({"pad": 9, "cls": 1}, "gpt", 9),
         ({"eos": 1, "cls": 1, "bos": 2, "sep": 3}, "gpt", 2),
         ({"bos": 1, "cls": 1, "sep": 3}, "gpt", 3),
         ({"pad": 1, "cls": 1, "bos": 2, "sep": 3}, "gpt", 2),
@@ -444,8 +444,9 @@ def test_one_special_id_for_everything_cannot_pad():
     ("name", "head"), [("gpt1", "tag"), ("t5", "tag"), ("gpt", "multiple_choice")]
 )
 def test_a_head_without_a_class_is_refused_with_what_there_is(name, head):
-    with pytest.raises(ConfigError, match=rf"objective.name={head}.* can have classify or .*bert"):
-        folder_of(design_of(name), head)
+    family = _export.find_family(MODELS[name]["name"])
+    with pytest.raises(ConfigError, match=rf"{head} of a model .*can have classify or .*bert"):
+        _heads.pick_head(family, head)
 
 
 def test_a_classifier_that_reads_pairs_in_both_orders_is_refused():
