@@ -9,6 +9,7 @@ pretrain_jax.errors.ConfigError: train.batch_size must be a multiple ...
 """
 
 import math
+from collections.abc import Sequence
 
 
 class UserError(Exception):
@@ -104,6 +105,16 @@ def short_repr(value: object) -> str:
 
 MAX_REPR = 200
 """Characters of a value that a message shows."""
+
+
+def list_names(names: Sequence[str], most: int = 5) -> str:
+    """The first names of a list, and how many more there are, for a message.
+
+    >>> list_names(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def nearest_divisors(size: int, wanted: int, count: int = 3) -> list[int]:

@@ -198,6 +198,15 @@ def _weighted_sums_backward(chunks, saved, d_sums):
 weighted_sums.defvjp(_weighted_sums_forward, _weighted_sums_backward)
 
 
+def class_nll(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """-log softmax(logits)[label] in nats, [...], of logits [..., classes] and int labels [...].
+
+    For few classes; `nll_and_hits` is for a vocabulary.
+    """
+    log_p = jax.nn.log_softmax(logits)
+    return -jnp.take_along_axis(log_p, labels[..., None], axis=-1)[..., 0]
+
+
 def token_loss(
     apply: Callable[..., Any], params: Any, batch: dict[str, jax.Array], rng: Any, train: bool
 ) -> Sums:

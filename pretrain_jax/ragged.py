@@ -121,6 +121,15 @@ class Ragged(NamedTuple):
         """The rows as separate arrays, the inverse of `concatenate`."""
         return np.split(self.values, self.splits.starts[1:]) if len(self.splits) else []
 
+    def select(self, numbers: np.ndarray) -> "Ragged":
+        """The rows with these numbers, int [E], in this order.
+
+        >>> Ragged.concatenate([[5, 6], [7], [8]]).select(np.array([2, 0])).values
+        array([8, 5, 6], dtype=int32)
+        """
+        starts, sizes = self.splits.starts[numbers], self.splits.sizes[numbers]
+        return gather_slices(self.values, starts, sizes, self.values.dtype)
+
     def boolean_mask(self, keep: np.ndarray) -> "Ragged":
         """The elements where `keep`, bool [T], is true, in their rows."""
         return Ragged(self.values[keep], self.splits.boolean_mask(keep))

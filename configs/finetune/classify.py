@@ -13,9 +13,6 @@ from typing import Any
 
 import _recipes
 
-STEPS = 1000
-
 
 def get_config(run: str = "") -> dict[str, Any]:
-    examples = STEPS * _recipes.EXAMPLES * _recipes.ROWS
-    return _recipes.finetune(run, dict(name="classify"), dict(source="stdlib"), examples, epochs=1)
+    return _recipes.own_records(run, "classify")

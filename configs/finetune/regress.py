@@ -9,9 +9,7 @@ Everything else is as in classify.py.
 from typing import Any
 
 import _recipes
-import classify
 
 
 def get_config(run: str = "") -> dict[str, Any]:
-    examples = classify.STEPS * _recipes.EXAMPLES * _recipes.ROWS
-    return _recipes.finetune(run, dict(name="regress"), dict(source="stdlib"), examples, epochs=1)
+    return _recipes.own_records(run, "regress")

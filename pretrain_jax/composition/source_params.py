@@ -15,7 +15,7 @@ import jax
 from flax.traverse_util import unflatten_dict
 
 from pretrain_jax.composition.build import Design
-from pretrain_jax.errors import WorkdirMismatch
+from pretrain_jax.errors import WorkdirMismatch, list_names
 from pretrain_jax.optim.trees import named_leaves
 from pretrain_jax.sharding import rules
 
@@ -39,12 +39,12 @@ class Origins:
         message = f"init_from: {len(self.taken)} arrays come from step {step} of {source}"
         borrowed = [f"{new} from {old}" for new, old in self.taken.items() if new != old]
         for what, names in (
-            ("borrowed", borrowed),
+            ("borrowed", tuple(borrowed)),
             ("fresh", self.fresh),
             ("left behind", self.left),
         ):
             if names:
-                message += f"; {what}: {listed(names)}"
+                message += f"; {what}: {list_names(names, MAX_LISTED)}"
         log.info("%s", message)
 
 
@@ -83,7 +83,7 @@ def find_origins(
         raise WorkdirMismatch(
             "every parameter but those of the objective's heads must come from init_from with the "
             f"same shape; of those of {source}, "
-            + (listed(wrong) if wrong else "none is a parameter of this model")
+            + (list_names(wrong, MAX_LISTED) if wrong else "none is a parameter of this model")
             + ". Name a run of the same model, and set model.* to its values"
         )
     left = sorted(present.keys() - set(taken.values()))
@@ -133,10 +133,3 @@ def assemble(origins: Origins, restored: Any, fresh: Any) -> Any:
         for name, leaf in named_leaves(fresh)
     ]
     return jax.tree.unflatten(jax.tree.structure(fresh), leaves)
-
-
-def listed(names: Any) -> str:
-    """Names for a message: "a, b and 3 more"."""
-    names = list(names)
-    more = len(names) - MAX_LISTED
-    return ", ".join(names[:MAX_LISTED]) + (f" and {more} more" if more > 0 else "")

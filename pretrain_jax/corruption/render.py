@@ -64,15 +64,24 @@ def as_memory(inputs: Ragged, targets: Ragged, start: int) -> Fields:
     Inputs [5, 6, 1] and targets [7, 8, 1] with start 0 give memory_tokens [5, 6, 1], tokens
     [0, 7, 8], targets [7, 8, 1] and weights [1, 1, 1]: decoder inputs are shifted by one.
     """
-    tokens, splits = np.empty_like(targets.values), targets.splits
-    tokens[1:] = targets.values[:-1]
-    tokens[splits.nonempty_starts] = start
     return {
         "memory_tokens": inputs,
-        "tokens": Ragged(tokens, splits),
+        "tokens": shift_right(targets, start),
         "targets": targets,
-        "weights": unit_weights(splits),
+        "weights": unit_weights(targets.splits),
     }
+
+
+def shift_right(stream: Ragged, start: int) -> Ragged:
+    """Each row without its last id, after `start`.
+
+    >>> shift_right(Ragged.concatenate([[5, 6, 1], [7, 1]]), 0).values
+    array([0, 5, 6, 0, 7], dtype=int32)
+    """
+    values = np.empty_like(stream.values)
+    values[1:] = stream.values[:-1]
+    values[stream.splits.nonempty_starts] = start
+    return stream._replace(values=values)
 
 
 def as_stream(inputs: Ragged, targets: Ragged, prefix: bool) -> Fields:

@@ -129,8 +129,12 @@ class Corpus:
                     f"text in the split {split!r}. {fix}"
                 )
         if chosen != "files":
-            how = {"hash": f"1 document in {HELD_OUT}", "tail": "the last tenth of each document"}
-            log.info("%s: validation text is %s (data.split=%s)", self.name, how[chosen], chosen)
+            what = (
+                f"1 document in {HELD_OUT}"
+                if chosen == "hash"
+                else "the last tenth of each document"
+            )
+            log.info("%s: validation text is %s (data.split=%s)", self.name, what, chosen)
         return chosen
 
     @cached_property
@@ -232,7 +236,6 @@ def open_corpus(
 
     validation   another source, whose text is all of the validation text; then none of `source` is
                  held out
-
     split        which text is validation text. "hash": complete documents, 1 in 20, by a hash of
                  their content. "tail": the last tenth of each document; for a single ASCII file
                  of n bytes, the bytes from int(0.9 * n) on. "auto": "tail" if there are fewer

@@ -10,12 +10,14 @@ the end of the longer text, of the second if both are equally long. With room fo
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from pretrain_jax.data.cache import TokenCache
 from pretrain_jax.errors import DataError
 from pretrain_jax.ragged import Fields, Ragged, gather_slices
+from pretrain_jax.rounding import ceil_div
 
 ReadLabels = Callable[[list[str | None]], Ragged]
 
@@ -40,9 +42,7 @@ class Records:
         self.start = cache.offsets[:-1]
         first, second = text_sizes(cache).T
         self.second = self.start + first
-        kept = np.minimum(first, np.maximum(tokens - second, -(-tokens // 2)))
-        lengths = np.stack([kept, np.minimum(second, tokens - kept)], 1)
-        self.length = lengths[:, :texts].astype(np.int32)
+        self.length = np.stack(truncate(first, second, tokens), 1)[:, :texts].astype(np.int32)
 
     def __len__(self) -> int:
         return len(self.length)
@@ -54,11 +54,7 @@ class Records:
         taken = {"first": gather_slices(tokens, self.start[numbers], lengths[0])}
         if len(lengths) > 1:
             taken["second"] = gather_slices(tokens, self.second[numbers], lengths[1])
-        rows = self.labels.splits
-        labels = gather_slices(
-            self.labels.values, rows.starts[numbers], rows.sizes[numbers], self.labels.values.dtype
-        )
-        return {**taken, "labels": labels}
+        return {**taken, "labels": self.labels.select(numbers)}
 
     def __reduce__(self):
         """Pickles the options; a worker process reads the labels again."""
@@ -90,9 +86,8 @@ class Choices:
             raise DataError(
                 f"every record needs a choice with text; record {missing[0] + 1} has none. Fix it"
             )
-        kept = np.minimum(first, np.maximum(tokens - others, -(-tokens // 2)))
+        kept, self.others = truncate(first, others, tokens)
         self.first = np.where(others > 0, kept, 0)
-        self.others = np.minimum(others, tokens - kept)
         total = (self.first + self.others).sum(1)
         self.length = np.stack([total, (others > 0).sum(1)], 1).astype(np.int32)
 
@@ -104,19 +99,27 @@ class Choices:
         numbers}. The rows of a missing choice are empty."""
         first, others = self.first[numbers], self.others[numbers]
         begin = np.repeat(self.start[numbers, :1], first.shape[1], axis=1)
-        rows, tokens = self.labels.splits, self.cache.tokens
-        labels = gather_slices(
-            self.labels.values, rows.starts[numbers], rows.sizes[numbers], self.labels.values.dtype
-        )
+        tokens = self.cache.tokens
         return {
             "first": gather_slices(tokens, begin.ravel(), first.ravel()),
             "second": gather_slices(tokens, self.start[numbers, 1:].ravel(), others.ravel()),
-            "labels": labels,
+            "labels": self.labels.select(numbers),
         }
 
     def __reduce__(self):
         """Pickles the options; a worker process reads the labels again."""
         return partial(Choices, self.cache, **self.options), ()
+
+
+def truncate(first: Any, second: Any, tokens: int) -> tuple[Any, Any]:
+    """The tokens that remain of the first and of the second text of pairs, from those that they
+    have, int arrays, and the room for both.
+
+    >>> truncate(np.array([4, 4, 1]), np.array([4, 2, 9]), 5)
+    (array([3, 3, 1]), array([2, 2, 4]))
+    """
+    kept = np.minimum(first, np.maximum(tokens - second, ceil_div(tokens, 2)))
+    return kept, np.minimum(second, tokens - kept)
 
 
 def split_at_annotations(

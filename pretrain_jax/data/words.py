@@ -66,8 +66,7 @@ class Words:
     def take(self, numbers: np.ndarray) -> Fields:
         """{"tokens": int32, a of each}; and, b of each, {"offset": int32, the token of each word;
         "tag": int32; "known": float32, whether it has a tag}; (a, b) = length[k]."""
-        starts, sizes = self.rows.starts[numbers], self.rows.sizes[numbers]
-        offset, tag = (gather_slices(x, starts, sizes) for x in (self.offset, self.tag))
+        offset, tag = (Ragged(x, self.rows).select(numbers) for x in (self.offset, self.tag))
         known = offset.splits.broadcast(self.known[numbers]).astype(np.float32)
         return {
             "tokens": gather_slices(

@@ -21,7 +21,7 @@ PREDICTIONS = "predictions.jsonl"
 
 
 def evaluate(
-    design: Design, feed: Feed, params: Any, function: Any
+    design: Design, feed: Feed, params: Any, function: Any, common: str | None
 ) -> tuple[dict[str, float | None], Reports]:
     """(metrics, what the model says of each example, in the order of the source).
 
@@ -29,7 +29,7 @@ def evaluate(
     of the task (`valid/accuracy`, ...), `valid/items` (examples with a label) and
     `yardstick/majority`, the accuracy of always answering the commonest class of training.
 
-    function: `step.predict_step` of (params, batch).
+    function: `step.predict_step` of (params, batch). common: the result of `majority`.
     """
     terms, predictions = predict(design, feed, params, function)
     task = design.task.objective.example_task
@@ -47,7 +47,7 @@ def evaluate(
         **{f"valid/{name}": value for name, value in scores.items()},
         "valid/items": float(len(known)),
     }
-    if task.labels and known and (common := majority(feed, task)) is not None:
+    if known and common is not None:
         counts = Counter(name for _, label in known for name in task.classes(label))
         values["yardstick/majority"] = counts[common] / counts.total()
     return values, add_labels(reports, labels, task)
@@ -120,10 +120,11 @@ def on_host(x: jax.Array) -> np.ndarray:
     return np.asarray(multihost_utils.process_allgather(x, tiled=True))
 
 
-def majority(feed: Feed, task: ExampleTask) -> str | None:
+def majority(feed: Feed) -> str | None:
     """The commonest class of the training examples, of those that are equally common the first;
-    None without training examples."""
-    if "train" not in feed.splits:
+    None without classes or training examples. It reads all labels: once per run."""
+    task = feed.design.task.objective.example_task
+    if task is None or not task.labels or "train" not in feed.splits:
         return None
     labels = feed.cache(feed.sources[0], "train").labels
     names = (name for label in labels if label is not None for name in task.classes(label))

@@ -45,7 +45,7 @@ def predict_to_file(
     restored = restore.restore_params(design, workdir, step)
     feed = Feed.from_corpora(design, corpora.open_corpora(design, None), restored.tokenizer)
     function = jax.jit(partial(predict_step, program=design.update.program))
-    values, reports = examples.evaluate(design, feed, restored.params, function)
+    values, reports = examples.evaluate(design, feed, restored.params, function, None)
     outputs.write_atomic(epath.Path(out), examples.to_lines(reports).encode())
     log.info("wrote %d predictions of step %d to %s", len(reports), restored.step, out)
     return values if values["valid/items"] == len(reports) else None

@@ -220,7 +220,7 @@ def read_labels(settings: Settings) -> tuple[str, ...]:
 
 def padding(tokenizer: Tokenizer, format: Format) -> int:
     """The id with which rows of a finetuned model are padded: pad, or without it another special id
-    that no text ends with. Raises ConfigError if there is none.
+    that no text ends with. Raises ConfigError without such an id.
     """
     ids = tokenizer.special_ids
     last = ids.get(format.after[-1]) if format.reads_last else None

@@ -22,7 +22,7 @@ from pretrain_jax.composition import config as configs
 from pretrain_jax.composition import corpora
 from pretrain_jax.composition.build import Design, build_design, fix_schedule
 from pretrain_jax.composition.tokenizer import load_trained
-from pretrain_jax.errors import ConfigError, InputMissing, short_repr
+from pretrain_jax.errors import ConfigError, InputMissing, list_names, short_repr
 from pretrain_jax.files import draft_folder, outputs, parsing
 from pretrain_jax.huggingface import _check, _heads, _tokenizer_files
 from pretrain_jax.huggingface._families import (
@@ -32,7 +32,7 @@ from pretrain_jax.huggingface._families import (
     model_type,
 )
 from pretrain_jax.huggingface._settings import Settings
-from pretrain_jax.huggingface._table import Folder, Imported, Opened, Run, listed, read_params
+from pretrain_jax.huggingface._table import Folder, Imported, Opened, Run, read_params
 from pretrain_jax.huggingface._tensors import AGAIN, Tensors
 from pretrain_jax.inference import restore
 from pretrain_jax.inference.restore import Restored
@@ -126,7 +126,7 @@ def read_folder(root: Path) -> Read:
         params: dict[str, np.ndarray] = {}
         for folder in folders:
             if left := read_params(folder, opened[folder.name].tensors, shapes, params):
-                log.warning("left behind: %s, which our model does not have", listed(left))
+                log.warning("left behind: %s, which our model does not have", list_names(left))
     return Read(root, design, folders, tokens.files, params)
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pretrain_jax.errors import DataError
+from pretrain_jax.errors import DataError, list_names
 from pretrain_jax.huggingface._settings import Settings
 from pretrain_jax.huggingface._tensors import Tensor, Tensors
 from pretrain_jax.huggingface._transforms import SAME, Shape, Transform
@@ -202,7 +202,7 @@ def check_names(folder: Folder, tensors: Tensors) -> list[str]:
         raise DataError(
             f"{tensors.folder} must hold exactly the tensors of {folder.architecture}; "
             + "; ".join(
-                f"{what}: {listed(names)}"
+                f"{what}: {list_names(names)}"
                 for what, names in (("missing", missing), ("unknown", unknown))
                 if names
             )
@@ -221,19 +221,9 @@ def check_shapes(folder: Folder, tensors: Tensors, shapes: Mapping[str, Shape]) 
     if wrong:
         raise DataError(
             f"the tensors in {tensors.folder} must have the shapes that its config.json says; "
-            f"different: {listed(wrong)}"
+            f"different: {list_names(wrong)}"
         )
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
     return any(re.fullmatch(pattern, name) for pattern in patterns)
-
-
-def listed(names: list[str], most: int = 5) -> str:
-    """Names for a message.
-
-    >>> listed(["a", "b", "c"], most=2)
-    'a, b and 1 more'
-    """
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

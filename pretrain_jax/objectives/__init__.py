@@ -22,7 +22,7 @@ inputs: how the model reads the inputs: "memory" (an encoder reads them, a decod
     targets), "prefix" (one stack; inputs see each other in full) or "stream" (one causal stack)
 labels: names of the classes or tags in their order; () = those of the training records, sorted. A
     run stores them with its model
-texts: texts of a record, 1 or 2; 0 = as many as the first record has. A run stores it
+texts: texts of a record, 1 or 2; 0 = as many as the training records have. A run stores it
 metric: the metric that chooses the best checkpoint and stops early (eval.patience)
 dropout: dropout rate of the head
 per_row: most examples of a row; 0 = one per 8 tokens, 1 = no packing

@@ -72,7 +72,8 @@ class Objective:
     """The attention mask of the predicting stream: "causal", "prefix" or "full"."""
     arrangement: str
     """How documents become raw examples: "chunks" or "texts" (data/examples.py), "pairs"
-    (data/sentence_pairs.py), "records", "words" or "windows" (the file of that name in data/). With
+    (data/sentence_pairs.py), "records" and "choices" (data/records.py),
+    "words" or "windows" (the file of that name in data/). With
     data.cross_documents, chunks that have a begin or end token are cut from all documents as one
     text."""
     arrange: Callable[[int], dict[str, Any]]

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from pretrain_jax import registry
+from pretrain_jax.corruption import render
 from pretrain_jax.ragged import Fields, Ragged, RowSplits, concatenate_rows, wrap
 
 
@@ -74,7 +75,7 @@ class Format:
             types = (splits.offsets >= splits.broadcast(head.splits.sizes)).astype(np.int32)
         fields = {"tokens": stream}
         if self.memory:
-            fields = {"memory_tokens": stream, "tokens": shift_right(stream, vocab.pad)}
+            fields = {"memory_tokens": stream, "tokens": render.shift_right(stream, vocab.pad)}
         if "types" in self.fields(1 if second is None else 2):
             fields["types"] = Ragged(types, stream.splits)
         return fields
@@ -96,18 +97,6 @@ FORMATS = {
 def pick_format(model: Any) -> Format:
     """The format of an architecture (models/_base.py); raises ConfigError for an unknown one."""
     return registry.pick(FORMATS, model.task_format, f"TASK_FORMAT in models/{model.name}.py")
-
-
-def shift_right(stream: Ragged, start: int) -> Ragged:
-    """Each row without its last id, after `start`.
-
-    >>> shift_right(Ragged.concatenate([[5, 6, 1], [7, 1]]), 0).values
-    array([0, 5, 6, 0, 7], dtype=int32)
-    """
-    values = np.empty_like(stream.values)
-    values[1:] = stream.values[:-1]
-    values[stream.splits.nonempty_starts] = start
-    return stream._replace(values=values)
 
 
 def one_each(values: Sequence[Any] | np.ndarray, dtype: Any = np.int32) -> Ragged:

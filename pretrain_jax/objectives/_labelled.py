@@ -62,6 +62,18 @@ class Sizes:
         return {**self.format.lengths(seq_len), "E": examples * self.sequences}
 
 
+def task_arguments(format: Format, task: ExampleTask) -> dict[str, Any]:
+    """The arguments of Objective that all objectives with labels share."""
+    return {
+        "attention": format.attention,
+        "baselines": (),
+        "special_tokens": format.special_tokens,
+        "annotation_kind": "records",
+        "predicts_tokens": False,
+        "example_task": task,
+    }
+
+
 def objective_arguments(
     format: Format,
     texts: int,
@@ -80,8 +92,8 @@ def objective_arguments(
     sizes = Sizes(format, texts or 1, per_row, sequences=2 if symmetric else 1)
     shifted = ("targets", "weights") if predicts_tokens else ()
     return {
+        **task_arguments(format, task),
         "fields": (*format.fields(sizes.texts), *shifted, "example_at", labels, "label_weights"),
-        "attention": format.attention,
         "arrangement": "records",
         "arrange": lambda seq_len: {
             "tokens": sizes.room(seq_len),
@@ -98,11 +110,7 @@ def objective_arguments(
             predicts_tokens=predicts_tokens,
         ),
         "sequences": sizes.sequences,
-        "baselines": (),
-        "special_tokens": format.special_tokens,
-        "annotation_kind": "records",
         "predicts_tokens": predicts_tokens,
-        "example_task": task,
     }
 
 

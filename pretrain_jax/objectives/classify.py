@@ -130,12 +130,11 @@ class ClassLoss:
         logits = output.heads[NAME]
         every = batch["labels"].shape[1] // logits.shape[1]  # entries of an example
         labels, known = batch["labels"][:, ::every], batch["label_weights"][:, ::every]
-        nll = -jax.nn.log_softmax(logits)
         by_class = jnp.asarray(self.weights or (1.0,) * logits.shape[-1], jnp.float32)
         weight = known * by_class[labels]
-        at_label = jnp.take_along_axis(nll, labels[..., None], axis=-1)[..., 0]
-        loss = (1 - self.smoothing) * jnp.sum(weight * at_label)
+        loss = (1 - self.smoothing) * jnp.sum(weight * losses.class_nll(logits, labels))
         if self.smoothing:
+            nll = -jax.nn.log_softmax(logits)
             loss += self.smoothing * jnp.sum(known * jnp.mean(nll * by_class, axis=-1))
         lm = {"lm": losses.token_terms(output, batch)["loss"]} if self.predicts_tokens else {}
         return {"loss": (loss, jnp.sum(weight)), **lm}

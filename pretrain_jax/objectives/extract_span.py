@@ -33,8 +33,8 @@ from pretrain_jax.layers.factories import factory
 from pretrain_jax.layers.heads import TokenClassifier
 from pretrain_jax.layers.initializers import TruncatedNormal
 from pretrain_jax.objectives import ExampleTask, Objective, _answers
-from pretrain_jax.objectives._formats import Format, pick_format
-from pretrain_jax.objectives._labelled import Sizes
+from pretrain_jax.objectives._formats import Format, one_each, pick_format
+from pretrain_jax.objectives._labelled import Sizes, task_arguments
 from pretrain_jax.ragged import Fields, Ragged
 from pretrain_jax.registry import Range
 from pretrain_jax.scores.answers import best_no_answer_threshold, score_answers
@@ -71,8 +71,8 @@ def build(
     if format.memory or format.attention != "full":
         raise ConfigError(
             "objective.name=extract_span needs an encoder, in which every token of the context "
-            f"sees all others; model.name={model.name} is none. Use bert, roberta or electra, or "
-            "objective.name=text_to_text"
+            f"sees all others; model.name={model.name} is not one. Use bert, roberta or electra, "
+            "or objective.name=text_to_text"
         )
     sizes = Sizes(format, 2, per_row)
     read = partial(read_spans, unanswerable=unanswerable)
@@ -93,8 +93,8 @@ def build(
     )
     head = factory(TokenClassifier, classes=2, kernel_init=TruncatedNormal(0.02), everywhere=True)
     return Objective(
+        **task_arguments(format, task),
         fields=(*format.fields(2), *ENDS, "label_weights"),
-        attention=format.attention,
         arrangement="windows",
         arrange=lambda seq_len: {
             "tokens": check_room(sizes.room(seq_len), question_length, seq_len),
@@ -105,12 +105,7 @@ def build(
         lengths=sizes.lengths,
         budgets=sizes.budgets,
         corrupt=partial(corrupt, format=format),
-        baselines=(),
-        special_tokens=format.special_tokens,
-        annotation_kind="records",
-        predicts_tokens=False,
         heads=((NAME, head),),
-        example_task=task,
         loss=span_loss,
         data_warning=data_warning,
     )
@@ -154,17 +149,14 @@ def corrupt(examples: Fields, uniform: Any, vocab: Any, *, format: Format) -> Fi
     drawn."""
     del uniform
     first = examples["first"]
-    fields = format.write(first, examples["second"], vocab)
+    fields = {**format.write(first, examples["second"], vocab)}
     context = first.splits.sizes + len(format.before) + len(format.between)
     no_answer = format.label_at(fields["tokens"].splits)
-    ends = {
-        name: examples[key]._replace(
-            values=np.where(at < 0, no_answer, at + context).astype(np.int32)
-        )
-        for name, key in zip(ENDS, ("start", "end"), strict=True)
-        for at in (examples[key].values,)
-    }
-    return {**fields, **ends, "label_weights": examples["known"]}
+    fields["label_weights"] = examples["known"]
+    for name, key in zip(ENDS, ("start", "end"), strict=True):
+        at = examples[key].values
+        fields[name] = one_each(np.where(at < 0, no_answer, at + context))
+    return fields
 
 
 def data_warning(examples: Any, vocab: Any) -> str:

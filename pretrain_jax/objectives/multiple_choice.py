@@ -56,7 +56,6 @@ def build(model: Any, *, choices: int = 0, dropout: float = 0.1, per_row: int = 
         resolve=lambda texts: {"choices": texts - 1},
         default_texts=FIELDS,
     )
-    arguments = _labelled.objective_arguments(format, 2, per_row, task)
     sizes = _labelled.Sizes(format, 2, per_row, sequences=most)
 
     def lengths(n: Any) -> dict[str, Any]:
@@ -64,20 +63,21 @@ def build(model: Any, *, choices: int = 0, dropout: float = 0.1, per_row: int = 
         tokens = n[..., 0] + format.specials(2) * n[..., 1]
         return {**format.lengths(tokens), "E": most}
 
-    changes = {
-        "arrangement": "choices",
-        "arrange": lambda seq_len: {
+    return Objective(
+        **_labelled.task_arguments(format, task),
+        **_labelled.head(NAME, model, 1, dropout),
+        fields=(*format.fields(2), "example_at", "labels", "label_weights"),
+        arrangement="choices",
+        arrange=lambda seq_len: {
             "tokens": sizes.room(seq_len),
             "choices": most,
             "read_labels": task.read_labels,
         },
-        "lengths": lengths,
-        "budgets": sizes.budgets,
-        "corrupt": partial(corrupt, format=format, choices=most),
-        "sequences": most,
-    }
-    return Objective(
-        **{**arguments, **changes}, **_labelled.head(NAME, model, 1, dropout), loss=ChoiceLoss(most)
+        lengths=lengths,
+        budgets=sizes.budgets,
+        corrupt=partial(corrupt, format=format, choices=most),
+        sequences=most,
+        loss=ChoiceLoss(most),
     )
 
 
@@ -141,7 +141,7 @@ class ChoiceLoss:
         logits = choice_logits(apply(params, batch, rng, train), batch, self.choices)
         labels = batch["labels"][:, :: self.choices]
         weights = batch["label_weights"][:, :: self.choices]
-        nll = -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[..., None], axis=-1)[..., 0]
+        nll = losses.class_nll(logits, labels)
         # An example that is not there has no right choice: its nats may be infinite.
         return {"loss": (jnp.sum(jnp.where(weights > 0, nll, 0.0)), jnp.sum(weights))}
 

@@ -154,12 +154,10 @@ def loss(
     """`losses.token_loss`, and "next_sentence": the cross entropy of the labels."""
     output = apply(params, batch, rng, train)
     weights = batch["label_weights"]
-    nll = -jnp.take_along_axis(
-        jax.nn.log_softmax(output.heads["next_sentence"]), batch["labels"][..., None], axis=-1
-    )
+    nll = losses.class_nll(output.heads["next_sentence"], batch["labels"])
     return {
         **losses.token_terms(output, batch),
-        "next_sentence": (jnp.sum(nll[..., 0] * weights), jnp.sum(weights)),
+        "next_sentence": (jnp.sum(nll * weights), jnp.sum(weights)),
     }
 
 

@@ -31,7 +31,7 @@ from pretrain_jax.layers.heads import TokenClassifier
 from pretrain_jax.layers.initializers import TruncatedNormal
 from pretrain_jax.objectives import ExampleTask, Objective
 from pretrain_jax.objectives._formats import Format, pick_format
-from pretrain_jax.objectives._labelled import Sizes
+from pretrain_jax.objectives._labelled import Sizes, task_arguments
 from pretrain_jax.ragged import Fields, Ragged
 from pretrain_jax.scores.tags import score_tags
 
@@ -86,8 +86,8 @@ def build(
         TokenClassifier, classes=len(labels), kernel_init=TruncatedNormal(0.02), dropout=dropout
     )
     return Objective(
+        **task_arguments(format, task),
         fields=(*format.fields(1), "predict_at", "targets", "weights"),
-        attention=format.attention,
         arrangement="words",
         arrange=lambda seq_len: {
             "tokens": sizes.room(seq_len),
@@ -97,12 +97,7 @@ def build(
         lengths=lambda n: {**sizes.lengths(np.asarray(n)[..., :1]), "P": np.asarray(n)[..., 1]},
         budgets=lambda seq_len: {**sizes.budgets(seq_len), "P": seq_len},
         corrupt=partial(corrupt, format=format),
-        baselines=(),
-        special_tokens=format.special_tokens,
-        annotation_kind="records",
-        predicts_tokens=False,
         heads=((NAME, head),),
-        example_task=task,
         loss=tag_loss,
     )
 
@@ -159,10 +154,9 @@ def tag_loss(
 ) -> losses.Sums:
     """{"loss": (sum of the cross entropies of the words with tags in nats, their number)}."""
     logits = apply(params, batch, rng, train).heads[NAME]
-    nll = -jax.nn.log_softmax(logits)
-    at_target = jnp.take_along_axis(nll, batch["targets"][..., None], axis=-1)[..., 0]
     weights = batch["weights"]
-    return {"loss": (jnp.sum(weights * at_target), jnp.sum(weights))}
+    nll = losses.class_nll(logits, batch["targets"])
+    return {"loss": (jnp.sum(weights * nll), jnp.sum(weights))}
 
 
 def predict(apply: Any, params: Any, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:

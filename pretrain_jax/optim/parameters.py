@@ -91,7 +91,7 @@ def _input_axes(axes: Axes) -> int | None:
 
 
 def compile_pattern(pattern: str, key: str) -> re.Pattern[str]:
-    """The regular expression in the value of a config key. Raises ConfigError if it is none.
+    """Compiles a regular expression of the config key `key`. Raises ConfigError if it is invalid.
 
     >>> compile_pattern("bias$", "optimizer.no_decay").search("output/bias").group()
     'bias'

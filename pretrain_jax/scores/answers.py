@@ -19,7 +19,7 @@ def score_answers(answers: Sequence[Sequence[str]], predicted: Sequence[str]) ->
     """The scores of SQuAD (Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250, and 2018).
 
     answers: the right answers of N questions, at least one each; [""] if there is no answer.
-    predicted: N answers; "" says that there is none.
+    predicted: N answers; "" means no answer.
     All scores are percentages, 0 to 100, with texts compared after `normalize_answer`:
 
         exact_match               questions whose prediction equals one of the right answers

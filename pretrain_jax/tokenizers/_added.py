@@ -15,7 +15,7 @@ def append_ids(
     """Gives `tokenizer` special ids with these names, in this order; returns them by spelling.
 
     For GPT-2's 50257 ids and ("cls", "sep"): {"<|cls|>": 50257, "<|sep|>": 50258}. spell: the
-    spelling of a name. Raises ConfigError for a name that is none, or whose id is there already.
+    spelling of a name. Raises ConfigError for an unknown name, or one that already has an id.
     """
     spellings = {tokenizer.id_to_token(i): i for i in range(tokenizer.size)} if added else {}
     found = {}

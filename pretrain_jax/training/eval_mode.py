@@ -56,7 +56,7 @@ def score_text(design: Design, feed: Feed, params: Any) -> Metrics:
 def score_examples(design: Design, feed: Feed, params: Any) -> Metrics:
     """The metrics of an objective with labels. Raises DataError if the records have none."""
     function = jax.jit(partial(predict_step, program=design.update.program))
-    values, _ = examples.evaluate(design, feed, params, function)
+    values, _ = examples.evaluate(design, feed, params, function, examples.majority(feed))
     if not values["valid/items"]:
         raise DataError(
             f"--mode=eval needs records with labels; those of {design.spec.data.source} have none. "

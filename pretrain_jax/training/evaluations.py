@@ -43,6 +43,11 @@ class Evaluations:
         """The held-out example of all samples."""
         return samples.choose_example(self.feed)
 
+    @cached_property
+    def commonest_class(self) -> str | None:
+        """That of the training examples, for the accuracy of always answering it."""
+        return examples.majority(self.feed)
+
     def due(self, step: int) -> bool:
         """Whether an evaluation is due after `step` updates and not done yet."""
         every = self.design.spec.eval.every
@@ -74,7 +79,9 @@ class Evaluations:
 
     def _evaluate_examples(self, step: int, params: Any) -> str:
         function = self._eval_step_unless_stopped
-        values, reports = examples.evaluate(self.design, self.feed, params, function)
+        values, reports = examples.evaluate(
+            self.design, self.feed, params, function, self.commonest_class
+        )
         self.writer.replace(examples.PREDICTIONS, examples.to_lines(reports))
         self.writer.write(step, values)
         assert self.best is not None

@@ -6,9 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from pretrain_jax.errors import list_names
 from pretrain_jax.optim.trees import named_leaves
-
-MAX_LISTED = 5
 
 
 def non_finite_arrays(state: Any) -> list[str]:
@@ -25,12 +24,6 @@ def non_finite_arrays(state: Any) -> list[str]:
 @jax.jit
 def _all_finite(arrays: list[jax.Array]) -> list[jax.Array]:
     return [jnp.all(jnp.isfinite(array)) for array in arrays]
-
-
-def list_arrays(paths: list[str]) -> str:
-    """ "a, b, c, d, e and 15 more": for a message."""
-    more = len(paths) - MAX_LISTED
-    return ", ".join(paths[:MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def explain_update(step: int, values: Mapping[str, float], state: Any) -> str:
@@ -64,7 +57,7 @@ def explain_state(step: int, arrays: list[str], learning_rate: float | None = No
     rate = "" if learning_rate is None else f", at a learning rate of {learning_rate:.3g}"
     return (
         f"after {step} updates {len(arrays)} arrays of the state are not finite: "
-        f"{list_arrays(arrays)}. Their update overflowed{rate}. If the rate is more than about 1, "
+        f"{list_names(arrays)}. Their update overflowed{rate}. If the rate is more than about 1, "
         "lower optimizer.learning_rate. Otherwise check these arrays: moments of an optimizer "
         "overflow if gradients are huge (try optimizer.clip_norm=1). The state was not saved; "
         "start again from the last checkpoint in a new --workdir"

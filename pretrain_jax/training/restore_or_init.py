@@ -10,7 +10,7 @@ from pretrain_jax.composition import init_from, source_params
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.corpora import check_same_data
 from pretrain_jax.composition.resume import check_code_version, read_fingerprints
-from pretrain_jax.errors import DataError, WorkdirMismatch
+from pretrain_jax.errors import DataError, WorkdirMismatch, list_names
 from pretrain_jax.progress import progress
 from pretrain_jax.step import TrainState
 from pretrain_jax.tokenizers import Tokenizer
@@ -63,7 +63,7 @@ def check_finite(checkpoints: Checkpoints, step: int, restored: Any) -> None:
     if arrays := finite.non_finite_arrays(restored):
         raise DataError(
             f"arrays of a checkpoint must be finite; in {checkpoints.directory / str(step)}, which "
-            f"must be damaged, {finite.list_arrays(arrays)} are not. Move that directory away and "
+            f"must be damaged, {list_names(arrays)} are not. Move that directory away and "
             "add --go_back, or restore it from a copy"
         )
 

@@ -155,7 +155,7 @@ def test_logits_and_gradients_are_those_of_transformers(name, tree):
     parameters = dict(model.named_parameters())
     assert parameters.keys() == tensors.keys()
     for key, row in expected(folder):
-        if row.ours:  # RoBERTa's row of segment types is none of our parameters
+        if row.ours:  # RoBERTa's row of segment types has no parameter of ours
             wanted = parameters[key].grad.numpy()
             limit = min(TOLERANCE, 1e-3 * np.abs(wanted).max() + 1e-7)  # many gradients are small
             np.testing.assert_allclose(tensors[key], wanted, rtol=0, atol=limit, err_msg=key)

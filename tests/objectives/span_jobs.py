@@ -55,7 +55,7 @@ def evaluated(design: Design, feed: Feed, params: Any) -> tuple[dict[str, Any], 
         params, jax.tree.map(lambda x: x.sharding, design.placement.params)
     )
     function = jax.jit(functools.partial(predict_step, program=design.update.program))
-    return examples.evaluate(design, feed, placed_params, function)
+    return examples.evaluate(design, feed, placed_params, function, examples.majority(feed))
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

@@ -60,7 +60,7 @@ def test_fields_of_roberta_and_of_no_answer():
 
 @pytest.mark.parametrize("model", ["gpt", "t5", "llama"])
 def test_other_models_are_refused_in_a_sentence(model):
-    with pytest.raises(ConfigError, match=f"needs an encoder.* model.name={model} is none"):
+    with pytest.raises(ConfigError, match=f"needs an encoder.* model.name={model} is not one"):
         built(model)
 
 

@@ -184,7 +184,7 @@ FREEZING = (("^embedding/|layers_[0-2]/", 2), ("^stack/final_norm/", -1), ("^sta
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_frozen_bits_do_not_change_before_their_step(name):
-    """Weight decay does not change them either, nor does -0.0 become 0.0."""
+    """Weight decay does not change them either, and -0.0 stays -0.0."""
     tx, params = make(name, lambda count: 0.5, AXES, weight_decay=0.1, unfreeze=FREEZING), draw(0)
     params["embedding"]["tokens"] = params["embedding"]["tokens"].at[0].set(-0.0)
     params["stack"]["final_norm"]["scale"] = -jnp.zeros(4)

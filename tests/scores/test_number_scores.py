@@ -1,4 +1,4 @@
-"""Scores of numbers: scipy's correlations, and 0.0 where there is none."""
+"""Scores of numbers: scipy's correlations, and 0.0 where they are not defined."""
 
 import math
 

@@ -6,7 +6,7 @@ import pytest
 import tiny_job
 
 from pretrain_jax.composition import config
-from pretrain_jax.errors import NonFinite
+from pretrain_jax.errors import NonFinite, list_names
 from pretrain_jax.training import finite, loop
 from pretrain_jax.workdir.checkpoint import Checkpoints
 
@@ -24,7 +24,7 @@ def test_every_array_with_a_bad_number_is_named(bad, dtype):
 
 
 def test_a_long_list_is_cut():
-    assert finite.list_arrays([f"p{n}" for n in range(20)]) == "p0, p1, p2, p3, p4 and 15 more"
+    assert list_names([f"p{n}" for n in range(20)]) == "p0, p1, p2, p3, p4 and 15 more"
 
 
 VALUES = {"loss": 2.0, "grad_norm": float("nan"), "learning_rate": 1e-3, "finite": 0.0}

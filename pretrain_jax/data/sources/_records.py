@@ -98,7 +98,7 @@ class RecordShard(Shard):
                 f"{name} has {len(parts)}. Name the text columns with data.fields"
             )
         if not places:
-            return make_document(name, parts, label_text(name, label))
+            return make_document(name, parts, label_text(label))
         if any(map(annotations.SWITCHES.search, parts)):
             raise DataError(
                 f"a text with places must have none of the noncharacters U+FDD0 to U+FDD2; {name} "
@@ -278,12 +278,14 @@ def make_document(name: str, parts: Sequence[str], label: str | None, **record: 
     return Document.from_bytes(name, joined, parts[0].encode(), label=label, **record)
 
 
-def label_text(name: str, label: Any) -> str | None:
+def label_text(label: Any) -> str | None:
     """A label as text: a string unchanged, anything else as JSON; None without a label.
 
-    >>> label_text("a.jsonl line 1", 2), label_text("a.jsonl line 1", ["B-PER", "O"])
+    >>> label_text(2), label_text(["B-PER", "O"])
     ('2', '["B-PER", "O"]')
     """
-    if label is None or isinstance(label, str):
-        return label and label.strip() if label else label
+    if label is None:
+        return None
+    if isinstance(label, str):
+        return label.strip()
     return json.dumps(label, ensure_ascii=False, allow_nan=False)
