@@ -56,6 +56,16 @@ def test_a_tsv_has_no_quoting_and_a_csv_has(tmp_path):
     assert read(tmp_path / "a.csv") == [('He said "no",\ntwice', "yes"), ("b", "no")]
 
 
+def test_the_same_bytes_in_another_format_are_other_records(tmp_path):
+    """A cache must not serve the records of a .csv to a .tsv: their texts differ."""
+    fingerprints = []
+    for name in ("a.tsv", "a.csv", "a.txt"):
+        (tmp_path / name).write_text('text\tlabel,text,label\n"a"\tyes,"b",no\n')
+        fingerprints.append(opened(tmp_path / name).fingerprint)
+    tsv, csv, txt = fingerprints
+    assert csv != tsv == txt
+
+
 def test_pairs_numbers_and_lists_are_read(tmp_path):
     (tmp_path / "pairs.tsv").write_text("a b\tc\t3.8\nd\te f\t0.5\n")
     assert read(tmp_path / "pairs.tsv") == [("a b|c", "3.8"), ("d|e f", "0.5")]

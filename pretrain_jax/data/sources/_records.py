@@ -25,6 +25,8 @@ HEADERS = {
     *("label", "labels", "gold_label", "tags", "answers"),
 }
 """Names that only a header has: a first row with one of them is not read as a record."""
+FORMATS = ("jsonl", "csv", "json", "conll")
+"""Endings with a format of their own; a file with any other ending is tab-separated."""
 BLANK = re.compile(r"[ \t]+")
 
 
@@ -35,24 +37,24 @@ class RecordShard(Shard):
         self.name = path
         self.file = TextFile(path)
         self.columns = columns
-        self.ending = path.lower().removesuffix(".gz").rpartition(".")[2]
+        ending = path.lower().removesuffix(".gz").rpartition(".")[2]
+        self.format = ending if ending in FORMATS else "tsv"
 
     def digest(self) -> str:
-        content = self.file.digest()
-        return self.columns.digest(f"{self.ending} {content}" if self.columns.places else content)
+        return self.columns.digest(f"{self.format} {self.file.digest()}")
 
     def documents(self) -> Iterator[Document]:
-        ending, places = self.ending, self.columns.places
+        format, places = self.format, self.columns.places
         with self.file.open() as file:
-            if ending == "jsonl":
+            if format == "jsonl":
                 yield from self._objects(read_json_lines(file, self.name))
-            elif (ending, places) == ("json", "answers"):
+            elif (format, places) == ("json", "answers"):
                 yield from self._objects(_places.read_squad(file, self.name))
-            elif (ending, places) == ("conll", "words"):
+            elif (format, places) == ("conll", "words"):
                 for name, words, tags in read_conll(file, self.name, self.columns.required):
                     yield self._document(name, [words], tags)
             else:
-                yield from self._rows(read_csv(file, self.name) if ending == "csv"
+                yield from self._rows(read_csv(file, self.name) if format == "csv"
                                       else read_tsv(file, self.name))  # fmt: skip
 
     def _objects(self, records: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[Document]:
