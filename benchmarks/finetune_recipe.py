@@ -25,7 +25,7 @@ MODULE = (sys.executable, "-m")
 def write_random_bert(folder: Path, sentences: list[str]) -> None:
     """A BERT of base size with random weights, and a vocabulary learned from sentences."""
     import tokenizers
-    import transformers
+    import transformers  # pyright: ignore[reportMissingImports]
 
     learned = tokenizers.BertWordPieceTokenizer(lowercase=True)
     learned.train_from_iterator(sentences, vocab_size=8192, show_progress=False)
@@ -49,7 +49,7 @@ def run(*words: str) -> str:
 
 def compare(exported: Path, predictions: Path, sentences: list[str]) -> str:
     """Our predictions beside those of transformers' pipeline, for the same sentences."""
-    import transformers
+    import transformers  # pyright: ignore[reportMissingImports]
 
     classifier = transformers.pipeline("text-classification", model=str(exported), top_k=None)
     ours = [json.loads(line) for line in predictions.read_text().splitlines()]

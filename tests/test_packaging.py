@@ -14,7 +14,9 @@ import tiny_job
 import pretrain_jax
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = {path.name for path in (ROOT / "configs").glob("*.py")}
+CONFIGS = {
+    path.relative_to(ROOT / "configs").as_posix() for path in (ROOT / "configs").glob("**/*.py")
+}
 TINY = {
     "tokenizer.name": "bytes",
     "model.vocab_size": 264,
@@ -84,7 +86,8 @@ def test_a_wheel_has_the_license_the_types_and_every_config(wheel):
     assert folders == {"pretrain_jax", f"pretrain_jax-{pretrain_jax.__version__}.dist-info"}
     assert "pretrain_jax/py.typed" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
-    inside = {Path(name).name for name in names if name.startswith("pretrain_jax/configs/")}
+    root = "pretrain_jax/configs/"
+    inside = {name.removeprefix(root) for name in names if name.startswith(root)}
     assert inside == CONFIGS
     sources = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("pretrain_jax/**/*.py")}
     assert sources <= names

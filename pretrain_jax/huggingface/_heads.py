@@ -129,7 +129,7 @@ def pick_head(family: ModuleType, name: str) -> Head:
     others = sorted(known for known, module in families.items() if name in module.HEADS)
     raise ConfigError(
         f"no class of transformers computes model_type={model_type(family)} with objective.name="
-        f"{name}. Such a model can have {' or '.join(sorted(family.HEADS))}; {name} can be with "
+        f"{name}. Such a model can have {' or '.join(sorted(family.HEADS))}; {name} needs "
         f"{' or '.join(others)}"
     )
 
@@ -142,7 +142,9 @@ def write_settings(head: Head, kind: Kind, objective: Mapping[str, Any]) -> dict
     if kind.problem:
         settings["problem_type"] = kind.problem
     names = default_labels(1) if kind.problem == NUMBER else ()
-    if names := objective["labels"] if "labels" in kind.options else names:
+    if "labels" in kind.options:
+        names = objective["labels"]
+    if names:
         settings["id2label"] = {str(number): name for number, name in enumerate(names)}
         settings["label2id"] = {name: number for number, name in enumerate(names)}
     return settings
@@ -216,11 +218,9 @@ def padding(tokenizer: Tokenizer, format: Format) -> int:
     """The id with which rows of a finetuned model are padded: pad, or without it another special id
     that no text ends with. Raises ConfigError if there is none.
     """
-    if tokenizer.pad is not None:
-        return tokenizer.pad
     ids = tokenizer.special_ids
-    last = ids[format.after[-1]] if format.reads_last else None
-    for name in ("eos", "bos", "sep", "cls"):
+    last = ids.get(format.after[-1]) if format.reads_last else None
+    for name in ("pad", "eos", "bos", "sep", "cls"):
         if name in ids and ids[name] != last:
             return ids[name]
     raise ConfigError(

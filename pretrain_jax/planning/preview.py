@@ -133,10 +133,10 @@ def format_padding(design: Design, stream: Stream, seq_len: int) -> Iterator[str
     rows = next(phase.batch_size for phase in design.spec.phases if phase.seq_len == seq_len)
     slots = design.task.tokens_per_row(seq_len)
     examples = np.mean(np.max([field.max(1) for field in segments], 0))
-    what, weights = (
+    what, counted = (
         ("predictions", "weights") if "weights" in batch else ("labels", "label_weights")
     )
-    predicted = np.count_nonzero(batch[weights]) / ROWS_COUNTED
+    predicted = np.count_nonzero(batch[counted]) / ROWS_COUNTED
     yield (
         f"    a row has {examples:.2f} examples and {predicted:.1f} {what}; a batch of "
         f"{rows} rows has {round(tokens / ROWS_COUNTED * rows)} tokens in {rows * slots} slots"

@@ -1,5 +1,7 @@
 """configs/finetune: each reads the architecture from a run, with the recipe of its paper."""
 
+from typing import Any
+
 import pytest
 
 from pretrain_jax.composition import config
@@ -25,8 +27,8 @@ def runs(tmp_path_factory):
 def test_the_model_and_the_tokenizer_are_those_of_the_run(runs, family, name):
     if (family, name) == ("t5", "tag"):
         return  # refused when the objective is built
-    made = config.read(f"finetune/{name}:{runs}/{family}")
-    source = config.read(FAMILIES[family])
+    made: Any = config.read(f"finetune/{name}:{runs}/{family}")
+    source: Any = config.read(FAMILIES[family])
     changed = {key for key in source.model if made.model[key] != source.model[key]}
     assert changed <= {"dropout"} and made.tokenizer == source.tokenizer
     assert (made.init_from, made.objective.name) == (f"{runs}/{family}", name)
@@ -45,14 +47,14 @@ def test_the_model_and_the_tokenizer_are_those_of_the_run(runs, family, name):
 )
 def test_glue_has_its_tasks_with_their_metrics(runs, task, objective, metric, steps):
     """Three epochs of up to 32 examples an update: 3 x 8,551 / 32 = 802 updates for CoLA."""
-    made = config.read(f"finetune/glue:{task},{runs}/bert,data")
+    made: Any = config.read(f"finetune/glue:{task},{runs}/bert,data")
     assert (made.objective.name, made.objective.metric) == (objective, metric)
     assert made.train.steps == steps and made.data.source.startswith("text:data/")
     assert made.optimizer.warmup_steps == round(0.1 * steps)
 
 
 def test_squad_has_windows_of_384_tokens_where_the_model_has_as_many(runs):
-    made = config.read(f"finetune/squad:{runs}/bert,data,2.0")
+    made: Any = config.read(f"finetune/squad:{runs}/bert,data,2.0")
     assert made.objective.unanswerable and made.data.seq_len == 128  # bert_nano has 128 positions
     assert made.train.steps == round(2 * 130_319 / 32)
 

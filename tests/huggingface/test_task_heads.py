@@ -417,6 +417,7 @@ def test_a_decoder_without_an_id_for_padding(tmp_path, unchecked, monkeypatch):
         ({"pad": 9, "eos": 1}, "gpt", 9),
         ({"eos": 1, "cls": 1, "bos": 2, "sep": 3}, "gpt", 2),
         ({"bos": 1, "cls": 1, "sep": 3}, "gpt", 3),
+        ({"pad": 1, "cls": 1, "bos": 2, "sep": 3}, "gpt", 2),
         ({"cls": 1, "sep": 3}, "bert", 3),
     ],
 )

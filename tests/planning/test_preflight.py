@@ -383,9 +383,7 @@ def test_a_tokenizer_without_the_mask_is_refused(job, capsys, tmp_path):
     overrides = [*MASKED_LM, ("tokenizer.name", "wordpiece")]
     overrides += [("tokenizer.path", str(tmp_path / "vocab.txt"))]
     code, output = refused(job, capsys, *overrides)
-    assert code == 64 and re.match(
-        r"FIX data .*masked_lm .*no mask .*the last line \[MASK\]", output
-    )
+    assert code == 64 and re.match(r"FIX data .*masked_lm .*no mask .*\[MASK\]", output)
 
 
 def test_a_tokenizer_with_too_few_sentinels_is_refused(job, capsys):

@@ -206,22 +206,22 @@ def test_samples_are_appended(tmp_path):
 def test_samples_after_the_restored_step_are_dropped(tmp_path):
     with Writer(tmp_path, 0) as writer:
         for step in (10, 20, 30):
-            writer.write(step, {"valid/loss": 1.0}, f"sample of {step}")
+            writer.write(step, {"valid/objective": 1.0}, f"sample of {step}")
     straight = (tmp_path / "samples.txt").read_text()
     with Writer(tmp_path, 20) as writer:
         assert writer.evaluated
-        writer.write(30, {"valid/loss": 1.0}, "sample of 30")
+        writer.write(30, {"valid/objective": 1.0}, "sample of 30")
     assert (tmp_path / "samples.txt").read_text() == straight
 
 
 def test_a_sample_whose_line_is_missing_is_written_again(tmp_path):
     with Writer(tmp_path, 0) as writer:
-        writer.write(10, {"valid/loss": 1.0}, "sample of 10")
+        writer.write(10, {"valid/objective": 1.0}, "sample of 10")
         writer.write(20, {"train/loss": 1.0})
         writer._append("samples.txt", "==== step 20 ====\nsample")  # killed before the line
     with Writer(tmp_path, 20) as writer:
         assert not writer.evaluated
-        writer.write(20, {"valid/loss": 1.0}, "sample of 20")
+        writer.write(20, {"valid/objective": 1.0}, "sample of 20")
     text = (tmp_path / "samples.txt").read_text()
     assert text == "".join(f"==== step {n} ====\nsample of {n}\n\n" for n in (10, 20))
 

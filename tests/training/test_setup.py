@@ -336,7 +336,7 @@ def test_init_from_takes_the_tokenizer_and_starts_at_the_old_loss(
     [
         [("tokenizer.name", "bytes"), ("model.vocab_size", "262")],
         [("tokenizer.sentinels", "2")],
-        [("model.vocab_size", "65")],
+        [("model.vocab_size", "63")],
         [("tokenizer.path", "{other}")],
         [("model.heads", "4")],
     ],
