@@ -4,9 +4,10 @@
                                    [--step=300] [--fields=FIRST,SECOND] [--label_key=LABEL]
 
 --workdir     Folder of the run.
---source      The records: text:FILE with .tsv, .csv or .jsonl files. They need no labels.
---out         New file with one JSON object per record: its number from 0, the prediction, the
-              probability of each class and, if the source has it, the label.
+--source      The records: text:FILE with .tsv, .csv or .jsonl files, or the .conll files of tags
+              and the .json files of SQuAD. They need no labels.
+--out         New file with one JSON object per record: its number from 0, the prediction with its
+              probabilities and, if the source has them, the label and the id.
 --step        The checkpoint; default: the last one. The end of a run names the best one.
 --fields      The text columns of the source, separated by commas; default: those of the run.
 --label_key   The column of labels; default: that of the run.

@@ -4,9 +4,7 @@ It follows from the batch contract (batch.py): the fields, their kinds, and the 
 stream. So it shows new objectives without a change here.
 """
 
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -15,6 +13,7 @@ from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.data.pipeline import Batch, Stream
 from pretrain_jax.planning import padding
+from pretrain_jax.planning.rendering import format_entry, render_token, render_tokens
 from pretrain_jax.tokenizers import Tokenizer
 
 ROWS_SHOWN = 3
@@ -27,12 +26,15 @@ ROWS_COUNTED = 64
 """Rows in the padding statistics."""
 ROWS_SEARCHED = 10_000
 """Rows searched for the first row of each member of a mixture."""
-WIDTH = 100
-MAX_CHARACTERS = 500
-"""Of a text that is shown."""
-
 FILLED = {"L": "segments", "M": "memory_segments", "P": "weights", "E": "label_weights"}
 """For each axis, the field that is 0 in padding."""
+LABELS = (
+    ("label", "labels", "example_at", "label_weights"),
+    ("label", "label_values", "example_at", "label_weights"),
+    ("label", "targets", "predict_at", "weights"),
+    ("answer", "end_at", "start_at", "label_weights"),
+)
+"""How labels are shown: as what; the fields of their values, their places and their weights."""
 AXES = {"L": "stream", "M": "memory", "P": "predictions", "E": "labels"}
 
 
@@ -53,7 +55,9 @@ def format_preview(feed: Feed) -> Iterator[str]:
         yield from ("", f"row {row}: {design.task.members[member]}")
         batch = stream.batch([row], design.spec.seed)
         one = {name: field[0] for name, field in batch.items()}
-        yield from format_row(one, tokenizer, in_place=design.task.objective.attention == "full")
+        objective = design.task.objective
+        how = {"in_place": objective.attention == "full", "read_out": objective.predicts_tokens}
+        yield from format_row(one, tokenizer, **how)
 
 
 # --- the tables -----------------------------------------------------------------------------------
@@ -152,11 +156,13 @@ def select_rows(stream: Stream) -> Sequence[int]:
 # --- one row --------------------------------------------------------------------------------------
 
 
-def format_row(row: Batch, tokenizer: Tokenizer, in_place: bool) -> Iterator[str]:
+def format_row(
+    row: Batch, tokenizer: Tokenizer, in_place: bool, read_out: bool = True
+) -> Iterator[str]:
     """The first examples of a packed row (fields without the batch axis).
 
     in_place: a target is the original of the token at its own position (full attention), not the
-    next token.
+    next token. read_out: targets are tokens, not labels.
     """
     last = max(int(row[name].max()) for name in ("segments", "memory_segments") if name in row)
     for segment in range(1, min(last, EXAMPLES_SHOWN) + 1):
@@ -164,18 +170,19 @@ def format_row(row: Batch, tokenizer: Tokenizer, in_place: bool) -> Iterator[str
         if "memory_tokens" in row:
             memory = row["memory_tokens"][row["memory_segments"] == segment]
             yield from format_entry("memory", render_tokens(tokenizer, memory))
-        yield from format_stream(row, tokenizer, segment, in_place)
-        yield from format_labels(row, tokenizer, segment)
+        if read_out:
+            yield from format_stream(row, tokenizer, segment, in_place)
+        else:
+            slots = np.flatnonzero(row["segments"] == segment)
+            yield from format_entry("reads", render_tokens(tokenizer, row["tokens"][slots]))
+            yield from format_types(row, slots)
+        yield from format_labels(row, tokenizer, segment, read_out)
 
 
 def format_stream(row: Batch, tokenizer: Tokenizer, segment: int, in_place: bool) -> Iterator[str]:
     """Inputs and targets of the stream in one example."""
     slots = np.flatnonzero(row["segments"] == segment)
     tokens, first = row["tokens"][slots], slots[0]
-    if "weights" not in row:  # labels alone
-        yield from format_entry("reads", render_tokens(tokenizer, tokens))
-        yield from format_types(row, slots)
-        return
     answers = prediction_indices(row, segment)
     at = row["predict_at"][answers] if "predict_at" in row else answers
     targets = row["targets"][answers]
@@ -219,15 +226,20 @@ def format_other_answers(row: Batch, tokenizer: Tokenizer, answers: np.ndarray) 
         yield from format_entry("with", f"{target}: {', '.join(parts)}")
 
 
-def format_labels(row: Batch, tokenizer: Tokenizer, segment: int) -> Iterator[str]:
+def format_labels(row: Batch, tokenizer: Tokenizer, segment: int, read_out: bool) -> Iterator[str]:
     """The labels of one example, and the tokens at which the model predicts them."""
-    name = next((name for name in ("labels", "label_values") if name in row), None)
-    if name is None or "example_at" not in row:
-        return
-    counted = np.flatnonzero(row["label_weights"])
-    for k in counted[row["segments"][row["example_at"][counted]] == segment]:
-        token = row["tokens"][row["example_at"][k]]
-        yield from format_entry("label", f"{row[name][k]} at {render_token(tokenizer, token)}")
+    for name, value, at, weight in LABELS:
+        if {value, at} <= row.keys() and not (read_out and value == "targets"):
+            counted = np.flatnonzero(row[weight])
+            counted = counted[row["segments"][row[at][counted]] == segment]
+            tokens = [render_token(tokenizer, row["tokens"][i]) for i in row[at][counted]]
+            if value == "end_at":
+                ends = zip(row[at][counted], row[value][counted] + 1, strict=True)
+                shown = [render_tokens(tokenizer, row["tokens"][a:b]) for a, b in ends]
+            else:
+                pairs = zip(row[value][counted], tokens, strict=True)
+                shown = [f"{label} at {token}" for label, token in pairs]
+            yield from format_entry(name, ", ".join(shown)) if shown else ()
 
 
 def prediction_indices(row: Batch, segment: int) -> np.ndarray:
@@ -235,59 +247,3 @@ def prediction_indices(row: Batch, segment: int) -> np.ndarray:
     answers = np.flatnonzero(row["weights"])
     at = row["predict_at"][answers] if "predict_at" in row else answers
     return answers[row["segments"][at] == segment]
-
-
-# --- tokens as text -------------------------------------------------------------------------------
-
-
-def render_tokens(
-    tokenizer: Tokenizer, tokens: np.ndarray, predicted: Mapping[int, int] | None = None
-) -> str:
-    """Tokens int [n] as text; special ids are spelled out.
-
-    predicted: {index: target}; such a token is written as {input→target}:
-
-        [CLS] the {[MASK]→cat} sat on {dog→the} mat [SEP]
-    """
-    predicted = predicted or {}
-    shown = tokens.copy()  # without noise, which would hide where words begin
-    shown[list(predicted)] = list(predicted.values())
-    special, starts = tokenizer.special[shown], tokenizer.word_starts[shown]
-    alone = special.copy()
-    alone[list(predicted)] = True
-    edges = np.flatnonzero(alone[1:] | alone[:-1]) + 1
-    text = ""
-    for run in np.split(np.arange(len(tokens)), edges) if len(tokens) else ():
-        k = int(run[0])
-        piece = render_token(tokenizer, tokens[k]) if alone[k] else tokenizer.decode(tokens[run])
-        if k in predicted:
-            piece = f"{{{piece}→{render_token(tokenizer, predicted[k])}}}"
-        if k and (starts[k] or special[k - 1]) and not piece[:1].isspace():
-            text += " "
-        text += piece
-    return escape_control(text)
-
-
-def render_token(tokenizer: Tokenizer, token: Any) -> str:
-    """One id as text without leading space; spelled out if it is not printable text."""
-    text = "" if tokenizer.special[token] else tokenizer.decode([token]).strip()
-    return (
-        text
-        if text.isprintable() and text and "\ufffd" not in text
-        else tokenizer.id_to_token(token)
-    )
-
-
-def escape_control(text: str) -> str:
-    """Escapes newlines and other control characters as Python does, so that text stays on one line
-    and cannot control the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def format_entry(name: str, text: str) -> list[str]:
-    """A named text, wrapped and indented, truncated at MAX_CHARACTERS."""
-    if len(text) > MAX_CHARACTERS:
-        text = f"{text[:MAX_CHARACTERS]} ... ({len(text) - MAX_CHARACTERS} more characters)"
-    lead = f"    {name:<10} "
-    below = " " * len(lead)
-    return textwrap.wrap(text, WIDTH, initial_indent=lead, subsequent_indent=below) or [lead]

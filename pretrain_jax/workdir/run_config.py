@@ -22,7 +22,12 @@ FREE = (
 """Keys that a resumed run may change."""
 SPEED = ("model.dropout", "model.unroll", "model.remat", "model.attention_backend")
 """Keys of the section `model` that do not change the function of its parameters."""
-SCORING = (*FREE, *SPEED, "data.*", "train.*", "optimizer.*", "seed", "init_from", "init_tokens")
+SEARCH = ("objective.threshold", "objective.longest")
+"""Keys of the search for an answer in the numbers of a model."""
+SCORING = (
+    *(*FREE, *SPEED, *SEARCH),
+    *("data.*", "train.*", "optimizer.*", "seed", "init_from", "init_tokens"),
+)
 """Keys that an evaluation may change."""
 CONFIG = "config.json"
 

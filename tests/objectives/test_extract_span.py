@@ -18,10 +18,11 @@ from sequences import apart, together
 from span_jobs import spans
 
 from pretrain_jax import main
-from pretrain_jax.errors import ConfigError, DataError
+from pretrain_jax.errors import ConfigError, DataError, WorkdirMismatch
 from pretrain_jax.evaluation.examples import validation_records
 from pretrain_jax.models import _base
 from pretrain_jax.objectives import _answers, extract_span
+from pretrain_jax.workdir import run_config
 
 QUESTION, CONTEXT = [10, 11], [20, 21, 22]
 ONE = {"known": np.ones(1, np.float32)}
@@ -316,3 +317,13 @@ def test_a_threshold_needs_unanswerable_questions(tmp_path):
     path = span_jobs.write(tmp_path, "extract_span")
     with pytest.raises(ConfigError, match=r"Also set objective\.unanswerable=True"):
         train(path, "--config.objective.threshold=1")
+
+
+def test_an_evaluation_may_change_the_threshold():
+    stored = {"objective": {"threshold": 0.0, "longest": 30, "stride": 128}}
+    run_config.compare_configs(
+        stored, {"objective": {"threshold": 2.0, "longest": 9, "stride": 128}}, run_config.SCORING
+    )
+    with pytest.raises(WorkdirMismatch, match=r"objective\.stride"):
+        other = {"objective": {"threshold": 0.0, "longest": 30, "stride": 64}}
+        run_config.compare_configs(stored, other, run_config.SCORING)

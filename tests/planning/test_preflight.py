@@ -17,7 +17,7 @@ from pretrain_jax.composition.build import build_design, fix_schedule
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.data.pack import pack
 from pretrain_jax.devices import chips
-from pretrain_jax.planning import preflight, preview
+from pretrain_jax.planning import preflight, preview, rendering
 from pretrain_jax.tokenizers import byte_bpe, sentencepiece, wordpiece
 from pretrain_jax.workdir import run_config
 
@@ -38,11 +38,11 @@ def ids(tokenizer, spelled):
     return np.array([known[piece] for piece in spelled.split()], np.int32)
 
 
-def lines(tokenizer, examples, *, in_place, **budgets):
+def lines(tokenizer, examples, *, in_place, read_out=True, **budgets):
     """The preview of one packed row of these examples; words one space apart."""
     batch = pack(together(examples), np.array([len(examples)]), budgets=budgets)
     row = {name: field[0] for name, field in batch.items()}
-    return [" ".join(x.split()) for x in preview.format_row(row, tokenizer, in_place)]
+    return [" ".join(x.split()) for x in preview.format_row(row, tokenizer, in_place, read_out)]
 
 
 def masked(tokenizer, read, at, targets):
@@ -80,6 +80,23 @@ def test_labels_and_types_are_shown_with_their_example(words):
     found = lines(words, [first, second], in_place=True, L=16, P=8, E=4)
     assert found[2:4] == ["types 3 tokens of type 0, 2 tokens of type 1", "label 1 at [CLS]"]
     assert found[6:] == ["types 3 tokens of type 0, 3 tokens of type 1", "label 0 at [CLS]"]
+
+
+def test_tags_and_answers_are_shown_at_their_tokens(words):
+    """The tag of a word is a number, and no token."""
+    tags = {"targets": np.array([1, 0]), "weights": np.ones(2, np.float32)}
+    tagged = {"tokens": ids(words, "[CLS] the cat [SEP]"), "predict_at": np.array([1, 2]), **tags}
+    found = lines(words, [tagged, tagged], in_place=True, read_out=False, L=16, P=8)
+    example = ["reads [CLS] the cat [SEP]", "label 1 at the, 0 at cat"]
+    assert found == ["example 1 of 2", *example, "example 2 of 2", *example]
+
+    def asked(start, end):
+        ends = {"start_at": np.array([start]), "end_at": np.array([end])}
+        read = ids(words, "[CLS] the [SEP] cat sat on [SEP]")
+        return {"tokens": read, **ends, "label_weights": np.ones(1, np.float32)}
+
+    found = lines(words, [asked(3, 4), asked(0, 0)], in_place=True, read_out=False, L=16, E=4)
+    assert found[2::3] == ["answer cat sat", "answer [CLS]"]
 
 
 def test_memory_and_shifted_answers_are_texts(words):
@@ -158,7 +175,7 @@ def test_tokens_that_contain_their_spaces(tmp_path, name):
     for place in range(2, len(tokens), 3):
         hidden[place] = tokenizer.mask
         predicted[place] = tokens[place]
-    written = preview.render_tokens(tokenizer, hidden, predicted)
+    written = rendering.render_tokens(tokenizer, hidden, predicted)
     mask = tokenizer.id_to_token(tokenizer.mask)
     assert written.count(f"{{{mask}→") == len(predicted)
     plain = written.replace(f"{{{mask}→", "").replace("}", "")
@@ -168,10 +185,10 @@ def test_tokens_that_contain_their_spaces(tmp_path, name):
 
 
 def test_long_text_is_truncated_and_control_characters_are_escaped():
-    (first, *more) = preview.format_entry("reads", "x y " * 1000)
+    (first, *more) = rendering.format_entry("reads", "x y " * 1000)
     assert len(more) < 10 and all(len(line) <= 100 for line in (first, *more))
     assert "(3500 more characters)" in " ".join(" ".join(more).split())
-    assert preview.escape_control("a\x1b[31m\nb") == "a\\x1b[31m\\nb"
+    assert rendering.escape_control("a\x1b[31m\nb") == "a\\x1b[31m\\nb"
 
 
 # --- complete output ------------------------------------------------------------------------------
