@@ -308,6 +308,45 @@ def test_an_unlabelled_file_is_predicted(folder, finetuned, tmp_path, capsys):
         predict.main([*labelled, f"--out={tmp_path}/two.jsonl"])
 
 
+def test_columns_checkpoint_and_batch_of_a_prediction_can_be_named(
+    folder, finetuned, tmp_path, capsys
+):
+    """The same predictions from named columns, in other batches; other ones from another step."""
+    rows = [line.split("\t") for line in (folder / "valid.tsv").read_text().splitlines()]
+    named = ["id\tbody\ttone", *(f"{n}\t{text}\t{label}" for n, (text, label) in enumerate(rows))]
+    (tmp_path / "named.tsv").write_text("\n".join(named))
+    line = [f"--workdir={finetuned}", f"--source=text:{tmp_path}/named.tsv"]
+    line += ["--fields=body", "--label_key=tone", "--batch_size=2"]
+    with Checkpoints(finetuned / "checkpoints", read_only=True) as checkpoints:
+        steps = checkpoints.steps()
+    assert len(steps) == 2 and steps[-1] == 6  # the best one and the last one
+    for step in steps:
+        assert predict.main([*line, f"--step={step}", f"--out={tmp_path}/{step}.jsonl"]) == 0
+        assert json.loads(capsys.readouterr().out)["valid/items"] == 43
+    known = objects(finetuned / "predictions.jsonl")
+    for step in steps:
+        pairs = zip(objects(tmp_path / f"{step}.jsonl"), known, strict=True)
+        same = [a["probabilities"] == pytest.approx(b["probabilities"], abs=1e-6) for a, b in pairs]
+        assert all(same) if step == 6 else not any(same)
+
+
+@pytest.mark.parametrize(
+    "options, tolerance",
+    [
+        (["--config.data.workers=2"], 0.0),
+        (["--config.mesh.data=2", "--config.mesh.fsdp=2", "--config.mesh.tensor=2"], 1e-5),
+    ],
+    ids=["workers", "mesh"],
+)
+def test_neither_workers_nor_the_mesh_change_the_losses(
+    folder, finetuned, tmp_path, options, tolerance
+):
+    assert run(folder, "task", tmp_path / "w", *options, "--config.train.steps=3") == 0
+    losses = tiny_job.losses(finetuned)
+    for step, loss in tiny_job.losses(tmp_path / "w").items():
+        assert loss == pytest.approx(losses[step], rel=tolerance, abs=0)
+
+
 REFUSED = {
     "a label that training does not have": (
         {"valid.tsv": "a cat\tmaybe\n"}, [], DataError, "record 1 has 'maybe'"),
