@@ -105,17 +105,10 @@ def load_path_or_train(
 
 def open_annotated(data: DataOptions, source: str, objective: Objective) -> Corpus:
     """The corpus of a source, with the annotations that its objective reads."""
-    kind, task = objective.annotation_kind, objective.example_task
-    return open_corpus(
-        source,
-        validation=data.validation,
-        split=data.split,
-        text_key=data.text_key,
-        target_key=data.target_key if kind == "targets" else "",
-        spans_key=data.spans_key if kind == "spans" else "",
+    kind, task, columns = objective.annotation_kind, objective.example_task, None
+    if task:
         # A text that is only scored or predicted may have no labels.
-        columns=task
-        and Columns(
+        columns = Columns(
             data.fields,
             data.label_key,
             task.texts,
@@ -124,7 +117,17 @@ def open_annotated(data: DataOptions, source: str, objective: Objective) -> Corp
             default_texts=task.default_texts,
             default_label=task.default_label,
             places=task.places,
-        ),
+        )
+    elif data.fields:
+        columns = Columns(data.fields, required=False, kind="text")
+    return open_corpus(
+        source,
+        validation=data.validation,
+        split=data.split,
+        text_key=data.text_key,
+        target_key=data.target_key if kind == "targets" else "",
+        spans_key=data.spans_key if kind == "spans" else "",
+        columns=columns,
     )
 
 

@@ -36,8 +36,9 @@ class DataOptions:
     validation: str = ""
     """Another source, of validation text; empty = hold out some text of `source`."""
     fields: tuple[str, ...] = ()
-    """For objectives with labels: the columns of a record that hold its texts, by name, or by place
-    from 0 in a table without a header ("3"). Empty = "text", or all columns before the label."""
+    """The columns of a record that hold its texts, by name, or by place from 0 in a table without a
+    header ("3"). Empty = for objectives with labels, "text" or all columns before the label; for
+    plain text, `text_key` of .jsonl files. Plain text has the columns on a line each."""
     label_key: str = ""
     """For objectives with labels: the column with the label, likewise. Empty = "label", or the last
     column."""
@@ -50,7 +51,8 @@ class DataOptions:
     text_key: str = "text"
     """Field of a record that holds its text."""
     target_key: str = ""
-    """For text_to_text: the field of a record that holds the target text."""
+    """For text_to_text: the field of a record that holds the target text; of a .tsv or .csv file,
+    the column, as `text_key` then is."""
     spans_key: str = ""
     """For salient_spans: the field with the spans, [[start, end], ...] in characters; empty = a
     rule finds the spans."""

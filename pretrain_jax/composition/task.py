@@ -16,13 +16,14 @@ from pretrain_jax.errors import ConfigError
 from pretrain_jax.models import _base
 from pretrain_jax.objectives import Objective
 
-ANNOTATION_KEYS = (
-    ("targets", "target_key"),
-    ("spans", "spans_key"),
-    ("records", "fields"),
-    ("records", "label_key"),
-)
-"""The keys of the section `data` that only objectives with these annotations read."""
+ANNOTATION_KEYS = {
+    "target_key": {"targets": "targets"},
+    "spans_key": {"spans": "spans"},
+    "fields": {"records": "labels", "": "plain text"},
+    "label_key": {"records": "labels"},
+}
+"""The keys of the section `data` that only objectives with these annotations read, and what they
+are called in messages."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +97,9 @@ class Task:
         cap, temperature = self.spec.data.mixing_cap, self.spec.data.mixing_temperature
         mixing.rates(self.spec.data.mixing, rates, sizes, cap=cap, temperature=temperature)
         annotations = {member.objective.annotation_kind for member in self.members}
-        for kind, key in ANNOTATION_KEYS:
-            if getattr(self.spec.data, key) and kind not in annotations:
-                what = "labels" if kind == "records" else kind
+        for key, kinds in ANNOTATION_KEYS.items():
+            if getattr(self.spec.data, key) and not annotations & set(kinds):
+                what = " or ".join(kinds.values())
                 raise ConfigError(
                     f"data.{key} is for objectives that read {what} of records, and this run has "
                     f"none; received data.{key}={getattr(self.spec.data, key)!r}. Leave it empty"
@@ -114,8 +115,12 @@ class Task:
         """Raises ConfigError for options that do not fit an objective with labels, or that need
         one."""
         spec, labelled = self.spec, self.objective.example_task is not None
-        if spec.data.mixture and (labelled or spec.data.validation):
-            what = f"objective.name={spec.objective.name}" if labelled else "data.validation"
+        scored = next((m for m in self.members if m.objective.best_metric), None)
+        if spec.data.mixture and (scored or spec.data.validation):
+            what = "data.validation"
+            if scored:
+                what = f"objective {scored.name}"
+                what += "" if labelled else f" with metric={scored.objective.best_metric}"
             raise ConfigError(
                 f"{what} is for one source; received data.mixture of {len(self.members)} members. "
                 "Use data.source"
@@ -126,8 +131,9 @@ class Task:
                 f"train.z_loss={spec.train.z_loss:g} with objective.name={spec.objective.name}. "
                 "Set it to 0"
             )
-        if spec.eval.patience and not labelled:
+        if spec.eval.patience and not self.objective.best_metric:
             raise ConfigError(
-                "eval.patience stops a run by the metric of an objective with labels; "
+                "eval.patience stops a run by the metric of its task; "
                 f"objective.name={spec.objective.name} has none. Set it to 0"
+                + (", or choose objective.metric" if "metric" in spec.objective else "")
             )

@@ -71,6 +71,10 @@ def mixing_rule(config: Any, name: str) -> str:
 
 def text_key_rule(config: Any, name: str) -> str:
     """Unread if no file has records. Files that are missing here may be on another host."""
+    if config.data.fields:
+        return "data.fields names the text columns. Leave one of them out"
+    if config.data.target_key:
+        return ""
     members = config.data.mixture or ((config.data.source,),)
     try:
         if any(has_records(str(member[0])) for member in members):

@@ -245,7 +245,7 @@ def open_corpus(
     text_key     the field of a record that holds its text
     spans_key    the field that holds the salient spans of the text (`sources.Keys`)
     target_key   the field that holds the target, for which the text is the input
-    columns      the columns of records with labels, instead of the three fields
+    columns      the columns of records, instead of the three fields
 
     Raises ConfigError, InputMissing; on reading, DataError.
     """
@@ -255,7 +255,7 @@ def open_corpus(
             "data.split holds out text of data.source, and data.validation names other validation "
             f"text; received data.split={split} and data.validation={validation!r}. Leave one out"
         )
-    if (target_key or columns) and split == "tail":
+    if (target_key or (columns and columns.kind != "text")) and split == "tail":
         raise ConfigError(
             "data.split=tail splits documents, but a pair or a record must stay together; received "
             f"data.split=tail{target_key and f' with data.target_key={target_key!r}'}. Use "

@@ -148,7 +148,8 @@ class TextPairs:
     """Pairs of inputs and targets from a token cache (`data.target_key`), one per document.
 
     Example k has `length[k]` = (tokens of the inputs, tokens of the targets). Longer texts are
-    truncated at the end. A document without inputs or without targets is dropped.
+    truncated at the end. A document without inputs or without targets is dropped; `document` is
+    int64 [N], the numbers of the others.
 
     inputs, targets   maximum tokens of each
 
@@ -170,6 +171,7 @@ class TextPairs:
             np.add.reduceat(cache.annotations, starts, dtype=np.int64) if len(nonempty) else sizes
         )
         is_pair = (target_sizes > 0) & (target_sizes < sizes)
+        self.document = nonempty[is_pair]
         self.start = starts[is_pair]
         self.target = (starts + sizes - target_sizes)[is_pair]
         lengths = np.stack([sizes - target_sizes, target_sizes], 1)[is_pair]

@@ -63,9 +63,11 @@ def design_for(
     config = ConfigDict({**stored, "data": data, "train": train, "mesh": restore.ONE_DEVICE})
     design = build_design(fix_labels(config, stored), tuple(jax.devices()[:1]))
     if design.task.objective.example_task is None:
+        generates = design.task.objective.generates
         raise ConfigError(
             "predicting needs a model that was finetuned with an objective with labels; "
             f"objective.name of {workdir} is {design.spec.objective.name}"
+            + (". Use python -m pretrain_jax.generate --prompts=FILE" if generates else "")
         )
     design.check()
     return design

@@ -121,6 +121,9 @@ class Objective:
     init_from has them: {"classify/pooler": "next_sentence/pooler"}."""
     example_task: ExampleTask | None = None
     """For an objective with labels, which is evaluated by examples instead of tokens."""
+    answer_metric: str = ""
+    """For the arrangement "texts": the metric of scores.score_texts that chooses the best
+    checkpoint. Evaluations then generate the targets of all validation records; "" = of none."""
     loss: Callable[..., dict[str, tuple[Any, Any]]] = losses.token_loss
     """loss(apply, params, batch, rng, train) -> {term: (sum, weight)}. Members of a mixture must
     have equal losses (==), so use a module's function, not a new one per `build`."""
@@ -142,6 +145,11 @@ class Objective:
     """prompt(ids of a text [n], vocab) -> the fields of the row that the trained model reads to
     continue the text, without a batch axis: "tokens", and "memory_tokens" or "prefix". Where
     attention is full, the model predicts the masks in the text instead."""
+
+    @property
+    def best_metric(self) -> str:
+        """The metric that chooses the best checkpoint; "" = none does."""
+        return self.example_task.metric if self.example_task else self.answer_metric
 
     @property
     def generates(self) -> bool:

@@ -10,6 +10,9 @@ a decoder:
 
 The pairs come from a source with target texts (data.target_key). Texts that are too long
 are cut at their end.
+
+With a metric, evaluations also generate: the model answers every validation record, and its answers
+are compared with the complete targets (scores/texts.py).
 """
 
 from functools import lru_cache, partial
@@ -17,14 +20,22 @@ from typing import Any
 
 import numpy as np
 
+from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.objectives import Objective
 from pretrain_jax.objectives._layout import Layout, pick_layout
 from pretrain_jax.ragged import Fields, wrap
 
+METRICS = ("exact_match", "f1", "bleu", "chrf")
+
 
 def build(
-    *, prefix: str = "", inputs_length: int = 0, targets_length: int = 128, inputs: str = "memory"
+    *,
+    prefix: str = "",
+    inputs_length: int = 0,
+    targets_length: int = 128,
+    inputs: str = "memory",
+    metric: str = "",
 ) -> Objective:
     """The objective of text-to-text tasks.
 
@@ -35,10 +46,15 @@ def build(
                       tokens, including end tokens
     inputs            "memory" (encoder-decoder), "prefix" or "stream" (objectives/_layout.py). With
                       "prefix" or "stream", a row has seq_len tokens of inputs and targets together.
+    metric            "exact_match", "f1", "bleu" or "chrf": evaluations generate the target of
+                      every validation record, taking the likeliest token each time, and this metric
+                      chooses the best checkpoint. "": evaluations score tokens alone
 
     Rows are planned before the prefix is tokenized, for the most tokens that it can have: one per
     byte and one more.
     """
+    if metric:
+        registry.check_name(metric, METRICS, "objective.metric")
     layout = pick_layout(inputs)
     room = len(prefix.encode()) + 1 if prefix else 0
 
@@ -72,6 +88,7 @@ def build(
         corrupt=partial(corrupt, layout=layout, prefix=prefix, room=room),
         special_tokens=(*layout.special_tokens, "eos"),
         annotation_kind="targets",
+        answer_metric=metric,
         prompt=partial(prompt, layout=layout, prefix=prefix, room=room),
         baselines=("uniform", "unigram"),
     )

@@ -1,7 +1,8 @@
-"""Scores of generated texts: exact match, BLEU and chrF."""
+"""Scores of generated texts: exact match, F1 of words, BLEU and chrF."""
 
 from collections.abc import Sequence
 
+from pretrain_jax.scores.answers import score_answers
 from pretrain_jax.scores.pairs import check_pairs
 
 
@@ -11,6 +12,8 @@ def score_texts(references: Sequence[str], predicted: Sequence[str]) -> dict[str
     references, predicted: N texts each.
 
         exact_match    percentage of texts that equal their reference, apart from outer spaces
+        f1             mean F1 of the words that a text shares with its reference, both normalized
+                       as answers are (`answers.normalize_answer`)
         bleu           BLEU of all texts together, with sacrebleu's defaults: up to 4-grams of the
                        words of its tokenizer "13a". It is 0.0 if no four words in a row are right,
                        and it does not separate the words of Chinese or Japanese
@@ -22,7 +25,7 @@ def score_texts(references: Sequence[str], predicted: Sequence[str]) -> dict[str
     Raises ValueError unless N is the same and not 0.
 
     >>> score_texts(["The cat sat on the mat."], ["The cat sat on a mat."])
-    {'exact_match': 0.0, 'bleu': 48.89..., 'chrf': 65.80...}
+    {'exact_match': 0.0, 'f1': 100.0, 'bleu': 48.89..., 'chrf': 65.80...}
     """
     import sacrebleu
 
@@ -33,6 +36,7 @@ def score_texts(references: Sequence[str], predicted: Sequence[str]) -> dict[str
     chrf = sacrebleu.corpus_chrf(predicted, [references])
     return {
         "exact_match": 100 * same / len(references),
+        "f1": score_answers([[text] for text in references], predicted)["f1"],
         "bleu": float(bleu.score),
         "chrf": float(chrf.score),
     }

@@ -1,4 +1,4 @@
-"""The best evaluation of a run with labels: which checkpoint to keep, and when to stop early."""
+"""The best evaluation of a run by its metric: which checkpoint to keep, and when to stop early."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ class Best:
 
     @classmethod
     def of(cls, design: Design, lines: Iterable[Mapping[str, Any]] = ()) -> Self | None:
-        """The best evaluation in lines of metrics.jsonl; None for an objective without labels."""
-        task = design.task.objective.example_task
-        if task is None:
+        """The best evaluation in lines of metrics.jsonl; None where no metric chooses one."""
+        metric = design.task.objective.best_metric
+        if not metric:
             return None
-        best = cls(f"valid/{task.metric}")
+        best = cls(f"valid/{metric}")
         for line in lines:
             if "valid/objective" in line:
                 best.add(line["step"], line.get(best.key))

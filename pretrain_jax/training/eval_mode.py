@@ -13,7 +13,8 @@ from pretrain_jax.composition import resume
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.errors import DataError, InputMissing
-from pretrain_jax.evaluation import examples, heldout, pseudo_perplexity
+from pretrain_jax.evaluation import answers, examples, heldout, pseudo_perplexity
+from pretrain_jax.inference.generation import build_generator
 from pretrain_jax.step import eval_step, predict_step
 from pretrain_jax.training import restore_or_init, setup
 from pretrain_jax.workdir.checkpoint import Checkpoints
@@ -50,7 +51,10 @@ def score_text(design: Design, feed: Feed, params: Any) -> Metrics:
     function = jax.jit(partial(eval_step, program=design.update.program))
     special = jnp.asarray(feed.tokenizer.unscored)
     values = heldout.evaluate(design, feed, params, function, special)
-    return values | pseudo_perplexity.evaluate(design, feed, params, special)
+    values |= pseudo_perplexity.evaluate(design, feed, params, special)
+    if design.task.objective.answer_metric:
+        values |= answers.evaluate(feed, build_generator(design, params, feed.tokenizer))[0]
+    return values
 
 
 def score_examples(design: Design, feed: Feed, params: Any) -> Metrics:

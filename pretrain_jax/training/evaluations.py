@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
-from pretrain_jax.evaluation import examples, heldout, pseudo_perplexity, samples
+from pretrain_jax.evaluation import answers, examples, heldout, pseudo_perplexity, samples
+from pretrain_jax.evaluation.examples import PREDICTIONS, Reports, to_lines
 from pretrain_jax.inference.generation import build_generator
 from pretrain_jax.reporting.writer import Progress, Silent, Writer
 from pretrain_jax.step import eval_step, predict_step
@@ -33,8 +34,9 @@ class Evaluations:
         self.last_step: int | None = None
         """The last step whose evaluation is in metrics.jsonl."""
         self.best = best
-        """The best evaluation, for an objective with labels."""
-        step = eval_step if best is None else predict_step
+        """The best evaluation, where a metric chooses one."""
+        self.labelled = design.task.objective.example_task is not None
+        step = predict_step if self.labelled else eval_step
         self._eval_step = jax.jit(partial(step, program=design.update.program))
         self._special = jnp.asarray(feed.tokenizer.unscored)
 
@@ -59,7 +61,7 @@ class Evaluations:
         Writes nothing if a signal arrives first.
         """
         try:
-            summary = self._evaluate_text if self.best is None else self._evaluate_examples
+            summary = self._evaluate_examples if self.labelled else self._evaluate_text
             line = summary(step, params)
         except Stopped:
             return
@@ -73,8 +75,8 @@ class Evaluations:
         return self.best is not None and self.best.is_exhausted(self.design.spec.eval.patience)
 
     def _evaluate_text(self, step: int, params: Any) -> str:
-        values, text = self._scores(step, params)
-        self.writer.write(step, values, text)
+        values, reports, text = self._scores(step, params)
+        self._write(step, values, reports, text)
         return heldout.format_summary(step, values)
 
     def _evaluate_examples(self, step: int, params: Any) -> str:
@@ -82,14 +84,20 @@ class Evaluations:
         values, reports = examples.evaluate(
             self.design, self.feed, params, function, self.commonest_class
         )
-        self.writer.replace(examples.PREDICTIONS, examples.to_lines(reports))
-        self.writer.write(step, values)
-        assert self.best is not None
-        self.best.add(step, values.get(self.best.key))
+        self._write(step, values, reports)
         return examples.format_summary(step, values)
 
-    def _scores(self, step: int, params: Any) -> tuple[dict[str, float | None], str]:
-        """The metrics of an evaluation, and the sample. Raises Stopped."""
+    def _write(
+        self, step: int, values: dict[str, float | None], reports: Reports, sample: str = ""
+    ) -> None:
+        """Writes the metrics with the sample and the predictions, and compares with the best."""
+        if self.best is not None:
+            self.writer.replace(PREDICTIONS, to_lines(reports))
+            self.best.add(step, values.get(self.best.key))
+        self.writer.write(step, values, sample)
+
+    def _scores(self, step: int, params: Any) -> tuple[dict[str, float | None], Reports, str]:
+        """The metrics of an evaluation, the predictions, and the sample. Raises Stopped."""
         step_function = self._eval_step_unless_stopped
         values = heldout.evaluate(self.design, self.feed, params, step_function, self._special)
         spec = self.design.spec
@@ -97,11 +105,14 @@ class Evaluations:
             self.signals.raise_if_stopped()
             values |= pseudo_perplexity.evaluate(self.design, self.feed, params, self._special)
         self.signals.raise_if_stopped()
-        if not (spec.eval.sample_tokens and self.design.task.objective.prompt):
-            return values, ""
-        tokenizer = self.feed.tokenizer
-        generator = build_generator(self.design, params, tokenizer)
-        return values, samples.make_sample(self.design, generator, tokenizer, self.example, step)
+        objective, tokenizer = self.design.task.objective, self.feed.tokenizer
+        generator, reports, sample = build_generator(self.design, params, tokenizer), [], ""
+        if objective.answer_metric:
+            scores, reports = answers.evaluate(self.feed, generator, self.signals.raise_if_stopped)
+            values |= scores
+        if spec.eval.sample_tokens and objective.prompt:
+            sample = samples.make_sample(self.design, generator, tokenizer, self.example, step)
+        return values, reports, sample
 
     def _eval_step_unless_stopped(self, *arguments: Any) -> Any:
         """`eval_step`; raises Stopped if a signal arrived before this batch."""

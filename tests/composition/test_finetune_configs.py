@@ -36,6 +36,13 @@ def test_the_model_and_the_tokenizer_are_those_of_the_run(runs, family, name):
     assert made.train.batch_size * made.objective.per_row == 32
 
 
+@pytest.mark.parametrize("family, inputs", [("t5", "memory"), ("gpt", "stream")])
+def test_text_to_text_is_answered_by_the_architecture(runs, family, inputs):
+    made: Any = config.read(f"finetune/text_to_text:{runs}/{family}")
+    assert (made.objective.inputs, made.objective.metric) == (inputs, "exact_match")
+    assert made.model.width == 128 and made.init_from == f"{runs}/{family}"
+
+
 @pytest.mark.parametrize(
     "task, objective, metric, steps",
     [

@@ -181,3 +181,46 @@ def test_choices_of_different_numbers_keep_their_places(tmp_path):
     assert rows["second"] == ["dddd", "e", "", "a", "bb", "cc"]
     assert taken["labels"].values.tolist() == [0, 2]
     assert examples.length.tolist() == [[15, 3], [7, 2]]
+
+
+KINDS = {
+    "a.tsv": ("id\tfirst\tsecond\n1\tgood\tfun\n2\tbad\tsad\n", ("first", "second")),
+    "b.tsv": ("1\tgood\tfun\n2\tbad\tsad\n", ("1", "2")),
+    "c.csv": ('"good",fun\nbad,"sad"\n', ("0", "1")),
+    "d.jsonl": ('{"a": "good", "b": "fun"}\n{"a": "bad", "b": "sad", "c": 1}\n', ("a", "b")),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_plain_text_has_the_columns_of_a_record_on_a_line_each(tmp_path, name):
+    """For pretraining on the texts of a task: no label is needed, and none is read."""
+    content, fields = KINDS[name]
+    (tmp_path / name).write_text(content)
+    corpus = opened(tmp_path / name, Columns(fields, required=False, kind="text"))
+    assert corpus.annotation_kind == ""
+    documents = ["".join(blocks) for blocks in corpus.documents("valid")]
+    assert documents == ["good\nfun", "bad\nsad"]
+    assert corpus.labels("valid") == [None, None]
+
+
+def test_a_table_has_pairs_of_a_text_and_its_target(tmp_path):
+    (tmp_path / "a.tsv").write_text("en\tde\nYes.\tJa.\nNo\t\n")
+    (tmp_path / "b.csv").write_text('"Yes.",Ja.\n')
+    for name, keys in (("a.tsv", ("en", "de")), ("b.csv", ("0", "1"))):
+        options = {"text_key": keys[0], "target_key": keys[1], "split": "all"}
+        corpus = open_corpus(f"text:{tmp_path}/{name}", **options)
+        documents = ["".join(blocks) for blocks in corpus.documents("valid")]
+        assert corpus.annotation_kind == "targets" and documents[0] == "Yes.\ufdd1Ja."
+        assert documents[1:] == (["No\ufdd1"] if name == "a.tsv" else [])
+    with pytest.raises(DataError, match=r"'fr'.*'en', 'de'.*data\.target_key"):
+        corpus = open_corpus(f"text:{tmp_path}/a.tsv", text_key="en", target_key="fr", split="all")
+        list(corpus.documents("valid"))
+
+
+def test_the_same_columns_as_text_and_as_records_have_other_digests(tmp_path):
+    (tmp_path / "a.tsv").write_text("good\tfun\n")
+    made = [
+        opened(tmp_path / "a.tsv", Columns(("0",), required=False, kind=kind)).fingerprint
+        for kind in ("records", "text")
+    ]
+    assert made[0] != made[1]

@@ -16,6 +16,7 @@ def test_in_numbers():
     scores = score_texts(["a b c d e f"], ["a b c d e g"])
     assert scores == {
         "exact_match": 0.0,
+        "f1": pytest.approx(100 * 4 / 5),  # "a" is an article
         "bleu": pytest.approx(100 * (5 / 6 * 4 / 5 * 3 / 4 * 2 / 3) ** (1 / 4)),
         "chrf": pytest.approx(100 * (5 / 6 + 4 / 5 + 3 / 4 + 2 / 3 + 1 / 2 + 0) / 6),
     }
@@ -31,6 +32,7 @@ def test_the_scores_are_those_of_sacrebleu():
     predicted = ["Das Übermaß schadet der Maus.", "東京は大きな都市です。", "He is 1,000 m away"]
     assert score_texts(references, predicted) == {
         "exact_match": 0.0,
+        "f1": pytest.approx(100 * (4 / 5 + 0 + 1) / 3),
         "bleu": sacrebleu.corpus_bleu(predicted, [references]).score,
         "chrf": sacrebleu.corpus_chrf(predicted, [references]).score,
     }
@@ -46,10 +48,10 @@ def test_exact_match_ignores_outer_spaces_and_nothing_else():
 
 def test_equal_texts_and_empty_texts():
     text = "the quick brown fox jumps"
-    perfect = {key: pytest.approx(100) for key in ("exact_match", "bleu", "chrf")}
+    perfect = {key: pytest.approx(100) for key in ("exact_match", "f1", "bleu", "chrf")}
     assert score_texts([text, text], [text, text]) == perfect
-    assert score_texts([text], [""]) == {"exact_match": 0.0, "bleu": 0.0, "chrf": 0.0}
-    assert score_texts([""], [""]) == {"exact_match": 100.0, "bleu": 0.0, "chrf": 0.0}
+    assert score_texts([text], [""]) == {"exact_match": 0.0, "f1": 0.0, "bleu": 0.0, "chrf": 0.0}
+    assert score_texts([""], [""]) == {"exact_match": 100.0, "f1": 100.0, "bleu": 0.0, "chrf": 0.0}
 
 
 def test_texts_that_look_tokenized_cause_no_warning(caplog, capfd):

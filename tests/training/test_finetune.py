@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import tiny_job
 from etils import epath
+from ml_collections import ConfigDict
 
 from pretrain_jax import main, predict
 from pretrain_jax.cluster.hosts import SINGLE_PROCESS
 from pretrain_jax.composition import config as configs
-from pretrain_jax.composition import init_from, resume, source_params
+from pretrain_jax.composition import corpora, init_from, resume, source_params
 from pretrain_jax.composition.build import build_design
 from pretrain_jax.errors import ConfigError, DataError, InputMissing, UserError, WorkdirMismatch
 from pretrain_jax.optim.trees import named_leaves
@@ -392,3 +393,32 @@ def test_bad_input_ends_early_in_one_sentence(folder, tmp_path, case):
         {path.name for path in (tmp_path / "w").iterdir()} if (tmp_path / "w").exists() else set()
     )
     assert "config.json" not in left and "metrics.jsonl" not in left
+
+
+def test_pretraining_continues_on_the_texts_of_a_task(folder, tmp_path):
+    """data.fields reads the texts of the records without their labels, and the task follows."""
+    options = ["--config.objective.name=masked_lm", f"--config.init_from={folder}/source",
+               f"--config.data.source=text:{folder}/train.tsv"]  # fmt: skip
+    fields = "--config.data.fields=('0',)"
+    assert run(folder, "source", tmp_path / "own", *options, fields) == 0
+    source = f"--config.init_from={tmp_path}/own"
+    assert run(folder, "task", tmp_path / "task", source, "--config.train.steps=1") == 0
+    stored = json.loads((tmp_path / "own" / "config.json").read_text())
+    design = build_design(ConfigDict(stored), tuple(jax.devices()[:1]))
+    (read,) = corpora.open_corpora(design, None)
+    lines = (folder / "train.tsv").read_text().splitlines()
+    texts = {"".join(x) for split in ("train", "valid") for x in read.corpus.documents(split)}
+    assert texts == {line.split("\t")[0] for line in lines}
+
+
+@pytest.mark.parametrize("options, message", [
+    (["--config.data.source=stdlib"], "data.fields needs records"),
+    (["--config.data.source=text:{folder}/train.tsv", "--config.data.text_key=body"],
+     "data.fields names the text columns"),
+    (["--config.data.source=text:{folder}/train.tsv", "--config.data.label_key=1"],
+     "is for objectives that read labels of records"),
+])  # fmt: skip
+def test_fields_of_plain_text_that_do_not_fit_are_refused(folder, tmp_path, options, message):
+    line = [x.format(folder=folder) for x in options]
+    with pytest.raises(UserError, match=message):
+        run(folder, "source", tmp_path / "w", "--config.data.fields=('0',)", *line)

@@ -57,7 +57,7 @@ class Shard(ABC):
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns of a record are its texts and its label.
+    """Which columns of a record are its texts and its label, and what they are used for.
 
     A name that consists of digits is the place of a column, from 0, in a table without a header.
     """
@@ -78,11 +78,22 @@ class Columns:
     places: str = ""
     """What has a place in the texts (_places.py): "words", each with a tag; "answers" in the second
     text; "" = nothing."""
+    kind: str = "records"
+    """"records": texts with a label. "text": one text, which has the text columns on a line each.
+    "targets": a text, and the label is its target text."""
 
     @property
     def named(self) -> bool:
         """Whether the user names a column."""
         return bool(self.texts or self.label)
+
+    @property
+    def options(self) -> str:
+        """The options that name the columns, for messages."""
+        if self.kind == "targets":
+            return "the input with data.text_key and the target with data.target_key"
+        labels = " and the labels with data.label_key" if self.kind == "records" else ""
+        return f"the text columns with data.fields{labels}"
 
     @property
     def wanted(self) -> tuple[tuple[str, ...], str]:
@@ -91,8 +102,9 @@ class Columns:
 
     def digest(self, content: str) -> str:
         """A digest of what is read from records with the digest `content`."""
-        places = [self.places] if self.places else []
-        read = json.dumps([self.texts, self.label, self.count, *self.wanted, *places])
+        more = [self.places] if self.places else []
+        more += [self.kind] if self.kind != "records" else []
+        read = json.dumps([self.texts, self.label, self.count, *self.wanted, *more])
         return hashlib.sha256(f"records {read} {content}".encode()).hexdigest()
 
 
@@ -106,13 +118,13 @@ class Keys:
     target: str = ""
     """The target of a pair, with annotation 1; the text is the input."""
     columns: Columns | None = None
-    """For records with labels, instead of `text`, `spans` and `target`."""
+    """For tables, instead of `text`, `spans` and `target`."""
 
     @property
     def annotation_kind(self) -> str:
         """What is annotated: "records", "spans", "targets" or ""."""
         if self.columns:
-            return "records"
+            return "" if self.columns.kind == "text" else self.columns.kind
         return "spans" if self.spans else "targets" if self.target else ""
 
     def digest(self, content: str) -> str:
@@ -158,7 +170,8 @@ def open_source(
     target_key: str = "",
     columns: Columns | None = None,
 ) -> TextSource:
-    """The source of the config value `data.source`. columns: for records with labels.
+    """The source of the config value `data.source`. columns: for records with labels, or with
+    several columns of text.
 
     Raises ConfigError for an unknown scheme, InputMissing if there is no text.
     """
@@ -184,9 +197,10 @@ def open_source(
 def check_no_fields(what: str, keys: Keys) -> None:
     """Raises DataError if `keys` name fields of annotations for text that has no fields."""
     if keys.columns:
+        who = "an objective with labels" if keys.columns.kind == "records" else "data.fields"
         raise DataError(
-            "an objective with labels needs records, which are the lines of .jsonl, .tsv and .csv "
-            f"files; {what} has none. Name such files: data.source=text:FILE"
+            f"{who} needs records, which are the lines of .jsonl, .tsv and .csv files; {what} has "
+            "none. Name such files: data.source=text:FILE"
         )
     if keys.annotation_kind:
         option, key = ("spans_key", keys.spans) if keys.spans else ("target_key", keys.target)

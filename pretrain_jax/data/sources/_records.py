@@ -1,4 +1,4 @@
-"""Records with labels: one JSON object per line (.jsonl), or the rows of a table (.tsv, .csv).
+"""Records by columns: one JSON object per line (.jsonl), or the rows of a table (.tsv, .csv).
 
 A table is comma-separated with quotes (.csv), or tab-separated without quoting (any other ending):
 the quotation marks of a .tsv are part of its texts. `Columns` says which columns are read.
@@ -16,15 +16,11 @@ from typing import Any, BinaryIO
 from pretrain_jax.data import annotations
 from pretrain_jax.data.sources import _places
 from pretrain_jax.data.sources._base import Columns, Document, Shard
+from pretrain_jax.data.sources._columns import find_columns, lacks_columns
 from pretrain_jax.data.text_files import TextFile
 from pretrain_jax.errors import DataError, short_repr
 from pretrain_jax.files import parsing
 
-HEADERS = {
-    *("text", "sentence", "sentence1", "premise", "question", "tokens"),
-    *("label", "labels", "gold_label", "tags", "answers"),
-}
-"""Names that only a header has: a first row with one of them is not read as a record."""
 FORMATS = ("jsonl", "csv", "json", "conll")
 """Endings with a format of their own; a file with any other ending is tab-separated."""
 BLANK = re.compile(r"[ \t]+")
@@ -62,7 +58,7 @@ class RecordShard(Shard):
         needed = [*texts, *([label] if self.columns.required else [])]
         for name, record in records:
             if missing := [key for key in needed if key not in record]:
-                raise lacks_columns(name, missing, list(record))
+                raise lacks_columns(name, missing, list(record), self.columns)
             values = [record[key] for key in texts]
             yield self._document(name, values, record.get(label), record.get("id"))
 
@@ -99,6 +95,8 @@ class RecordShard(Shard):
                 f"a record of this run has {'one text' if wanted == 1 else f'{wanted} texts'}; "
                 f"{name} has {len(parts)}. Name the text columns with data.fields"
             )
+        if self.columns.kind != "records":
+            return make_text(name, parts, None if label is None else str(label))
         if not places:
             return make_document(name, parts, label_text(label))
         if any(map(annotations.SWITCHES.search, parts)):
@@ -189,70 +187,6 @@ def decode(line: bytes, path: str, number: int) -> str:
         raise DataError(f"{path} line {number} must be UTF-8; {error.reason}. Convert it") from None
 
 
-def find_columns(
-    first: Sequence[str], columns: Columns, path: str
-) -> tuple[tuple[list[int], int | None], bool]:
-    """((places of the text columns, place of the label or None), whether the row is a header), from
-    the first row of a table. Raises DataError.
-
-    >>> find_columns(["id", "text", "label"], Columns(), "a.tsv")
-    (([1], 2), True)
-    >>> find_columns(["gj04", "1", "", "They drank."], Columns(("3",), "1"), "cola.tsv")
-    (([3], 1), False)
-    >>> find_columns(["good", "fun", "1"], Columns(), "pairs.tsv")
-    (([0, 1], 2), False)
-    """
-    texts, label = columns.wanted
-    cells = [cell.strip() for cell in first]
-    place = {name: at for at, name in reversed(list(enumerate(cells)))}
-    if all(name in place for name in texts) and (label in place or not columns.required):
-        return ([place[name] for name in texts], place.get(label)), True
-    if columns.named and all(name.isdecimal() for name in (*texts, columns.label) if name):
-        return places_by_number(columns, len(cells), path), False
-    if columns.named:
-        missing = [name for name in (*texts, label) if name not in place]
-        raise lacks_columns(f"the first row of {path}", missing, cells)
-    if known := HEADERS & {cell.lower() for cell in cells}:
-        raise DataError(
-            f"the first row of {path} is a header ({short_repr(sorted(known)[0])} names a column), "
-            f"and its columns are {', '.join(map(repr, cells))}. Name those that are read: "
-            "data.fields=('TEXT',) or ('FIRST', 'SECOND'), and data.label_key=LABEL"
-        )
-    unlabelled = not columns.required and len(cells) == (columns.count or 1)
-    if not unlabelled and len(cells) not in (2, 3):
-        raise DataError(
-            f"a table without column names has the columns text, label or text, text, label; "
-            f"{path} has {len(cells)}: {short_repr(cells)}. Name the columns by their places, from "
-            "0: data.fields=('3',) data.label_key=1"
-        )
-    last = len(cells) - (not unlabelled)
-    return (list(range(last)), None if unlabelled else last), False
-
-
-def places_by_number(columns: Columns, width: int, path: str) -> tuple[list[int], int | None]:
-    """The places of columns that are named by digits. Raises DataError for one that is missing."""
-    names, label = columns.wanted[0], columns.label
-    if not all(name.isdecimal() for name in names) or (columns.required and not label):
-        raise DataError(
-            f"{path} has no header with {names} and {label or columns.default_label!r}; by place, "
-            "both data.fields and data.label_key must be numbers from 0"
-        )
-    places = [int(name) for name in names]
-    at = int(label) if label and (columns.required or int(label) < width) else None
-    if most := [place for place in (*places, at) if place is not None and place >= width]:
-        raise lacks_columns(f"the first row of {path}", map(str, most), map(str, range(width)))
-    return places, at
-
-
-def lacks_columns(where: str, missing: Any, present: Any) -> DataError:
-    """The error for columns that a record or a header lacks."""
-    return DataError(
-        f"{where} must have the columns {', '.join(map(repr, missing))}; it has "
-        f"{', '.join(map(repr, present)) or 'none'}. Name the text columns with data.fields and "
-        "the labels with data.label_key"
-    )
-
-
 def read_texts(name: str, values: Sequence[Any]) -> list[str]:
     """The texts of a record, from a string or a list of strings for each text column.
 
@@ -271,13 +205,28 @@ def read_texts(name: str, values: Sequence[Any]) -> list[str]:
 
 def make_document(name: str, parts: Sequence[str], label: str | None, **record: Any) -> Document:
     """The document of a record: its texts, tokenized one by one, and its label as text."""
+    joined = encode(name, annotations.annotate_parts(parts))
+    return Document.from_bytes(name, joined, parts[0].encode(), label=label, **record)
+
+
+def make_text(name: str, parts: Sequence[str], target: str | None) -> Document:
+    """The document of a record that is a text, or a text and its target."""
+    if target is None:
+        return Document.from_bytes(name, encode(name, "\n".join(parts)))
+    plain = encode(name, parts[0])
+    return Document.from_bytes(
+        name, encode(name, annotations.annotate_target(parts[0], target)), plain
+    )
+
+
+def encode(name: str, text: str) -> bytes:
+    """A text as UTF-8. Raises DataError."""
     try:
-        joined = annotations.annotate_parts(parts).encode()
+        return text.encode()
     except UnicodeEncodeError:
         raise DataError(
             f"{name} has an unpaired surrogate, which UTF-8 cannot encode. Fix the line"
         ) from None
-    return Document.from_bytes(name, joined, parts[0].encode(), label=label, **record)
 
 
 def label_text(label: Any) -> str | None:

@@ -1,5 +1,6 @@
 """`text:GLOB`: files. A .jsonl file has one document per line; any other file is one document. For
-objectives with labels, every file is a table of records (_records.py).
+objectives with labels, and with data.fields, every file is a table of records (_records.py); with
+data.target_key, a .tsv or .csv file is one.
 
 Files may be gzipped (.txt.gz). They are read in the order of their sorted paths. The text must be
 valid UTF-8. It is used unchanged except for a byte-order mark at the start: line ends are kept,
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 
 from pretrain_jax.data import annotations, globs
 from pretrain_jax.data.sources import (
+    Columns,
     Document,
     Keys,
     Shard,
@@ -107,6 +109,8 @@ def open_shard(path: str, keys: Keys) -> Shard:
     """The shard of a file; its name decides the format."""
     if keys.columns:
         return RecordShard(path, keys.columns)
+    if keys.target and path.lower().removesuffix(".gz").endswith((".tsv", ".csv")):
+        return RecordShard(path, Columns((keys.text,), keys.target, 1, kind="targets"))
     if path.lower().removesuffix(".gz").endswith(".jsonl"):
         return JsonLinesShard(path, keys)
     check_no_fields(path, keys)
