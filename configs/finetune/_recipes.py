@@ -42,7 +42,8 @@ def family(model: dict[str, Any]) -> str:
     name = model["name"]
     if name in RECIPES:
         return name
-    return "t5" if name in ("t5_1_1", "transformer") else "gpt"
+    others = ("t5_1_1", "t5_encoder", "t5_1_1_encoder", "transformer")
+    return "t5" if name in others else "gpt"
 
 
 STEPS = 1000
@@ -88,7 +89,24 @@ def finetune(
     )
 
 
-def own_records(run: str, name: str) -> dict[str, Any]:
-    """The config for the user's own records: the objective `name` for STEPS updates."""
+def keep_encoder(model: dict[str, Any], part: str) -> None:
+    """Makes the section `model` of a T5 that of its encoder alone."""
+    if part != "encoder" or model["name"] not in ("t5", "t5_1_1") or model.pop("shared", False):
+        raise ConfigError(
+            "after the workdir of a T5 with two stacks of its own may be `,encoder`, to finetune "
+            f"its encoder alone; received `,{part}` with model.name={model['name']}. Leave it out"
+        )
+    model["name"] += "_encoder"
+
+
+def own_records(argument: str, name: str) -> dict[str, Any]:
+    """The config for the user's own records: the objective `name` for STEPS updates.
+
+    argument: RUN, or RUN,encoder for the encoder of a T5 without its decoder.
+    """
+    run, _, part = argument.partition(",")
     examples = STEPS * EXAMPLES * ROWS
-    return finetune(run, dict(name=name), dict(source="stdlib"), examples, epochs=1)
+    config = finetune(run, dict(name=name), dict(source="stdlib"), examples, epochs=1)
+    if part:
+        keep_encoder(config["model"], part)
+    return config

@@ -28,6 +28,7 @@ from pretrain_jax.composition.tokenizer import load_trained
 from pretrain_jax.errors import ConfigError, InputMissing, WorkdirMismatch
 from pretrain_jax.files import paths
 from pretrain_jax.layers.axes import is_box
+from pretrain_jax.models import _base
 from pretrain_jax.nested_diff import diff
 from pretrain_jax.optim.trees import name_of, named_leaves
 from pretrain_jax.workdir import run_config
@@ -104,6 +105,8 @@ def check(spec: Spec) -> None:
     free = {*(key.removeprefix("model.") for key in run_config.SPEED), "max_length", "vocab_size"}
     # Rotary positions have no parameters, and longer rows may need others.
     free |= {key for key in new["model"] if key.startswith("rope_")}
+    if _base.load(spec.model.name).part_of == old["model"]["name"]:
+        free |= {"name", *(old["model"].keys() - new["model"].keys())}
     lines = describe_differences("model", old, new, free)
     if lines:
         raise WorkdirMismatch(

@@ -86,7 +86,8 @@ class Corpus:
         )
         with progress(f"reading {self.name}"):
             digests = self.digests
-        parts = [f"{self.policy} by text" if by_text else self.policy, *digests]
+        by = {"records": " by all texts"}.get(self.annotation_kind, " by text")
+        parts = [self.policy + (by if by_text else ""), *digests]
         if self.policy == "files":
             parts.insert(0, str(len(self.source.shards)))
         if self.policy == "auto":

@@ -168,13 +168,15 @@ class SingleStack(nn.Module):
     output: Factory | None
     """One of layers/outputs.py; None reads out through the embedding table, unchanged."""
     build_context: BuildContext
+    stack_name: str = "stack"
+    """The name of the stack in the tree of parameters."""
 
     @nn.compact
     def __call__(self, batch: dict[str, jax.Array], train: bool) -> Output:
         embedding = self.embedding(name="embedding", pad_vocab_to=self.build_context.pad_vocab_to)
         x = embedding(batch["tokens"], batch["positions"], train, batch.get("types"))
         context = self_context(batch, self.build_context, train, self.positions)
-        hidden = self.stack(name="stack", build_context=self.build_context)(x, context)
+        hidden = self.stack(name=self.stack_name, build_context=self.build_context)(x, context)
         tied = embedding.readout()
         return read_out(self.build_context, self.output, hidden, batch, tied, train)
 

@@ -51,6 +51,9 @@ class Architecture:
     pooler: Callable[[jax.Array], jax.Array] | None = None
     """Activation of the dense map in front of a classifier; None = no such map. The default is tanh
     with full attention or a memory, otherwise None."""
+    part_of: str = ""
+    """The architecture whose parameters include those of this one under the same names: a run of
+    it may be `init_from`."""
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Prefixes of parameter names, by the name of a part whose size `describe` prints."""
     check: Callable[[Mapping[str, Any], int], None] = accept
@@ -97,6 +100,7 @@ def from_module(module: ModuleType) -> Architecture:
         methods=names_in(module, "METHODS", ("__call__",)),
         task_format=getattr(module, "TASK_FORMAT", default),
         pooler=getattr(module, "POOLER", None if default == "gpt" else jnp.tanh),
+        part_of=getattr(module, "PART_OF", ""),
         parts=getattr(module, "PARTS", {}),
         check=getattr(module, "check", accept),
     )

@@ -17,7 +17,7 @@ from pretrain_jax.layers.feed_forward import FeedForward
 from pretrain_jax.layers.initializers import Normal, Uniform
 from pretrain_jax.layers.norms import RMSNorm
 from pretrain_jax.layers.positions import RelativeBuckets
-from pretrain_jax.layers.stacks import BuildContext
+from pretrain_jax.layers.stacks import BuildContext, SingleStack
 from pretrain_jax.models import _transformer
 
 BUCKETS = 32
@@ -89,6 +89,10 @@ class T5Layers:
             RelativeBuckets, heads=self.heads, causal=causal, buckets=BUCKETS, table_init=init
         )
 
+    @property
+    def encoder_positions(self) -> tuple[tuple[str, Factory], ...]:
+        return (("encoder_buckets", self.buckets(causal=False)),)
+
     def stack(
         self, layers: int, feed_forward: Factory, cross_attention: Factory | None = None
     ) -> Factory:
@@ -116,10 +120,29 @@ class T5Layers:
         """shared: whether the encoder uses the decoder's layers."""
         return EncoderDecoder(
             embedding=self.embedding(vocab_size),
-            encoder_positions=(("encoder_buckets", self.buckets(causal=False)),),
+            encoder_positions=self.encoder_positions,
             decoder_positions=(("decoder_buckets", self.buckets(causal=True)),),
             encoder=None if shared else self.stack(layers, feed_forward),
             decoder=self.stack(layers, feed_forward, self.attention(CrossAttention)),
             output=output,
             build_context=context,
+        )
+
+    def encoder(
+        self,
+        context: BuildContext,
+        *,
+        vocab_size: int,
+        layers: int,
+        feed_forward: Factory,
+        output: Factory,
+    ) -> SingleStack:
+        """The encoder of `encoder_decoder` alone; its parameters have the same names."""
+        return SingleStack(
+            embedding=self.embedding(vocab_size),
+            positions=self.encoder_positions,
+            stack=self.stack(layers, feed_forward),
+            output=output,
+            build_context=context,
+            stack_name="encoder",
         )

@@ -5,10 +5,11 @@
     gpt       [START] a [EXTRACT], [START] a [DELIM] b [EXTRACT] (Radford et al. 2018, figure 1)
     t5        a </s>, a </s> b </s>; the encoder reads it, and the decoder reads it once more after
               the id of padding (T5ForSequenceClassification of transformers)
+    t5_encoder   the same texts; there is no decoder
 
-A label is predicted from the first token of bert and roberta, and from the last token of gpt and
-t5, the only one of a causal stream that has read everything. [START], [DELIM] and [EXTRACT] are the
-special ids bos, sep and cls.
+A label is predicted from the first token of bert and roberta. The others have no special id there:
+it is predicted from the last token, the only one of a causal stream that has read everything.
+[START], [DELIM] and [EXTRACT] are the special ids bos, sep and cls.
 """
 
 from collections.abc import Sequence
@@ -47,9 +48,14 @@ class Format:
         return tuple(dict.fromkeys((*start, *self.before, *self.between, *self.after)))
 
     @property
+    def is_causal(self) -> bool:
+        """Whether a token has read only those before it."""
+        return self.attention == "causal"
+
+    @property
     def reads_last(self) -> bool:
         """Whether a label is predicted from the last token; otherwise from the first."""
-        return self.attention == "causal"
+        return self.is_causal or not self.before
 
     def specials(self, texts: int) -> int:
         """The number of special ids in a stream of one or two texts."""
@@ -91,6 +97,7 @@ FORMATS = {
     "roberta": Format("full", ("cls",), ("sep", "sep"), ("sep",)),
     "gpt": Format("causal", ("bos",), ("sep",), ("cls",)),
     "t5": Format("causal", (), ("eos",), ("eos",), memory=True),
+    "t5_encoder": Format("full", (), ("eos",), ("eos",)),
 }
 
 

@@ -71,8 +71,8 @@ def build(
     if format.memory or format.attention != "full":
         raise ConfigError(
             "objective.name=extract_span needs an encoder, in which every token of the context "
-            f"sees all others; model.name={model.name} is not one. Use bert, roberta or electra, "
-            "or objective.name=text_to_text"
+            f"sees all others; model.name={model.name} is not one. Use bert, roberta, electra or "
+            "t5_encoder, or objective.name=text_to_text"
         )
     sizes = Sizes(format, 2, per_row)
     read = partial(read_spans, unanswerable=unanswerable)

@@ -63,8 +63,8 @@ def build(
     if format.memory:
         raise ConfigError(
             "objective.name=tag needs a model with one stack, in which each word is a part of the "
-            f"stream; model.name={model.name} has two. Use an encoder, a decoder, or "
-            "objective.name=text_to_text"
+            f"stream; model.name={model.name} has two. Use an encoder, such as t5_encoder, a "
+            "decoder, or objective.name=text_to_text"
         )
     sizes = Sizes(format, 1, per_row)
     read = partial(read_tags, classes=labels)
@@ -91,7 +91,7 @@ def build(
         arrangement="words",
         arrange=lambda seq_len: {
             "tokens": sizes.room(seq_len),
-            "last": format.reads_last,
+            "last": format.is_causal,
             "read_labels": read,
         },
         lengths=lambda n: {**sizes.lengths(np.asarray(n)[..., :1]), "P": np.asarray(n)[..., 1]},

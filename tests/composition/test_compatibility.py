@@ -17,7 +17,7 @@ from pretrain_jax.objectives import causal_lm
 
 DECODERS = {"gpt", "gpt1", "llama", "gopher", "lamda", "t5_lm"}
 WITH_PREFIX = {"gpt", "gpt1", "llama", "t5_lm"}
-ENCODERS = {"bert", "roberta"}
+ENCODERS = {"bert", "roberta", "t5_encoder", "t5_1_1_encoder"}
 ENCODER_DECODERS = {"t5", "t5_1_1", "transformer"}
 ELECTRA = {"electra"}
 TO_TEXT = ("prefix_lm", "span_corruption", "iid_denoising", "salient_spans", "text_to_text")

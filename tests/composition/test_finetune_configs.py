@@ -36,6 +36,15 @@ def test_the_model_and_the_tokenizer_are_those_of_the_run(runs, family, name):
     assert made.train.batch_size * made.objective.per_row == 32
 
 
+@pytest.mark.parametrize("name", ["classify", "tag"])
+def test_the_encoder_of_a_t5_is_finetuned_alone(runs, name):
+    made: Any = config.read(f"finetune/{name}:{runs}/t5,encoder")
+    assert made.model.name == "t5_encoder" and made.optimizer.name == "adafactor"
+    assert "shared" not in made.model
+    with pytest.raises(ConfigError, match=r"received `,encoder` with model\.name=bert"):
+        config.read(f"finetune/{name}:{runs}/bert,encoder")
+
+
 @pytest.mark.parametrize("family, inputs", [("t5", "memory"), ("gpt", "stream")])
 def test_text_to_text_is_answered_by_the_architecture(runs, family, inputs):
     made: Any = config.read(f"finetune/text_to_text:{runs}/{family}")

@@ -1,6 +1,7 @@
 """Records with labels: which columns are read, from which files, and how texts are truncated."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -207,7 +208,7 @@ def test_a_table_has_pairs_of_a_text_and_its_target(tmp_path):
     (tmp_path / "a.tsv").write_text("en\tde\nYes.\tJa.\nNo\t\n")
     (tmp_path / "b.csv").write_text('"Yes.",Ja.\n')
     for name, keys in (("a.tsv", ("en", "de")), ("b.csv", ("0", "1"))):
-        options = {"text_key": keys[0], "target_key": keys[1], "split": "all"}
+        options: Any = {"text_key": keys[0], "target_key": keys[1], "split": "all"}
         corpus = open_corpus(f"text:{tmp_path}/{name}", **options)
         documents = ["".join(blocks) for blocks in corpus.documents("valid")]
         assert corpus.annotation_kind == "targets" and documents[0] == "Yes.\ufdd1Ja."

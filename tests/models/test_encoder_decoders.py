@@ -297,6 +297,36 @@ def test_a_stack_used_twice_draws_noise_twice(inside):
     np.testing.assert_allclose(first, jnp.broadcast_to(first[:, :1], first.shape), atol=1e-6)
 
 
+# ---- the encoder alone ----
+
+
+@released
+def test_the_encoder_alone_computes_the_memory(name):
+    """A decoder that does not look at its own stream would see exactly these hidden states."""
+    both, alone = tiny.build(name), tiny.build(f"{name}_encoder")
+    params = init(both)
+    names = tiny.named(init(alone)).keys()
+    assert names < tiny.named(params).keys()
+    assert not any(key.startswith("decoder") for key in names)
+    draw = np.random.default_rng(0)
+    tokens = draw.integers(1, 30, (2, 12)).astype(np.int32)
+    segments = np.array([[1] * 5 + [2] * 4 + [0] * 3, [1] * 12], np.int32)
+    positions = np.where(segments == 2, np.arange(12) - 5, np.arange(12)).astype(np.int32)
+    stream = {"tokens": tokens, "segments": segments, "positions": positions}
+    memory = {f"memory_{key}": value for key, value in stream.items()}
+    _, state = both.apply(
+        {"params": params},
+        {**memory, **stream},
+        False,
+        capture_intermediates=lambda module, _: module.name == "encoder",
+    )
+    (expected,) = state["intermediates"]["encoder"]["__call__"]
+    kept = {key: params[key] for key in params if key in {n.split("/")[0] for n in names}}
+    hidden = alone.apply({"params": kept}, stream, False).hidden
+    real = segments > 0
+    np.testing.assert_allclose(hidden[real], expected[real], atol=1e-5)
+
+
 # ---- initial values and sizes ----
 
 

@@ -51,6 +51,7 @@ STREAMS = {
     "gpt": ([BOS, *A, CLS], [BOS, *A, SEP, *B, CLS]),
     "llama": ([BOS, *A, CLS], [BOS, *A, SEP, *B, CLS]),
     "t5": ([*A, EOS], [*A, EOS, *B, EOS]),
+    "t5_encoder": ([*A, EOS], [*A, EOS, *B, EOS]),
 }
 
 
@@ -65,7 +66,7 @@ def test_streams_have_the_published_formats(name, texts):
         assert made["tokens"] == [[PAD, *stream[:-1]]]
     else:
         assert made["tokens"] == [stream]
-    last = name in ("gpt", "llama", "t5")
+    last = name in ("gpt", "llama", "t5", "t5_encoder")
     assert made["example_at"] == [[len(stream) - 1 if last else 0]]
     assert made["labels"] == [[1]] and made["label_weights"] == [[1.0]]
     if name in ("bert", "electra") and texts == 2:

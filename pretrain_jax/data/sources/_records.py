@@ -206,7 +206,8 @@ def read_texts(name: str, values: Sequence[Any]) -> list[str]:
 def make_document(name: str, parts: Sequence[str], label: str | None, **record: Any) -> Document:
     """The document of a record: its texts, tokenized one by one, and its label as text."""
     joined = encode(name, annotations.annotate_parts(parts))
-    return Document.from_bytes(name, joined, parts[0].encode(), label=label, **record)
+    plain = "\n".join(parts).encode()
+    return Document.from_bytes(name, joined, plain, label=label, **record)
 
 
 def make_text(name: str, parts: Sequence[str], target: str | None) -> Document:
