@@ -1,19 +1,22 @@
 """Examples per second of finetuning on CPU, side by side with the Trainer of transformers.
 
     python benchmarks/finetune_speed.py --data=FOLDER [--bursts=5] [--steps=4] [--work=FOLDER]
+                                        [--sides=packed,full,unpacked]
 
-FOLDER of --data has sst2/train.tsv. Both sides finetune a BERT of base size with random weights on
-SST-2, in fp32, with 32 examples an update, dropout, clipping and AdamW, from the same vocabulary.
+FOLDER of --data has sst2/train.tsv. All sides finetune a BERT of base size with random weights on
+SST-2, in fp32, with about 32 examples an update, dropout, clipping and AdamW, from the same
+vocabulary.
 
     trainer    transformers' Trainer with its default collator, which pads each batch to its longest
                example
     packed     our configs/finetune/classify.py: 8 rows of 128 tokens, each with up to 4 examples
+    full       7 rows of 128 tokens, each with up to 5 examples, which suits SST-2's short texts
     unpacked   32 rows of 128 tokens with an example each (objective.per_row=1)
 
 Each side runs in a separate process that keeps its model warm and runs bursts on request, each
 after one untimed step. Bursts alternate, so that a slow phase of the machine affects all sides. The
 output has the median examples per second, and the median ratio to the Trainer of the same round.
-torch and transformers must be installed.
+torch, transformers and accelerate must be installed.
 """
 
 # pyright: reportMissingImports=false
@@ -32,7 +35,8 @@ from cpu_step import Side
 from finetune_recipe import run as run_command
 from finetune_recipe import write_random_bert
 
-PER_ROW = {"packed": 4, "unpacked": 1}
+ROWS = {"packed": (8, 4), "full": (7, 5), "unpacked": (32, 1)}
+"""Rows of a batch, and most examples of a row."""
 EXAMPLES = 32
 
 
@@ -49,11 +53,12 @@ def ours(side: str, data: str, work: Path) -> Iterator[int]:
     from pretrain_jax.composition.feed import Feed
     from pretrain_jax.step import train_step
 
+    rows, per_row = ROWS[side]
     changes = {
         "data.source": f"text:{data}/sst2/train.tsv",
         "data.cache_dir": f"{work}/cache",
-        "objective.per_row": PER_ROW[side],
-        "train.batch_size": EXAMPLES // PER_ROW[side],
+        "objective.per_row": per_row,
+        "train.batch_size": rows,
     }
     file = Path(__file__).parents[1] / "configs" / "finetune" / "classify.py"
     settings = config.read(f"{file}:{work}/imported", [(k, str(v)) for k, v in changes.items()])
@@ -64,11 +69,11 @@ def ours(side: str, data: str, work: Path) -> Iterator[int]:
     (phase,) = design.spec.phases
     state = design.update.init_state()
     step = jax.jit(train_step, static_argnums=2, donate_argnums=0)
-    for rows in feed.batches(phase, 0):
-        batch = design.placement.rows.to_global(rows, phase.batch_size)
+    for made in feed.batches(phase, 0):
+        batch = design.placement.rows.to_global(made, phase.batch_size)
         state, metrics = step(state, batch, design.update.program)
         jax.block_until_ready((state, metrics))
-        yield int(rows["label_weights"].sum())
+        yield int(made["label_weights"].sum())
 
 
 def serve(updates: Iterator[int]) -> None:
@@ -152,7 +157,7 @@ def compare(options: argparse.Namespace, work: Path) -> None:
             "pretrain_jax.convert", f"--from_hf={work}/random_bert", f"--workdir={work}/imported"
         )
     command = [sys.executable, __file__, f"--data={options.data}", f"--work={work}", "--serve"]
-    sides = {name: Side([*command, name]) for name in ("trainer", *PER_ROW)}
+    sides = {name: Side([*command, name]) for name in ("trainer", *options.sides.split(","))}
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(options.bursts):
         for name, side in sides.items():
@@ -173,6 +178,7 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--bursts", type=int, default=5)
     parser.add_argument("--steps", type=int, default=4, help="updates in a burst")
+    parser.add_argument("--sides", default=",".join(ROWS))
     parser.add_argument("--work", default="")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -303,6 +303,8 @@ def test_a_stack_used_twice_draws_noise_twice(inside):
 @released
 def test_the_encoder_alone_computes_the_memory(name):
     """A decoder that does not look at its own stream would see exactly these hidden states."""
+    both: Any
+    alone: Any
     both, alone = tiny.build(name), tiny.build(f"{name}_encoder")
     params = init(both)
     names = tiny.named(init(alone)).keys()
