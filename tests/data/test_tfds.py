@@ -11,6 +11,7 @@ import tiny_job
 from tensorflow_datasets.core import constants
 
 from pretrain_jax.data.corpus import open_corpus
+from pretrain_jax.data.sources import Columns
 from pretrain_jax.errors import DataError, InputMissing
 
 TEXTS = [f"döcument {i} " * (i % 4 + 1) for i in range(150)]
@@ -162,3 +163,8 @@ def test_spans_and_targets_are_read_and_checked(tmp_path):
         documents(source, target_key="spans")
     keys = [{}, {"spans_key": "spans"}, {"target_key": "answer"}]
     assert len({open_corpus(source, **key).fingerprint for key in keys}) == 3
+
+
+def test_objectives_with_labels_are_refused(prepared):
+    with pytest.raises(DataError, match=r"needs records, .*; tfds:my_set has none"):
+        open_corpus("tfds:my_set", columns=Columns())

@@ -73,9 +73,12 @@ class RecordShard(Shard):
                 if is_header:
                     continue
             if len(row) != width:
+                awk = f"awk -F'\\t' 'NF == {width}' {self.name}"
+                plain = self.format == "tsv" and not self.name.endswith(".gz")
+                keep = f", or keep the complete ones: {awk}" if plain else ""
                 raise DataError(
                     f"every row of {self.name} must have {width} columns, as the first; line "
-                    f"{number} has {len(row)}. Fix that line"
+                    f"{number} has {len(row)}. Fix that line{keep}"
                 )
             texts, label = places
             yield self._document(

@@ -15,7 +15,14 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
 from pretrain_jax.data import annotations
-from pretrain_jax.data.sources import Document, Keys, Shard, TextSource, hash_file
+from pretrain_jax.data.sources import (
+    Document,
+    Keys,
+    Shard,
+    TextSource,
+    check_no_fields,
+    hash_file,
+)
 from pretrain_jax.errors import DataError, InputMissing
 from pretrain_jax.files import paths
 
@@ -104,8 +111,10 @@ def find(name: str, keys: Keys) -> TextSource:
     """The shards of the train split of the data set `name`.
 
     Raises InputMissing if it is not prepared on this machine, DataError if it has another format,
-    no train split, or not the features in `keys`.
+    no train split, or not the features in `keys`, and for objectives with labels.
     """
+    if keys.columns:
+        check_no_fields(f"tfds:{name}", keys)
     info = prepared_builder(name).info
     file_format = info.file_format.value if info.file_format else "an unknown format"
     if file_format != "array_record":
