@@ -52,7 +52,7 @@ def card(trained: Restored, folder: Folder, workdir: epath.Path, dtype: str) -> 
     task = TASKS.get(folder.auto_class)
     objective = trained.design.task.objective
     trained_as = "Finetuned" if objective.example_task else "Pretrained"
-    scored = objective.example_task and f"valid/{objective.example_task.metric}"
+    scored = objective.best_metric and f"valid/{objective.best_metric}"
     header = ["library_name: transformers", "tags:", "- pretrain_jax", f"- {spec.model.name}"]
     header += [f"pipeline_tag: {task}"] * bool(task)
     shape = {key: value for key, value in spec.model.items() if key in SHAPE}
@@ -65,7 +65,7 @@ def card(trained: Restored, folder: Folder, workdir: epath.Path, dtype: str) -> 
         "tokenizer": f"`{spec.tokenizer.name}`, {tokenizer.size:,} ids",
         "text": f"`{spec.data.source}`" if not spec.data.mixture else "a mixture",
         "steps": f"{trained.step:,}",
-        **figures(lines, trained.step, scored or ""),
+        **figures(lines, trained.step, scored),
     }
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
     mask = PREFIX if objective.attention == "prefix" else ""

@@ -4,6 +4,8 @@ T5 1.0 has ReLU and an output tied to the embedding, with hidden states multipli
 1.1 has a gated GELU and a matrix of its own. transformers knows the second by
 tie_word_embeddings=false and by the presence of lm_head.weight. An encoder that shares the
 decoder's layers becomes a copy of them, which computes the same.
+
+Our models `t5_encoder` and `t5_1_1_encoder` have one class, T5ForTokenClassification.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,12 +13,12 @@ from dataclasses import replace
 
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.huggingface import _settings
-from pretrain_jax.huggingface._heads import Head
+from pretrain_jax.huggingface._heads import Head, find_objective, task_head
 from pretrain_jax.huggingface._settings import Fixed, Sizes
 from pretrain_jax.huggingface._table import Folder, Imported, Opened, Row, Run
 from pretrain_jax.huggingface._transforms import LINEAR, LINEAR_OUT, VECTOR, Vocabulary
 
-MODELS = ("t5", "t5_1_1")
+MODELS = ("t5", "t5_1_1", "t5_encoder", "t5_1_1_encoder")
 FOLDERS = ("",)
 SIZES: Sizes = {
     "vocab_size": ("vocab_size", 32128),
@@ -40,18 +42,29 @@ LONGEST = 512
 POOLED = Head(
     "classification_head.out_proj", pooler="classification_head.dense", base="transformer."
 )
-HEADS = {"classify": POOLED, "regress": POOLED}
+HEADS = {
+    "classify": POOLED,
+    "regress": POOLED,
+    "tag": Head("classifier", base="transformer."),
+}
+ENCODER = "_encoder"
+"""The ending of models without a decoder."""
 
 
 def body(run: Run) -> Folder:
-    """T5Model."""
+    """T5Model, or the part of it that T5ForTokenClassification has."""
     model = run.model
+    name = model["name"].removesuffix(ENCODER)
+    check_class(run)
+    if name == model["name"]:
+        stacks = {"encoder": "decoder" if model["shared"] else "encoder", "decoder": "decoder"}
+    else:
+        stacks = {"encoder": "encoder"}
     rows = (
         Row("embedding/tokens", "shared.weight", Vocabulary(model["vocab_size"])),
-        *stack("encoder", "decoder" if model["shared"] else "encoder", model["name"]),
-        *stack("decoder", "decoder", model["name"]),
+        *(row for theirs, ours in stacks.items() for row in stack(theirs, ours, name)),
     )
-    copies = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
+    copies = [f"{theirs}.embed_tokens.weight" for theirs in stacks]
     return Folder(
         "T5Model",
         "AutoModel",
@@ -59,7 +72,7 @@ def body(run: Run) -> Folder:
         config={
             **_settings.write(model, SIZES, FIXED),
             "num_decoder_layers": model["layers"],
-            "feed_forward_proj": ACTIVATIONS[model["name"]],
+            "feed_forward_proj": ACTIVATIONS[name],
             "tie_word_embeddings": is_tied(run),
             "n_positions": run.longest,
             "decoder_start_token_id": run.pad,
@@ -86,9 +99,19 @@ def folders(run: Run) -> tuple[Folder, ...]:
     return (folder,)
 
 
+def check_class(run: Run) -> None:
+    """Raises ConfigError for a head of which there is no class with these stacks."""
+    name = run.model["name"]
+    if name.endswith(ENCODER) and task_head(run.heads) != "tag":
+        raise ConfigError(
+            f"of {name}, transformers has a class for tag alone; this run was trained with "
+            f"{run.objective.get('name') or 'another objective'}. Finetune {name[: -len(ENCODER)]}"
+        )
+
+
 def is_tied(run: Run) -> bool:
     """Whether the output is tied to the embedding."""
-    return run.model["name"] == "t5"
+    return not run.model["name"].startswith("t5_1_1")
 
 
 def stack(theirs: str, ours: str, model: str) -> Iterator[Row]:
@@ -124,6 +147,7 @@ def from_config(opened: Mapping[str, Opened]) -> Imported:
     activation = settings.get("feed_forward_proj", "relu")
     tied = settings.get("tie_word_embeddings", True) is not False
     scaled = settings.get("scale_decoder_outputs", tied)
+    longest = settings.number("n_positions", LONGEST)
     names = {("relu", True): "t5", ("gated-gelu", False): "t5_1_1"}
     if (activation, scaled) not in names:
         raise ConfigError(
@@ -131,8 +155,11 @@ def from_config(opened: Mapping[str, Opened]) -> Imported:
             "(T5 1.0), or 'gated-gelu' and false (T5 1.1), because our models have no option for "
             f"anything else; they are {activation!r} and {str(tied).lower()}"
         )
+    name = names[activation, scaled]
+    if find_objective(settings) == "tag":  # the class without a decoder
+        return Imported({"name": name + ENCODER, **model}, {"name": "masked_lm"}, longest=longest)
     return Imported(
-        {"name": names[activation, scaled], **model, "shared": False},
+        {"name": name, **model, "shared": False},
         {"name": "span_corruption"},
-        longest=settings.number("n_positions", LONGEST),
+        longest=longest,
     )

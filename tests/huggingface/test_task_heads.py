@@ -44,6 +44,7 @@ MODELS = {
     "llama": {"name": "llama", **tiny_runs.SIZES, "kv_heads": 2, "tied": True},
     "t5": {"name": "t5", **tiny_runs.T5, "dropout": 0.0},
     "t5_1_1": {"name": "t5_1_1", **tiny_runs.T5, "dropout": 0.0},
+    "t5_encoder": {"name": "t5_encoder", **tiny_runs.T5, "dropout": 0.0},
 }
 PAIRS = (("ab", "cde"), ("fghij", "k"), ("lm", "nopqrs"))
 IDS = {"bos_token_id": 257, "eos_token_id": 258, "pad_token_id": 256}
@@ -194,7 +195,10 @@ def test_smoothing_and_class_weights_are_those_of_torch(smoothing, weights):
 # --- the tables of all heads ----------------------------------------------------------------------
 
 HEADS = [
-    (name, head) for name in MODELS for head in _export.find_family(MODELS[name]["name"]).HEADS
+    (name, head)
+    for name in MODELS
+    for head in _export.find_family(MODELS[name]["name"]).HEADS
+    if not name.startswith("t5") or (head == "tag") == (name == "t5_encoder")
 ]
 
 
@@ -335,15 +339,18 @@ COMES_BACK = {
 }
 
 
-@pytest.mark.parametrize("head", COMES_BACK)
-def test_other_heads_are_checked_and_come_back(head, tmp_path, measured):
-    _, folder = exported(tmp_path, OBJECTIVES[head], MODELS["bert"])
+@pytest.mark.parametrize(
+    ("head", "name"), [*((head, "bert") for head in COMES_BACK), ("tag", "t5_encoder")]
+)
+def test_other_heads_are_checked_and_come_back(head, name, tmp_path, measured):
+    _, folder = exported(tmp_path, OBJECTIVES[head], MODELS[name])
     load = getattr(transformers, f"AutoModel{_heads.KINDS[head].ending}").from_pretrained
     assert not any(load(folder, output_loading_info=True)[1].values())
     assert f"pipeline_tag: {_heads.KINDS[head].pipeline}" in (folder / "README.md").read_text()
     assert convert.main([f"--from_hf={folder}", f"--workdir={tmp_path / 'back'}"]) == 0
-    objective = restore.load_design(tmp_path / "back").spec.objective
-    assert {key: objective[key] for key in COMES_BACK[head]} == COMES_BACK[head]
+    spec = restore.load_design(tmp_path / "back").spec
+    assert spec.model.name == name
+    assert {key: spec.objective[key] for key in COMES_BACK[head]} == COMES_BACK[head]
     assert len(measured) == 2 and max(difference for difference, _ in measured) < TOLERANCE
 
 
@@ -441,12 +448,20 @@ def test_one_special_id_for_everything_cannot_pad():
 
 
 @pytest.mark.parametrize(
-    ("name", "head"), [("gpt1", "tag"), ("t5", "tag"), ("gpt", "multiple_choice")]
+    ("name", "head"), [("gpt1", "tag"), ("t5", "extract_span"), ("gpt", "multiple_choice")]
 )
 def test_a_head_without_a_class_is_refused_with_what_there_is(name, head):
     family = _export.find_family(MODELS[name]["name"])
     with pytest.raises(ConfigError, match=rf"{head} of a model .*can have classify or .*bert"):
         _heads.pick_head(family, head)
+
+
+@pytest.mark.parametrize("objective", [classify(), {"name": "masked_lm"}])
+def test_the_encoder_of_a_t5_has_a_class_for_tags_alone(objective):
+    design = tiny_runs.design_of(objective, MODELS["t5_encoder"])
+    family = _export.find_family("t5_encoder")
+    with pytest.raises(ConfigError, match=f"trained with {objective['name']}. Finetune t5"):
+        _heads.folders(family, _export.describe_run(design, VOCAB))
 
 
 def test_a_classifier_that_reads_pairs_in_both_orders_is_refused():
