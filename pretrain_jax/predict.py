@@ -3,7 +3,7 @@
     python -m pretrain_jax.predict --workdir=runs/sst2 --source=text:new.tsv --out=predictions.jsonl
                                    [--step=300] [--fields=FIRST,SECOND] [--label_key=LABEL]
 
---workdir     Folder of the run.
+--workdir     Folder of the run, or of one of its checkpoints, such as runs/sst2/checkpoints/300.
 --source      The records: text:FILE with .tsv, .csv or .jsonl files, or the .conll files of tags
               and the .json files of SQuAD. They need no labels.
 --out         New file with one JSON object per record: its number from 0, the prediction with its
@@ -17,11 +17,12 @@ If every record has a label, the metrics of the task are printed as one JSON obj
 """
 
 import json
+import re
 import sys
 
 from pretrain_jax import command
 from pretrain_jax.composition.ranges import COUNT, FROM_0
-from pretrain_jax.errors import ConfigError
+from pretrain_jax.errors import ConfigError, UserError
 from pretrain_jax.files import paths
 
 FLAGS = {
@@ -52,18 +53,32 @@ def main(argv: list[str]) -> int:
     workdir, out = (paths.expand_user(flags[name], f"--{name}") for name in ("workdir", "out"))
     from pretrain_jax.evaluation import predicting
 
-    values = predicting.predict_to_file(
-        workdir,
-        flags["source"],
-        out,
-        step=step,
-        fields=fields,
-        label_key=flags["label_key"],
-        batch_size=size,
-    )
+    try:
+        values = predicting.predict_to_file(
+            workdir,
+            flags["source"],
+            out,
+            step=step,
+            fields=fields,
+            label_key=flags["label_key"],
+            batch_size=size,
+        )
+    except UserError as error:
+        error.args = (with_options(str(error)),)
+        raise
     if values is not None:
         print(json.dumps(values))
     return 0
+
+
+def with_options(message: str) -> str:
+    """A message about keys of a config, with the options of this command in their place.
+
+    >>> with_options("name them with data.fields=('TEXT',) and data.label_key=LABEL")
+    'name them with --fields=TEXT and --label_key=LABEL'
+    """
+    message = re.sub(r"data\.fields=\('([^',]*)',?\)", r"--fields=\1", message)
+    return re.sub(r"data\.(source|fields|label_key)\b", r"--\1", message)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ SHORTER = 250
 sys.path.append(str(DOCS / "_ext"))
 descriptions = importlib.import_module("descriptions")
 docstrings = importlib.import_module("docstrings")
+choices = importlib.import_module("choices")
 
 
 def name_of(path: Path) -> str:
@@ -205,3 +206,15 @@ def test_docstrings_become_restructured_text():
         *("A ``name`` and a\\*b.", "", "::", "", "        x  y", ""),
         *("* ``size``: of ``x`` in bytes", "", ">>> 1", "1", ""),
     ]
+
+
+@pytest.mark.parametrize("table", ["objectives", "models", "tokenizers", "sources"])
+def test_the_tables_of_choices_have_a_row_for_each(table):
+    """The site builds them; an objective may depend on the architecture."""
+    made = getattr(choices, table)()
+    rows = [line.split("|")[1].strip() for line in made.splitlines() if line.startswith("| `")]
+    assert len(rows) == len(set(rows)) > 2
+    if table == "objectives":
+        fits = {line.split("`")[1]: line for line in made.splitlines() if line.startswith("| `")}
+        assert "`t5_encoder`" in fits["tag"] and "`t5`" not in fits["tag"]
+        assert "`gpt`" in fits["classify"] and "memory: `t5`" in fits["text_to_text"]

@@ -71,18 +71,20 @@ def fits(name: str, module: ModuleType) -> Iterator[str]:
     """The models of an objective, for each value of `objective.inputs` where it has that key."""
     forms = ("memory", "prefix", "stream") if "inputs" in registry.options(module.build) else ("",)
     for form in forms:
-        objective = module.build(**({"inputs": form} if form else {}))
-        models = [f"`{model}`" for model in registry.names("models") if fit(name, objective, model)]
+        options = {"inputs": form} if form else {}
+        names = registry.names("models")
+        models = [f"`{model}`" for model in names if fit(name, module, options, model)]
         yield f"{form}: {', '.join(models)}" if form else ", ".join(models)
 
 
-def fit(name: str, objective: Any, model: str) -> bool:
+def fit(name: str, module: ModuleType, options: dict[str, Any], model: str) -> bool:
     """Whether the check at start-up accepts this objective and this model."""
     architecture = _base.load(model)
     defaults = {key: option.default for key, option in registry.options(architecture.build).items()}
     section = Section(defaults | {"name": model})
     settings = SimpleNamespace(objective=SimpleNamespace(name=name), model=section)
     try:
+        objective = compatibility.call_build(module.build, options, architecture)
         compatibility.check_match(settings, objective, architecture)
     except ConfigError:
         return False

@@ -149,7 +149,7 @@ class TextPairs:
 
     Example k has `length[k]` = (tokens of the inputs, tokens of the targets). Longer texts are
     truncated at the end. A document without inputs or without targets is dropped; `document` is
-    int64 [N], the numbers of the others.
+    int64 [N], the numbers of the others. `cut` is the number of pairs with a truncated text.
 
     inputs, targets   maximum tokens of each
 
@@ -176,6 +176,7 @@ class TextPairs:
         self.target = (starts + sizes - target_sizes)[is_pair]
         lengths = np.stack([sizes - target_sizes, target_sizes], 1)[is_pair]
         self.length = np.minimum(lengths, [inputs, targets]).astype(np.int32)
+        self.cut = int(np.count_nonzero((self.length < lengths).any(1)))
 
     def __len__(self) -> int:
         return len(self.length)

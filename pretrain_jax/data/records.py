@@ -25,7 +25,8 @@ ReadLabels = Callable[[list[str | None]], Ragged]
 class Records:
     """One or two texts of each record of a token cache, with its label.
 
-    Example k has `length[k]` tokens: int32 [N, 1] for one text, [N, 2] for a pair.
+    Example k has `length[k]` tokens: int32 [N, 1] for one text, [N, 2] for a pair. `cut` is the
+    number of examples whose texts are truncated.
 
     tokens        maximum tokens of the texts together
     texts         texts of a record, 1 or 2
@@ -43,6 +44,7 @@ class Records:
         first, second = text_sizes(cache).T
         self.second = self.start + first
         self.length = np.stack(truncate(first, second, tokens), 1)[:, :texts].astype(np.int32)
+        self.cut = int(np.count_nonzero(self.length.sum(1) < first + second))
 
     def __len__(self) -> int:
         return len(self.length)
@@ -66,7 +68,7 @@ class Choices:
 
     Example k has `length[k]` = (tokens of all its sequences, each with the first text; number of
     its choices), int32 [N, 2]. A record may have fewer choices than `choices`; its last ones are
-    then empty.
+    then empty. `cut`: see Records.
 
     tokens        maximum tokens of the first text and one choice together
     choices       most choices of a record
@@ -89,6 +91,8 @@ class Choices:
         kept, self.others = truncate(first, others, tokens)
         self.first = np.where(others > 0, kept, 0)
         total = (self.first + self.others).sum(1)
+        complete = np.where(others > 0, first + others, 0).sum(1)
+        self.cut = int(np.count_nonzero(total < complete))
         self.length = np.stack([total, (others > 0).sum(1)], 1).astype(np.int32)
 
     def __len__(self) -> int:

@@ -19,7 +19,7 @@ class Words:
     """The words of each record of a token cache, with their tags.
 
     Example k has `length[k]` = (tokens, words): int32 [N, 2]. Its words are those with the numbers
-    `words(k)` of its record.
+    `words(k)` of its record. `cut` is the number of examples whose texts are truncated.
 
     tokens        maximum tokens of a text
     last          whether the token of a word is its last; otherwise its first. A token that two
@@ -54,6 +54,7 @@ class Words:
         self.tag[words.broadcast(self.known)] = labels.values
         self.tag = self.tag[read]
         self.length = np.stack([np.minimum(sizes, tokens), self.rows.sizes], 1).astype(np.int32)
+        self.cut = int(np.count_nonzero(sizes > tokens))
 
     def __len__(self) -> int:
         return len(self.length)

@@ -34,13 +34,15 @@ def predict_to_file(
     """Writes predictions.jsonl of a source to `out`; returns the metrics if all records have
     labels, otherwise None.
 
-    step: that of the checkpoint; None = the last one. fields, label_key: the columns; empty = those
-    of the run. batch_size: rows that run together.
+    workdir: of a run, or one of its checkpoints. step: that of the checkpoint; None = the last one.
+    fields, label_key: the columns; empty = those of the run. batch_size: rows that run together.
 
     Raises ConfigError for a model without labels, InputMissing, DataError, UnwritableWorkdir.
     """
     if os.path.exists(out):
         raise ConfigError(f"--out must be a new file; {out} exists. Name another one")
+    folder, step = restore.split_checkpoint(workdir, step)
+    workdir = os.fspath(folder)
     design = design_for(workdir, source, fields, label_key, batch_size)
     restored = restore.restore_params(design, workdir, step)
     feed = Feed.from_corpora(design, corpora.open_corpora(design, None), restored.tokenizer)

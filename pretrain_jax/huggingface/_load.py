@@ -8,7 +8,7 @@ from etils import epath
 from pretrain_jax.errors import ConfigError, InputMissing
 from pretrain_jax.files import parsing, paths
 from pretrain_jax.huggingface._families import CONFIG, family_of_subfolders
-from pretrain_jax.inference.restore import restore_model
+from pretrain_jax.inference.restore import restore_model, split_checkpoint
 from pretrain_jax.inference.trained_model import TrainedModel
 
 
@@ -28,11 +28,7 @@ def load(
         from pretrain_jax.huggingface import _import  # a workdir needs none of it
 
         return _import.load_folder(folder, dtype, mesh)
-    if folder.parent.name == "checkpoints" and folder.name.isdigit():
-        if step not in (None, int(folder.name)):
-            raise ConfigError(f"{folder} is one checkpoint; received step={step} too. Leave it out")
-        folder, step = folder.parent.parent, int(folder.name)
-    return restore_model(folder, step, dtype, mesh)
+    return restore_model(*split_checkpoint(folder, step), dtype, mesh)
 
 
 def is_foreign(folder: epath.Path) -> bool:

@@ -14,7 +14,7 @@ from pretrain_jax.composition import resume, tokenizer
 from pretrain_jax.composition.build import Design, build_design
 from pretrain_jax.composition.sections import SECTIONS, with_defaults
 from pretrain_jax.devices.target import DTYPES
-from pretrain_jax.errors import InputMissing
+from pretrain_jax.errors import ConfigError, InputMissing
 from pretrain_jax.files.parsing import check_keys
 from pretrain_jax.inference.generation import build_generator
 from pretrain_jax.inference.trained_model import TrainedModel
@@ -47,6 +47,20 @@ def restore_model(
     """The model of a checkpoint, to use. See `pretrain_jax.load`."""
     design = load_design(directory, devices_of(mesh), dtype, mesh)
     return use(restore_params(design, directory, step))
+
+
+def split_checkpoint(folder: epath.PathLike, step: int | None) -> tuple[epath.Path, int | None]:
+    """(workdir, step) of a workdir or of one of its checkpoints. Raises ConfigError for two steps.
+
+    >>> split_checkpoint("runs/xl/checkpoints/1000", None)
+    (PosixGPath('runs/xl'), 1000)
+    """
+    path = epath.Path(folder)
+    if path.parent.name != "checkpoints" or not path.name.isdigit():
+        return path, step
+    if step not in (None, int(path.name)):
+        raise ConfigError(f"{path} is one checkpoint; received step={step} too. Leave it out")
+    return path.parent.parent, int(path.name)
 
 
 def use(restored: Restored) -> TrainedModel:

@@ -17,6 +17,7 @@ from pretrain_jax.layers.factories import factory
 from pretrain_jax.layers.heads import PooledClassifier
 from pretrain_jax.layers.initializers import TruncatedNormal
 from pretrain_jax.objectives._base import ExampleTask
+from pretrain_jax.objectives._cut_texts import warn_of_cut_texts
 from pretrain_jax.objectives._formats import Format, one_each
 from pretrain_jax.ragged import Fields, Ragged, RowSplits, concatenate_rows
 from pretrain_jax.rounding import ceil_div
@@ -111,6 +112,7 @@ def objective_arguments(
         ),
         "sequences": sizes.sequences,
         "predicts_tokens": predicts_tokens,
+        "data_warning": warn_of_cut_texts,
     }
 
 

@@ -102,9 +102,10 @@ def read_classes(texts: list[str | None], classes: tuple[str, ...]) -> Ragged:
     for record, text in enumerate(texts, start=1):
         if text is not None and text not in number:
             raise DataError(
-                f"every label must be one of the classes of training, {', '.join(classes)}; "
-                f"record {record} has {short_repr(text)}. Fix the record, or name all classes with "
-                "objective.labels in a new run"
+                f"every label must be one of the classes of this run, {', '.join(classes)}; "
+                f"record {record}, counted from 1, has {short_repr(text)}. Fix it, or name all "
+                "classes, also those of validation records alone, with objective.labels in a new "
+                "run"
             )
     return _labelled.read_each(number.__getitem__, np.int32, texts)
 

@@ -24,6 +24,7 @@ import numpy as np
 from pretrain_jax import losses
 from pretrain_jax.errors import DataError, short_repr
 from pretrain_jax.objectives import ExampleTask, Objective, _labelled
+from pretrain_jax.objectives._cut_texts import warn_of_cut_texts
 from pretrain_jax.objectives._formats import Format, one_each, pick_format
 from pretrain_jax.ragged import Fields, Ragged
 from pretrain_jax.scores.classification import score_classes
@@ -78,6 +79,7 @@ def build(model: Any, *, choices: int = 0, dropout: float = 0.1, per_row: int = 
         corrupt=partial(corrupt, format=format, choices=most),
         sequences=most,
         loss=ChoiceLoss(most),
+        data_warning=warn_of_cut_texts,
     )
 
 

@@ -30,6 +30,7 @@ from pretrain_jax.layers.factories import factory
 from pretrain_jax.layers.heads import TokenClassifier
 from pretrain_jax.layers.initializers import TruncatedNormal
 from pretrain_jax.objectives import ExampleTask, Objective
+from pretrain_jax.objectives._cut_texts import warn_of_cut_texts
 from pretrain_jax.objectives._formats import Format, pick_format
 from pretrain_jax.objectives._labelled import Sizes, task_arguments
 from pretrain_jax.ragged import Fields, Ragged
@@ -99,6 +100,7 @@ def build(
         corrupt=partial(corrupt, format=format),
         heads=((NAME, head),),
         loss=tag_loss,
+        data_warning=warn_of_cut_texts,
     )
 
 

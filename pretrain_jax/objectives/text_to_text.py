@@ -23,6 +23,7 @@ import numpy as np
 from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.objectives import Objective
+from pretrain_jax.objectives._cut_texts import warn_of_cut_texts
 from pretrain_jax.objectives._layout import Layout, pick_layout
 from pretrain_jax.ragged import Fields, wrap
 
@@ -91,6 +92,7 @@ def build(
         answer_metric=metric,
         prompt=partial(prompt, layout=layout, prefix=prefix, room=room),
         baselines=("uniform", "unigram"),
+        data_warning=warn_of_cut_texts,
     )
 
 

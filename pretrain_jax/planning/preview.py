@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from pretrain_jax.batch import FIELDS, Kind
+from pretrain_jax.composition import init_from
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.data.pipeline import Batch, Stream
@@ -57,7 +58,8 @@ def format_preview(feed: Feed) -> Iterator[str]:
         one = {name: field[0] for name, field in batch.items()}
         objective = design.task.objective
         how = {"in_place": objective.attention == "full", "read_out": objective.predicts_tokens}
-        yield from format_row(one, tokenizer, **how)
+        classes = (objective.example_task and objective.example_task.labels) or ()
+        yield from format_row(one, tokenizer, **how, classes=classes)
 
 
 # --- the tables -----------------------------------------------------------------------------------
@@ -66,7 +68,9 @@ def format_preview(feed: Feed) -> Iterator[str]:
 def format_tokenizer(design: Design, tokenizer: Tokenizer) -> Iterator[str]:
     """The tokenizer's ids, special ids and sentinels, and the ones that the objectives need."""
     section = design.spec.tokenizer
-    origin = section.path or "trained on the run's own corpus"
+    inherited = init_from.inherits_tokenizer(design.spec)
+    own = f"that of {design.spec.init_from}" if inherited else "trained on the run's own corpus"
+    origin = section.path or own
     yield f"tokenizer  {section.name}, {tokenizer.size} ids, {origin}"
     named = [
         f'{name} {i} "{tokenizer.id_to_token(i)}"' for name, i in tokenizer.special_ids.items()
@@ -157,12 +161,16 @@ def select_rows(stream: Stream) -> Sequence[int]:
 
 
 def format_row(
-    row: Batch, tokenizer: Tokenizer, in_place: bool, read_out: bool = True
+    row: Batch,
+    tokenizer: Tokenizer,
+    in_place: bool,
+    read_out: bool = True,
+    classes: Sequence[str] = (),
 ) -> Iterator[str]:
     """The first examples of a packed row (fields without the batch axis).
 
     in_place: a target is the original of the token at its own position (full attention), not the
-    next token. read_out: targets are tokens, not labels.
+    next token. read_out: targets are tokens, not labels. classes: the names of labels.
     """
     last = max(int(row[name].max()) for name in ("segments", "memory_segments") if name in row)
     for segment in range(1, min(last, EXAMPLES_SHOWN) + 1):
@@ -176,7 +184,7 @@ def format_row(
             slots = np.flatnonzero(row["segments"] == segment)
             yield from format_entry("reads", render_tokens(tokenizer, row["tokens"][slots]))
             yield from format_types(row, slots)
-        yield from format_labels(row, tokenizer, segment, read_out)
+        yield from format_labels(row, tokenizer, segment, read_out, classes)
 
 
 def format_stream(row: Batch, tokenizer: Tokenizer, segment: int, in_place: bool) -> Iterator[str]:
@@ -226,7 +234,9 @@ def format_other_answers(row: Batch, tokenizer: Tokenizer, answers: np.ndarray) 
         yield from format_entry("with", f"{target}: {', '.join(parts)}")
 
 
-def format_labels(row: Batch, tokenizer: Tokenizer, segment: int, read_out: bool) -> Iterator[str]:
+def format_labels(
+    row: Batch, tokenizer: Tokenizer, segment: int, read_out: bool, classes: Sequence[str] = ()
+) -> Iterator[str]:
     """The labels of one example, and the tokens at which the model predicts them."""
     for name, value, at, weight in LABELS:
         if {value, at} <= row.keys() and not (read_out and value == "targets"):
@@ -238,7 +248,7 @@ def format_labels(row: Batch, tokenizer: Tokenizer, segment: int, read_out: bool
                 shown = [render_tokens(tokenizer, row["tokens"][a:b]) for a, b in ends]
             else:
                 pairs = zip(row[value][counted], tokens, strict=True)
-                shown = [f"{label} at {token}" for label, token in pairs]
+                shown = [f"{classes[n] if classes else n} at {token}" for n, token in pairs]
             yield from format_entry(name, ", ".join(shown)) if shown else ()
 
 

@@ -74,6 +74,16 @@ class Evaluations:
         """Whether the metric has not improved for `eval.patience` evaluations."""
         return self.best is not None and self.best.is_exhausted(self.design.spec.eval.patience)
 
+    @property
+    def why_exhausted(self) -> str:
+        """Why an exhausted run ends, for the terminal."""
+        assert self.best is not None
+        count = self.design.spec.eval.patience
+        return (
+            f"stopped at step {self.last_step}: {self.best.key} was not better in the last {count} "
+            f"evaluation{'s' * (count > 1)} (eval.patience={count})"
+        )
+
     def _evaluate_text(self, step: int, params: Any) -> str:
         values, reports, text = self._scores(step, params)
         self._write(step, values, reports, text)

@@ -72,20 +72,23 @@ def next_steps(design: Design, path: epath.Path, best: Best | None = None) -> li
     has_samples = bool(spec.eval.sample_tokens and objective.prompt)
     files = f"{folder}/loss.png" + (f" and {folder}/samples.txt" if has_samples else "")
     use = "evaluate:      the same command with --mode=eval --config.data.source=text:OTHER_FILE"
-    command = f"python -m pretrain_jax.generate --workdir={folder}"
-    kept = []
+    model, kept = folder, []
     if best is not None and best.step is not None:
-        files = f"{folder}/predictions.jsonl"
-        kept = [f"  best:          {best.key} {best.value:.4f}: {folder}/checkpoints/{best.step}"]
+        files = f"{folder}/predictions.jsonl, of the last evaluation"
+        model = f"{folder}/checkpoints/{best.step}"
+        kept = [f"  best:          {best.key} {best.value:.4f}: {model}"]
         use = (
             f"predict:       python -m pretrain_jax.predict --workdir={folder} --step={best.step} "
             "--source=text:FILE --out=FILE"
         )
+    command = f"python -m pretrain_jax.generate --workdir={model}"
     if objective.generates:
         use = f'generate:      {command} --prompt="..."'
     elif objective.prompt:
         use = f'fill masks:    {command} --prompt="a <mask>"'
     more = f"the same command with --config.train.steps={2 * spec.train.steps or 1000}"
+    if best is not None and best.is_exhausted(spec.eval.patience):
+        more += " --config.eval.patience=0"
     new = f"--config.init_from={folder} and another --workdir"
     return [
         f"  results:       {files}",

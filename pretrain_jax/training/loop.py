@@ -196,6 +196,8 @@ class Loop:
                 f"{steps}; run the same command again to resume"
             )
         if done:
+            if self.evaluations.is_exhausted and self.step < steps:
+                self.reports.progress.print_line(self.evaluations.why_exhausted)
             for line in finished.next_steps(self.design, self.workdir, self.evaluations.best):
                 self.reports.progress.print_line(line)
 

@@ -92,7 +92,7 @@ def test_a_file_without_labels_is_read_where_none_are_required(tmp_path):
 
 WRONG = {
     "one column": ("a.tsv", "good\nbad\n", None, "has 1: "),
-    "four columns": ("a.tsv", "a\tb\tc\td\n", None, "Name the columns by their places"),
+    "four columns": ("a.tsv", "a\tb\tc\td\n", None, "by their places, from 0"),
     "a header of other names": ("a.tsv", "sentence\tlabel\na\t1\n", None, "is a header"),
     "a missing column": ("a.tsv", "text\tlabel\na\t1\n", Columns(("body",), "label"), "'body'"),
     "a place that is missing": ("a.tsv", "a\t1\n", Columns(("3",), "1"), "columns '3'"),

@@ -350,7 +350,7 @@ def test_neither_workers_nor_the_mesh_change_the_losses(
 
 REFUSED = {
     "a label that training does not have": (
-        {"valid.tsv": "a cat\tmaybe\n"}, [], DataError, "record 1 has 'maybe'"),
+        {"valid.tsv": "a cat\tmaybe\n"}, [], DataError, "record 1, counted from 1, has 'maybe'"),
     "a missing column": (
         {}, ["--config.data.fields=('body',)", "--config.data.label_key=label"], DataError, "body"),
     "a pair where one text is asked for": (
@@ -422,3 +422,41 @@ def test_fields_of_plain_text_that_do_not_fit_are_refused(folder, tmp_path, opti
     line = [x.format(folder=folder) for x in options]
     with pytest.raises(UserError, match=message):
         run(folder, "source", tmp_path / "w", "--config.data.fields=('0',)", *line)
+
+
+def test_records_that_are_cut_are_counted(folder, tmp_path, caplog):
+    """Of 50 records, 20 have 100 bytes more than a row of 64 tokens."""
+    lines = [f"{'x' * (150 if i < 20 else 10)}{i}\t{'yes' if i % 2 else 'no'}\n" for i in range(50)]
+    (tmp_path / "long.tsv").write_text("".join(lines))
+    options = [f"--config.data.source=text:{tmp_path}/long.tsv", "--config.train.steps=1"]
+    assert run(folder, "task", tmp_path / "w", *options) == 0
+    assert "20 of 50 records are longer than a row and lose the end" in caplog.text
+
+
+def test_an_early_stop_says_so_and_names_how_to_go_on(folder, tmp_path, capfd):
+    options = ["--config.optimizer.learning_rate=0", "--config.train.steps=30",
+               "--config.eval.patience=1"]  # fmt: skip
+    assert run(folder, "task", tmp_path / "w", *options) == 0
+    shown = capfd.readouterr().err
+    assert "stopped at step 6: valid/accuracy was not better in the last 1 evaluation " in shown
+    assert "--config.train.steps=60 --config.eval.patience=0" in shown
+
+
+def test_a_checkpoint_is_predicted_by_its_folder(folder, finetuned, tmp_path):
+    source = f"--source=text:{folder}/valid.tsv"
+    for name, line in (
+        ("a", [f"--workdir={finetuned}/checkpoints/6"]),
+        ("b", [f"--workdir={finetuned}", "--step=6"]),
+    ):
+        assert predict.main([*line, source, f"--out={tmp_path}/{name}"]) == 0
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    with pytest.raises(ConfigError, match="received step=3 too"):
+        predict.main([f"--workdir={finetuned}/checkpoints/6", "--step=3", source, "--out=x"])
+
+
+def test_errors_of_predict_name_its_own_options(finetuned, tmp_path):
+    (tmp_path / "four.tsv").write_text("a\tb\tc\td\n")
+    line = [f"--workdir={finetuned}", f"--source=text:{tmp_path}/four.tsv", "--out=never.jsonl"]
+    with pytest.raises(DataError, match=r"--fields=TEXT --label_key=LABEL") as caught:
+        predict.main(line)
+    assert "data." not in str(caught.value)

@@ -46,8 +46,9 @@ def find_columns(
     if not unlabelled and len(cells) not in (2, 3):
         raise DataError(
             f"a table without column names has the columns text, label or text, text, label; "
-            f"{path} has {len(cells)}: {short_repr(cells)}. Name the columns by their places, from "
-            "0: data.fields=('3',) data.label_key=1"
+            f"{path} has {len(cells)}: {short_repr(cells)}. If its first row is a header, name "
+            "columns of it: data.fields=('TEXT',) data.label_key=LABEL; otherwise name them by "
+            "their places, from 0: data.fields=('3',) data.label_key=1"
         )
     last = len(cells) - (not unlabelled)
     return (list(range(last)), None if unlabelled else last), False
