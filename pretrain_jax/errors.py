@@ -30,6 +30,23 @@ class DataError(UserError):
     exit_code = 65
 
 
+class BadLabel(DataError):
+    """A label that the objective cannot read.
+
+    record: the number of its record in the split, from 0. RECORD in `message` stands for its place.
+    """
+
+    RECORD = "{record}"
+
+    def __init__(self, message: str, record: int):
+        super().__init__(message.replace(self.RECORD, f"record {record + 1}"))
+        self.message, self.record = message, record
+
+    def at(self, place: str) -> DataError:
+        """The error with the place of the record, such as "a.tsv line 7"."""
+        return DataError(self.message.replace(self.RECORD, place))
+
+
 class InputMissing(UserError):
     """A file, glob or data set does not exist."""
 

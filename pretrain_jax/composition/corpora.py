@@ -18,7 +18,7 @@ from pretrain_jax.composition.tokenizer import copy_from_run, load_or_train, loa
 from pretrain_jax.data.corpus import Corpus, open_corpus
 from pretrain_jax.data.shared_files import align_splits
 from pretrain_jax.data.sources import Columns
-from pretrain_jax.errors import WorkdirMismatch
+from pretrain_jax.errors import ConfigError, WorkdirMismatch
 from pretrain_jax.objectives import Objective
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,9 @@ def open_corpora(design: Design, stored: Mapping[str, Any] | None) -> tuple[Memb
     opened = {(m.source, m.objective.annotation_kind): m.objective for m in design.task.members}
     corpora = {key: open_annotated(design.spec.data, key[0], opened[key]) for key in sorted(opened)}
     align_splits(corpora.values())
+    data = design.spec.data
+    if data.validation and data.validation == data.source:
+        log.warning("data.validation is data.source: the run is validated on its training text")
     members = tuple(
         MemberCorpus(corpora[m.source, m.objective.annotation_kind], m.objective, m.rate)
         for m in design.task.members
@@ -106,6 +109,7 @@ def load_path_or_train(
 def open_annotated(data: DataOptions, source: str, objective: Objective) -> Corpus:
     """The corpus of a source, with the annotations that its objective reads."""
     kind, task, columns = objective.annotation_kind, objective.example_task, None
+    check_columns(data)
     if task:
         # A text that is only scored or predicted may have no labels.
         columns = Columns(
@@ -129,6 +133,22 @@ def open_annotated(data: DataOptions, source: str, objective: Objective) -> Corp
         spans_key=data.spans_key if kind == "spans" else "",
         columns=columns,
     )
+
+
+def check_columns(data: DataOptions) -> None:
+    """Raises ConfigError for a column that is read twice."""
+    if data.target_key and data.target_key == data.text_key:
+        raise ConfigError(
+            "the target must be in another field than the text; received data.text_key="
+            f"{data.text_key!r} and data.target_key={data.target_key!r}. Change one of them"
+        )
+    read = [*data.fields, *([data.label_key] if data.label_key else [])]
+    if twice := [name for name in read if read.count(name) > 1]:
+        raise ConfigError(
+            "the text columns and the label must be different columns; received data.fields="
+            f"{data.fields} and data.label_key={data.label_key!r}, with {twice[0]!r} twice. Change "
+            "one of them"
+        )
 
 
 def check_same_data(what: str, stored: Mapping[str, Any], key: str, fingerprint: Any) -> None:

@@ -19,7 +19,7 @@ from pretrain_jax.data import baselines, mixing, pipeline
 from pretrain_jax.data.arrangements import ARRANGEMENTS
 from pretrain_jax.data.cache import TokenCache, open_token_cache
 from pretrain_jax.data.eval_counts import EvalCounts
-from pretrain_jax.errors import DataError
+from pretrain_jax.errors import BadLabel, DataError
 from pretrain_jax.progress import progress
 
 log = logging.getLogger(__name__)
@@ -171,7 +171,10 @@ class Feed:
             # Held-out pairs are the same for every seed.
             options |= {"seed": self.design.spec.seed if split == "train" else pipeline.EVAL_SEED}
             options |= {"sentence_ends": self.tokenizer.sentence_ends}
-        return arrangement(self.cache(source, split), **options)
+        try:
+            return arrangement(self.cache(source, split), **options)
+        except BadLabel as error:
+            raise error.at(source.corpus.name_of(split, error.record)) from None
 
     def boundary_ids(self, options: Mapping[str, Any]) -> dict[str, int | None]:
         """The ids that an arrangement puts before and after a document, from their names."""

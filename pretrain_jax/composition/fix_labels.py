@@ -6,6 +6,7 @@ evaluation, prediction and a resumed run read them from config.json.
 """
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ BY_LABELS = ("labels", "fallback")
 """The keys that follow from the labels of the source, of those that an objective has."""
 OUTSIDE = "O"
 """The tag of words outside of all entities."""
+NUMBER = re.compile(r"[+-]?[0-9]{1,300}(\.[0-9]+)?")
 MOST_CLASSES = 1000
 """More classes than this are probably not classes."""
 
@@ -93,7 +95,7 @@ def name_classes(corpus: Corpus, counts: Counter[str]) -> tuple[str, ...]:
 def order(label: str) -> tuple[float, str]:
     """The key that sorts labels.
 
-    >>> sorted(["10", "2", "b", "a"], key=order)
-    ['2', '10', 'a', 'b']
+    >>> sorted(["10", "2", "b", "a", "-1", "0.5"], key=order)
+    ['-1', '0.5', '2', '10', 'a', 'b']
     """
-    return (float(label) if label.isdecimal() else float("inf"), label)
+    return (float(label) if NUMBER.fullmatch(label) else float("inf"), label)

@@ -6,20 +6,21 @@ What the source has and this run does not want is left behind. Anything else is 
 parameters and all that are left behind are logged.
 """
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+from etils import epath
 from flax.traverse_util import unflatten_dict
 
+from pretrain_jax.composition import init_from
 from pretrain_jax.composition.build import Design
 from pretrain_jax.errors import WorkdirMismatch, list_names
 from pretrain_jax.optim.trees import named_leaves
 from pretrain_jax.sharding import rules
+from pretrain_jax.workdir.checkpoint import Checkpoints
 
-log = logging.getLogger(__name__)
 PREFIX = "params/"
 MAX_LISTED = 6
 
@@ -34,9 +35,9 @@ class Origins:
     left: tuple[str, ...]
     """Paths of the source run that this run does not want."""
 
-    def log(self, source: str, step: int) -> None:
-        """Logs the three lists."""
-        message = f"init_from: {len(self.taken)} arrays come from step {step} of {source}"
+    def describe(self, source: str, step: int) -> str:
+        """The three lists."""
+        message = f"{len(self.taken)} arrays come from step {step} of {source}"
         borrowed = [f"{new} from {old}" for new, old in self.taken.items() if new != old]
         for what, names in (
             ("borrowed", tuple(borrowed)),
@@ -45,7 +46,24 @@ class Origins:
         ):
             if names:
                 message += f"; {what}: {list_names(names, MAX_LISTED)}"
-        log.info("%s", message)
+        return message
+
+
+def read_origins(design: Design) -> tuple[str, int, Origins]:
+    """(source run, step, origins) of a design with `init_from`. No arrays are read.
+
+    Raises WorkdirMismatch if there is no such checkpoint, or its arrays do not fit.
+    """
+    source, step = init_from.source_workdir(design.spec), init_from.source_step(design.spec)
+    with Checkpoints(epath.Path(source) / "checkpoints", read_only=True) as checkpoints:
+        step = checkpoints.latest() if step is None else step
+        if step is None:
+            raise WorkdirMismatch(
+                f"init_from must be a workdir with a checkpoint; {source} has none. Name another "
+                "one"
+            )
+        shapes = checkpoints.metadata(step)
+    return source, step, find_origins(design, shapes, init_from.vocabulary_axes(design), source)
 
 
 def find_origins(

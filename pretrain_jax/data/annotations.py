@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from pretrain_jax.errors import DataError, short_repr
 from pretrain_jax.tokenizers import Tokenizer
 
 SWITCH = ("\ufdd0", "\ufdd1", "\ufdd2")
@@ -135,8 +136,22 @@ def encode_annotated(
         (mark, tokenizer.encode_after(part, before if number < 2 else ""))
         for number, (mark, part) in enumerate(split_at_switches(text))
     ]
+    if kind == "records" and len(parts) > 2:
+        check_tokens(text, [ids for _, ids in parts])
     annotations = [np.full(len(ids), mark, np.uint8) for mark, ids in parts]
     return np.concatenate([ids for _, ids in parts]), np.concatenate(annotations)
+
+
+def check_tokens(text: str, ids: Sequence[np.ndarray]) -> None:
+    """Raises DataError for a text of a record without tokens: annotations of two texts on its sides
+    are those of one text."""
+    for (_, part), found in zip(split_at_switches(text), ids, strict=True):
+        if part and not len(found):
+            raise DataError(
+                "every text of a record with three or more must have a token; the tokenizer makes "
+                f"nothing of {short_repr(part)}, which follows {short_repr(text[:40])}. Change "
+                "that text, or use a tokenizer that has its characters"
+            )
 
 
 def encode_with_places(

@@ -31,7 +31,7 @@ from pretrain_jax.tokenizers import Tokenizer
 
 CODE_VERSION = 2
 """Increase this with every change of the package that changes the ids of a corpus."""
-ANNOTATIONS_VERSION = 1
+ANNOTATIONS_VERSION = 2
 """Increase this with every change to the annotations of a corpus, or to the ids of annotated
 text."""
 PLACES_VERSION = 1

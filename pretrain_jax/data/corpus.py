@@ -200,6 +200,10 @@ class Corpus:
                 pairs = zip(shard.documents(), sizes, strict=True)
                 yield from (document for document, size in pairs if size)
 
+    def name_of(self, split: str, number: int) -> str:
+        """The name of a record of "train" or "valid", for messages: "a.tsv line 7"."""
+        return next(itertools.islice(self.records(split), number, None)).name
+
     def labels(self, split: str) -> list[str | None]:
         """The label of each record of "train" or "valid"."""
         return [document.label for document in self.records(split)]

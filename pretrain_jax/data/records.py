@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pretrain_jax.data.cache import TokenCache
-from pretrain_jax.errors import DataError
+from pretrain_jax.errors import BadLabel, DataError
 from pretrain_jax.ragged import Fields, Ragged, gather_slices
 from pretrain_jax.rounding import ceil_div
 
@@ -85,15 +85,30 @@ class Choices:
         self.start, sizes = split_at_annotations(marks, cache.offsets, 1 + choices)
         first, others = sizes[:, :1], sizes[:, 1:]
         if (missing := np.flatnonzero((others > 0).sum(1) < 1)).size:
-            raise DataError(
-                f"every record needs a choice with text; record {missing[0] + 1} has none. Fix it"
+            raise BadLabel(
+                f"every record needs a choice with text; {BadLabel.RECORD} has none. Fix it",
+                int(missing[0]),
             )
         kept, self.others = truncate(first, others, tokens)
         self.first = np.where(others > 0, kept, 0)
         total = (self.first + self.others).sum(1)
         complete = np.where(others > 0, first + others, 0).sum(1)
         self.cut = int(np.count_nonzero(total < complete))
-        self.length = np.stack([total, (others > 0).sum(1)], 1).astype(np.int32)
+        counts = (others > 0).sum(1)
+        self.check_labels(counts)
+        self.length = np.stack([total, counts], 1).astype(np.int32)
+
+    def check_labels(self, counts: np.ndarray) -> None:
+        """Raises BadLabel for a label that is not below the number of choices of its record."""
+        known = self.labels.splits.sizes > 0
+        wrong = np.flatnonzero(self.labels.values >= counts[known])
+        if wrong.size:
+            record = int(np.flatnonzero(known)[wrong[0]])
+            raise BadLabel(
+                f"every label must be the number of the right choice; {BadLabel.RECORD} has "
+                f"{counts[record]} choices and the label {self.labels.values[wrong[0]]}. Fix it",
+                record,
+            )
 
     def __len__(self) -> int:
         return len(self.length)

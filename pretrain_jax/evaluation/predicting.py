@@ -12,7 +12,7 @@ from pretrain_jax.composition import corpora
 from pretrain_jax.composition.build import Design, build_design
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.composition.fix_labels import fix_labels
-from pretrain_jax.errors import ConfigError
+from pretrain_jax.errors import ConfigError, DataError
 from pretrain_jax.evaluation import examples
 from pretrain_jax.files import outputs
 from pretrain_jax.inference import restore
@@ -41,11 +41,19 @@ def predict_to_file(
     """
     if os.path.exists(out):
         raise ConfigError(f"--out must be a new file; {out} exists. Name another one")
+    if os.path.exists(f"{out}.tmp"):
+        raise ConfigError(f"--out is first written to {out}.tmp, which exists. Move it away")
+    outputs.check_writable(epath.Path(out))
     folder, step = restore.split_checkpoint(workdir, step)
     workdir = os.fspath(folder)
     design = design_for(workdir, source, fields, label_key, batch_size)
     restored = restore.restore_params(design, workdir, step)
     feed = Feed.from_corpora(design, corpora.open_corpora(design, None), restored.tokenizer)
+    if label_key and not any(feed.cache(feed.sources[0], "valid").labels):
+        raise DataError(
+            f"a column that is named must exist; {source} has no labels in {label_key!r}. Name "
+            "another one with --label_key, or leave it out"
+        )
     function = jax.jit(partial(predict_step, program=design.update.program))
     values, reports = examples.evaluate(design, feed, restored.params, function, None)
     outputs.write_atomic(epath.Path(out), examples.to_lines(reports).encode())

@@ -1,6 +1,7 @@
 """Writing and reading the files of a run; failures raise UnwritableWorkdir with the file name."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -43,6 +44,13 @@ def write_atomic(path: epath.Path, content: bytes) -> None:
     with report_unwritable(path):
         draft.write_bytes(content)
         draft.replace(path)
+
+
+def check_writable(path: epath.Path) -> None:
+    """Raises UnwritableWorkdir if the folder of a new file does not exist."""
+    with report_unwritable(path):
+        if not path.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, f"there is no folder {path.parent}")
 
 
 def close_or_note(close: Callable[[], None], error: BaseException | None) -> None:

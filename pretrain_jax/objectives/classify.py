@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pretrain_jax import losses, registry
-from pretrain_jax.errors import ConfigError, DataError, short_repr
+from pretrain_jax.errors import BadLabel, ConfigError, short_repr
 from pretrain_jax.objectives import ExampleTask, Objective, _labelled
 from pretrain_jax.objectives._formats import pick_format
 from pretrain_jax.ragged import Ragged
@@ -97,15 +97,15 @@ def check_weights(weights: Sequence[float], labels: Sequence[str]) -> None:
 
 
 def read_classes(texts: list[str | None], classes: tuple[str, ...]) -> Ragged:
-    """The number of each label's class, int32. Raises DataError for a label without a class."""
+    """The number of each label's class, int32. Raises BadLabel for a label without a class."""
     number = {name: at for at, name in enumerate(classes)}
-    for record, text in enumerate(texts, start=1):
+    for record, text in enumerate(texts):
         if text is not None and text not in number:
-            raise DataError(
+            raise BadLabel(
                 f"every label must be one of the classes of this run, {', '.join(classes)}; "
-                f"record {record}, counted from 1, has {short_repr(text)}. Fix it, or name all "
-                "classes, also those of validation records alone, with objective.labels in a new "
-                "run"
+                f"{BadLabel.RECORD} has {short_repr(text)}. Fix it, or name all classes, also "
+                "those of validation records alone, with objective.labels in a new run",
+                record,
             )
     return _labelled.read_each(number.__getitem__, np.int32, texts)
 

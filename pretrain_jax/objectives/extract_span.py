@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pretrain_jax import losses, registry
-from pretrain_jax.errors import ConfigError, DataError
+from pretrain_jax.errors import BadLabel, ConfigError
 from pretrain_jax.layers.factories import factory
 from pretrain_jax.layers.heads import TokenClassifier
 from pretrain_jax.layers.initializers import TruncatedNormal
@@ -127,7 +127,7 @@ def read_spans(texts: list[str | None], unanswerable: bool) -> Ragged:
     """int64, for each record: the characters of its first answer, (-1, -1) without an answer, and
     an empty row for None. Raises DataError."""
     rows: list[tuple[int, ...]] = []
-    for record, text in enumerate(texts, start=1):
+    for record, text in enumerate(texts):
         answers = text and json.loads(text)
         if not answers:
             rows.append(())
@@ -137,9 +137,10 @@ def read_spans(texts: list[str | None], unanswerable: bool) -> Ragged:
         elif unanswerable:
             rows.append((-1, -1))
         else:
-            raise DataError(
-                f"every question must have an answer; record {record} has none. Set "
-                "objective.unanswerable=True, as for SQuAD 2.0, or fix the record"
+            raise BadLabel(
+                f"every question must have an answer; {BadLabel.RECORD} has none. Set "
+                "objective.unanswerable=True, as for SQuAD 2.0, or fix the record",
+                record,
             )
     return Ragged.concatenate(rows, np.int64)
 

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pretrain_jax import losses
-from pretrain_jax.errors import DataError, short_repr
+from pretrain_jax.errors import BadLabel, short_repr
 from pretrain_jax.objectives import ExampleTask, Objective, _labelled
 from pretrain_jax.objectives._cut_texts import warn_of_cut_texts
 from pretrain_jax.objectives._formats import Format, one_each, pick_format
@@ -85,11 +85,13 @@ def build(model: Any, *, choices: int = 0, dropout: float = 0.1, per_row: int = 
 
 def read_numbers(texts: list[str | None], choices: int) -> Ragged:
     """The number of each record's right choice, int32. Raises DataError."""
-    for record, text in enumerate(texts, start=1):
-        if text is not None and not (text.isdecimal() and int(text) < choices):
-            raise DataError(
-                f"every label must be the number of the right choice, 0 .. {choices - 1}; record "
-                f"{record} has {short_repr(text)}. Fix it, or name the column with data.label_key"
+    for record, text in enumerate(texts):
+        if text is not None and text not in map(str, range(choices)):
+            raise BadLabel(
+                f"every label must be the number of the right choice, 0 .. {choices - 1}; "
+                f"{BadLabel.RECORD} has {short_repr(text)}. Fix it, or name the column with "
+                "data.label_key",
+                record,
             )
     return _labelled.read_each(int, np.int32, texts)
 

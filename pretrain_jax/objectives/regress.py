@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pretrain_jax import losses, registry
-from pretrain_jax.errors import DataError, short_repr
+from pretrain_jax.errors import BadLabel, short_repr
 from pretrain_jax.objectives import ExampleTask, Objective, _labelled
 from pretrain_jax.objectives._formats import pick_format
 from pretrain_jax.ragged import Ragged
@@ -50,22 +50,29 @@ def build(
 
 
 def read_numbers(texts: list[str | None]) -> Ragged:
-    """Each label as a number, float32. Raises DataError for a label that is not a finite one.
+    """Each label as a number, float32. Raises BadLabel for a label that is not a finite one.
 
     >>> read_numbers(["3.8", None]).values
     array([3.8], dtype=float32)
     """
-    for record, text in enumerate(texts, start=1):
+    for record, text in enumerate(texts):
         if text is not None and not is_number(text):
-            raise DataError(
-                "every label of a regression must be a finite number, such as 3.8; record "
-                f"{record} has {short_repr(text)}. Fix it, or use objective.name=classify"
+            raise BadLabel(
+                "every label of a regression must be a finite number, such as 3.8; "
+                f"{BadLabel.RECORD} has {short_repr(text)}. Fix it, or use objective.name=classify",
+                record,
             )
     return _labelled.read_each(float, np.float32, texts)
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a number that float32 can hold."""
+    """Whether a text is a number that float32 can hold, in ASCII digits as files have them.
+
+    >>> [is_number(text) for text in ("3.8", "-1e3", "1_000", "nan", "1e39")]
+    [True, True, False, False, False]
+    """
+    if not text.isascii() or "_" in text:
+        return False
     try:
         return abs(float(text)) <= float(np.finfo(np.float32).max)
     except ValueError:

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pretrain_jax import losses, registry
-from pretrain_jax.errors import ConfigError, DataError, short_repr
+from pretrain_jax.errors import BadLabel, ConfigError, short_repr
 from pretrain_jax.layers.factories import factory
 from pretrain_jax.layers.heads import TokenClassifier
 from pretrain_jax.layers.initializers import TruncatedNormal
@@ -127,13 +127,14 @@ def read_tags(texts: list[str | None], classes: tuple[str, ...]) -> Ragged:
     """The numbers of the tags of each record, int32; an empty row for None. Raises DataError."""
     number = {name: at for at, name in enumerate(classes)}
     rows: list[list[int]] = []
-    for record, text in enumerate(texts, start=1):
+    for record, text in enumerate(texts):
         tags = [] if text is None else json.loads(text)
         if unknown := [tag for tag in tags if tag not in number]:
-            raise DataError(
-                f"every tag must be one of those of training, {', '.join(classes)}; record "
-                f"{record} has {short_repr(unknown[0])}. Fix the record, or name all tags with "
-                "objective.labels in a new run"
+            raise BadLabel(
+                f"every tag must be one of the tags of this run, {', '.join(classes)}; "
+                f"{BadLabel.RECORD} has {short_repr(unknown[0])}. Fix it, or name all tags, also "
+                "those of validation records alone, with objective.labels in a new run",
+                record,
             )
         rows.append([number[tag] for tag in tags])
     return Ragged.concatenate(rows)

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 from etils import epath
 
-from pretrain_jax.composition import resume
+from pretrain_jax.composition import init_from, resume, source_params
 from pretrain_jax.composition.build import Design, build_design
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.data.unknown_counts import UnknownCounts
@@ -54,6 +54,8 @@ def preflight(config: Any, directory: str, devices: Sequence[Any], simulated: st
         divided = checklist.run("mesh", check_mesh, design)
         checklist.run("memory", check_memory, divided)
         checklist.run("workdir", check_workdir, divided, path)
+        if design is not None and design.spec.init_from:
+            checklist.run("init_from", check_init_from, divided, path)
         fingerprints = checklist.run("resuming", check_resume, divided, path)
         checklist.run("schedule", check_schedule, divided, path)
         feed = checklist.run("data", check_data, design, path, fingerprints, stack)
@@ -205,6 +207,15 @@ def check_data(
     return feed, "; ".join(dict.fromkeys(counts))
 
 
+def check_init_from(design: Design, path: epath.Path) -> tuple[Design, str]:
+    """The parameters of the source run fit; a run with checkpoints no longer needs it."""
+    if any((path / "checkpoints").glob("[0-9]*")):
+        return design, "the run has started: it no longer reads the source run"
+    init_from.check(design.spec)
+    source, step, origins = source_params.read_origins(design)
+    return design, origins.describe(source, step)
+
+
 def check_epochs(feed: Feed) -> tuple[Feed, str]:
     """The run does not repeat its text too often."""
     design = feed.design
@@ -217,7 +228,7 @@ def check_epochs(feed: Feed) -> tuple[Feed, str]:
     if most <= FEW_EPOCHS:
         return feed, summary
     fewer = [int(design.spec.train.steps * passes / most) for passes in (MAX_EPOCHS, FEW_EPOCHS)]
-    if most > MAX_EPOCHS:
+    if most > MAX_EPOCHS and design.task.objective.example_task is None:
         default = ", the default until data.source names your text"
         default = default if member.source == "stdlib" else ""
         raise DataError(

@@ -70,12 +70,12 @@ def train(
             for phase in design.spec.phases.after(last or 0)[:1]:
                 steps.start(phase)
             feed = setup.open_feed(design, corpora, fingerprints, path, hosts)
-        with hosts.all_or_none("config.json"):
-            if hosts.is_primary:
-                run_config.write_config(path, design.spec.config_dict)
         with startup.part("state"):
             start = restore_or_init.restore_or_init
             step, state = start(design, checkpoints, last, hosts, feed.tokenizer)
+        with hosts.all_or_none("config.json"):  # after all that may refuse to start
+            if hosts.is_primary:
+                run_config.write_config(path, design.spec.config_dict)
         with hosts.all_or_none("the outputs"):
             writer, progress = open_outputs(stack, path, step, design.spec.train.steps, hosts)
         evaluated = hosts.broadcast("the evaluation", writer.evaluated)

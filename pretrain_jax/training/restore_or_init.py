@@ -10,12 +10,11 @@ from pretrain_jax.composition import init_from, source_params
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.corpora import check_same_data
 from pretrain_jax.composition.resume import check_code_version, read_fingerprints
-from pretrain_jax.errors import DataError, WorkdirMismatch, list_names
+from pretrain_jax.errors import DataError, list_names
 from pretrain_jax.progress import progress
 from pretrain_jax.step import TrainState
 from pretrain_jax.tokenizers import Tokenizer
 from pretrain_jax.training import finite
-from pretrain_jax.training.setup import last_step
 from pretrain_jax.workdir.checkpoint import Checkpoints
 
 log = logging.getLogger(__name__)
@@ -76,14 +75,9 @@ def restore_source_params(design: Design, fresh: Any, hosts: Hosts, tokenizer: T
     spec = design.spec
     source = init_from.source_workdir(spec)
     with Checkpoints(epath.Path(source) / "checkpoints", read_only=True) as checkpoints:
-        step = init_from.source_step(spec)
-        step = last_step(checkpoints, hosts) if step is None else step
         with hosts.all_or_none("init_from"):
-            if step is None:
-                raise WorkdirMismatch(
-                    f"init_from must be a workdir with a checkpoint; {source} has none. Name "
-                    "another one"
-                )
+            _, step, origins = source_params.read_origins(design)
+            step = hosts.broadcast("the step of init_from", step)
             check_code_version(checkpoints, step, spec, accept=True)
             stored = read_fingerprints(checkpoints, step, spec)
             if stored and spec.init_tokens == "same":
@@ -92,12 +86,16 @@ def restore_source_params(design: Design, fresh: Any, hosts: Hosts, tokenizer: T
                     known = init_from.load_source_tokenizer(source)
                 check_same_data("tokenizer", stored, "tokenizer", known.fingerprint)
             shapes = checkpoints.metadata(step)
-            vocabulary = init_from.vocabulary_axes(design)
-            origins = source_params.find_origins(design, shapes, vocabulary, source)
         abstract = source_params.abstract_params(design, origins, shapes)
-        restored = checkpoints.restore(step, abstract, partial=True)["params"]
+        try:
+            restored = checkpoints.restore(step, abstract, partial=True)["params"]
+        except DataError as error:
+            raise DataError(
+                f"init_from needs a checkpoint that can be read; step {step} of {source} is "
+                f"damaged. Name another one: init_from={source}/checkpoints/STEP"
+            ) from error
     if hosts.is_primary:
-        origins.log(source, step)
+        log.info("init_from: %s", origins.describe(source, step))
     return init_from.map_vocabulary(
         design, source_params.assemble(origins, restored, fresh), fresh, tokenizer
     )

@@ -10,7 +10,7 @@ import jax
 from etils import epath
 
 from pretrain_jax.cluster.hosts import ONE_DAY, Hosts
-from pretrain_jax.composition import corpora, init_from, resume
+from pretrain_jax.composition import corpora, init_from, resume, source_params
 from pretrain_jax.composition.build import Design, build_design
 from pretrain_jax.composition.corpora import MemberCorpus
 from pretrain_jax.composition.feed import Feed
@@ -93,6 +93,7 @@ def open_corpora(
     with hosts.all_or_none("the text", ONE_DAY):
         if step is None and design.spec.init_from:
             init_from.check(design.spec)
+            source_params.read_origins(design)
         fingerprints = resume.read_fingerprints(checkpoints, step, design.spec)
         return corpora.open_corpora(design, fingerprints), fingerprints
 

@@ -8,6 +8,8 @@ import pytest
 from placed import TEXT, asked, cache, corpus, tokenizer, write
 
 from pretrain_jax.data import corpus as corpus_module
+from pretrain_jax.data.corpus import open_corpus
+from pretrain_jax.data.sources import Columns
 from pretrain_jax.errors import DataError
 
 
@@ -126,7 +128,7 @@ BAD = [
     ("words", "a.jsonl", {"tokens": [], "tags": []}, "text 1 of .* line 2 must not be empty"),
     ("words", "a.jsonl", {"tokens": ["\ufdd1"], "tags": ["O"]}, "noncharacters .* line 2 has one"),
     ("words", "a.jsonl", {"tokens": ["\ud800"], "tags": ["O"]}, "line 2 has an unpaired surrogate"),
-    ("words", "a.conll", "\nb", "word and, last, its tag; line 3 has only 'b'"),
+    ("words", "a.conll", "\nb", "a word and its tag, in 2 columns or more; line 3 has 'b'"),
     ("answers", "a.jsonl", LOST, r"line 2 has the answer 'Paulo' at 18, and it is at 17\. Fix"),
     ("answers", "a.jsonl", {**LOST, "context": "a"}, "'Paulo' at 18, and the context does not"),
     ("answers", "a.jsonl", {**LOST, "answers": ["Paulo"]}, "answers of .* line 2 must have texts"),
@@ -175,3 +177,17 @@ def test_damaged_places_are_built_again(tmp_path):
     right = np.array(stored.places)
     (stored.folder / "places.bin").write_bytes(right[::-1].tobytes())
     np.testing.assert_array_equal(cache(path, "answers", tokenizer("bytes")).places, right)
+
+
+def test_the_columns_of_conll_may_be_named_by_their_places(tmp_path):
+    """CoNLL's files have a part of speech and an entity for each word."""
+    (tmp_path / "a.conll").write_text("1 Anna NN B-PER\n2 runs VB O\n")
+    for fields, label, tags in ((("1",), "2", ["NN", "VB"]), (("1",), "", ["B-PER", "O"])):
+        columns = Columns(fields, label, count=1, places="words", default_texts=("tokens",))
+        (record,) = open_corpus(f"text:{tmp_path}/a.conll", columns=columns, split="all").records(
+            "valid"
+        )
+        assert record.texts == ("Anna", "runs") and json.loads(record.label or "") == tags
+    columns = Columns(("word",), "tag", count=1, places="words")
+    with pytest.raises(DataError, match="have no names"):
+        list(open_corpus(f"text:{tmp_path}/a.conll", columns=columns, split="all").records("valid"))

@@ -1,16 +1,19 @@
 """Records with labels: which columns are read, from which files, and how texts are truncated."""
 
 import json
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
+from pretrain_jax.data import annotations
 from pretrain_jax.data.cache import open_token_cache
 from pretrain_jax.data.corpus import open_corpus
 from pretrain_jax.data.records import Choices, Records
 from pretrain_jax.data.sources import Columns
-from pretrain_jax.errors import DataError
+from pretrain_jax.errors import BadLabel, DataError
+from pretrain_jax.objectives import multiple_choice
 from pretrain_jax.objectives._labelled import read_each
 from pretrain_jax.tokenizers.bytes import Bytes
 
@@ -79,6 +82,34 @@ def test_pairs_numbers_and_lists_are_read(tmp_path):
     assert read(tmp_path / "a.jsonl", columns) == [("q|a|b|c", "2"), ("r|d|e", "true")]
 
 
+def test_an_empty_label_is_none(tmp_path):
+    (tmp_path / "a.tsv").write_text("good\t1\nbad\t\nfine\t \n")
+    (tmp_path / "b.jsonl").write_text('{"text": "a", "label": null}\n{"text": "b", "label": ""}\n')
+    assert [label for _, label in read(tmp_path / "a.tsv")] == ["1", None, None]
+    assert [label for _, label in read(tmp_path / "b.jsonl")] == [None, None]
+
+
+def test_a_label_is_below_the_choices_of_its_own_record(tmp_path):
+    lines = ['{"text": ["q", "a", "b", "c"], "label": 2}', '{"text": ["q", "a", "b"], "label": 2}']
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    cache = open_token_cache(opened(tmp_path / "a.jsonl"), "valid", Bytes(0), str(tmp_path / "c"))
+    read_labels = partial(multiple_choice.read_numbers, choices=3)
+    with pytest.raises(BadLabel, match="record 2 has 2 choices and the label 2") as caught:
+        Choices(cache, tokens=16, choices=3, read_labels=read_labels)
+    assert "a.jsonl line 2 has 2 choices" in str(caught.value.at("a.jsonl line 2"))
+    for label in ("3", "-1", "9" * 5000, "1.0"):
+        with pytest.raises(BadLabel, match="number of the right choice"):
+            multiple_choice.read_numbers([label], 3)
+
+
+def test_a_text_between_others_must_have_a_token():
+    """Without it, the texts on its sides would have one annotation and be one text."""
+    text = annotations.annotate_parts(["q", "a", "b", "c"])
+    with pytest.raises(DataError, match="makes nothing of 'b'"):
+        annotations.check_tokens(text, [np.ones(1), np.ones(1), np.ones(0), np.ones(1)])
+    annotations.check_tokens(text, [np.ones(1)] * 4)
+
+
 def test_a_file_without_labels_is_read_where_none_are_required(tmp_path):
     (tmp_path / "a.tsv").write_text("good film\nbad film\n")
     columns = Columns(count=1, required=False)
@@ -96,6 +127,14 @@ WRONG = {
     "a header of other names": ("a.tsv", "sentence\tlabel\na\t1\n", None, "is a header"),
     "a missing column": ("a.tsv", "text\tlabel\na\t1\n", Columns(("body",), "label"), "'body'"),
     "a place that is missing": ("a.tsv", "a\t1\n", Columns(("3",), "1"), "columns '3'"),
+    "a header and places": ("a.tsv", "text\tlabel\na\t1\n", Columns(("0",), "1"), "is a header"),
+    "two columns of one name": (
+        "a.tsv",
+        "text\ttext\tlabel\na\tb\t1\n",
+        None,
+        "has 2 of the name 'text'",
+    ),
+    "a number that is not finite": ("a.jsonl", '{"text": "a", "label": NaN}\n', None, "finite"),
     "a ragged row": ("a.tsv", "a\t1\nb\tc\t0\n", None, "line 2 has 3.*NF == 2"),
     "an empty text": ("a.tsv", "a\t1\n \t0\n", None, "text 1 of .* line 2 must not be empty"),
     "a missing key": ("a.jsonl", '{"text": "a"}\n', None, "line 1 must have the columns 'label'"),

@@ -87,7 +87,7 @@ def test_the_metric_and_the_fallback_are_those_of_the_tags(labels, options, metr
 def test_an_unknown_tag_is_refused():
     texts = ['["O"]', None, '["O", "B-X"]']
     assert [row.tolist() for row in tag.read_tags(texts[:2], ("O",)).split()] == [[0], []]
-    with pytest.raises(DataError, match=r"one of those of training, O; record 3 has 'B-X'"):
+    with pytest.raises(DataError, match=r"one of the tags of this run, O; record 3 has 'B-X'"):
         tag.read_tags(texts, ("O",))
 
 

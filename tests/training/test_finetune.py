@@ -350,7 +350,7 @@ def test_neither_workers_nor_the_mesh_change_the_losses(
 
 REFUSED = {
     "a label that training does not have": (
-        {"valid.tsv": "a cat\tmaybe\n"}, [], DataError, "record 1, counted from 1, has 'maybe'"),
+        {"valid.tsv": "a cat\tmaybe\n"}, [], DataError, r"valid.tsv line 1 has 'maybe'"),
     "a missing column": (
         {}, ["--config.data.fields=('body',)", "--config.data.label_key=label"], DataError, "body"),
     "a pair where one text is asked for": (
@@ -370,6 +370,10 @@ REFUSED = {
     "patience without labels": (
         {}, ["--config.objective.name=masked_lm", "--config.eval.patience=2"], ConfigError,
         "eval.patience"),
+    "a column that is text and label": (
+        {}, ["--config.data.fields=('0',)", "--config.data.label_key=0"], ConfigError, "'0' twice"),
+    "no checkpoint of the source": (
+        {}, ["--config.init_from={folder}/source/checkpoints/99"], InputMissing, "99"),
     "tokens of an evaluation by examples": (
         {}, ["--config.eval.tokens=100"], ConfigError, "scores every example"),
 }  # fmt: skip
@@ -386,7 +390,9 @@ def test_bad_input_ends_early_in_one_sentence(folder, tmp_path, case):
         (folder / "task.py").read_text().replace(f"text:{folder}", f"text:{tmp_path}")
     )
     with pytest.raises(error, match=message) as caught:
-        run(tmp_path, "task", tmp_path / "w", *options)
+        run(
+            tmp_path, "task", tmp_path / "w", *(x.replace("{folder}", str(folder)) for x in options)
+        )
     assert isinstance(caught.value, UserError) and caught.value.exit_code in (64, 65, 66)
     assert "\n" not in str(caught.value).strip() or error is ConfigError
     left = (
@@ -460,3 +466,36 @@ def test_errors_of_predict_name_its_own_options(finetuned, tmp_path):
     with pytest.raises(DataError, match=r"--fields=TEXT --label_key=LABEL") as caught:
         predict.main(line)
     assert "data." not in str(caught.value)
+
+
+@pytest.mark.parametrize("change, verdict", [
+    ([], "ok   init_from"),
+    (["--config.model.layers=3"], "FIX  init_from"),
+    (["--config.init_from={folder}/source/checkpoints/99"], "FIX  init_from"),
+])  # fmt: skip
+def test_preflight_checks_the_source_run(folder, tmp_path, capsys, change, verdict):
+    options = [x.format(folder=folder) for x in change]
+    code = run(folder, "task", tmp_path / "w", "--mode=preflight", *options)
+    shown = capsys.readouterr().out
+    assert verdict in shown and (code == 0) == (not change)
+
+
+def test_many_passes_over_few_records_are_no_failure(folder, tmp_path, capsys):
+    assert run(folder, "task", tmp_path / "w", "--mode=preflight",
+               "--config.train.steps=20000") == 0  # fmt: skip
+    assert "passes over" in capsys.readouterr().out
+
+
+def test_predict_refuses_what_would_be_lost_or_meant_otherwise(folder, finetuned, tmp_path):
+    line = [f"--workdir={finetuned}", f"--source=text:{folder}/valid.tsv"]
+    (tmp_path / "x.tmp").write_text("mine")
+    (tmp_path / "h.tsv").write_text("text\tlabel\na\tyes\n")
+    other = [f"--workdir={finetuned}", f"--source=text:{tmp_path}/h.tsv"]
+    for words, error, message in (
+        ([*line, f"--out={tmp_path}/no/folder"], UserError, "there is no folder"),
+        ([*line, f"--out={tmp_path}/x"], ConfigError, "Move it away"),
+        ([*other, f"--out={tmp_path}/y", "--label_key=typo"], DataError, "'typo'"),
+    ):
+        with pytest.raises(error, match=message):
+            predict.main(words)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["h.tsv", "x.tmp"]

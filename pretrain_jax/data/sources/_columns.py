@@ -7,10 +7,12 @@ from pretrain_jax.data.sources._base import Columns
 from pretrain_jax.errors import DataError, short_repr
 
 HEADERS = {
-    *("text", "sentence", "sentence1", "premise", "question", "tokens"),
-    *("label", "labels", "gold_label", "tags", "answers"),
+    *("text", "sentence", "sentence1", "sentence2", "premise", "hypothesis", "question", "context"),
+    *("tokens", "review", "answer", "question1", "question2", "text1", "text2", "text_a", "text_b"),
+    *("label", "labels", "gold_label", "tags", "answers", "sentiment", "class", "category"),
 }
-"""Names that only a header has: a first row with one of them is not read as a record."""
+"""Names that only a header has: a first row with one of them is not read as a record, and
+with two of them where columns are named by their places."""
 
 
 def find_columns(
@@ -30,13 +32,21 @@ def find_columns(
     cells = [cell.strip() for cell in first]
     place = {name: at for at, name in reversed(list(enumerate(cells)))}
     if all(name in place for name in texts) and (label in place or not columns.required):
+        if twice := [name for name in (*texts, label) if cells.count(name) > 1]:
+            raise DataError(
+                f"the columns that are read must have different names; the first row of {path} "
+                f"has {cells.count(twice[0])} of the name {twice[0]!r}. Rename them"
+            )
         return ([place[name] for name in texts], place.get(label)), True
-    if columns.named and all(name.isdecimal() for name in (*texts, columns.label) if name):
+    by_place = all(name.isdecimal() for name in (*texts, columns.label) if name)
+    known = HEADERS & {cell.lower() for cell in cells}
+    if columns.named and by_place and len(known) < 2:  # one may be a label of that name
         return places_by_number(columns, len(cells), path), False
-    if columns.named:
-        missing = [name for name in (*texts, label) if name not in place]
+    if columns.named and not by_place:
+        wanted = (*texts, label) if columns.required else texts
+        missing = [name for name in wanted if name not in place]
         raise lacks_columns(f"the first row of {path}", missing, cells, columns)
-    if known := HEADERS & {cell.lower() for cell in cells}:
+    if known:
         raise DataError(
             f"the first row of {path} is a header ({short_repr(sorted(known)[0])} names a column), "
             f"and its columns are {', '.join(map(repr, cells))}. Name those that are read: "

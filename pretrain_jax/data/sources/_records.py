@@ -47,7 +47,7 @@ class RecordShard(Shard):
             elif (format, places) == ("json", "answers"):
                 yield from self._objects(_places.read_squad(file, self.name))
             elif (format, places) == ("conll", "words"):
-                for name, words, tags in read_conll(file, self.name, self.columns.required):
+                for name, words, tags in read_conll(file, self.name, self.columns):
                     yield self._document(name, [words], tags)
             else:
                 yield from self._rows(read_csv(file, self.name) if format == "csv"
@@ -101,7 +101,7 @@ class RecordShard(Shard):
         if self.columns.kind != "records":
             return make_text(name, parts, None if label is None else str(label))
         if not places:
-            return make_document(name, parts, label_text(label))
+            return make_document(name, parts, label_text(name, label))
         if any(map(annotations.SWITCHES.search, parts)):
             raise DataError(
                 f"a text with places must have none of the noncharacters U+FDD0 to U+FDD2; {name} "
@@ -131,31 +131,49 @@ def read_json_lines(file: BinaryIO, path: str) -> Iterator[tuple[str, dict[str, 
 
 
 def read_conll(
-    file: BinaryIO, path: str, required: bool
+    file: BinaryIO, path: str, columns: Columns
 ) -> Iterator[tuple[str, list[str], list[str] | None]]:
     """(name for messages, words, tags) of the sentences of a CoNLL file; None for no tags.
 
     Each line is a word, with spaces or tabs between its columns: the word is the first, its tag the
-    last. Blank lines separate sentences. Lines that begin with -DOCSTART- are skipped. Raises
-    DataError, also where tags are `required` and a line has none.
+    last, unless `columns` names others by their places from 0. Blank lines separate sentences.
+    Lines that begin with -DOCSTART- are skipped. Raises DataError, also where tags are required and
+    a line has none.
     """
+    at, tag_at = conll_columns(columns, path)
+    least = 1 + max(at, 1 if tag_at is None else tag_at)
     rows: list[list[str]] = []
     first = 0
     for number, line in enumerate(itertools.chain(file, [b""]), start=1):
         text = decode(line, path, number).strip(" \t\r\n")
         cells = [] if text.startswith("-DOCSTART-") else BLANK.split(text) if text else []
-        if required and len(cells) == 1:
+        if cells and len(cells) <= (least - 1 if columns.required else at):
             raise DataError(
-                f"every line of {path} must have a word and, last, its tag; line {number} has only "
-                f"{short_repr(cells[0])}. Fix the line"
+                f"every line of {path} must have a word and its tag, in {least} columns or more; "
+                f"line {number} has {short_repr(text)}. Fix the line, or name the columns by their "
+                "places, from 0: data.fields=('0',) data.label_key=1"
             )
         if cells:
             first = first if rows else number
             rows.append(cells)
         elif rows:
-            tags = None if any(len(row) == 1 for row in rows) else [row[-1] for row in rows]
-            yield f"{path} line {first}", [row[0] for row in rows], tags
+            known = all(len(row) >= least for row in rows)
+            last = -1 if tag_at is None else tag_at
+            tags = [row[last] for row in rows] if known else None
+            yield f"{path} line {first}", [row[at] for row in rows], tags
             rows = []
+
+
+def conll_columns(columns: Columns, path: str) -> tuple[int, int | None]:
+    """(place of the word, place of the tag or None for the last column). Raises DataError."""
+    word, tag = (columns.texts or ("0",)), columns.label
+    if len(word) != 1 or not word[0].isdecimal() or (tag and not tag.isdecimal()):
+        raise DataError(
+            f"the columns of a .conll file have no names; {path} is one, and data.fields is "
+            f"{columns.texts} with data.label_key={tag!r}. Name one column of words and one of "
+            "tags by their places, from 0: data.fields=('0',) data.label_key=1"
+        )
+    return int(word[0]), int(tag) if tag else None
 
 
 def read_tsv(file: BinaryIO, path: str) -> Iterator[tuple[int, list[str]]]:
@@ -233,14 +251,19 @@ def encode(name: str, text: str) -> bytes:
         ) from None
 
 
-def label_text(label: Any) -> str | None:
-    """A label as text: a string unchanged, anything else as JSON; None without a label.
+def label_text(name: str, label: Any) -> str | None:
+    """A label as text: a string without outer spaces, anything else as JSON; None without a label,
+    as of an empty cell. Raises DataError for a number that is not finite.
 
-    >>> label_text(2), label_text(["B-PER", "O"])
-    ('2', '["B-PER", "O"]')
+    >>> label_text("", 2), label_text("", " B-PER"), label_text("", " ")
+    ('2', 'B-PER', None)
     """
-    if label is None:
-        return None
     if isinstance(label, str):
-        return label.strip()
-    return json.dumps(label, ensure_ascii=False, allow_nan=False)
+        return label.strip() or None
+    try:
+        return None if label is None else json.dumps(label, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise DataError(
+            f"a label must be a text or a finite number; that of {name} is {short_repr(label)}. "
+            "Fix it, or use null for a record without a label"
+        ) from error
