@@ -6,10 +6,10 @@
 
 FOLDER of --data has sst2/, cola/ and mrpc/. FOLDER of --runs has one pretrained run per model, with
 its checkpoints. From each checkpoint, and from scratch with the run's tokenizer, every task is
-finetuned with each seed, on one recipe: 3 epochs (MRPC 5) of up to 32 examples an update, AdamW
-with a linear decay from 3e-4 after 10 % of warm-up, dropout 0.1. Scored is the last state of a run,
-on the validation set: accuracy (SST-2), Matthews' correlation (CoLA), F1 (MRPC). A line of --out is
-one finetuned run; runs that it has are not repeated.
+finetuned with each seed, on one recipe: 3 epochs (MRPC 5) of 32 examples an update, AdamW with a
+linear decay from 3e-4 after 10 % of warm-up, dropout 0.1. Scored is the last state of a run, on the
+validation set: accuracy (SST-2), Matthews' correlation (CoLA), F1 (MRPC). A line of --out is one
+finetuned run; runs that it has are not repeated.
 
 Two yardsticks: always the commonest class, and a logistic regression on counts of words and pairs
 of words (scikit-learn), with C of 0.1, 1 or 10 by cross-validation on the training set.
@@ -28,7 +28,11 @@ import jobs
 
 
 class Task(NamedTuple):
-    """A task: its files, columns and metric, and how long it is trained."""
+    """A task: its files, columns and metric, how long it is trained, and its batches.
+
+    rows, per_row: rows of a batch, and examples of a row; together 32 examples, as many to a row as
+    fit nearly always.
+    """
 
     train: str
     valid: str
@@ -37,17 +41,22 @@ class Task(NamedTuple):
     metric: str
     examples: int
     epochs: int
+    rows: int
+    per_row: int
 
 
 TASKS = {
-    "sst2": Task("sst2/train.tsv", "sst2/dev.tsv", ("0",), "1", "accuracy", 6_920, 3),
-    "cola": Task("cola/in_domain_train.tsv", "cola/*_dev.tsv", ("3",), "1", "matthews", 8_551, 3),
+    "sst2": Task("sst2/train.tsv", "sst2/dev.tsv", ("0",), "1", "accuracy", 6_920, 3, 8, 4),
+    "cola": Task(
+        "cola/in_domain_train.tsv", "cola/*_dev.tsv", ("3",), "1", "matthews", 8_551, 3, 4, 8
+    ),
     "mrpc": Task(
         *("mrpc/msr_paraphrase_train.txt", "mrpc/msr_paraphrase_test.txt"),
-        *(("#1 String", "#2 String"), "Quality", "f1", 4_076, 5),
+        *(("#1 String", "#2 String"), "Quality", "f1", 4_076, 5, 16, 2),
     ),
 }
-ROWS, PER_ROW = 8, 4
+EXAMPLES = 32
+"""Of an update, at most."""
 CONFIG = """
 import json
 from ml_collections import ConfigDict
@@ -61,7 +70,7 @@ def get_config():
 def finetune(data: str, run: Path, step: int, task: Task, seed: int, work: Path) -> dict[str, Any]:
     """The evaluation line of one finetuned run; step 0 is from scratch."""
     stored = json.loads((run / "config.json").read_text())
-    steps = round(task.epochs * task.examples / (ROWS * PER_ROW))
+    steps = round(task.epochs * task.examples / EXAMPLES)
     tokenizer = stored["tokenizer"] if step else {**stored["tokenizer"], "path": f"{run}/tokenizer"}
     config = {
         "seed": seed,
@@ -74,7 +83,7 @@ def finetune(data: str, run: Path, step: int, task: Task, seed: int, work: Path)
             "seq_len": 128,
         },
         "tokenizer": tokenizer,
-        "objective": {"name": "classify", "metric": task.metric, "per_row": PER_ROW},
+        "objective": {"name": "classify", "metric": task.metric, "per_row": task.per_row},
         "model": {**stored["model"], "dropout": 0.1},
         "optimizer": {
             "name": "adamw",
@@ -85,7 +94,7 @@ def finetune(data: str, run: Path, step: int, task: Task, seed: int, work: Path)
             "b2": 0.999,
             "clip_norm": 1.0,
         },
-        "train": {"steps": steps, "batch_size": ROWS},
+        "train": {"steps": steps, "batch_size": task.rows},
         "checkpoint": {"every": 1_000_000, "keep": 1},
         "eval": {"every": 0},
     }
