@@ -63,7 +63,7 @@ def format_summary(step: int, values: dict[str, float | None]) -> str:
         for name, value in values.items()
         if name.startswith("yardstick/") and value is not None
     ]
-    shown = {"loss", "objective", "perplexity", "bits_per_byte", "tokens", "unknown"}
+    shown = {"loss", "objective", "perplexity", "bits_per_byte", "tokens", "unknown", "items"}
     named = ((name.partition("/"), value) for name, value in values.items())
     more = "".join(
         f", {name.replace('_', ' ')} {value:.3f}"
