@@ -77,7 +77,8 @@ def restore_source_params(design: Design, fresh: Any, hosts: Hosts, tokenizer: T
     with Checkpoints(epath.Path(source) / "checkpoints", read_only=True) as checkpoints:
         with hosts.all_or_none("init_from"):
             _, step, origins = source_params.read_origins(design)
-            step = hosts.broadcast("the step of init_from", step)
+        step = hosts.broadcast("the step of init_from", step)
+        with hosts.all_or_none("init_from"):
             check_code_version(checkpoints, step, spec, accept=True)
             stored = read_fingerprints(checkpoints, step, spec)
             if stored and spec.init_tokens == "same":

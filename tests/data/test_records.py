@@ -224,10 +224,10 @@ def test_choices_of_different_numbers_keep_their_places(tmp_path):
 
 
 KINDS = {
-    "a.tsv": ("id\tfirst\tsecond\n1\tgood\tfun\n2\tbad\tsad\n", ("first", "second")),
+    "a.tsv": ("first\tlabel\tsecond\ngood\t1\tfun\nbad\t2\tsad\n", ("first", "second")),
     "b.tsv": ("1\tgood\tfun\n2\tbad\tsad\n", ("1", "2")),
     "c.csv": ('"good",fun\nbad,"sad"\n', ("0", "1")),
-    "d.jsonl": ('{"a": "good", "b": "fun"}\n{"a": "bad", "b": "sad", "c": 1}\n', ("a", "b")),
+    "d.jsonl": ('{"a": "good", "b": "fun"}\n{"a": "bad", "b": "sad", "label": 1}\n', ("a", "b")),
 }
 
 

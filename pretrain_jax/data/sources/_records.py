@@ -98,8 +98,10 @@ class RecordShard(Shard):
                 f"a record of this run has {'one text' if wanted == 1 else f'{wanted} texts'}; "
                 f"{name} has {len(parts)}. Name the text columns with data.fields"
             )
-        if self.columns.kind != "records":
-            return make_text(name, parts, None if label is None else str(label))
+        if self.columns.kind == "text":
+            return Document.from_bytes(name, encode(name, "\n".join(parts)))
+        if self.columns.kind == "targets":
+            return make_pair(name, parts[0], "" if label is None else str(label))
         if not places:
             return make_document(name, parts, label_text(name, label))
         if any(map(annotations.SWITCHES.search, parts)):
@@ -231,14 +233,10 @@ def make_document(name: str, parts: Sequence[str], label: str | None, **record: 
     return Document.from_bytes(name, joined, plain, label=label, **record)
 
 
-def make_text(name: str, parts: Sequence[str], target: str | None) -> Document:
-    """The document of a record that is a text, or a text and its target."""
-    if target is None:
-        return Document.from_bytes(name, encode(name, "\n".join(parts)))
-    plain = encode(name, parts[0])
-    return Document.from_bytes(
-        name, encode(name, annotations.annotate_target(parts[0], target)), plain
-    )
+def make_pair(name: str, text: str, target: str) -> Document:
+    """The document of a text and its target."""
+    joined = encode(name, annotations.annotate_target(text, target))
+    return Document.from_bytes(name, joined, text.encode())
 
 
 def encode(name: str, text: str) -> bytes:
