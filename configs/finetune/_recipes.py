@@ -18,10 +18,9 @@ A row has up to 4 examples and a batch has 8 rows, so an update sees up to 32 ex
 batch. Dropout is 0.1, the papers' value, even where pretraining had none.
 """
 
-from types import SimpleNamespace
 from typing import Any
 
-from pretrain_jax.composition.init_from import read_source_config, source_workdir
+from pretrain_jax.composition.init_from import read_source_config, split_source
 from pretrain_jax.errors import ConfigError
 
 EXAMPLES, ROWS = 4, 8
@@ -68,7 +67,7 @@ def finetune(
             "a config of configs/finetune needs the workdir of a trained run after a colon, such "
             "as --config=configs/finetune/classify.py:runs/bert_nano; received none"
         )
-    source = read_source_config(source_workdir(SimpleNamespace(init_from=run)))
+    source = read_source_config(split_source(run)[0])
     model = dict(source["model"])
     if "dropout" in model:
         model["dropout"] = 0.1

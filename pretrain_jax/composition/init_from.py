@@ -31,7 +31,7 @@ from pretrain_jax.layers.axes import is_box
 from pretrain_jax.models import _base
 from pretrain_jax.nested_diff import diff
 from pretrain_jax.optim.trees import name_of, named_leaves
-from pretrain_jax.workdir import run_config
+from pretrain_jax.workdir import run_config, step_folders
 
 log = logging.getLogger(__name__)
 VOCABULARY = "vocabulary"
@@ -70,21 +70,13 @@ def fix_tokenizer(config: Any, stored: Mapping[str, Any] | None) -> Any:
 
 
 def source_workdir(config: Any) -> str:
-    """The workdir that `init_from` names, RUN or RUN/checkpoints/STEP."""
-    path = epath.Path(paths.expand_user(config.init_from, "init_from"))
-    return os.fspath(path if source_step(config) is None else path.parent.parent)
+    """The workdir that `init_from` names."""
+    return os.fspath(split_source(config.init_from)[0])
 
 
-def source_step(config: Any) -> int | None:
-    """The step in an `init_from` of the form RUN/checkpoints/STEP; None = the last one.
-
-    >>> from types import SimpleNamespace
-    >>> source_step(SimpleNamespace(init_from="runs/xl/checkpoints/2000"))
-    2000
-    """
-    path = epath.Path(config.init_from)
-    is_step = path.parent.name == "checkpoints" and path.name.isdecimal()
-    return int(path.name) if is_step else None
+def split_source(init_from: str) -> tuple[epath.Path, int | None]:
+    """(workdir, step) of an `init_from`, RUN or RUN/checkpoints/STEP; None = the last step."""
+    return step_folders.split_checkpoint(paths.expand_user(init_from, "init_from"))
 
 
 def read_source_config(source: epath.PathLike) -> dict[str, Any]:

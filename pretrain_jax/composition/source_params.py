@@ -6,12 +6,12 @@ What the source has and this run does not want is left behind. Anything else is 
 parameters and all that are left behind are logged.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jax
-from etils import epath
 from flax.traverse_util import unflatten_dict
 
 from pretrain_jax.composition import init_from
@@ -35,27 +35,40 @@ class Origins:
     left: tuple[str, ...]
     """Paths of the source run that this run does not want."""
 
-    def describe(self, source: str, step: int) -> str:
-        """The three lists."""
-        message = f"{len(self.taken)} arrays come from step {step} of {source}"
-        borrowed = [f"{new} from {old}" for new, old in self.taken.items() if new != old]
+
+@dataclass(frozen=True)
+class Source:
+    """The checkpoint of another run that a run starts from."""
+
+    workdir: str
+    step: int
+    shapes: Mapping[str, jax.ShapeDtypeStruct]
+    """Shapes of its arrays, by path."""
+    origins: Origins
+
+    def describe(self) -> str:
+        """Which parameters come from it, which are borrowed or fresh, and what is left behind."""
+        taken = self.origins.taken
+        message = f"{len(taken)} arrays come from step {self.step} of {self.workdir}"
+        borrowed = [f"{new} from {old}" for new, old in taken.items() if new != old]
         for what, names in (
             ("borrowed", tuple(borrowed)),
-            ("fresh", self.fresh),
-            ("left behind", self.left),
+            ("fresh", self.origins.fresh),
+            ("left behind", self.origins.left),
         ):
             if names:
                 message += f"; {what}: {list_names(names, MAX_LISTED)}"
         return message
 
 
-def read_origins(design: Design) -> tuple[str, int, Origins]:
-    """(source run, step, origins) of a design with `init_from`. No arrays are read.
+def read_source(design: Design) -> Source:
+    """The source of a design with `init_from`. No arrays are read.
 
     Raises WorkdirMismatch if there is no such checkpoint, or its arrays do not fit.
     """
-    source, step = init_from.source_workdir(design.spec), init_from.source_step(design.spec)
-    with Checkpoints(epath.Path(source) / "checkpoints", read_only=True) as checkpoints:
+    path, step = init_from.split_source(design.spec.init_from)
+    source = os.fspath(path)
+    with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
         step = checkpoints.latest() if step is None else step
         if step is None:
             raise WorkdirMismatch(
@@ -63,7 +76,8 @@ def read_origins(design: Design) -> tuple[str, int, Origins]:
                 "one"
             )
         shapes = checkpoints.metadata(step)
-    return source, step, find_origins(design, shapes, init_from.vocabulary_axes(design), source)
+    origins = find_origins(design, shapes, init_from.vocabulary_axes(design), source)
+    return Source(source, step, shapes, origins)
 
 
 def find_origins(

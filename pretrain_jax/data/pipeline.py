@@ -45,7 +45,7 @@ class MemberRows:
     vocab     the tokenizer, an argument of `corrupt`
     rate      rate of rows from this member, relative to the other members
     copies    0: noise is new in every epoch; n: epoch e has the noise of epoch e mod n
-    sequences sequences of an example; the fields have as many rows for each
+    sequences number of sequences of an example; the fields have as many rows for each
     """
 
     examples: Examples

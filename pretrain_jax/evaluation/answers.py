@@ -8,11 +8,9 @@ import numpy as np
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.data import annotations
 from pretrain_jax.evaluation.examples import Reports, validation_records
+from pretrain_jax.evaluation.samples import GREEDY
 from pretrain_jax.inference.generation import Generator
-from pretrain_jax.inference.sampling import Sampling
 from pretrain_jax.scores.texts import score_texts
-
-GREEDY = Sampling(temperature=0.0)
 
 
 def evaluate(

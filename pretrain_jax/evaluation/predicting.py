@@ -44,7 +44,7 @@ def predict_to_file(
     if os.path.exists(f"{out}.tmp"):
         raise ConfigError(f"--out is first written to {out}.tmp, which exists. Move it away")
     outputs.check_writable(epath.Path(out))
-    folder, step = restore.split_checkpoint(workdir, step)
+    folder, step = restore.pick_checkpoint(workdir, step)
     workdir = os.fspath(folder)
     design = design_for(workdir, source, fields, label_key, batch_size)
     restored = restore.restore_params(design, workdir, step)

@@ -8,7 +8,7 @@ from etils import epath
 from pretrain_jax.errors import ConfigError, InputMissing
 from pretrain_jax.files import parsing, paths
 from pretrain_jax.huggingface._families import CONFIG, family_of_subfolders
-from pretrain_jax.inference.restore import restore_model, split_checkpoint
+from pretrain_jax.inference.restore import pick_checkpoint, restore_model
 from pretrain_jax.inference.trained_model import TrainedModel
 
 
@@ -28,7 +28,7 @@ def load(
         from pretrain_jax.huggingface import _import  # a workdir needs none of it
 
         return _import.load_folder(folder, dtype, mesh)
-    return restore_model(*split_checkpoint(folder, step), dtype, mesh)
+    return restore_model(*pick_checkpoint(folder, step), dtype, mesh)
 
 
 def is_foreign(folder: epath.Path) -> bool:

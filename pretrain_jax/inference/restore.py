@@ -23,6 +23,7 @@ from pretrain_jax.step import cast_kernels
 from pretrain_jax.tokenizers import Tokenizer
 from pretrain_jax.workdir import run_config
 from pretrain_jax.workdir.checkpoint import Checkpoints
+from pretrain_jax.workdir.step_folders import split_checkpoint
 
 ONE_DEVICE = {"data": 1}
 
@@ -49,18 +50,16 @@ def restore_model(
     return use(restore_params(design, directory, step))
 
 
-def split_checkpoint(folder: epath.PathLike, step: int | None) -> tuple[epath.Path, int | None]:
+def pick_checkpoint(folder: epath.PathLike, step: int | None) -> tuple[epath.Path, int | None]:
     """(workdir, step) of a workdir or of one of its checkpoints. Raises ConfigError for two steps.
 
-    >>> split_checkpoint("runs/xl/checkpoints/1000", None)
+    >>> pick_checkpoint("runs/xl", 1000)
     (PosixGPath('runs/xl'), 1000)
     """
-    path = epath.Path(folder)
-    if path.parent.name != "checkpoints" or not path.name.isdigit():
-        return path, step
-    if step not in (None, int(path.name)):
-        raise ConfigError(f"{path} is one checkpoint; received step={step} too. Leave it out")
-    return path.parent.parent, int(path.name)
+    workdir, named = split_checkpoint(folder)
+    if named is not None and step not in (None, named):
+        raise ConfigError(f"{folder} is one checkpoint; received step={step} too. Leave it out")
+    return workdir, step if named is None else named
 
 
 def use(restored: Restored) -> TrainedModel:

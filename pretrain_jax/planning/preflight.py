@@ -212,8 +212,7 @@ def check_init_from(design: Design, path: epath.Path) -> tuple[Design, str]:
     if any((path / "checkpoints").glob("[0-9]*")):
         return design, "the run has started: it no longer reads the source run"
     init_from.check(design.spec)
-    source, step, origins = source_params.read_origins(design)
-    return design, origins.describe(source, step)
+    return design, source_params.read_source(design).describe()
 
 
 def check_epochs(feed: Feed) -> tuple[Feed, str]:
@@ -242,9 +241,8 @@ def check_epochs(feed: Feed) -> tuple[Feed, str]:
 def check_tokenizer(feed: Feed) -> tuple[Feed, str]:
     """Name, size and origin of the tokenizer, and how much text it cannot represent (not an
     error)."""
-    section = feed.design.spec.tokenizer
-    origin = section.path or "trained on the run's own corpus"
-    summary = f"{section.name}, {feed.tokenizer.size:,} ids, {origin}"
+    name, origin = feed.design.spec.tokenizer.name, preview.tokenizer_origin(feed.design)
+    summary = f"{name}, {feed.tokenizer.size:,} ids, {origin}"
     if feed.tokenizer.unk is not None:
         caches = {cache.folder: cache for s in feed.sources for cache in [feed.cache(s, "train")]}
         summary += f"; {sum((cache.unknown for cache in caches.values()), UnknownCounts())}"

@@ -67,11 +67,8 @@ def format_preview(feed: Feed) -> Iterator[str]:
 
 def format_tokenizer(design: Design, tokenizer: Tokenizer) -> Iterator[str]:
     """The tokenizer's ids, special ids and sentinels, and the ones that the objectives need."""
-    section = design.spec.tokenizer
-    inherited = init_from.inherits_tokenizer(design.spec)
-    own = f"that of {design.spec.init_from}" if inherited else "trained on the run's own corpus"
-    origin = section.path or own
-    yield f"tokenizer  {section.name}, {tokenizer.size} ids, {origin}"
+    name = design.spec.tokenizer.name
+    yield f"tokenizer  {name}, {tokenizer.size} ids, {tokenizer_origin(design)}"
     named = [
         f'{name} {i} "{tokenizer.id_to_token(i)}"' for name, i in tokenizer.special_ids.items()
     ]
@@ -87,6 +84,13 @@ def format_tokenizer(design: Design, tokenizer: Tokenizer) -> Iterator[str]:
     yield from format_entry("sentinels", f"{len(ids)}: {' to '.join(ends)}" if ids else "none")
     needed = f"{', '.join(special) or 'no special ids'}; {sentinels or 'no'} sentinels per example"
     yield from format_entry("needed", needed)
+
+
+def tokenizer_origin(design: Design) -> str:
+    """Where the vocabulary comes from: a file, the run of `init_from`, or the corpus."""
+    if init_from.inherits_tokenizer(design.spec):
+        return f"that of {design.spec.init_from}"
+    return design.spec.tokenizer.path or "trained on the run's own corpus"
 
 
 def format_members(design: Design, stream: Stream, seq_len: int) -> Iterator[str]:

@@ -116,7 +116,10 @@ class Evaluations:
             values |= pseudo_perplexity.evaluate(self.design, self.feed, params, self._special)
         self.signals.raise_if_stopped()
         objective, tokenizer = self.design.task.objective, self.feed.tokenizer
-        generator, reports, sample = build_generator(self.design, params, tokenizer), [], ""
+        reports, sample = [], ""
+        if not (objective.answer_metric or (spec.eval.sample_tokens and objective.prompt)):
+            return values, reports, sample
+        generator = build_generator(self.design, params, tokenizer)
         if objective.answer_metric:
             scores, reports = answers.evaluate(self.feed, generator, self.signals.raise_if_stopped)
             values |= scores

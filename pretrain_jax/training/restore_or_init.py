@@ -73,30 +73,28 @@ def restore_source_params(design: Design, fresh: Any, hosts: Hosts, tokenizer: T
     Raises WorkdirMismatch if it is missing, or if its tokenizer or arrays differ.
     """
     spec = design.spec
-    source = init_from.source_workdir(spec)
-    with Checkpoints(epath.Path(source) / "checkpoints", read_only=True) as checkpoints:
-        with hosts.all_or_none("init_from"):
-            _, step, origins = source_params.read_origins(design)
-        step = hosts.broadcast("the step of init_from", step)
+    with hosts.all_or_none("init_from"):
+        source = source_params.read_source(design)
+    step, workdir = hosts.broadcast("the step of init_from", source.step), source.workdir
+    with Checkpoints(epath.Path(workdir) / "checkpoints", read_only=True) as checkpoints:
         with hosts.all_or_none("init_from"):
             check_code_version(checkpoints, step, spec, accept=True)
             stored = read_fingerprints(checkpoints, step, spec)
             if stored and spec.init_tokens == "same":
                 known = tokenizer
                 if spec.tokenizer.get("added"):
-                    known = init_from.load_source_tokenizer(source)
+                    known = init_from.load_source_tokenizer(workdir)
                 check_same_data("tokenizer", stored, "tokenizer", known.fingerprint)
-            shapes = checkpoints.metadata(step)
-        abstract = source_params.abstract_params(design, origins, shapes)
+        abstract = source_params.abstract_params(design, source.origins, source.shapes)
         try:
             restored = checkpoints.restore(step, abstract, partial=True)["params"]
         except DataError as error:
             raise DataError(
-                f"init_from needs a checkpoint that can be read; step {step} of {source} is "
-                f"damaged. Name another one: init_from={source}/checkpoints/STEP"
+                f"init_from needs a checkpoint that can be read; step {step} of {workdir} is "
+                f"damaged. Name another one: init_from={workdir}/checkpoints/STEP"
             ) from error
     if hosts.is_primary:
-        log.info("init_from: %s", origins.describe(source, step))
+        log.info("init_from: %s", source.describe())
     return init_from.map_vocabulary(
-        design, source_params.assemble(origins, restored, fresh), fresh, tokenizer
+        design, source_params.assemble(source.origins, restored, fresh), fresh, tokenizer
     )

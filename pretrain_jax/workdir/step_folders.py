@@ -22,6 +22,18 @@ def step_numbers(directory: epath.Path) -> list[int]:
     return sorted(int(name) for name in names if name.isascii() and name.isdecimal())
 
 
+def split_checkpoint(path: epath.PathLike) -> tuple[epath.Path, int | None]:
+    """(workdir, step) of a path of the form RUN or RUN/checkpoints/STEP; None = no step is named.
+
+    >>> split_checkpoint("runs/xl/checkpoints/2000")
+    (PosixGPath('runs/xl'), 2000)
+    """
+    path = epath.Path(path)
+    if path.parent.name == "checkpoints" and path.name.isascii() and path.name.isdecimal():
+        return path.parent.parent, int(path.name)
+    return path, None
+
+
 def committed_steps(directory: epath.Path) -> list[int]:
     """The committed steps, ascending."""
     return [step for step in step_numbers(directory) if is_committed(directory, step)]
