@@ -123,6 +123,7 @@ def test_the_best_checkpoint_by_the_metric_stays(folder, tmp_path, capfd):
 
 
 @pytest.mark.parametrize("options, message", [
+    (["--config.data.text_key=target"], "must be in another field than the text"),
     (["--config.objective.metric=blue"], "did you mean bleu"),
     (["--config.objective.metric=", "--config.eval.patience=2"], "or choose objective.metric"),
     (["--config.data.validation=",

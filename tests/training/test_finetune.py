@@ -499,3 +499,9 @@ def test_predict_refuses_what_would_be_lost_or_meant_otherwise(folder, finetuned
         with pytest.raises(error, match=message):
             predict.main(words)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["h.tsv", "x.tmp"]
+
+
+def test_validation_on_the_training_text_is_said(folder, tmp_path, caplog):
+    options = [f"--config.data.validation=text:{folder}/train.tsv", "--config.train.steps=1"]
+    assert run(folder, "task", tmp_path / "w", *options) == 0
+    assert "the run is validated on its training text" in caplog.text
