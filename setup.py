@@ -34,10 +34,13 @@ RUNTIME = [
     "tqdm>=4.67,<5",
 ]
 DOCS = ["furo>=2025.12.19", "myst-parser>=5,<6", "sphinx>=9,<10"]
+# Any task of lm-evaluation-harness on a run; it needs no torch for that.
+EVAL = ["lm_eval>=0.4.13,<0.5"]
 EXTRAS = {
     "docs": DOCS,
     "test": [
         *DOCS,
+        *EVAL,
         "pyright>=1.1.414,<1.2",
         "pytest>=8.4,<10",
         "pytest-xdist>=3.8,<4",
@@ -48,6 +51,7 @@ EXTRAS = {
     "tpu": ["jax[tpu]>=0.10.2,<0.13"],
     "cuda12": ["jax[cuda12]>=0.10.2,<0.13"],
     "cuda13": ["jax[cuda13]>=0.10.2,<0.13"],
+    "eval": EVAL,
     # Checks conversions to and from Hugging Face, and makes the golden arrays of the tests.
     "hf": ["torch>=2.13,<3", "transformers>=5.23,<6"],
     # Prepares TFDS data sets whose own code needs TensorFlow. Reading one does not need it.

@@ -38,6 +38,7 @@ DEFINITIONS = {
     "objectives": ("build",),
     "tokenizers": ("load", "train"),
     "data.sources": ("find", "TAKES_NAME"),
+    "tasks": ("TASK",),
     "huggingface": ("MODELS", "FOLDERS", "folders", "from_config"),
 }
 """What every module of a folder of choices must define; models/_base.py checks models."""

@@ -10,7 +10,7 @@ import pretrain_jax
 
 ROOT = Path(pretrain_jax.__file__).parent
 LEVELS = (
-    {"__main__", "main", "describe", "generate", "convert", "predict"},
+    {"__main__", "main", "describe", "evaluate", "generate", "convert", "predict"},
     {"command"},
     {"planning"},
     {"training"},
@@ -20,7 +20,7 @@ LEVELS = (
     {"composition"},
     {"workdir"},
     {"step"},
-    {"data", "objectives", "models", "optim", "sharding", "cluster", "xla", "devices"},
+    {"data", "tasks", "objectives", "models", "optim", "sharding", "cluster", "xla", "devices"},
     {"layers", "corruption", "tokenizers", "losses", "scores"},
     {"batch", "code_version", "cross_entropy", "nested_diff", "ragged", "registry", "seeds"},
     {"files"},
@@ -29,8 +29,8 @@ LEVELS = (
 )
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 HOST = {
-    *("data", "tokenizers", "corruption", "scores", "batch", "ragged", "registry", "errors"),
-    *("files", "process", "progress", "rounding"),
+    *("data", "tasks", "tokenizers", "corruption", "scores", "batch", "ragged", "registry"),
+    *("errors", "files", "process", "progress", "rounding"),
 }
 AT_THE_END = "process/shutdown.py"
 """Uses jax where a process already has it: processes that compute together end together."""

@@ -112,6 +112,17 @@ def sources() -> str:
     return choices("data.sources", "`data.source`")
 
 
+def tasks() -> str:
+    """The table of tasks: what each is, how items are asked, and the metrics."""
+    lines = ["| `--tasks` | in one sentence | how items are asked | metrics |", "| --- " * 4 + "|"]
+    for name in registry.names("tasks"):
+        module = registry.load("tasks", name, "--tasks")
+        metrics = ", ".join(f"`{metric}`" for metric in module.TASK.metrics)
+        protocol = module.TASK.protocol
+        lines.append(f"| `{name}` | {summary(module)} | {protocol} | {metrics} |")
+    return "\n".join(lines)
+
+
 def choices(folder: str, head: str) -> str:
     """The modules of a registry folder, each with the first sentence of its docstring."""
     lines = [f"| {head} | in one sentence |", "| --- | --- |"]

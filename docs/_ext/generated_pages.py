@@ -22,6 +22,7 @@ GENERATED = {
     "tokenizers": choices.tokenizers,
     "sources": choices.sources,
     "optimizers": choices.optimizer_names,
+    "tasks": choices.tasks,
 }
 MARKED = re.compile(r"^.*@@(\w+)@@.*$", re.MULTILINE)
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from pretrain_jax.composition.compatibility import check_eval_tasks
 from pretrain_jax.composition.model import Model, build_model
 from pretrain_jax.composition.placement import Placement
 from pretrain_jax.composition.spec import Spec, build_spec
@@ -76,6 +77,7 @@ class Design:
         """Raises ConfigError for every error that shows without data and compilation."""
         self.placement.check()
         self.task.check()
+        check_eval_tasks(self.spec.eval, self.spec.objective.name, self.task.objective)
         _ = self.update.program, self.update.state_shardings  # building them checks them
 
 

@@ -32,6 +32,32 @@ def hint(fields: Sequence[str]) -> str:
     return ". In one stack, use objective.inputs=prefix or objective.inputs=stream"
 
 
+def check_eval_tasks(options: Any, name: str, objective: Objective) -> None:
+    """Raises ConfigError unless a model of an objective can be asked the tasks of `eval.tasks`.
+
+    options: the section `eval`. name: of the objective.
+    """
+    needing = []
+    for task in options.tasks:
+        needs = registry.load("tasks", task, "eval.tasks").TASK
+        if objective.prompt is None or not objective.predicts_tokens:
+            raise ConfigError(
+                f"eval.tasks needs a model that predicts tokens; objective.name={name} trains "
+                "another. Leave it out"
+            )
+        if needs.needs == "answers" and not objective.generates:
+            raise ConfigError(
+                f"task {task} of eval.tasks needs a model that generates, a decoder or an "
+                f"encoder-decoder; objective.name={name} trains neither. Leave it out"
+            )
+        needing += [] if needs.makes_items else [task]
+    if needing and not options.tasks_data:
+        raise ConfigError(
+            f"eval.tasks_data must name the folder with the data of {', '.join(needing)}; it is "
+            "empty"
+        )
+
+
 def check_match(config: Any, objective: Objective, architecture: Architecture) -> None:
     """Raises ConfigError unless methods, attention and fields of both match."""
     misfit = (

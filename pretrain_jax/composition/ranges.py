@@ -107,6 +107,7 @@ RANGES = {
     "eval.tokens": COUNT,
     "eval.sample_tokens": FROM_0,
     "eval.pseudo_tokens": FROM_0,
+    "eval.tasks_seconds": POSITIVE,
     "eval.patience": FROM_0,
 }
 """By key. The range of a key is the same for all builders."""

@@ -102,6 +102,13 @@ class EvalOptions:
     encoder fills the masks of an example instead, whatever the number."""
     pseudo_tokens: int = 0
     """For encoders: tokens to mask one at a time for pseudo-perplexity; 0 = none."""
+    tasks: tuple[str, ...] = ()
+    """Tasks that each evaluation also asks, such as ("blimp", "lambada")."""
+    tasks_data: str = ""
+    """Their data: a folder that has a folder or a .jsonl file for each task."""
+    tasks_seconds: float = 60.0
+    """Seconds that the tasks of an evaluation may take together. A task whose time is up is scored
+    on the items that it asked until then, an equal share of each group."""
     patience: int = 0
     """For objectives with labels: the run ends after this many evaluations in a row whose metric is
     not better than the best one before; 0 = it runs to train.steps."""

@@ -112,6 +112,10 @@ def eval_tokens_rule(config: Any, name: str) -> str:
     return f"objective.name={config.objective.name} scores every example. Leave it out"
 
 
+def tasks_rule(config: Any, name: str) -> str:
+    return "" if config.eval.tasks else "eval.tasks names no task. Also set eval.tasks"
+
+
 def split_rule(config: Any, name: str) -> str:
     if not config.data.validation:
         return ""
@@ -236,6 +240,8 @@ RULES: dict[str, Rule] = {
     "train.batch_size": first_phase_rule,
     "train.accumulate": first_phase_rule,
     "eval.sample_tokens": sample_tokens_rule,
+    "eval.tasks_data": tasks_rule,
+    "eval.tasks_seconds": tasks_rule,
     "optimizer.no_decay": no_decay_rule,
     "objective.replaced": noise_share_rule,
     "objective.random": noise_share_rule,

@@ -70,6 +70,13 @@ def format_summary(step: int, values: dict[str, float | None]) -> str:
         for (half, _, name), value in named
         if half == "valid" and name not in shown and value is not None
     )
+    asked: dict[str, str] = {}  # the first metric of each task
+    for name, value in values.items():
+        kind, _, rest = name.partition("/")
+        if kind == "tasks" and value is not None:
+            task, _, metric = rest.partition("/")
+            asked.setdefault(task, f", {task} {metric} {value:.3f}")
+    more += "".join(asked.values())
     unknown = values.get("valid/unknown")
     unknowns = f", {unknown:.1%} of the targets unknown" if unknown else ""
     return (

@@ -1,24 +1,32 @@
 """Log-likelihoods of texts under a model.
 
-A decoder or an encoder-decoder predicts each token from those before it. An encoder predicts each
-token from all others, with it masked: the pseudo-likelihood of Salazar et al. 2020.
+`likelihood.py` says which rows a model reads to score a text; this file runs them.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from pretrain_jax import losses
-from pretrain_jax.inference.decoding import Decoder, divide, to_rows
+from pretrain_jax.inference.decoding import SMALLEST, Decoder, bucket, divide, to_rows
 from pretrain_jax.inference.generation import Generator
+from pretrain_jax.rounding import round_up
 
-MASKED_ROWS = 8
-"""Copies of a text, each with another token masked, that run together."""
+
+class Row(NamedTuple):
+    """A row that a model reads, and the tokens that it predicts there."""
+
+    fields: Mapping[str, np.ndarray]
+    """Of the contract, without a batch axis: tokens [n], and memory_tokens or prefix."""
+    predict_at: np.ndarray
+    """int32 [p]: the positions that predict."""
+    targets: np.ndarray
+    """int32 [p]: the tokens that are predicted there."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,9 @@ class Score:
     """UTF-8 bytes of these tokens."""
     log_probabilities: np.ndarray
     """float32 [n]: of every token of the text; NaN where it is not scored."""
+    is_likeliest: bool
+    """Whether every predicted token is the likeliest at its place: greedy decoding makes this text,
+    if each token is predicted from those before it. Of equally likely tokens the first counts."""
 
     @property
     def bits_per_byte(self) -> float:
@@ -46,86 +57,110 @@ class Score:
         return math.exp(self.nats / self.tokens) if self.tokens else math.nan
 
 
-def score_continuations(
-    generator: Generator,
-    prompts: Sequence[Mapping[str, np.ndarray]],
-    texts: Sequence[np.ndarray],
-    batch_size: int,
-) -> Iterator[Score]:
-    """The score of each text, int32 [n], after its prompt (Objective.prompt)."""
-    rows = [follow(prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
-    firsts = [len(prompt["tokens"]) - 1 for prompt in prompts]
-    size, parts = divide(len(rows), batch_size, generator.ways)
-    for part in parts:
-        log_p = log_probabilities(generator, rows[part], size)
-        for row, first, text in zip(log_p, firsts[part], texts[part], strict=False):
-            known = row[max(first, 0) : first + len(text)]
-            yield make_score(generator, text, np.pad(known, (len(text) - len(known), 0)), first < 0)
+def score_rows(
+    generator: Generator, texts: Sequence[np.ndarray], rows: Sequence[Sequence[Row]],
+    batch_size: int, method: str = "__call__",
+) -> list[Score]:  # fmt: skip
+    """The score of each text, int32 [n], from its rows, which predict its tokens in their order.
 
-
-def follow(prompt: Mapping[str, np.ndarray], text: np.ndarray) -> dict[str, np.ndarray]:
-    """The fields of the row of a prompt and a text after it, with `targets`."""
-    stream = np.concatenate([prompt["tokens"], text])
-    prefix = np.arange(len(stream)) < len(prompt["tokens"])
-    return {
-        **prompt,
-        "tokens": stream[:-1],
-        "targets": stream[1:],
-        **({"prefix": prefix[:-1]} if "prefix" in prompt else {}),
-    }
-
-
-def score_masked(
-    generator: Generator,
-    prompt: Mapping[str, np.ndarray],
-    text: np.ndarray,
-    mask: int,
-    method: str,
-) -> Score:
-    """The score of a text, int32 [n], in the row that an encoder reads: each token masked alone."""
-    row = prompt["tokens"]
-    first = next(i for i in range(len(row)) if np.array_equal(row[i : i + len(text)], text))
-    size, parts = divide(len(text), MASKED_ROWS, generator.ways)
-    log_p = np.zeros(len(text), np.float32)
-    for part in parts:
-        at = np.arange(len(text))[part]
-        masked = [np.where(np.arange(len(row)) == first + i, mask, row) for i in at]
-        rows = [{"tokens": tokens.astype(np.int32), "targets": row} for tokens in masked]
-        log_p[at] = log_probabilities(generator, rows, size, method)[at - part.start, first + at]
-    return make_score(generator, text, log_p, False)
+    The rows of a text may leave out its first token, which nothing precedes. method: of the model.
+    """
+    flat = [row for some in rows for row in some]
+    results = iter(predict(generator, flat, batch_size, method))
+    scores = []
+    for text, some in zip(texts, rows, strict=True):
+        parts = [next(results) for _ in some]
+        log_p = np.concatenate([np.zeros(0, np.float32), *(part[0] for part in parts)])
+        hits = all(part[1].all() for part in parts)
+        missing = len(text) - len(log_p)
+        log_p = np.pad(log_p, (missing, 0))
+        scores.append(make_score(generator, text, log_p, missing, hits))
+    return scores
 
 
 def make_score(
-    generator: Generator, text: np.ndarray, log_p: np.ndarray, without_first: bool
+    generator: Generator, text: np.ndarray, log_p: np.ndarray, missing: int, hits: bool
 ) -> Score:
-    """The score of a text from the log-probability of each token."""
+    """The score of a text from the log-probability of each token but the first `missing` ones."""
     tokenizer = generator.tokenizer
     scored = ~tokenizer.unscored[text]
-    scored[:1] &= not without_first
+    scored[:missing] = False
     lead = tokenizer.lead_bytes if scored[:1].all() else 0
     return Score(
         nats=-float(log_p[scored].sum(dtype=np.float64)),
         tokens=int(scored.sum()),
         bytes=max(int(tokenizer.token_bytes[text][scored].sum()) - lead, 0),
         log_probabilities=np.where(scored, log_p, np.nan).astype(np.float32),
+        is_likeliest=hits,
     )
 
 
-def log_probabilities(
-    generator: Generator,
-    rows: Sequence[Mapping[str, np.ndarray]],
-    size: int,
-    method: str = "__call__",
-) -> np.ndarray:
-    """float32 [size, L]: the log-probability of each of the `targets` of the rows."""
-    batch = to_rows(rows, size, generator.context)
-    static = {"decoder": generator.decoder, "method": method}
-    return generator.to_host(_log_probabilities(generator.params, batch, **static))
+def predict(
+    generator: Generator, rows: Sequence[Row], batch_size: int, method: str = "__call__"
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each row, the log-probability of each target, float32 [p], and whether it is the
+    likeliest token, bool [p]. Rows of similar lengths run together."""
+    order = sorted(range(len(rows)), key=lambda i: shape_of(rows[i]))
+    size, parts = divide(len(rows), batch_size, generator.ways)
+    made: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    for part in parts:
+        chosen = order[part]
+        batch = to_batch([rows[i] for i in chosen], size, generator.context)
+        static = {"decoder": generator.decoder, "method": method}
+        log_p, hits = generator.to_host(_predict(generator.params, batch, **static))
+        for place, i in enumerate(chosen):
+            count = len(rows[i].targets)
+            made[i] = log_p[place, :count], hits[place, :count]
+    return [made[i] for i in range(len(rows))]
+
+
+def shape_of(row: Row) -> tuple[int, ...]:
+    """The padded lengths of a row: of its memory, its tokens and its predictions."""
+    memory = len(row.fields.get("memory_tokens", ()))
+    lengths = (pad_length(memory), pad_length(len(row.fields["tokens"])), len(row.targets))
+    return *lengths[:2], pad_count(lengths[2])
+
+
+def to_batch(rows: Sequence[Row], size: int, limit: int) -> dict[str, np.ndarray]:
+    """The fields [size, ...] of a batch with one row each, and `targets` [size, P].
+
+    Rows without one repeat the last. limit: the model's positions; 0 = no limit.
+    """
+    batch = to_rows([row.fields for row in rows], size, limit, pad_length)
+    width = max(pad_count(len(row.targets)) for row in rows)
+    for name in ("predict_at", "targets"):
+        values = np.zeros((size, width), np.int32)
+        for place, row in enumerate(rows):
+            values[place, : len(row.targets)] = getattr(row, name)
+        batch[name] = values
+    return batch
+
+
+def pad_length(length: int, limit: int = 0) -> int:
+    """The padded length of rows: 8, 16, 24, 32, and then the buckets of decoding.
+
+    >>> pad_length(11), pad_length(100), pad_length(100, limit=120)
+    (16, 128, 120)
+    """
+    size = round_up(max(length, 1), 8) if length <= SMALLEST else bucket(length)
+    return min(size, limit) if limit else size
+
+
+def pad_count(count: int) -> int:
+    """The padded number of predictions of a row: a power of 2.
+
+    >>> pad_count(1), pad_count(5)
+    (1, 8)
+    """
+    return 1 << max(count - 1, 0).bit_length()
 
 
 @partial(jax.jit, static_argnames=("decoder", "method"))
-def _log_probabilities(params: Any, batch: Any, *, decoder: Decoder, method: str) -> jax.Array:
+def _predict(
+    params: Any, batch: Any, *, decoder: Decoder, method: str
+) -> tuple[jax.Array, jax.Array]:
     targets = batch["targets"]
     read = {name: x for name, x in batch.items() if name != "targets"}
     output, _ = decoder.apply_cached(params, read, {}, (), method=method)
-    return -losses.nll_and_hits(output, targets)[0]
+    nll, hits = losses.nll_and_hits(output, targets)
+    return -nll, hits

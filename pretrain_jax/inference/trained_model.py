@@ -9,14 +9,14 @@ A family that cannot do something raises a ConfigError that says so.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from pretrain_jax.composition.build import Design
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.inference import features, filling, scoring, spellings
+from pretrain_jax.inference import features, filling, spellings
+from pretrain_jax.inference import likelihood as ways
 from pretrain_jax.inference.arguments import check_counts, check_stops, check_texts
 from pretrain_jax.inference.decoding import divide, to_rows
 from pretrain_jax.inference.filling import Filling
@@ -129,18 +129,27 @@ class TrainedModel:
             return self.generator.stream(row, tokens, how, seed, sample, stop)
         return iter(self.generator.search([row], tokens, how, stop=stop)[0][:1])
 
+    @property
+    def likelihoods(self) -> tuple[str, ...]:
+        """The names of the ways in which the model scores texts, its default first; () for none."""
+        count = self.objective.sentinels(self.design.spec.data.seq_len)
+        return ways.names(self.objective, count) if self.objective.predicts_tokens else ()
+
     def score(
         self,
         texts: Sequence[str],
         given: Sequence[str] | None = None,
         *,
+        likelihood: str = "",
         batch_size: int = BATCH,
         special: bool = True,
     ) -> list[Score]:
         """The log-likelihood of each text; for an encoder the pseudo-likelihood.
 
-        given: a text before each, which is not scored: what a decoder reads first, or the input of
-        an encoder-decoder, which needs one.
+        given: a context before each text, which is not scored; an encoder-decoder's encoder reads
+        it. A context that is too long loses its beginning. likelihood: one of `likelihoods`, which
+        inference/likelihood.py explains; "" takes the first, or "conditional" for an
+        encoder-decoder with `given`.
 
         Raises ConfigError for a text that is longer than the model's positions.
         """
@@ -149,29 +158,12 @@ class TrainedModel:
         check_counts(batch_size=batch_size)
         if given is not None and len(given) != len(texts):
             raise ConfigError(f"given needs one text per text; received {len(given)}, {len(texts)}")
-        ids = [spellings.encode(text, self.tokenizer, special) for text in texts]
-        if self.objective.generates:
-            if given is None and "memory_tokens" in self.objective.fields:
-                raise ConfigError(
-                    f"an encoder-decoder scores texts given others; this model is {self.family}. "
-                    "Pass given=[...], one input for each text"
-                )
-            prompts = [self.read(text, special) for text in given or [""] * len(texts)]
-            self.check_lengths(
-                len(p["tokens"]) + len(t) - 1 for p, t in zip(prompts, ids, strict=True)
-            )
-            return list(scoring.score_continuations(self.generator, prompts, ids, batch_size))
-        if given is not None:
-            raise ConfigError(f"an encoder scores texts alone; this model is {self.family}")
-        method, mask = self.objective.model_methods[0], self.tokenizer.mask
-        if mask is None:
-            raise ConfigError(
-                f"scoring needs a mask token; the tokenizer of {self.family} has none"
-            )
-        rows = [self.read_ids(text) for text in ids]
-        self.check_lengths(len(row["tokens"]) for row in rows)
-        score = partial(scoring.score_masked, self.generator, mask=mask, method=method)
-        return [score(row, text) for row, text in zip(rows, ids, strict=True)]
+        self.check_predicts_tokens()
+        name = likelihood or ways.default(self.likelihoods, given is not None)
+        ways.check(name, self.likelihoods, given is not None, self.family)
+        pairs = list(zip(given or [""] * len(texts), texts, strict=True))
+        how = {"batch_size": batch_size, "special": special}
+        return ways.score_pairs(self.generator, self.objective, name, pairs, **how)
 
     def fill(self, text: str, top: int = 5, *, tokens: int = 100) -> list[list[Filling]]:
         """Proposals for each blank of a text, best first: `top` for each.

@@ -28,6 +28,9 @@ def exit_on_signals() -> None:
     A thread receives the signal if the main thread is busy outside Python, for example in XLA's
     compiler. Code that has something to save installs other handlers (training/signals.py).
     Ignored signals stay ignored, such as SIGINT in a background job of a shell.
+
+    A forked child, such as a worker of a library's process pool, ends by signals as if nothing had
+    been done here: it shares the pipe, so that its signal would otherwise end this process too.
     """
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
@@ -36,6 +39,14 @@ def exit_on_signals() -> None:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _end)
     threading.Thread(target=_listen, args=(read_end,), daemon=True).start()
+    os.register_at_fork(after_in_child=_leave_to_default)
+
+
+def _leave_to_default() -> None:
+    signal.set_wakeup_fd(-1)
+    for number in SIGNALS:
+        if signal.getsignal(number) is _end:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _listen(read_end: int) -> None:

@@ -64,7 +64,8 @@ class Writer:
                              above
 
     Keys of an evaluation line: see `evaluation.heldout.evaluate`; for objectives with labels see
-    `evaluation.examples.evaluate`.
+    `evaluation.examples.evaluate`; those of `eval.tasks` are `tasks/blimp/accuracy` and so on
+    (evaluation/eval_tasks.py).
     """
 
     def __init__(self, directory: epath.PathLike, restored_step: int):

@@ -9,8 +9,11 @@ import jax.numpy as jnp
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.evaluation import answers, examples, heldout, pseudo_perplexity, samples
+from pretrain_jax.evaluation.eval_tasks import EvalTasks
 from pretrain_jax.evaluation.examples import PREDICTIONS, Reports, to_lines
+from pretrain_jax.evaluation.task_model import TaskModel
 from pretrain_jax.inference.generation import build_generator
+from pretrain_jax.inference.trained_model import TrainedModel
 from pretrain_jax.reporting.writer import Progress, Silent, Writer
 from pretrain_jax.step import eval_step, predict_step
 from pretrain_jax.training.best import Best
@@ -28,9 +31,12 @@ class Evaluations:
         progress: Progress | Silent,
         signals: Signals,
         best: Best | None = None,
+        tasks: EvalTasks | None = None,
     ):
         self.design, self.feed, self.signals = design, feed, signals
         self.writer, self.progress = writer, progress
+        self.tasks = tasks
+        """The tasks of `eval.tasks`, if there are any."""
         self.last_step: int | None = None
         """The last step whose evaluation is in metrics.jsonl."""
         self.best = best
@@ -117,13 +123,18 @@ class Evaluations:
         self.signals.raise_if_stopped()
         objective, tokenizer = self.design.task.objective, self.feed.tokenizer
         reports, sample = [], ""
-        if not (objective.answer_metric or (spec.eval.sample_tokens and objective.prompt)):
+        samples_due = bool(spec.eval.sample_tokens and objective.prompt)
+        if not (objective.answer_metric or samples_due or self.tasks):
             return values, reports, sample
         generator = build_generator(self.design, params, tokenizer)
+        if self.tasks:
+            model = TrainedModel(self.design, tokenizer, step, generator)
+            ask = TaskModel.of(model, "", self.feed.eval_batch_size, self.signals.raise_if_stopped)
+            values |= self.tasks.evaluate(ask)
         if objective.answer_metric:
             scores, reports = answers.evaluate(self.feed, generator, self.signals.raise_if_stopped)
             values |= scores
-        if spec.eval.sample_tokens and objective.prompt:
+        if samples_due:
             sample = samples.make_sample(self.design, generator, tokenizer, self.example, step)
         return values, reports, sample
 

@@ -16,6 +16,7 @@ from pretrain_jax.composition import resume
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.errors import Interrupted, NonFinite, UnwritableWorkdir
+from pretrain_jax.evaluation.eval_tasks import EvalTasks
 from pretrain_jax.reporting.writer import SILENT, Progress, Silent, Writer
 from pretrain_jax.step import TrainState
 from pretrain_jax.training import finished, finite, restore_or_init, setup
@@ -73,6 +74,8 @@ def train(
         with startup.part("state"):
             start = restore_or_init.restore_or_init
             step, state = start(design, checkpoints, last, hosts, feed.tokenizer)
+        with hosts.all_or_none("the tasks of eval.tasks"):
+            tasks = read_eval_tasks(design, hosts)
         with hosts.all_or_none("config.json"):  # after all that may refuse to start
             if hosts.is_primary:
                 run_config.write_config(path, design.spec.config_dict)
@@ -85,11 +88,19 @@ def train(
         best = Best.of(design, hosts.broadcast("the evaluations", writer.evaluations))
         if best is not None and best.step is not None:
             checkpoints.protect(best.step)
-        evaluations = Evaluations(design, feed, writer, progress, signals, best)
+        evaluations = Evaluations(design, feed, writer, progress, signals, best, tasks)
         if evaluated:
             evaluations.last_step = step
         loop = Loop(design, path, feed, steps, checkpoints, signals, reports, evaluations)
         loop.run(state, step)
+
+
+def read_eval_tasks(design: Design, hosts: Hosts) -> EvalTasks | None:
+    """The tasks of `eval.tasks`; None without any. Process 0 has the clock of all."""
+    if not design.spec.eval.tasks:
+        return None
+    agree = lambda late: hosts.broadcast("the time of the tasks", late)  # noqa: E731
+    return EvalTasks.read(design.spec.eval, agree)
 
 
 def open_outputs(

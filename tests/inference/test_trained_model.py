@@ -1,6 +1,5 @@
 """A trained model from Python, for every family."""
 
-import functools
 import math
 import subprocess
 import sys
@@ -9,56 +8,13 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-import tiny_job
+from tiny_families import FAMILIES
 
 import pretrain_jax
-from pretrain_jax.composition import config
 from pretrain_jax.errors import ConfigError, InputMissing
 from pretrain_jax.inference import sampling_loop
-from pretrain_jax.training import loop
 
-SHARED = {
-    "train.steps": 30,
-    "train.batch_size": 16,
-    "data.seq_len": 32,
-    "eval.every": 0,
-    "eval.tokens": 300,
-    "checkpoint.every": 20,
-    "tokenizer.sentinels": 2,
-    "model.vocab_size": 264,
-    "eval.sample_tokens": 20,
-}
-STACK = {"model.max_length": 32}
-FAMILIES = {
-    "gpt": STACK,
-    "prefix": {**STACK, "objective.name": "prefix_lm", "objective.inputs": "prefix"},
-    "bert": {**STACK, "model.name": "bert", "objective.name": "next_sentence"},
-    "electra": {**STACK, "model.name": "electra", "objective.name": "replaced_token"},
-    "t5": {"model.name": "t5", "model.head_width": 8, "objective.name": "span_corruption"},
-    "shared": {"model.name": "t5", "model.head_width": 8, "model.shared": True,
-               "objective.name": "span_corruption"},
-}  # fmt: skip
 DECODERS, ENCODERS, BOTH = ("gpt", "prefix"), ("bert", "electra"), ("t5", "shared")
-
-
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-    """workdir(family) -> that of a run of 30 steps."""
-    job = tiny_job.write(tmp_path_factory.mktemp("job"))
-
-    @functools.cache
-    def train(family):
-        overrides = [(k, str(v)) for k, v in {**SHARED, **FAMILIES[family]}.items()]
-        folder = tmp_path_factory.mktemp(family) / "run"
-        loop.train(config.read(str(job), overrides), str(folder))
-        return folder
-
-    return train
-
-
-@pytest.fixture(scope="module")
-def load(workdir):
-    return functools.cache(lambda family: pretrain_jax.load(workdir(family)))
 
 
 def log_softmax(logits):
@@ -182,7 +138,7 @@ def test_an_encoder_decoder_scores_a_text_given_another(load, family):
     logits = model.logits([[*row["tokens"], *ids[:-1]]], memory=[row["memory_tokens"]])[0]
     assert score.nats == pytest.approx(-log_softmax(logits)[np.arange(3), ids].sum(), abs=1e-3)
     with pytest.raises(ConfigError, match="Pass given="):
-        model.score([text])
+        model.score([text], likelihood="conditional")
 
 
 def test_a_spelling_in_a_scored_text_is_its_token(load):

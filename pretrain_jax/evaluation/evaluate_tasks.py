@@ -1,0 +1,148 @@
+"""Evaluates a model on tasks: loads it, asks it, and stores and compares the results."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from etils import epath
+
+from pretrain_jax.errors import ConfigError, DataError, InputMissing, UserError
+from pretrain_jax.evaluation import result_files, yardsticks
+from pretrain_jax.evaluation.run_task import (
+    Request,
+    Result,
+    Value,
+    compare,
+    load_task,
+    read_task,
+    run_task,
+)
+from pretrain_jax.evaluation.task_model import TaskModel
+from pretrain_jax.huggingface import _load
+from pretrain_jax.inference.restore import pick_checkpoint
+from pretrain_jax.inference.trained_model import TrainedModel
+from pretrain_jax.tasks._base import Prompting
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Results:
+    """The results of one model."""
+
+    results: tuple[Result, ...]
+    step: int
+    differences: Mapping[str, Value]
+    """By task, the first metric less that of another model."""
+    other: str
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The object of --json."""
+        made = {result.task: result_files.to_summary(result) for result in self.results}
+        for task, value in self.differences.items():
+            made[task]["difference"] = result_files.interval(value)
+        return made
+
+    @property
+    def tables(self) -> Iterator[str]:
+        """Markdown."""
+        yield from result_files.to_markdown(
+            [result_files.to_json(result, self.step) for result in self.results]
+        )
+        if not self.differences:
+            return
+        yield ""
+        yield result_files.table_row("task", "metric", f"difference to {self.other}", "95 %")
+        yield result_files.table_row("---", "---", "---:", "---:")
+        for result in self.results:
+            value, interval, *_ = result_files.cells(
+                result_files.interval(self.differences[result.task]), []
+            )
+            yield result_files.table_row(result.task, result.main, value, interval)
+
+
+def evaluate(
+    folder: str,
+    data: Mapping[str, Path],
+    *,
+    step: int | None = None,
+    stored: bool = True,
+    likelihood: str = "",
+    count_ngrams: bool = True,
+    batch_size: int = 32,
+    shots: int = 0,
+    seed: int = 0,
+    limit: int = 0,
+    reasons: bool = False,
+    other: str = "",
+) -> Results:
+    """Asks the model in a folder the tasks whose data is given by name.
+
+    step, likelihood, batch_size, shots, seed, limit, reasons: see the command, evaluate.py.
+    stored: whether to write the results to the folder, which is then a workdir. count_ngrams:
+    whether to ask n-gram models of its training text too. other: a workdir to compare with.
+    """
+    prompting = Prompting(shots, seed, reasons)
+    requests = [read_task(name, path, prompting, limit) for name, path in data.items()]
+    model = _load.load(folder, step)
+    asked = TaskModel.of(model, likelihood, batch_size)
+    for request in requests:
+        check_model(model, request)
+    beside = count_yardsticks(model) if stored and count_ngrams else {}
+    results = []
+    for request in requests:
+        log.info("asking %s: %d items", request.name, len(request.items))
+        results.append(run_task(asked, request, beside, {"likelihood": asked.likelihood}))
+    if stored:
+        written = result_files.write(pick_checkpoint(folder, step)[0], model.step, results)
+        log.info("wrote the results of step %d to %s", model.step, written)
+    differences = {result.task: compare_with(other, result) for result in results if other}
+    return Results(tuple(results), model.step, differences, other)
+
+
+def check_model(model: TrainedModel, request: Request) -> None:
+    """Raises ConfigError for a task that needs a model of another family."""
+    if request.task.needs == "answers" and not model.objective.generates:
+        raise ConfigError(
+            f"task {request.name} needs a model that generates, a decoder or an encoder-decoder; "
+            f"this model is {model.family}"
+        )
+
+
+def count_yardsticks(model: TrainedModel) -> dict[str, yardsticks.NgramModel]:
+    """The n-gram models of the training text; none, with a warning, if that is not there."""
+    try:
+        return yardsticks.count_corpus(model.design, model.tokenizer)
+    except UserError as error:
+        log.warning("no n-gram models beside this one, for lack of training text: %s", error)
+        return {}
+
+
+def compare_with(other: str, result: Result) -> Value:
+    """The difference of the first metric to that of the newest step of another workdir.
+
+    Raises InputMissing or DataError.
+    """
+    workdir, step = pick_checkpoint(other, None)
+    steps = [
+        int(path.name)
+        for path in (epath.Path(workdir) / result_files.FOLDER).glob("[0-9]*")
+        if (path / f"{result.task}.json").exists() and step in (None, int(path.name))
+    ]
+    if not steps:
+        raise InputMissing(
+            f"--compare needs stored results of task {result.task}; {other} has none. Run "
+            f"evaluate --workdir={other} with the same tasks first"
+        )
+    folder = result_files.folder_of(workdir, max(steps))
+    theirs = result_files.read(folder / f"{result.task}.json")
+    if theirs["settings"].get("data") != result.settings["data"]:
+        raise DataError(
+            f"two models are compared on the same data; that of {result.task} in {other} differs. "
+            "Evaluate both with the same --data"
+        )
+    reports = result_files.read_reports(workdir, max(steps), result.task)
+    return compare(load_task(result.task).metrics[result.main], result.reports, reports)

@@ -1,0 +1,305 @@
+"""Tasks: the formats of their files, what they ask, and what they make of the answers."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pretrain_jax import registry
+from pretrain_jax.errors import ConfigError, DataError, InputMissing
+from pretrain_jax.evaluation.run_task import compare, read_task, run_task
+from pretrain_jax.tasks import _answer, _records, arithmetic, patterns
+from pretrain_jax.tasks._base import Likelihood, Prompting
+
+PLAIN = Prompting()
+
+
+class Fake:
+    """Answers from dictionaries; remembers what it was asked."""
+
+    def __init__(self, nats=None, answers=None, likeliest=()):
+        self.nats, self.replies, self.likeliest = nats or {}, answers or {}, likeliest
+        self.asked: list = []
+
+    def likelihoods(self, pairs, *, whole_words=False):
+        self.asked += pairs
+        return [
+            Likelihood(self.nats.get(pair, self.nats.get(pair[1], 9.0)), len(pair[1].split()),
+                       pair[1] in self.likeliest)
+            for pair in pairs
+        ]  # fmt: skip
+
+    def text_likelihoods(self, texts):
+        return [Likelihood(self.nats[text], len(text.split()), False) for text in texts]
+
+    def answers(self, prompts, tokens, stop):
+        self.asked += prompts
+        return [self.replies.get(prompt, "") for prompt in prompts]
+
+
+def write(folder: Path, *records, name="items.jsonl") -> Path:
+    file = folder / name
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return file
+
+
+def ask(name, path, model, prompting=PLAIN, limit=0, yardsticks=None):
+    return run_task(model, read_task(name, path, prompting, limit), yardsticks or {}, {})
+
+
+# --- multiple choice ------------------------------------------------------------------------------
+
+
+def test_each_measure_of_a_choice_can_be_the_right_one(tmp_path):
+    """Three choices: each is the best by another measure."""
+    records = [{"query": "Q", "choices": ["b b b", "longlonglong", "z"], "gold": gold}
+               for gold in range(3)]  # fmt: skip
+    nats = {("Q", " b b b"): 3.0, ("Q", " longlonglong"): 3.1, ("Q", " z"): 2.0}
+    nats |= {("", " b b b"): 3.5, ("", " longlonglong"): 9.0, ("", " z"): 2.0}
+    result = ask("multiple_choice", write(tmp_path, *records), Fake(nats))
+    by = {name: [report[name] for report in result.reports] for name in result.metrics}
+    assert by["accuracy"] == [0, 0, 1]
+    assert by["accuracy_by_tokens"] == [1, 0, 0]
+    assert by["accuracy_by_bytes"] == [0, 1, 0]
+    assert by["accuracy_unconditional"] == [0, 1, 0]
+    assert result.metrics["accuracy"].value == pytest.approx(1 / 3)
+    assert result.chance["accuracy"] == pytest.approx(1 / 3)
+
+
+FORMATS = [
+    ("blimp", {"sentence_good": "a b", "sentence_bad": "b a"}, "", ["a b", "b a"], 0),
+    ("arc_easy", {"query": "Question: x?", "choices": ["p", "q"], "gold": 1},
+     "Question: x?\nAnswer:", [" p", " q"], 1),
+    ("arc_challenge",
+     {"question": {"stem": "x?", "choices": [{"text": "p", "label": "A"},
+                                             {"text": "q", "label": "B"}]}, "answerKey": "B"},
+     "Question: x?\nAnswer:", [" p", " q"], 1),
+    ("copa", {"query": "He ran, therefore", "choices": ["p", "q"], "gold": 0},
+     "He ran, therefore", [" p", " q"], 0),
+    ("copa", {"premise": "He ran.", "choice1": "Dogs came.", "choice2": "It fell.",
+              "question": "cause", "label": 0},
+     "He ran because", [" dogs came.", " it fell."], 0),
+    ("hellaswag", {"activity_label": "Mow", "ctx": "A man", "endings": ["[x] runs.", "sits."],
+                   "label": "1"}, "Mow: A man", [" runs.", " sits."], 1),
+    ("piqa", {"goal": "To dry", "sol1": "wait", "sol2": "wet", "label": 0},
+     "Question: To dry\nAnswer:", [" wait", " wet"], 0),
+    ("boolq", {"passage": "Cats purr.", "question": "do cats purr", "answer": True},
+     "Cats purr.\nQuestion: do cats purr?\nAnswer:", [" no", " yes"], 1),
+    ("rte", {"premise": "A.", "hypothesis": "B.", "label": "not_entailment"},
+     "A.\nQuestion: B. True or False?\nAnswer:", [" True", " False"], 1),
+    ("rte", {"sentence1": "A.", "sentence2": "B.", "label": 0},
+     "A.\nQuestion: B. True or False?\nAnswer:", [" True", " False"], 0),
+    ("cloze", {"text": "The ___ purrs.", "choices": ["dog", "cat"], "gold": 1},
+     "", ["The dog purrs.", "The cat purrs."], 1),
+    ("cloze", {"sentence": "The _ purrs.", "option1": "dog", "option2": "cat", "answer": "2"},
+     "", ["The dog purrs.", "The cat purrs."], 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name, record, context, choices, gold", FORMATS)
+def test_a_format_of_multiple_choice(tmp_path, name, record, context, choices, gold):
+    model = Fake({choices[gold]: 1.0})
+    result = ask(name, write(tmp_path, record), model)
+    assert model.asked[: len(choices)] == [(context, choice) for choice in choices]
+    assert result.metrics["accuracy"].value == 1.0
+    assert result.reports[0]["gold"] == gold
+
+
+def test_minimal_pairs_have_a_row_for_each_paradigm(tmp_path):
+    good = {"sentence_good": "g", "sentence_bad": "b"}
+    write(tmp_path, good, good, {**good, "UID": "named"}, name="first.jsonl")
+    write(tmp_path, {"sentence_good": "b", "sentence_bad": "g"}, name="second.jsonl")
+    result = ask("blimp", tmp_path, Fake({"g": 1.0}), yardsticks={"opposite": Fake({"b": 1.0})})
+    found = {name: (count, value.value) for name, (count, value) in result.groups.items()}
+    assert found == {"first": (2, 1.0), "named": (1, 1.0), "second": (1, 0.0)}
+    assert result.metrics["accuracy"].value == 0.75
+    assert result.yardsticks["opposite"]["accuracy"] == 0.25
+    assert result.group_yardsticks["second"] == {"opposite": 1.0}
+    assert ask("blimp", tmp_path, Fake({"g": 1.0}), limit=1).items == 3
+
+
+# --- continuations and texts ----------------------------------------------------------------------
+
+
+def test_the_last_word_of_a_passage(tmp_path):
+    file = write(
+        tmp_path,
+        {"context": "I do not care about ", "continuation": "signs"},
+        {"text": "It rained cats and dogs"},
+    )
+    model = Fake({" signs": 2.0, " dogs": 4.0}, likeliest=(" signs",))
+    result = ask("lambada", file, model)
+    assert model.asked == [("I do not care about", " signs"), ("It rained cats and", " dogs")]
+    assert result.metrics["accuracy"].value == 0.5
+    assert result.metrics["perplexity"].value == pytest.approx(2.718281828**3)
+
+
+def test_perplexity_counts_tokens_words_and_bytes(tmp_path):
+    (tmp_path / "a.txt").write_text("né ab")
+    (tmp_path / "b.txt").write_text("c")
+    result = ask("perplexity", tmp_path, Fake({"né ab": 4.0, "c": 2.0}))
+    assert result.metrics["bits_per_byte"].value == pytest.approx(6 / 0.6931471805 / 7)
+    assert result.metrics["perplexity"].value == pytest.approx(2.718281828**2)
+    records = write(tmp_path, {"text": "c"}, {"text": "c"})
+    assert ask("perplexity", records, Fake({"c": 2.0})).items == 2
+
+
+# --- answers --------------------------------------------------------------------------------------
+
+
+def test_a_closed_book_answer_may_be_any_of_the_right_ones(tmp_path):
+    file = write(
+        tmp_path,
+        {"question": "who?", "answer": ["Ada", "Ada Lovelace"]},
+        {"context": "Question: where? Answer:", "answer": "Paris", "aliases": ["Lutetia"]},
+        {"question": "when?", "answer": "1850"},
+    )
+    replies = {"Q: who?\nA:": " ada lovelace", "Q: where?\nA:": "in Lutetia", "Q: when?\nA:": "no"}
+    result = ask("closed_book", file, Fake(answers=replies))
+    assert [report["exact_match"] for report in result.reports] == [1, 0, 0]
+    assert [round(report["f1"], 3) for report in result.reports] == [1, 0.667, 0]
+
+
+def test_a_chain_of_thought_ends_in_its_answer(tmp_path):
+    file = write(tmp_path, {"question": "six and six?", "answer": "12", "reasons": "Two sixes."},
+                 {"question": "two and two?", "answer": "4"})  # fmt: skip
+    prompt = (
+        "Q: two and two?\nA: Let's think step by step. So the answer is 4.\n\n"
+        "Q: six and six?\nA: Let's think step by step."
+    )
+    model = Fake(answers={prompt: " Two sixes. So the answer is 12. And"})
+    result = ask("closed_book", file, model, Prompting(shots=1, reasons=True), limit=1)
+    assert model.asked == [prompt]
+    assert result.reports[0]["prediction"] == "12"
+    assert _answer.extract("no idea\nperhaps 7") == "perhaps 7"
+    with pytest.raises(ConfigError, match="--cot needs"):
+        read_task("blimp", file, Prompting(reasons=True))
+
+
+def test_bleu_of_all_texts_is_sacrebleus(tmp_path):
+    import sacrebleu
+
+    pairs = [
+        ("le chat est sur le tapis", "le chat est sur un tapis"),
+        ("bonjour à tous", "bonjour"),
+    ]
+    file = write(tmp_path, *({"source": str(i), "target": t} for i, (t, _) in enumerate(pairs)))
+    model = Fake(answers={f"{i} =": text for i, (_, text) in enumerate(pairs)})
+    result = ask("translation", file, model)
+    whole = sacrebleu.corpus_bleu([text for _, text in pairs], [[t for t, _ in pairs]])
+    assert result.metrics["bleu"].value == pytest.approx(whole.score)
+    assert 0 < result.metrics["chrf"].low <= result.metrics["chrf"].value
+
+
+def test_items_that_are_made_are_right_and_always_the_same():
+    for task in (arithmetic, patterns):
+        items = task.TASK.read(Path())
+        assert items == task.TASK.read(Path())
+        right = task.score(items, [item.answers[0] for item in items])
+        assert {tuple(x.values()) for x in right} == {(1.0,)}
+        assert not any(x["accuracy"] for x in task.score(items, ["no"] * len(items)))
+    sums = {item.context: item.answers[0] for item in arithmetic.TASK.read(Path())}
+    for prompt, answer in sums.items():
+        a, word, b = prompt.removeprefix("Q: What is ").removesuffix("?\nA:").split()
+        assert int(answer) == {"plus": int(a) + int(b), "minus": int(a) - int(b),
+                               "times": int(a) * int(b)}[word]  # fmt: skip
+
+
+# --- shots ----------------------------------------------------------------------------------------
+
+
+def test_examples_are_others_of_the_group_and_depend_on_seed_and_item_alone():
+    items = patterns.TASK.read(Path())
+    prompts = ask("patterns", Path(), model := Fake(), Prompting(shots=3), limit=20)
+    assert prompts.items == 20 * len(patterns.RULES)
+    for prompt in model.asked:
+        *examples, asked = prompt.split("\n\n")
+        assert len(examples) == 3 and asked.endswith(">")
+        assert not [example for example in examples if example.startswith(asked)]
+        (rule,) = {item.group for item in items if item.context == asked and all(
+            any(e == other.solved and other.group == item.group for other in items)
+            for e in examples)} or {None}  # fmt: skip
+        assert rule
+    ask("patterns", Path(), again := Fake(), Prompting(shots=3), limit=10)
+    assert set(again.asked) <= set(model.asked)
+    ask("patterns", Path(), other := Fake(), Prompting(shots=3, seed=1), limit=10)
+    assert other.asked != again.asked
+
+
+def test_a_file_of_examples_is_where_they_come_from(tmp_path):
+    write(tmp_path, {"query": "x", "choices": ["p", "q"], "gold": 0})
+    write(tmp_path, {"query": "solved", "choices": ["r", "s"], "gold": 1}, name=_records.SHOTS)
+    ask("multiple_choice", tmp_path, model := Fake(), Prompting(shots=1))
+    assert model.asked[0] == ("solved s\n\nx", " p")
+    with pytest.raises(DataError, match="--shots=2 needs as many"):
+        ask("multiple_choice", tmp_path, Fake(), Prompting(shots=2))
+    with pytest.raises(ConfigError, match="--shots needs a task with prompts"):
+        read_task("blimp", tmp_path, Prompting(shots=1))
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+PAIR = {"query": "x", "choices": ["p", "q"], "gold": 0}
+BAD = [
+    ("blimp", [{"sentence_good": "a"}], '"sentence_bad" in .* line 1 must be a str; it is missing'),
+    ("blimp", [{"sentence_good": "a", "sentence_bad": 3}], "must be a str; it is a int"),
+    ("blimp", [], "must have items; .* is empty"),
+    ("multiple_choice", [PAIR, {**PAIR, "gold": 2}], 'line 2 must be 0 .. 1, .* received 2'),
+    ("multiple_choice", [{**PAIR, "gold": "p"}], "must be 0 .. 1, .* received 'p'"),
+    ("multiple_choice", [{**PAIR, "choices": ["p"]}], "needs two choices or more"),
+    ("multiple_choice", [{**PAIR, "choices": ["p", " "]}], "needs two choices or more"),
+    ("multiple_choice", [{**PAIR, "choices": ["p", 1]}], "must be a list of texts"),
+    ("arc_easy", [{"question": {"stem": "x"}, "answerKey": "A"}], "must be a question of ARC"),
+    ("boolq", [{"passage": "x", "question": "y", "answer": "yes"}], "must be true or false"),
+    ("rte", [{"premise": "x", "hypothesis": "y", "label": ["a"]}], "must be entailment"),
+    ("cloze", [{"text": "no blank", "choices": ["a", "b"], "gold": 0}], "needs a blank"),
+    ("lambada", [{"text": "word"}], "needs a context and a last word"),
+    ("perplexity", [{"text": " "}], "those of .* are empty"),
+    ("closed_book", [{"question": "x", "answer": []}], 'needs an "answer"'),
+    ("translation", [{"source": "x"}], '"target" in .* must be a str'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name, records, message", BAD)
+def test_a_bad_file_is_refused_with_its_line(tmp_path, name, records, message):
+    with pytest.raises(DataError, match=message):
+        read_task(name, write(tmp_path, *records), PLAIN)
+
+
+def test_missing_data_and_unknown_tasks_are_refused(tmp_path):
+    with pytest.raises(InputMissing, match="the data of task blimp must exist"):
+        read_task("blimp", tmp_path / "none", PLAIN)
+    with pytest.raises(InputMissing, match="has none; docs/reference"):
+        read_task("blimp", tmp_path, PLAIN)
+    with pytest.raises(ConfigError, match="did you mean lambada"):
+        read_task("lamda", tmp_path, PLAIN)
+    (tmp_path / "bad.jsonl").write_text("{")
+    with pytest.raises(DataError, match="line 1 must hold a JSON object"):
+        read_task("blimp", tmp_path, PLAIN)
+
+
+def test_every_task_is_complete():
+    for name in registry.names("tasks"):
+        task = registry.load("tasks", name, "--tasks").TASK
+        assert task.metrics and task.protocol.endswith("."), name
+        assert set(task.chance) <= {*task.metrics, "accuracy_unconditional"}, name
+
+
+# --- two models -----------------------------------------------------------------------------------
+
+
+def test_a_paired_difference_is_narrower_than_that_of_two_samples(tmp_path):
+    """Both models are right on the same items but for a few."""
+    items = [{"sentence_good": f"g{i}", "sentence_bad": f"b{i}"} for i in range(200)]
+    file = write(tmp_path, *items)
+    better = ask("blimp", file, Fake({f"g{i}": 1.0 for i in range(100)}))
+    worse = ask("blimp", file, Fake({f"b{i}": 1.0 for i in range(90, 200)}
+                                    | {f"g{i}": 1.0 for i in range(90)}))  # fmt: skip
+    # Equal likelihoods: the first choice, which is right.
+    metric = read_task("blimp", file, PLAIN).task.metrics["accuracy"]
+    assert better.metrics["accuracy"].value == 1.0
+    found = compare(metric, better.reports, worse.reports)
+    assert found.value == pytest.approx(1.0 - 0.45)
+    assert found.low < found.value < found.high
+    with pytest.raises(DataError, match="compared on the same items"):
+        compare(metric, better.reports, worse.reports[:10])
