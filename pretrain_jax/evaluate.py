@@ -18,6 +18,8 @@
               conditional for an encoder-decoder. Default: the first that fits the model.
 --batch_size  Rows that run together (default: 32).
 --yardsticks  ngrams: also ask models that count n-grams of the run's training text; none: do not.
+--reference   For membership: the folder of another model, which has not seen the text.
+--contamination  Also report the share of items that stand in the run's training text.
 --compare     Another workdir that has results of the same tasks: print paired differences.
 --json        Print one JSON object: metrics by task.
 
@@ -51,8 +53,10 @@ FLAGS = {
     "likelihood": "",
     "batch_size": "32",
     "yardsticks": "ngrams",
+    "reference": "",
     "compare": "",
 }
+SWITCHES = ("json", "cot", "contamination")
 CHOICES = {"yardsticks": ("ngrams", "none")}
 
 
@@ -60,7 +64,7 @@ def main(argv: list[str]) -> int:
     """Runs one command line; returns the exit code."""
     if argv[:1] == ["--lm_eval"]:
         return run_harness(argv[1:])
-    line = command.parse(argv, FLAGS, CHOICES, switches=("json", "cot"), takes_config=False)
+    line = command.parse(argv, FLAGS, CHOICES, SWITCHES, takes_config=False)
     flags = line.flags
     if bool(flags["workdir"]) == bool(flags["model"]):
         raise ConfigError(
@@ -81,7 +85,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError("--compare needs --workdir, whose results are stored; received --model")
     from pretrain_jax.evaluation import evaluate_tasks, run_task
 
-    needing = [name for name in names if not run_task.load_task(name).makes_items]
+    needing = [name for name in names if run_task.load_task(name).read is not None]
     if needing and not flags["data"]:
         raise ConfigError(f"--data must name the data of the tasks; {', '.join(needing)} need it")
     data = data_of(names, Path(paths.expand_user(flags["data"], "--data")))
@@ -89,11 +93,16 @@ def main(argv: list[str]) -> int:
         paths.expand_user(flags["workdir"] or flags["model"], "--workdir"),
         data,
         stored=bool(flags["workdir"]),
-        likelihood=flags["likelihood"],
-        count_ngrams=flags["yardsticks"] == "ngrams",
-        reasons=bool(flags["cot"]),
-        other=paths.expand_user(flags["compare"], "--compare"),
-        **numbers,
+        step=numbers.pop("step", None),
+        options=evaluate_tasks.Options(
+            likelihood=flags["likelihood"],
+            count_ngrams=flags["yardsticks"] == "ngrams",
+            reasons=bool(flags["cot"]),
+            reference=paths.expand_user(flags["reference"], "--reference"),
+            contamination=bool(flags["contamination"]),
+            other=paths.expand_user(flags["compare"], "--compare"),
+            **numbers,
+        ),
     )
     if flags["json"]:
         print(json.dumps(results.summary), flush=True)

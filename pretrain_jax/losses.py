@@ -21,17 +21,20 @@ MAX_LOGITS = 1 << 28
 they are computed in chunks."""
 
 
-def nll_and_hits(output: Any, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
+def nll_and_hits(
+    output: Any, targets: jax.Array, most: int = 0
+) -> tuple[jax.Array, jax.Array]:
     """Cross entropy in nats, float32 [B, P], and whether the likeliest token is the target, bool
     [B, P]. Among equal logits the first counts. Both come from one pass over the vocabulary.
 
-    output: hidden states [B, P, D] with an output projection; targets int32 [B, P].
+    output: hidden states [B, P, D] with an output projection; targets int32 [B, P]. most: logits in
+    memory at once; 0 = MAX_LOGITS.
     """
 
     def score(logits: jax.Array, wanted: jax.Array) -> tuple[jax.Array, jax.Array]:
         return cross_entropy(logits, wanted)[0], jnp.argmax(logits, axis=-1) == wanted
 
-    return map_logits(score, output, targets)
+    return map_logits(score, output, targets, most)
 
 
 def nll_and_sample(
@@ -52,15 +55,17 @@ def nll_and_sample(
     return map_logits(score, output, (targets, positions))
 
 
-def map_logits(function: Callable[..., Any], output: Any, values: Any) -> Any:
+def map_logits(
+    function: Callable[..., Any], output: Any, values: Any, most: int = 0
+) -> Any:
     """Applies function(logits [N, V], values [N]) -> arrays [N] to all N = B x P positions.
 
     values: an array [B, P], or a tree of them. Returns arrays [B, P]. The logits are float32
     whatever the compute dtype, and -inf beyond the true vocabulary. Large logits are computed one
-    slice of P at a time, and computed again in the backward pass.
+    slice of P at a time, at most `most` of them, and computed again in the backward pass.
     """
     hidden, readout = output.hidden, output.readout
-    chunks = count_chunks(output)
+    chunks = count_chunks(output, most)
 
     def apply(hidden_chunk: jax.Array, values_chunk: Any) -> Any:
         logits = compute_logits(hidden_chunk.reshape(-1, hidden_chunk.shape[-1]), readout)
@@ -74,11 +79,11 @@ def map_logits(function: Callable[..., Any], output: Any, values: Any) -> Any:
     return jax.tree.map(lambda x: unsplit(x, hidden.shape[1]), jax.lax.map(body, parts))
 
 
-def count_chunks(output: Any) -> int:
-    """The number of chunks of P that keeps at most MAX_LOGITS logits alive on a device."""
+def count_chunks(output: Any, most: int = 0) -> int:
+    """The number of chunks of P that keeps at most `most` logits alive on a device."""
     rows, length = output.hidden.shape[:2]
     logits = rows * length * output.readout.table.shape[0] // output.readout.shards
-    size = ceil_div(length, min(ceil_div(logits, MAX_LOGITS), length))
+    size = ceil_div(length, min(ceil_div(logits, most or MAX_LOGITS), length))
     return ceil_div(length, size)
 
 

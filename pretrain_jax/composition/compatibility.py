@@ -40,6 +40,12 @@ def check_eval_tasks(options: Any, name: str, objective: Objective) -> None:
     needing = []
     for task in options.tasks:
         needs = registry.load("tasks", task, "eval.tasks").TASK
+        if needs.read_corpus is not None:
+            raise ConfigError(
+                f"task {task} reads the training text, which evaluations during training do not; "
+                "leave it out of eval.tasks, and evaluate the finished run with "
+                "python -m pretrain_jax.evaluate"
+            )
         if objective.prompt is None or not objective.predicts_tokens:
             raise ConfigError(
                 f"eval.tasks needs a model that predicts tokens; objective.name={name} trains "
@@ -50,7 +56,7 @@ def check_eval_tasks(options: Any, name: str, objective: Objective) -> None:
                 f"task {task} of eval.tasks needs a model that generates, a decoder or an "
                 f"encoder-decoder; objective.name={name} trains neither. Leave it out"
             )
-        needing += [] if needs.makes_items else [task]
+        needing += [task] if needs.read is not None else []
     if needing and not options.tasks_data:
         raise ConfigError(
             f"eval.tasks_data must name the folder with the data of {', '.join(needing)}; it is "

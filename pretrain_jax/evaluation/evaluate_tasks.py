@@ -8,8 +8,8 @@ from typing import Any
 
 from etils import epath
 
-from pretrain_jax.errors import ConfigError, DataError, InputMissing, UserError
-from pretrain_jax.evaluation import result_files, yardsticks
+from pretrain_jax.errors import ConfigError, DataError, InputMissing
+from pretrain_jax.evaluation import result_files
 from pretrain_jax.evaluation.run_task import (
     Request,
     Result,
@@ -19,7 +19,8 @@ from pretrain_jax.evaluation.run_task import (
     read_task,
     run_task,
 )
-from pretrain_jax.evaluation.task_model import TaskModel
+from pretrain_jax.evaluation.task_model import BATCH, TaskModel
+from pretrain_jax.evaluation.training_text import TrainingText
 from pretrain_jax.huggingface import _load
 from pretrain_jax.inference.restore import pick_checkpoint
 from pretrain_jax.inference.trained_model import TrainedModel
@@ -64,43 +65,64 @@ class Results:
             yield result_files.table_row(result.task, result.main, value, interval)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a model is asked; see the command, evaluate.py."""
+
+    likelihood: str = ""
+    batch_size: int = BATCH
+    shots: int = 0
+    seed: int = 0
+    limit: int = 0
+    reasons: bool = False
+    """--cot."""
+    count_ngrams: bool = True
+    """Whether to ask n-gram models of the training text too."""
+    contamination: bool = False
+    reference: str = ""
+    other: str = ""
+    """The workdir of --compare; "" = none."""
+
+
 def evaluate(
     folder: str,
     data: Mapping[str, Path],
     *,
     step: int | None = None,
     stored: bool = True,
-    likelihood: str = "",
-    count_ngrams: bool = True,
-    batch_size: int = 32,
-    shots: int = 0,
-    seed: int = 0,
-    limit: int = 0,
-    reasons: bool = False,
-    other: str = "",
+    options: Options = Options(),
 ) -> Results:
     """Asks the model in a folder the tasks whose data is given by name.
 
-    step, likelihood, batch_size, shots, seed, limit, reasons: see the command, evaluate.py.
-    stored: whether to write the results to the folder, which is then a workdir. count_ngrams:
-    whether to ask n-gram models of its training text too. other: a workdir to compare with.
+    stored: whether the folder is a workdir: results are written to it, and its training text is
+    read. Raises ConfigError, DataError, InputMissing or UnwritableWorkdir.
     """
-    prompting = Prompting(shots, seed, reasons)
-    requests = [read_task(name, path, prompting, limit) for name, path in data.items()]
+    text = TrainingText(pick_checkpoint(folder, step)[0]) if stored else None
+    if options.contamination and text is None:
+        raise ConfigError("--contamination needs the training text of a run: --workdir")
+    against = TaskModel.of(_load.load(options.reference)) if options.reference else None
+    prompting = Prompting(options.shots, options.seed, options.reasons, against)
+    corpus = None if text is None else lambda: text.corpus
+    requests = [
+        read_task(name, path, prompting, options.limit, corpus) for name, path in data.items()
+    ]
     model = _load.load(folder, step)
-    asked = TaskModel.of(model, likelihood, batch_size)
+    asked = TaskModel.of(model, options.likelihood, options.batch_size)
     for request in requests:
         check_model(model, request)
-    beside = count_yardsticks(model) if stored and count_ngrams else {}
+    beside = text.ngrams if text is not None and options.count_ngrams else {}
     results = []
     for request in requests:
         log.info("asking %s: %d items", request.name, len(request.items))
-        results.append(run_task(asked, request, beside, {"likelihood": asked.likelihood}))
-    if stored:
-        written = result_files.write(pick_checkpoint(folder, step)[0], model.step, results)
+        settings: dict[str, Any] = {"likelihood": asked.likelihood}
+        if text is not None and options.contamination:
+            settings["contamination"] = text.contamination(request)
+        results.append(run_task(asked, request, beside, settings))
+    if text is not None:
+        written = result_files.write(text.workdir, model.step, results)
         log.info("wrote the results of step %d to %s", model.step, written)
-    differences = {result.task: compare_with(other, result) for result in results if other}
-    return Results(tuple(results), model.step, differences, other)
+    others = {x.task: compare_with(options.other, x) for x in results if options.other}
+    return Results(tuple(results), model.step, others, options.other)
 
 
 def check_model(model: TrainedModel, request: Request) -> None:
@@ -110,15 +132,6 @@ def check_model(model: TrainedModel, request: Request) -> None:
             f"task {request.name} needs a model that generates, a decoder or an encoder-decoder; "
             f"this model is {model.family}"
         )
-
-
-def count_yardsticks(model: TrainedModel) -> dict[str, yardsticks.NgramModel]:
-    """The n-gram models of the training text; none, with a warning, if that is not there."""
-    try:
-        return yardsticks.count_corpus(model.design, model.tokenizer)
-    except UserError as error:
-        log.warning("no n-gram models beside this one, for lack of training text: %s", error)
-        return {}
 
 
 def compare_with(other: str, result: Result) -> Value:

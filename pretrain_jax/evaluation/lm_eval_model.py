@@ -11,6 +11,7 @@ encoder-decoders, which the harness cannot score, are scored by their own likeli
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from pretrain_jax.huggingface import _load
 from pretrain_jax.huggingface._tokenizer_files import TEMPLATES
 from pretrain_jax.inference import likelihood as ways
 from pretrain_jax.inference.sampling import Sampling
-from pretrain_jax.inference.scoring import Score, score_rows
+from pretrain_jax.inference.scoring import Score, predict_once, score_rows
 
 NAME = "pretrain_jax"
 MOST_TOKENS = 256
@@ -32,7 +33,6 @@ MOST_TOKENS = 256
 GREEDY = Sampling(temperature=0.0)
 
 
-@register_model(NAME)
 class HarnessModel(TemplateLM):
     """A run, or a folder of a Hugging Face model, as the harness asks it.
 
@@ -106,7 +106,8 @@ class HarnessModel(TemplateLM):
         generator = self.asked.model.generator
         reader = ways.Reader(read_as_is, generator.tokenizer, generator.context)
         rows = [reader.rows("causal", *pair) for pair in pairs]
-        return score_rows(generator, [text for _, text in pairs], rows, self.asked.batch_size)
+        run = partial(predict_once, batch_size=self.asked.batch_size)
+        return score_rows(generator, [text for _, text in pairs], rows, run)
 
     def loglikelihood_rolling(
         self, requests: Sequence[Any], disable_tqdm: bool = False
@@ -146,6 +147,9 @@ class HarnessModel(TemplateLM):
             (answer,) = model.generator.generate([row], tokens, GREEDY, stop=stop)
             made.append(answer.text)
         return made
+
+
+register_model(NAME)(HarnessModel)
 
 
 def read_as_is(ids: np.ndarray, vocab: Any) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError, DataError, InputMissing
 from pretrain_jax.scores.intervals import bootstrap, interval_of_constant
-from pretrain_jax.tasks._base import Metric, Model, Prompting, Report, Task
+from pretrain_jax.tasks._base import Corpus, Metric, Model, Prompting, Report, Task
 from pretrain_jax.tasks._records import SHOTS
 
 
@@ -80,11 +80,17 @@ def find_data(name: str, folder: Path) -> Path:
 
 
 def read_task(
-    name: str, path: Path, prompting: Prompting, limit: int = 0, by: str = "--data"
+    name: str,
+    path: Path,
+    prompting: Prompting,
+    limit: int = 0,
+    corpus: Callable[[], Corpus] | None = None,
+    by: str = "--data",
 ) -> Request:
     """The items of a task from a file or a folder. Raises ConfigError, DataError or InputMissing.
 
-    limit: most items of each group, the first ones; 0 = all. by: what names the data, for messages.
+    limit: most items of each group, the first ones; 0 = all. corpus() -> the training text, for
+    tasks that read it. by: what names the data, for messages.
     """
     task = load_task(name)
     if prompting.shots and not task.takes_shots:
@@ -93,20 +99,28 @@ def read_task(
         raise ConfigError(
             f"--cot needs a task whose answers are generated; {name} has none. Leave it out"
         )
-    if task.makes_items:
-        path = Path()
-    elif not path.exists():
-        raise InputMissing(
-            f"the data of task {name} must exist; there is no {path}. Name its folder with {by}: a "
-            "folder that has a folder or a .jsonl file of the name of each task"
-        )
-    items = task.read(path)
+    if prompting.reference is not None and not task.takes_reference:
+        raise ConfigError(f"--reference is for tasks that compare two models; {name} does not")
+    digest, pool = "", None
+    if task.make is not None:
+        items = task.make()
+    elif task.read_corpus is not None:
+        if corpus is None:
+            raise ConfigError(f"task {name} reads the training text of a run; name it: --workdir")
+        items = task.read_corpus(corpus())
+    else:
+        assert task.read is not None
+        if not path.exists():
+            raise InputMissing(
+                f"the data of task {name} must exist; there is no {path}. Name its folder with "
+                f"{by}: a folder that has a folder or a .jsonl file of the name of each task"
+            )
+        items, digest = task.read(path), digest_of(path)
+        pool = task.read(path / SHOTS) if (path / SHOTS).is_file() else None
     if not items:
         raise DataError(f"a task needs items; {path} has none for {name}")
-    if task.makes_items:
-        return Request(name, task, first_of_groups(items, limit), items, prompting, "")
-    pool = task.read(path / SHOTS) if (path / SHOTS).is_file() else items
-    return Request(name, task, first_of_groups(items, limit), pool, prompting, digest_of(path))
+    chosen = first_of_groups(items, limit)
+    return Request(name, task, chosen, items if pool is None else pool, prompting, digest)
 
 
 def first_of_groups(items: Sequence[Any], limit: int) -> list[Any]:

@@ -1,7 +1,7 @@
 """A trained model as tasks ask it (tasks/_base.Model)."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +77,23 @@ class TaskModel:
         return [first_span(text) for text in made] if fills else made
 
     @property
+    def positions(self) -> int:
+        return self.model.generator.context
+
+    @property
+    def layers(self) -> int:
+        return self.model.design.spec.model.layers
+
+    def embed(self, texts: Sequence[str], layer: int) -> np.ndarray:
+        how = {"layer": layer, "batch_size": self.batch_size, "special": False}
+        return self.model.embed([self.cut(text) for text in texts], **how)
+
+    def cut(self, text: str) -> str:
+        """The beginning of a text that fits in the model."""
+        ids = self.model.tokenizer.encode(text)
+        return text if len(ids) <= self.window else self.model.tokenizer.decode(ids[: self.window])
+
+    @property
     def window(self) -> int:
         """Tokens of a window of a long text: the positions of the model but for special ids."""
         spec, generator = self.model.design.spec, self.model.generator
@@ -125,14 +142,17 @@ def divide(ids: np.ndarray, window: int) -> list[Pair]:
 
 
 def to_likelihood(score: Score) -> Likelihood:
-    return Likelihood(score.nats, score.tokens, score.is_likeliest)
+    return Likelihood(score.nats, score.tokens, score.is_likeliest, score.log_probabilities)
 
 
-def add(parts: "Sequence[Likelihood] | object") -> Likelihood:
+def add(parts: Iterable[Likelihood]) -> Likelihood:
     """The likelihood of a text from those of its parts."""
-    some = list(parts)  # type: ignore[call-overload]
+    some = list(parts)
     return Likelihood(
-        sum(x.nats for x in some), sum(x.tokens for x in some), all(x.is_likeliest for x in some)
+        sum(x.nats for x in some),
+        sum(x.tokens for x in some),
+        all(x.is_likeliest for x in some),
+        np.concatenate([np.zeros(0), *(x.log_probabilities for x in some)]),
     )
 
 

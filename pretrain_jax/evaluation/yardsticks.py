@@ -1,22 +1,16 @@
 """Yardsticks of tasks: n-gram models of the training text, asked the same as the model."""
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
 
-from pretrain_jax.composition import corpora
-from pretrain_jax.composition.build import Design
-from pretrain_jax.composition.feed import Feed
 from pretrain_jax.data.ngrams import Ngrams, count
 from pretrain_jax.inference.likelihood import encode_pair
 from pretrain_jax.progress import progress
-from pretrain_jax.tasks._base import Likelihood
+from pretrain_jax.tasks._base import Corpus, Likelihood
 from pretrain_jax.tokenizers import Tokenizer
 
 ORDERS = {"unigram": 1, "bigram": 2, "5-gram": 5}
-COUNTED = 10_000_000
-"""Tokens at the start of the training split of each source that are counted."""
 
 
 class NgramModel:
@@ -41,26 +35,12 @@ class NgramModel:
         return Likelihood(nats, len(text), False)
 
 
-def count_corpus(design: Design, tokenizer: Tokenizer) -> dict[str, NgramModel]:
-    """The yardsticks of a run: models of its training text. Raises InputMissing or DataError if
-    that is not there."""
+def count_corpus(corpus: Corpus, tokenizer: Tokenizer) -> dict[str, NgramModel]:
+    """The yardsticks of a run: models of its training text."""
     with progress("counting n-grams of the training text"):
-        texts = training_texts(design, tokenizer)
         begin = tokenizer.size  # an id that no text has
-        grams = count(texts, max(ORDERS.values()), begin)
+        grams = count(corpus.train, max(ORDERS.values()), begin)
         return {
             name: NgramModel(Ngrams(grams[:order], tokenizer.size, begin), tokenizer)
             for name, order in ORDERS.items()
         }
-
-
-def training_texts(design: Design, tokenizer: Tokenizer) -> list[np.ndarray]:
-    """The tokens of each training document, int32 [n], without special ids."""
-    feed = Feed(design, corpora.open_corpora(design, None), tokenizer)
-    texts = []
-    for source in feed.sources:
-        cache = feed.cache(source, "train")
-        documents = min(int(np.searchsorted(cache.offsets, COUNTED)), len(cache))
-        edges = np.minimum(cache.offsets[: documents + 1], COUNTED)
-        texts += [cache.tokens[a:b] for a, b in itertools.pairwise(edges)]
-    return texts

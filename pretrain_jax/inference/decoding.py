@@ -81,22 +81,19 @@ def divide(count: int, batch_size: int, ways: int) -> tuple[int, list[slice]]:
 
 
 def to_rows(
-    prompts: Sequence[Mapping[str, np.ndarray]],
-    rows: int,
-    limit: int = 0,
-    pad: Callable[[int, int], int] = bucket,
+    prompts: Sequence[Mapping[str, np.ndarray]], rows: int, limit: int = 0
 ) -> dict[str, np.ndarray]:
     """The fields [rows, ...] of a batch with one prompt per row, padded on the right.
 
     prompts: fields of the contract without a batch axis: tokens [n], and memory_tokens or prefix.
-    Rows without a prompt repeat the last one. pad(longest, limit) -> the length of all rows.
+    Rows without a prompt repeat the last one. limit: see `bucket`.
     """
     filled = [*prompts, *[prompts[-1]] * (rows - len(prompts))]
     batch: dict[str, np.ndarray] = {}
     for name in prompts[0]:
         stream = "memory_" if name.startswith("memory_") else ""
         lengths = np.array([len(prompt[name]) for prompt in filled])
-        order = np.arange(pad(int(lengths.max()), 0 if stream else limit))
+        order = np.arange(bucket(int(lengths.max()), 0 if stream else limit))
         inside = order < lengths[:, None]
         values = np.zeros(inside.shape, prompts[0][name].dtype)
         values[inside] = np.concatenate([prompt[name] for prompt in filled])

@@ -17,6 +17,7 @@ its end. "sentinel" predicts as span corruption does, one word at a time.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.inference import spellings
 from pretrain_jax.inference.generation import Generator
-from pretrain_jax.inference.scoring import Row, Score, score_rows
+from pretrain_jax.inference.scoring import Row, Score, predict, predict_once, score_rows
 from pretrain_jax.objectives import Objective
 from pretrain_jax.tokenizers import Tokenizer
 
@@ -98,8 +99,12 @@ def score_ids(
     assert objective.prompt is not None
     reader = Reader(objective.prompt, generator.tokenizer, generator.context)
     rows = [reader.rows(name, *pair) for pair in pairs]
-    method = objective.model_methods[0] if name in ENCODER else "__call__"
-    return score_rows(generator, [text for _, text in pairs], rows, batch_size, method)
+    run = partial(predict, batch_size=batch_size)
+    if name in ENCODER:
+        run = partial(run, method=objective.model_methods[0])
+    elif objective.attention == "causal" and name in DECODER:
+        run = partial(predict_once, batch_size=batch_size)
+    return score_rows(generator, [text for _, text in pairs], rows, run)
 
 
 @dataclass(frozen=True)

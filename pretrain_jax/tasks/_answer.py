@@ -48,14 +48,13 @@ def answer_task(
     tokens: int,
     metrics: Mapping[str, Metric],
     score: Callable[[Sequence[Question], Sequence[str]], list[dict[str, float]]],
-    read: Callable[[Path], list[Question]] | None = None,
     stop: Sequence[str] = ("\n",),
     **more: Any,
 ) -> Task:
     """A task whose answers are texts.
 
-    parse(record) -> its item, or read(path) -> all items. tokens: most of an answer. score(items,
-    answers) -> the numbers of each. stop: texts before which an answer ends.
+    parse(record) -> its item; None for a task that makes its items. tokens: most of an answer.
+    score(items, answers) -> the numbers of each. stop: texts before which an answer ends.
     """
 
     def read_all(path: Path) -> list[Question]:
@@ -81,7 +80,7 @@ def answer_task(
         ]
 
     return Task(
-        read=read or read_all,
+        read=None if parse is None else read_all,
         ask=ask,
         metrics=metrics,
         needs="answers",

@@ -20,6 +20,8 @@ class Likelihood(NamedTuple):
     """Tokens of the text."""
     is_likeliest: bool
     """Whether every token is the likeliest at its place."""
+    log_probabilities: np.ndarray = np.zeros(0)
+    """float [n]: of each token; NaN where it is not scored."""
 
 
 class Model(Protocol):
@@ -44,6 +46,32 @@ class Model(Protocol):
         up to the first text of `stop`."""
         ...
 
+    @property
+    def positions(self) -> int:
+        """The longest text that the model reads, in tokens; 0 = any."""
+        ...
+
+    @property
+    def layers(self) -> int:
+        """Blocks of the stack that reads a text."""
+        ...
+
+    def embed(self, texts: Sequence[str], layer: int) -> np.ndarray:
+        """float32 [N, D]: the mean of the vectors of each text's tokens, after a block (0, 1, ...)
+        or after the final norm (-1)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The text that a model was trained on."""
+
+    train: Sequence[np.ndarray]
+    """int [n]: the tokens of each training document, without special ids."""
+    valid: Sequence[np.ndarray]
+    """The same of the documents that were held out."""
+    decode: Callable[[np.ndarray], str]
+
 
 @dataclass(frozen=True)
 class Prompting:
@@ -56,6 +84,8 @@ class Prompting:
     reasons: bool = False
     """Whether a model is asked to reason first (chain of thought); its answer is what it says
     last."""
+    reference: Model | None = None
+    """Another model, which was not trained on the same text, for tasks that compare."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +116,13 @@ def share(column: str) -> Metric:
 class Task:
     """A task: its items, what a model is asked about them, and what is made of its answers."""
 
-    read: Callable[[Path], list[Any]]
+    read: Callable[[Path], list[Any]] | None = None
     """read(file or folder) -> items. Raises DataError or InputMissing."""
+    read_corpus: Callable[[Corpus], list[Any]] | None = None
+    """For a task about the training text: read_corpus(this text) -> items."""
+    make: Callable[[], list[Any]] | None = None
+    """For a task that makes its items: make() -> items, always the same. Each task has one of these
+    three."""
     ask: Callable[[Model, Sequence[Any], Sequence[Any], Prompting], list[Report]]
     """ask(model, items, examples for shots, prompting) -> the report of each item. A report may
     have a "group"; tables then have a row for each group."""
@@ -97,10 +132,10 @@ class Task:
     """The method of `Model` that `ask` calls."""
     takes_shots: bool = True
     """Whether `ask` reads `Prompting.shots`."""
+    takes_reference: bool = False
+    """Whether `ask` reads `Prompting.reference`."""
     takes_reasons: bool = False
     """Whether `ask` reads `Prompting.reasons`."""
-    makes_items: bool = False
-    """Whether `read` makes the items, without data; its path is then `Path()`."""
     chance: Mapping[str, Callable[[Sequence[Report]], float]] = field(default_factory=dict)
     """By metric: the value that guessing gives."""
     protocol: str = ""

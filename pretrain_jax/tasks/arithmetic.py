@@ -1,7 +1,6 @@
 """Arithmetic made on the spot, in the format of Brown et al. 2020, section 3.9.1."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -14,9 +13,8 @@ DIGITS = (1, 2, 3)
 OPERATIONS = {"plus": lambda a, b: a + b, "minus": lambda a, b: a - b, "times": lambda a, b: a * b}
 
 
-def read(path: Path) -> list[Question]:
+def make() -> list[Question]:
     """The same items each time: for 1, 2 and 3 digits, "What is 48 plus 76?" and so on."""
-    del path
     rng = np.random.default_rng(0)
     items = []
     for name, compute in OPERATIONS.items():
@@ -51,6 +49,5 @@ TASK = answer_task(
     tokens=12,
     metrics={"accuracy": share("accuracy")},
     score=score,
-    read=read,
-    makes_items=True,
+    make=make,
 )

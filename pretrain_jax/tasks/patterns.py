@@ -11,7 +11,6 @@ in-context learning is the rise of accuracy with them.
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -44,9 +43,8 @@ def make(rule: str, count: int, seed: int) -> list[Question]:
     return items
 
 
-def read(path: Path) -> list[Question]:
+def make_all() -> list[Question]:
     """The same items each time."""
-    del path
     return [item for rule in RULES for item in make(rule, ITEMS, 0)]
 
 
@@ -63,7 +61,6 @@ TASK = answer_task(
     tokens=24,
     metrics={"accuracy": share("accuracy")},
     score=score,
-    read=read,
-    makes_items=True,
+    make=make_all,
     takes_reasons=False,
 )

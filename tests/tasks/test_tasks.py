@@ -3,13 +3,23 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError, DataError, InputMissing
+from pretrain_jax.evaluation.contamination import find_contaminated, share
 from pretrain_jax.evaluation.run_task import compare, read_task, run_task
-from pretrain_jax.tasks import _answer, _records, arithmetic, patterns
-from pretrain_jax.tasks._base import Likelihood, Prompting
+from pretrain_jax.tasks import (
+    _answer,
+    _records,
+    arithmetic,
+    canaries,
+    membership,
+    memorisation,
+    patterns,
+)
+from pretrain_jax.tasks._base import Corpus, Likelihood, Prompting
 
 PLAIN = Prompting()
 
@@ -193,23 +203,150 @@ def test_bleu_of_all_texts_is_sacrebleus(tmp_path):
 
 def test_items_that_are_made_are_right_and_always_the_same():
     for task in (arithmetic, patterns):
-        items = task.TASK.read(Path())
-        assert items == task.TASK.read(Path())
+        items = task.TASK.make()
+        assert items == task.TASK.make()
         right = task.score(items, [item.answers[0] for item in items])
         assert {tuple(x.values()) for x in right} == {(1.0,)}
         assert not any(x["accuracy"] for x in task.score(items, ["no"] * len(items)))
-    sums = {item.context: item.answers[0] for item in arithmetic.TASK.read(Path())}
+    sums = {item.context: item.answers[0] for item in arithmetic.make()}
     for prompt, answer in sums.items():
         a, word, b = prompt.removeprefix("Q: What is ").removesuffix("?\nA:").split()
         assert int(answer) == {"plus": int(a) + int(b), "minus": int(a) - int(b),
                                "times": int(a) * int(b)}[word]  # fmt: skip
 
 
+# --- vectors --------------------------------------------------------------------------------------
+
+
+class Vectors:
+    """A model of two blocks; the last layer puts a word at the angle of its number of letters."""
+
+    layers, positions = 2, 0
+
+    def embed(self, texts, layer):
+        if layer != -1:
+            return np.ones((len(texts), 2), np.float32)
+        angles = np.array([len(text) / 10 for text in texts])
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def test_similar_words_have_a_small_angle(tmp_path):
+    (tmp_path / "a.txt").write_text("a bb 9\na cccc 5\na dddddd 1\n")
+    (tmp_path / "b.txt").write_text("a\tbb\t1.0\na\tcccc\t5.0\na\tdddddd\t9.0\n")
+    result = ask("word_similarity", tmp_path, Vectors())
+    assert {name: value.value for name, (_, value) in result.groups.items()} == {"a": 1, "b": -1}
+    assert result.metrics["spearman"].value == 0 == result.metrics["spearman_first"].value
+    (tmp_path / "c.txt").write_text("only two\n")
+    with pytest.raises(DataError, match=r"needs two words and a number; .*c.txt line 1"):
+        read_task("word_similarity", tmp_path, PLAIN)
+
+
+def test_a_probe_finds_what_the_vectors_have(tmp_path):
+    lines = [f"{'x' * n}\t{int(n > 8)}" for n in range(1, 17)]
+    (tmp_path / "train.tsv").write_text("\n".join(lines))
+    (tmp_path / "dev.tsv").write_text("\n".join([*lines[1::3], "y\t0"]))
+    result = ask("probe", tmp_path, Vectors())
+    assert result.metrics["accuracy"].value == 1.0
+    assert result.metrics["accuracy_first"].value < 1.0
+    assert result.chance["accuracy"] == pytest.approx(
+        sum(report["label"] == "0" for report in result.reports) / result.items
+    )
+    (tmp_path / "dev.tsv").write_text("no label")
+    with pytest.raises(DataError, match=r"dev.tsv line 1 must be text, tab, label"):
+        read_task("probe", tmp_path, PLAIN)
+
+
+# --- memorisation ---------------------------------------------------------------------------------
+
+
+def test_the_exposure_of_a_canary_is_its_rank_among_other_digits(tmp_path):
+    text = "The code is 5729 3306."
+    file = write(tmp_path, {"text": text, "repeats": 100}, {"text": text[::-1], "repeats": 1})
+    result = ask("canaries", file, Fake({text: 1.0}))
+    assert [report["exposure"] for report in result.reports] == [10.0, 0.0]
+    assert result.chance["exposure"] == pytest.approx(1.4427, abs=1e-4)
+    candidates = canaries.read(file)[0].candidates
+    assert len(set(candidates)) == 1024 and candidates[0] == text
+    assert all(c[:12] == text[:12] and c[16] == " " and c[-1] == "." for c in candidates)
+    with pytest.raises(DataError, match="needs 4 random digits or more"):
+        read_task("canaries", write(tmp_path, {"text": "no 12", "repeats": 1}), PLAIN)
+
+
+def corpus(train, valid=()):
+    return Corpus(train, valid, lambda ids: " ".join(map(str, ids.tolist())) + " ")
+
+
+def test_passages_are_counted_where_they_stand():
+    """One document repeats a passage of 60 tokens three times, after other beginnings."""
+    rng = np.random.default_rng(0)
+    draw = lambda n: rng.integers(0, 1000, n)  # noqa: E731
+    passage = draw(60)
+    once = draw(200)
+    train = [np.concatenate([draw(60), passage]) for _ in range(3)] + [once]
+    items = memorisation.read_corpus(corpus(train))
+    assert items == memorisation.read_corpus(corpus(train))
+    by = {}
+    for item in items:
+        by.setdefault(item.group, []).append(item)
+        assert len(item.context.split()) == len(item.answers[0].split()) == 50
+    assert set(by) == {"1 times", "2 times or more"} and len(by["2 times or more"]) == 11
+    repeated = " ".join(map(str, passage))
+    assert all(item.answers[0].strip() in repeated for item in by["2 times or more"])
+
+    class Model(Fake):
+        positions = 100
+
+    right = by["2 times or more"][0]
+    model = Model(answers={right.context: right.answers[0] + "more"})
+    reports = memorisation.ask(model, items, items, PLAIN)
+    assert [r["memorised"] for r in reports].count(1.0) == 1
+    model.positions = 64
+    with pytest.raises(ConfigError, match="needs a model that reads 100 tokens; this one has 64"):
+        memorisation.ask(model, items, items, PLAIN)
+
+
+def test_likelihoods_separate_members_and_shuffled_labels_do_not():
+    rng = np.random.default_rng(0)
+    train, valid = ([rng.integers(0, 99, 40) for _ in range(200)] for _ in range(2))
+    items = membership.read_corpus(corpus(train, valid))
+    assert [item.is_member for item in items].count(True) == 200 == len(items) / 2
+    inside = {item.text for item in items if item.is_member}
+
+    class Model(Fake):
+        def likelihoods(self, pairs, *, whole_words=False):
+            nats = [rng.normal(2.0 - (text in inside), 1, 40) for _, text in pairs]
+            return [Likelihood(x.sum(), 40, False, -x) for x in nats]
+
+    reports = membership.ask(Model(), items, items, Prompting(reference=Model()))
+    columns = {name: np.array([r[name] for r in reports]) for name in reports[0] if name != "text"}
+    found = {name: m(columns) for name, m in membership.TASK.metrics.items()}
+    assert found["auc_loss"] > 0.95 and found["auc_min_k"] > 0.9 and found["auc_compressed"] > 0.95
+    shuffled = {**columns, "member": rng.permutation(columns["member"])}
+    assert membership.TASK.metrics["auc_loss"](shuffled) == pytest.approx(0.5, abs=0.08)
+    alone = membership.ask(Model(), items, items, PLAIN)
+    columns = {name: np.array([r[name] for r in alone]) for name in ("member", "reference")}
+    assert np.isnan(membership.TASK.metrics["auc_reference"](columns))
+
+
+def test_contaminated_items_share_13_words_in_a_row():
+    words = [f"w{i}" for i in range(30)]
+    document = " ".join(words)
+    items = [
+        f"Here: {' '.join(words[5:18])}!",  # 13 words, other punctuation
+        f"Here: {' '.join(words[5:17])} else and more words after it",
+        " ".join(words[:12]),  # too short
+        " ".join(words[20:]).upper() + " a b c d",
+    ]
+    assert find_contaminated(items, [document, "none"]) == [True, False, None, False]
+    assert find_contaminated([document.upper()], ["x " + document]) == [True]
+    assert share([True, False, None]) == {"share": 0.5, "items": 2}
+
+
 # --- shots ----------------------------------------------------------------------------------------
 
 
 def test_examples_are_others_of_the_group_and_depend_on_seed_and_item_alone():
-    items = patterns.TASK.read(Path())
+    items = patterns.make_all()
     prompts = ask("patterns", Path(), model := Fake(), Prompting(shots=3), limit=20)
     assert prompts.items == 20 * len(patterns.RULES)
     for prompt in model.asked:
