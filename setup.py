@@ -87,7 +87,7 @@ setup(
         "pretrain_jax.configs": "configs",
         "pretrain_jax.configs.finetune": "configs/finetune",
     },
-    package_data={"pretrain_jax": ["py.typed"]},
+    package_data={"pretrain_jax": ["py.typed"], "pretrain_jax.reporting.page": ["*.css", "*.js"]},
     entry_points={"console_scripts": ["pretrain-jax = pretrain_jax.__main__:script"]},
     python_requires=">=3.11,<3.14",
     install_requires=RUNTIME,

@@ -21,9 +21,7 @@ MAX_LOGITS = 1 << 28
 they are computed in chunks."""
 
 
-def nll_and_hits(
-    output: Any, targets: jax.Array, most: int = 0
-) -> tuple[jax.Array, jax.Array]:
+def nll_and_hits(output: Any, targets: jax.Array, most: int = 0) -> tuple[jax.Array, jax.Array]:
     """Cross entropy in nats, float32 [B, P], and whether the likeliest token is the target, bool
     [B, P]. Among equal logits the first counts. Both come from one pass over the vocabulary.
 
@@ -55,9 +53,7 @@ def nll_and_sample(
     return map_logits(score, output, (targets, positions))
 
 
-def map_logits(
-    function: Callable[..., Any], output: Any, values: Any, most: int = 0
-) -> Any:
+def map_logits(function: Callable[..., Any], output: Any, values: Any, most: int = 0) -> Any:
     """Applies function(logits [N, V], values [N]) -> arrays [N] to all N = B x P positions.
 
     values: an array [B, P], or a tree of them. Returns arrays [B, P]. The logits are float32

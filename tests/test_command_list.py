@@ -10,7 +10,7 @@ from pretrain_jax import main
 
 
 def test_the_commands_are_those_whose_docstring_shows_how_to_run_them(capsys):
-    names = ["convert", "describe", "evaluate", "generate", "main", "predict"]
+    names = ["convert", "describe", "evaluate", "follow", "generate", "main", "predict", "report"]
     assert list(dispatcher.commands()) == names
     for words in ([], ["--help"], ["-h"]):
         assert dispatcher.main(words) == 0
@@ -29,7 +29,7 @@ def test_an_unknown_command_is_refused(capsys, word, near):
     error = capsys.readouterr().err
     assert error.startswith(f"ConfigError: the first argument must be a command; received {word!r}")
     assert near in error and error.endswith(
-        "commands are convert, describe, evaluate, generate, main, predict\n"
+        "commands are convert, describe, evaluate, follow, generate, main, predict, report\n"
     )
 
 

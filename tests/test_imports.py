@@ -10,7 +10,8 @@ import pretrain_jax
 
 ROOT = Path(pretrain_jax.__file__).parent
 LEVELS = (
-    {"__main__", "main", "describe", "evaluate", "generate", "convert", "predict"},
+    {"__main__", "main", "describe", "evaluate", "follow", "generate", "convert", "predict"},
+    {"report"},
     {"command"},
     {"planning"},
     {"training"},

@@ -111,7 +111,7 @@ def test_commands_of_the_wheel(run):
     listed = run("-m", "pretrain_jax")
     assert listed.returncode == 0, listed.stderr
     assert re.findall(r"^  (\w+) +\S", listed.stdout, re.MULTILINE) == [
-        *("convert", "describe", "evaluate", "generate", "main", "predict"),
+        *("convert", "describe", "evaluate", "follow", "generate", "main", "predict", "report"),
     ]
     described = run("-m", "pretrain_jax", "describe", "--config=gpt2_xl", "--json")
     assert described.returncode == 0, described.stderr

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pretrain_jax.composition.spec import EvalOptions
+from pretrain_jax.composition.spec import Spec
 from pretrain_jax.evaluation.run_task import Request, columns_of, find_data, read_task
 from pretrain_jax.evaluation.task_model import TaskModel
 from pretrain_jax.files import paths
@@ -29,14 +29,14 @@ class EvalTasks:
     """agree(whether time is up here) -> whether it is for all processes of the run."""
 
     @classmethod
-    def read(cls, options: EvalOptions, agree: Callable[[bool], bool]) -> "EvalTasks":
+    def read(cls, spec: Spec, agree: Callable[[bool], bool]) -> "EvalTasks":
         """The tasks of the section `eval`. Raises DataError or InputMissing."""
-        data = Path(paths.expand_user(options.tasks_data, "eval.tasks_data"))
+        data = Path(paths.expand_user(spec.eval.tasks_data, "eval.tasks_data"))
         requests = (
             read_task(name, find_data(name, data), Prompting(), by="eval.tasks_data")
-            for name in options.tasks
+            for name in spec.eval.tasks
         )
-        return cls(tuple(requests), options.tasks_seconds, agree)
+        return cls(tuple(requests), spec.eval.tasks_seconds, agree)
 
     def evaluate(self, model: TaskModel) -> dict[str, float]:
         """Keys: `tasks/blimp/accuracy` and so on for all metrics of a task, and

@@ -24,7 +24,7 @@ def bootstrap(
     items.
 
     >>> bootstrap(lambda x: x["right"].mean(), {"right": np.array([1.0] * 80 + [0.0] * 20)})
-    (0.72, 0.87)
+    (0.72, 0.88)
     """
     count = len(next(iter(columns.values())))
     if not count:

@@ -26,7 +26,7 @@ from pretrain_jax.training.evaluations import Evaluations
 from pretrain_jax.training.reports import Reports
 from pretrain_jax.training.signals import Signals
 from pretrain_jax.training.startup import Startup
-from pretrain_jax.workdir import history, run_config
+from pretrain_jax.workdir import history, run_config, starts
 from pretrain_jax.workdir.checkpoint import Checkpoints
 
 
@@ -80,6 +80,8 @@ def train(
             if hosts.is_primary:
                 run_config.write_config(path, design.spec.config_dict)
         with hosts.all_or_none("the outputs"):
+            if hosts.is_primary:
+                starts.record(path, step, jax.devices(), jax.process_count())
             writer, progress = open_outputs(stack, path, step, design.spec.train.steps, hosts)
         evaluated = hosts.broadcast("the evaluation", writer.evaluated)
         signals.install()
@@ -100,7 +102,7 @@ def read_eval_tasks(design: Design, hosts: Hosts) -> EvalTasks | None:
     if not design.spec.eval.tasks:
         return None
     agree = lambda late: hosts.broadcast("the time of the tasks", late)  # noqa: E731
-    return EvalTasks.read(design.spec.eval, agree)
+    return EvalTasks.read(design.spec, agree)
 
 
 def open_outputs(

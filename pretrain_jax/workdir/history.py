@@ -63,6 +63,14 @@ def read_metrics(path: epath.Path) -> list[Line]:
     return _parse_lines(_read_text(path / METRICS))[0]
 
 
+def read_samples(path: epath.Path) -> list[tuple[int, str]]:
+    """(step, text) of each sample in samples.txt of a workdir. Raises DataError."""
+    parts = HEADING.split(_read_text(path / SAMPLES))[1:]
+    return [
+        (int(step), text.strip("\n")) for step, text in zip(parts[::2], parts[1::2], strict=True)
+    ]
+
+
 def truncate_metrics(path: epath.Path, step: int) -> list[Line]:
     """Drops lines beyond `step` (0: all lines) from metrics.jsonl; returns the others.
 

@@ -1,0 +1,168 @@
+"""The report of runs: every number is one of metrics.jsonl, and the page needs nothing else."""
+
+import json
+import re
+import threading
+import urllib.error
+import urllib.request
+
+import pytest
+
+from pretrain_jax import follow, report
+from pretrain_jax.errors import ConfigError, InputMissing, UnwritableWorkdir
+from pretrain_jax.reporting import charts, report_page, run_files
+
+EVIL = "</script><script>alert(1)</script>"
+
+
+def write_run(folder, name, losses, rate=0.1):
+    """A workdir with a line for each loss, an evaluation, a sample and the results of a task."""
+    run = folder / name
+    (run / "tasks" / "20").mkdir(parents=True)
+    config = {"model": {"name": "gpt"}, "objective": {"name": "causal_lm"}, "note": EVIL}
+    (run / "config.json").write_text(json.dumps({**config, "optimizer": {"rate": rate}}))
+    lines = [
+        {"step": step, "train/loss": loss, "train/objective": loss, "train/grad_norm": 1 / step,
+         "train/learning_rate": rate, "tokens_per_second": 100.5, "mfu": None,
+         "tokens": step * 64, "seconds": step / 4}
+        for step, loss in enumerate(losses, start=1)
+    ]  # fmt: skip
+    end = len(losses)
+    lines.append({"step": end, "valid/loss": 2.25, "valid/objective": 2.5, "valid/tokens": 500.0,
+                  "valid/accuracy": 0.375, "valid/bits_per_byte": 1.125, "yardstick/unigram": 3.5,
+                  "tasks/blimp/accuracy": 0.5, "tasks/blimp/items": 64.0})  # fmt: skip
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (run / "samples.txt").write_text(f"==== step {end} ====\nfirst {EVIL}\n\n")
+    value = {"value": 0.625, "low": 0.5, "high": 0.75}
+    result = {"task": "blimp", "step": 20, "items": 200,
+              "metrics": {"accuracy": {**value, "chance": 0.5}},
+              "yardsticks": {"bigram": {"accuracy": 0.5625}},
+              "groups": {"passive": {"items": 9, "accuracy": value, "yardsticks": {}}}}  # fmt: skip
+    (run / "tasks" / "20" / "blimp.json").write_text(json.dumps(result))
+    start = {"step": 0, "command": "python -m pretrain_jax.main --config=x.py", "time": "2026",
+             "packages": {"jax": "0.10"}, "devices": "1 x cpu", "processes": 1,
+             "python": "3.11", "platform": "Linux"}  # fmt: skip
+    (run / "starts.jsonl").write_text(json.dumps(start) + "\nbroken\n")
+    return run
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return [
+        write_run(tmp_path, "first", [4.0, 3.0, 2.5]),
+        write_run(tmp_path, "second", [5.0, 4.5, 4.25, 4.125], rate=0.2),
+    ]
+
+
+def data_of(page):
+    text = page.partition('id="data">')[2].partition("</script>")[0]
+    return json.loads(text)
+
+
+def test_every_curve_has_the_numbers_of_metrics_jsonl(runs):
+    page = report_page.make_page(run_files.read_runs(runs))
+    made = {chart["title"]: chart["series"] for chart in data_of(page)["charts"]}
+    for number, run in enumerate(runs):
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        for title, key in [("Gradient norm", "train/grad_norm"), ("Held-out loss", "valid/loss"),
+                           ("Learning rate", "train/learning_rate"), ("accuracy", "valid/accuracy"),
+                           ("Throughput", "tokens_per_second")]:  # fmt: skip
+            (curve,) = [x for x in made[title] if x["run"] == number and not x.get("level")]
+            assert curve["points"] == [[x["step"], x[key]] for x in lines if key in x], title
+        (level,) = [x for x in made["Held-out loss"] if x["run"] == number and x.get("level")]
+        assert level["points"] == [[len(lines) - 1, 3.5]] and "unigram" in level["name"]
+        (skill,) = [x for x in made["blimp: accuracy"] if x["name"] == run.name]
+        assert skill["points"] == [[len(lines) - 1, 0.5], [20, 0.625, 0.5, 0.75]]
+    assert "Model FLOPs utilization" not in made
+    levels = {x["name"]: x["points"][0][1] for x in made["blimp: accuracy"] if x.get("level")}
+    assert levels == {"chance": 0.5, "bigram": 0.5625}
+    assert data_of(page)["axes"]["tokens"] == [
+        [[step, step * 64] for step in range(1, count + 1)] for count in (3, 4)
+    ]
+
+
+def test_the_tables_have_the_last_values(runs):
+    page = report_page.make_page(run_files.read_runs(runs))
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page.partition("<script")[0]))
+    assert "first gpt causal_lm 3 2.25 1.125 2.5 192 0.75 100.5" in text
+    assert "second gpt causal_lm 4 2.25 1.125 4.125 256 1 100.5" in text
+    assert "first accuracy 0.625 0.5 to 0.75 0.5 0.5625 200 20" in text
+    assert "passive 0.625 (0.5 to 0.75) 0.625 (0.5 to 0.75)" in text
+    assert "optimizer.rate 0.1 0.2" in text
+    assert "python -m pretrain_jax.main --config=x.py" in text and "1 x cpu" in text
+
+
+def test_the_page_needs_nothing_else_and_runs_no_text_of_a_user(runs):
+    page = report_page.make_page(run_files.read_runs(runs))
+    assert set(re.findall(r"https?://[^\s\"'`]+", page)) <= {"http://www.w3.org/2000/svg"}
+    assert "src=" not in page and "@import" not in page and "alert(1)" in page
+    assert EVIL not in page and page.count("<script") == 2 and page.count("</script>") == 2
+    assert len(page.encode()) < 2_000_000
+
+
+def test_many_points_are_thinned_and_the_last_one_stays(tmp_path):
+    run = write_run(tmp_path, "long", [1 / n for n in range(1, 10_001)])
+    (read,) = run_files.read_runs([run])
+    points = charts.thin(read.series("train/loss"))
+    assert len(points) <= charts.POINTS and points[-1] == (10_000, 1e-4)
+    assert len(report_page.make_page([read]).encode()) < 2_000_000
+
+
+def test_runs_of_the_same_name_are_told_apart_by_their_folders(tmp_path):
+    assert run_files.names(["a/x", "b/x"]) == ["a/x", "b/x"]
+    assert run_files.names(["a/x", "a/x"]) == ["a/x (1)", "a/x (2)"]
+
+
+def test_the_command_writes_a_report_and_nothing_else(runs, tmp_path, capsys):
+    out = tmp_path / "report.html"
+    words = [f"--workdir={runs[0]}", "--workdir", str(runs[1]), f"--out={out}"]
+    assert report.main(words) == 0 and capsys.readouterr().out == f"{out}\n"
+    assert report.main(words) == 0  # an older report is replaced
+    assert out.read_text().startswith("<!doctype html>")
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    for words, error, message in [
+        ([f"--out={out}"], ConfigError, "--workdir must name"),
+        ([f"--workdir={runs[0]}"], ConfigError, "--out must name the file"),
+        (["--workdir=", f"--out={out}"], ConfigError, "--workdir needs a value"),
+        ([f"--workdir={runs[0]}", f"--out={mine}"], ConfigError, "must be new or a report"),
+        ([f"--workdir={tmp_path}", f"--out={out}"], InputMissing, "has no config.json"),
+        ([f"--workdir={runs[0]}", f"--out={tmp_path}/no/x"], UnwritableWorkdir, "no folder"),
+    ]:
+        with pytest.raises(error, match=message):
+            report.main(words)
+    assert mine.read_text() == "mine"
+
+
+def test_a_run_without_lines_has_a_page(tmp_path):
+    (tmp_path / "config.json").write_text('{"model": {"name": "gpt"}}')
+    page = report_page.make_page(run_files.read_runs([tmp_path]))
+    assert data_of(page)["charts"] == []
+
+
+def test_following_serves_the_page_as_it_grows(runs):
+    make = lambda: report_page.make_page(run_files.read_runs(runs[:1]), refresh=7)  # noqa: E731
+    with follow.open_server(0, make) as server:
+        assert server.server_address[0] == "127.0.0.1"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        with urllib.request.urlopen(f"{address}/") as answer:
+            page = answer.read().decode()
+        assert 'http-equiv="refresh" content="7"' in page
+        with (runs[0] / "metrics.jsonl").open("a") as file:
+            file.write('{"step": 9, "train/grad_norm": 0.5}\n')
+        with urllib.request.urlopen(f"{address}/") as answer:
+            made = data_of(answer.read().decode())
+        assert {"Gradient norm": [9, 0.5]} == {
+            chart["title"]: chart["series"][0]["points"][-1]
+            for chart in made["charts"]
+            if chart["title"] == "Gradient norm"
+        }
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"{address}/../config.json")
+        with pytest.raises(ConfigError, match="--port must be free"):
+            follow.open_server(server.server_address[1], make)
+        (runs[0] / "config.json").unlink()
+        with pytest.raises(urllib.error.HTTPError, match="500"):
+            urllib.request.urlopen(f"{address}/")
+        server.shutdown()
