@@ -153,11 +153,11 @@ def test_following_serves_the_page_as_it_grows(runs):
             file.write('{"step": 9, "train/grad_norm": 0.5}\n')
         with urllib.request.urlopen(f"{address}/") as answer:
             made = data_of(answer.read().decode())
-        assert {"Gradient norm": [9, 0.5]} == {
+        assert {
             chart["title"]: chart["series"][0]["points"][-1]
             for chart in made["charts"]
             if chart["title"] == "Gradient norm"
-        }
+        } == {"Gradient norm": [9, 0.5]}
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(f"{address}/../config.json")
         with pytest.raises(ConfigError, match="--port must be free"):
