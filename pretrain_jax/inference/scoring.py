@@ -25,7 +25,7 @@ from pretrain_jax.rounding import round_up
 ROW = 128
 """Tokens of a packed row, if no text is longer."""
 LOGITS = 1 << 25
-"""Logits in memory at once: 128 MiB. On CPUs, more are 10 % slower (docs/performance.md)."""
+"""Logits in memory at once: 128 MiB. On CPUs, more are 10 % slower (docs/evaluation.md)."""
 SPARE = 8
 """An axis gets 1 / SPARE more than its share, because rows differ."""
 
