@@ -4,6 +4,7 @@
 
 --workdir  Folder of a run; several runs are drawn over each other.
 --out      File to write. It is one page that needs no network; an existing report is replaced.
+--data     Also show the training text as --mode=preflight does; the text must still be there.
 
 The page has the curves of metrics.jsonl, results of tasks, samples, differences of the configs, and
 the commands that made the runs.
@@ -26,7 +27,8 @@ MARK = "<!doctype html>"
 def main(argv: list[str]) -> int:
     """Runs one command line; returns the exit code."""
     workdirs, rest = take_workdirs(argv)
-    out = command.parse(rest, FLAGS, takes_config=False).flags["out"]
+    flags = command.parse(rest, FLAGS, switches=("data",), takes_config=False).flags
+    out = flags["out"]
     if not workdirs:
         raise ConfigError("--workdir must name the workdir of a run, such as runs/gpt2_nano")
     if not out:
@@ -35,10 +37,28 @@ def main(argv: list[str]) -> int:
     check_out(out)
     from pretrain_jax.reporting import report_page, run_files
 
-    runs = run_files.read_runs([paths.expand_user(w, "--workdir") for w in workdirs])
-    outputs.write_atomic(epath.Path(out), report_page.make_page(runs).encode())
+    folders = [paths.expand_user(workdir, "--workdir") for workdir in workdirs]
+    runs = run_files.read_runs(folders)
+    data = {}
+    if flags["data"]:
+        data = {run.name: preview(folder) for run, folder in zip(runs, folders, strict=True)}
+    outputs.write_atomic(epath.Path(out), report_page.make_page(runs, data=data).encode())
     print(out)
     return 0
+
+
+def preview(workdir: str) -> str:
+    """The data page of preflight of a run. Raises InputMissing or DataError without its text."""
+    from pretrain_jax.composition import corpora
+    from pretrain_jax.composition.feed import Feed
+    from pretrain_jax.composition.tokenizer import load_trained
+    from pretrain_jax.inference.restore import load_design
+    from pretrain_jax.planning.preview import format_preview
+
+    design = load_design(workdir)
+    tokenizer = load_trained(design.spec, epath.Path(workdir))
+    feed = Feed.from_corpora(design, corpora.open_corpora(design, None), tokenizer)
+    return "\n".join(format_preview(feed))
 
 
 def take_workdirs(argv: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -33,15 +33,19 @@ CONTROLS = """
 """
 
 
-def make_page(runs: Sequence[Run], refresh: int = 0) -> str:
-    """The page. refresh: seconds after which a browser loads it again; 0 = never."""
-    data = {"charts": make_charts(runs), "axes": make_axes(runs)}
+def make_page(runs: Sequence[Run], refresh: int = 0, data: Mapping[str, str] | None = None) -> str:
+    """The page.
+
+    refresh: seconds after which a browser loads it again; 0 = never. data: what the runs are
+    trained on, as text, by the name of the run.
+    """
+    curves = {"charts": make_charts(runs), "axes": make_axes(runs)}
     title = ", ".join(run.name for run in runs)
     again = f'<meta http-equiv="refresh" content="{refresh}">' if refresh else ""
     body = "\n".join(
         line
-        for section in (summary(runs), charts(), tasks(runs), samples(runs), configs(runs),
-                        origins(runs))
+        for section in (summary(runs), charts(), tasks(runs), samples(runs), texts(data or {}),
+                        configs(runs), origins(runs))
         for line in section
     )  # fmt: skip
     return f"""<!doctype html>
@@ -58,7 +62,7 @@ def make_page(runs: Sequence[Run], refresh: int = 0) -> str:
 <body>
 <h1>{escape(title)}</h1>
 {body}
-<script type="application/json" id="data">{to_script(data)}</script>
+<script type="application/json" id="data">{to_script(curves)}</script>
 <script>
 {read("charts.js")}
 </script>
@@ -165,6 +169,14 @@ def samples(runs: Sequence[Run]) -> Iterator[str]:
         for number, (step, text) in enumerate(run.samples[::-1][:SAMPLES]):
             yield f"<details{'' if number else ' open'}><summary>step {step:,}</summary>"
             yield f"<pre>{escape(text)}</pre></details>"
+
+
+def texts(data: Mapping[str, str]) -> Iterator[str]:
+    """What each run is trained on."""
+    if data:
+        yield "<h2>Data</h2>"
+    for name, text in data.items():
+        yield f"<details><summary>{escape(name)}</summary><pre>{escape(text)}</pre></details>"
 
 
 def configs(runs: Sequence[Run]) -> Iterator[str]:

@@ -15,12 +15,15 @@ from pretrain_jax.training import loop
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NO_MIXTURE = {"data.mixing", "data.mixing_cap", "data.mixing_temperature"}
-DEFAULT_UNREAD = NO_MIXTURE | {"data.text_key"}  # the standard library has no records
+NO_TASKS = {"eval.tasks_data", "eval.tasks_seconds"}
+# The standard library has no records.
+DEFAULT_UNREAD = NO_MIXTURE | NO_TASKS | {"data.text_key"}
 UNREAD = {
     "gpt2_nano": DEFAULT_UNREAD,
     "bert_nano": DEFAULT_UNREAD,
     "t5_nano": DEFAULT_UNREAD,
     "ul2_nano": {
+        *NO_TASKS,
         "data.source",
         "data.mixing_cap",
         "data.mixing_temperature",
@@ -56,6 +59,7 @@ REFUSED = [
     ("ul2_nano", ["data.mixing_cap=5"], "data.mixing_cap"),
     ("gpt2_nano", ["data.mixing=proportional"], "data.mixing"),
     ("gpt2_nano", ["data.text_key=body"], "data.text_key"),
+    ("gpt2_nano", ["eval.tasks_data=folder"], "eval.tasks_data"),
     ("gpt2_nano", ["optimizer.schedule=constant", "optimizer.decay_steps=9"], "decay_steps"),
     ("gpt2_nano", ["optimizer.weight_decay=0", "optimizer.no_decay=('x',)"], "no_decay"),
     ("llama_7b", ["model.rope_factor=8"], "model.rope_factor"),

@@ -5,6 +5,7 @@ import json
 import pytest
 import tiny_job
 
+from pretrain_jax import report
 from pretrain_jax.composition import config
 from pretrain_jax.errors import ConfigError, InputMissing
 from pretrain_jax.evaluation.eval_tasks import mix_groups
@@ -41,6 +42,11 @@ def test_tasks_are_in_the_evaluation_lines_and_change_no_training_bit(job, tmp_p
     for line in asked:
         assert line["tasks/blimp/items"] == 200 and line["tasks/lambada/items"] == 1
         assert 0 <= line["tasks/blimp/accuracy"] <= 1 and "valid/loss" in line
+    page = tmp_path / "report.html"
+    assert report.main([f"--workdir={tmp_path / 'asked'}", f"--out={page}", "--data"]) == 0
+    text = page.read_text()
+    assert "blimp: accuracy" in text and "<h2>Data</h2>" in text and "row 0: " in text
+    assert "python" in text.partition("Commands and environment")[2]
     plain = train(job, tmp_path / "plain", **{"eval.tasks": None, "eval.tasks_data": None})
     losses = [[x["train/loss"] for x in some if "train/loss" in x] for some in (lines, plain)]
     assert losses[0] == losses[1] and len(losses[0]) == 60
