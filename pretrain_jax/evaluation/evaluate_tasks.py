@@ -21,6 +21,7 @@ from pretrain_jax.evaluation.run_task import (
 )
 from pretrain_jax.evaluation.task_model import BATCH, TaskModel
 from pretrain_jax.evaluation.training_text import TrainingText
+from pretrain_jax.evaluation.yardsticks import NgramModel
 from pretrain_jax.huggingface import _load
 from pretrain_jax.inference.restore import pick_checkpoint
 from pretrain_jax.inference.trained_model import TrainedModel
@@ -97,6 +98,10 @@ def evaluate(
     stored: whether the folder is a workdir: results are written to it, and its training text is
     read. Raises ConfigError, DataError, InputMissing or UnwritableWorkdir.
     """
+    if stored and epath.Path(folder).is_dir() and _load.is_foreign(epath.Path(folder)):
+        raise ConfigError(
+            f"--workdir must be the workdir of a run; {folder} is a Hugging Face model. Use --model"
+        )
     text = TrainingText(pick_checkpoint(folder, step)[0]) if stored else None
     if options.contamination and text is None:
         raise ConfigError("--contamination needs the training text of a run: --workdir")
@@ -110,7 +115,8 @@ def evaluate(
     asked = TaskModel.of(model, options.likelihood, options.batch_size)
     for request in requests:
         check_model(model, request)
-    beside = text.ngrams if text is not None and options.count_ngrams else {}
+    count_ngrams = options.count_ngrams and any(hasattr(NgramModel, x.task.needs) for x in requests)
+    beside = text.ngrams if text is not None and count_ngrams else {}
     results = []
     for request in requests:
         log.info("asking %s: %d items", request.name, len(request.items))

@@ -179,6 +179,10 @@ def test_the_command_refuses_what_it_cannot_do(workdir, tmp_path):
         evaluate.main([f"--workdir={run}", "--tasks=patterns"])
     with pytest.raises(ConfigError, match="--data must name the data of the tasks; blimp need"):
         evaluate.main([f"--workdir={run}", "--tasks=blimp"])
+    (tmp_path / "hf").mkdir()
+    (tmp_path / "hf" / "config.json").write_text('{"model_type": "gpt2"}')
+    with pytest.raises(ConfigError, match="is a Hugging Face model"):
+        evaluate.main([f"--workdir={tmp_path / 'hf'}", "--tasks=patterns"])
     with pytest.raises(ConfigError, match="needs --workdir=RUN, or --model"):
         evaluate.main(["--tasks=blimp"])
     with pytest.raises(ConfigError, match="must be one of masked, masked_words"):
