@@ -77,6 +77,7 @@ class Design:
         """Raises ConfigError for every error that shows without data and compilation."""
         self.placement.check()
         self.task.check()
+        _ = self.spec.profile_steps
         check_eval_tasks(self.spec.eval, self.spec.objective.name, self.task.objective)
         _ = self.update.program, self.update.state_shardings  # building them checks them
 

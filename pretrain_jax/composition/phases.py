@@ -1,6 +1,7 @@
 """The phases of a run: row length, batch size and accumulation by step."""
 
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,3 +93,20 @@ def to_int(number: Any) -> int:
     if isinstance(number, bool):
         raise TypeError(f"{number} is a boolean")
     return operator.index(number)
+
+
+def profile_steps(steps: Any) -> tuple[int, int] | None:
+    """(first, last) of `train.profile`; None if it is empty. Raises ConfigError.
+
+    >>> profile_steps((10, 12))
+    (10, 12)
+    """
+    if isinstance(steps, Sequence) and not steps:
+        return None
+    whole = [isinstance(x, int) and not isinstance(x, bool) for x in steps]
+    if len(whole) != 2 or not all(whole) or not 1 <= steps[0] <= steps[1]:
+        raise ConfigError(
+            "train.profile must be (first, last), the numbers of two steps from 1, such as "
+            f"(10, 12); received {short_repr(steps)}"
+        )
+    return int(steps[0]), int(steps[1])

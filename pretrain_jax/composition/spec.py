@@ -11,7 +11,7 @@ from typing import Any
 from ml_collections import FrozenConfigDict
 
 from pretrain_jax import registry
-from pretrain_jax.composition.phases import Phases, build_phases
+from pretrain_jax.composition.phases import Phases, build_phases, profile_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +87,8 @@ class TrainOptions:
     """Whether a GPU must repeat its results bit for bit (CPU and TPU always do)."""
     log_every: int = 10
     """Steps between lines of training metrics."""
+    profile: tuple = ()
+    """(first, last): the steps that jax's profiler captures in WORKDIR/profile; empty = none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +143,11 @@ class Spec:
     def phases(self) -> Phases:
         """The phases of the run."""
         return build_phases(self.data, self.train)
+
+    @property
+    def profile_steps(self) -> tuple[int, int] | None:
+        """(first, last) of the steps to profile; None for none. Raises ConfigError."""
+        return profile_steps(self.train.profile)
 
     @property
     def seq_lens(self) -> set[int]:

@@ -23,6 +23,7 @@ from pretrain_jax.training import finished, finite, restore_or_init, setup
 from pretrain_jax.training.best import Best
 from pretrain_jax.training.compile import CompiledSteps
 from pretrain_jax.training.evaluations import Evaluations
+from pretrain_jax.training.profiling import Profile
 from pretrain_jax.training.reports import Reports
 from pretrain_jax.training.signals import Signals
 from pretrain_jax.training.startup import Startup
@@ -93,7 +94,9 @@ def train(
         evaluations = Evaluations(design, feed, writer, progress, signals, best, tasks)
         if evaluated:
             evaluations.last_step = step
-        loop = Loop(design, path, feed, steps, checkpoints, signals, reports, evaluations)
+        profile = Profile(design.spec.profile_steps, path, progress.print_line)
+        stack.callback(profile.close)
+        loop = Loop(design, path, feed, steps, checkpoints, signals, reports, evaluations, profile)
         loop.run(state, step)
 
 
@@ -126,6 +129,7 @@ class Loop:
     signals: Signals
     reports: Reports
     evaluations: Evaluations
+    profile: Profile
 
     def run(self, state: TrainState, step: int) -> None:
         """Trains from `step` to `train.steps`, or until a signal.
@@ -146,12 +150,14 @@ class Loop:
                 self.reports.begin(phase, self.step)
                 with contextlib.closing(self.feed.batches(phase, self.step)) as batches:
                     while self.step < phase.last and not self.should_stop():
+                        self.profile.begin(self.step)
                         with self.reports.timed(self.step):
                             rows = next(batches)
                             batch = self.design.placement.rows.to_global(rows, phase.batch_size)
                             self.state, metrics = step_function(self.state, batch)
                             self.reports.wait_in_warmup(self.step, metrics)
                         self.step += 1
+                        self.profile.end(self.step, self.state)
                         self.reports.add(self.step, metrics, self.state)
                         self.checkpoints.raise_failure()
                         self.pause()

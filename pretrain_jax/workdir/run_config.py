@@ -12,6 +12,7 @@ from pretrain_jax.nested_diff import diff
 
 FREE = (
     "train.steps",
+    "train.profile",
     "optimizer.decay_steps",
     "mesh.*",
     "checkpoint.*",
