@@ -15,6 +15,7 @@ Needs torch, transformers and lm_eval.
 """
 
 import argparse
+import importlib
 import json
 import os
 import statistics
@@ -57,9 +58,9 @@ def run_side(options: argparse.Namespace) -> None:
 
     (folder,) = options.model
     if options.side == "hf":
-        from lm_eval.models.huggingface import HFLM
-
-        model: Any = HFLM(pretrained=folder, batch_size=BATCH, dtype="float32", device="cpu")
+        hf: Any = importlib.import_module("lm_eval.models.huggingface")
+        how = {"batch_size": BATCH, "dtype": "float32", "device": "cpu"}
+        model: Any = hf.HFLM(pretrained=folder, **how)
     else:
         from pretrain_jax.evaluation.lm_eval_model import HarnessModel
 
@@ -76,10 +77,11 @@ def run_side(options: argparse.Namespace) -> None:
 
     model.loglikelihood = timed
     manager = TaskManager(include_path=options.yaml, include_defaults=False)
-    how: Any = {"task_manager": manager, "bootstrap_iters": 0}
+    how = {"task_manager": manager, "bootstrap_iters": 0}
     made = {}
     for task in options.tasks.split(","):
-        result: Any = lm_eval.simple_evaluate(model, tasks=[f"local_{task}"], **how)
+        evaluate: Any = lm_eval.simple_evaluate
+        result = evaluate(model, tasks=[f"local_{task}"], **how)
         made[task] = [
             {"values": [x[0] for x in sample["filtered_resps"]] if len(sample["resps"]) > 1
              else sample["filtered_resps"][0], "right": sample["acc"]}
@@ -165,15 +167,15 @@ def margin(sample: Any) -> float:
 
 def write_random(folder: str, vocab: str) -> None:
     """GPT-2 124M with random weights, and GPT-2's tokenizer."""
-    import torch
     from etils import epath
-    from transformers import GPT2Config, GPT2LMHeadModel
 
     from pretrain_jax.huggingface import _tokenizer_files
     from pretrain_jax.tokenizers import byte_bpe
 
+    torch: Any = importlib.import_module("torch")
+    transformers: Any = importlib.import_module("transformers")
     torch.manual_seed(0)
-    GPT2LMHeadModel(GPT2Config()).save_pretrained(folder)
+    transformers.GPT2LMHeadModel(transformers.GPT2Config()).save_pretrained(folder)
     tokenizer = byte_bpe.load(vocab)
     _tokenizer_files.write(tokenizer, epath.Path(folder), model_type="gpt2", max_length=1024)
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -293,11 +294,11 @@ def test_passages_are_counted_where_they_stand():
     repeated = " ".join(map(str, passage))
     assert all(item.answers[0].strip() in repeated for item in by["2 times or more"])
 
-    class Model(Fake):
+    class Careful(Fake):
         positions = 100
 
     right = by["2 times or more"][0]
-    model = Model(answers={right.context: right.answers[0] + "more"})
+    model: Any = Careful(answers={right.context: right.answers[0] + "more"})
     reports = memorisation.ask(model, items, items, PLAIN)
     assert [r["memorised"] for r in reports].count(1.0) == 1
     model.positions = 64
@@ -312,18 +313,19 @@ def test_likelihoods_separate_members_and_shuffled_labels_do_not():
     assert [item.is_member for item in items].count(True) == 200 == len(items) / 2
     inside = {item.text for item in items if item.is_member}
 
-    class Model(Fake):
+    class Careful(Fake):
         def likelihoods(self, pairs, *, whole_words=False):
             nats = [rng.normal(2.0 - (text in inside), 1, 40) for _, text in pairs]
             return [Likelihood(x.sum(), 40, False, -x) for x in nats]
 
-    reports = membership.ask(Model(), items, items, Prompting(reference=Model()))
+    model: Any = Careful()
+    reports = membership.ask(model, items, items, Prompting(reference=model))
     columns = {name: np.array([r[name] for r in reports]) for name in reports[0] if name != "text"}
     found = {name: m(columns) for name, m in membership.TASK.metrics.items()}
     assert found["auc_loss"] > 0.95 and found["auc_min_k"] > 0.9 and found["auc_compressed"] > 0.95
     shuffled = {**columns, "member": rng.permutation(columns["member"])}
     assert membership.TASK.metrics["auc_loss"](shuffled) == pytest.approx(0.5, abs=0.08)
-    alone = membership.ask(Model(), items, items, PLAIN)
+    alone = membership.ask(model, items, items, PLAIN)
     columns = {name: np.array([r[name] for r in alone]) for name in ("member", "reference")}
     assert np.isnan(membership.TASK.metrics["auc_reference"](columns))
 
