@@ -11,7 +11,7 @@ canaries  A small GPT is trained on a text in which canaries stand 1, 10 and 100
           also with shuffled labels.
 patterns  A small GPT is trained on documents of which each has examples of one rule
           (tasks/patterns.py). The table has the accuracy on new items after 0, 1, 4 and 16
-          examples. No item of the task stands in a document.
+          examples. No document contains an item of the task.
 """
 
 import argparse

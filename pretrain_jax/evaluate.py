@@ -19,7 +19,7 @@
 --batch_size  Rows that run together (default: 32).
 --yardsticks  ngrams: also ask models that count n-grams of the run's training text; none: do not.
 --reference   For membership: the folder of another model, which has not seen the text.
---contamination  Also report the share of items that stand in the run's training text.
+--contamination  Also report the share of items that occur in the run's training text.
 --compare     Another workdir that has results of the same tasks: print paired differences.
 --json        Print one JSON object: metrics by task.
 

@@ -49,15 +49,12 @@ def main(argv: list[str]) -> int:
 
 def preview(workdir: str) -> str:
     """The data page of preflight of a run. Raises InputMissing or DataError without its text."""
-    from pretrain_jax.composition import corpora
     from pretrain_jax.composition.feed import Feed
-    from pretrain_jax.composition.tokenizer import load_trained
-    from pretrain_jax.inference.restore import load_design
+    from pretrain_jax.evaluation.training_text import TrainingText
     from pretrain_jax.planning.preview import format_preview
 
-    design = load_design(workdir)
-    tokenizer = load_trained(design.spec, epath.Path(workdir))
-    feed = Feed.from_corpora(design, corpora.open_corpora(design, None), tokenizer)
+    text = TrainingText(epath.Path(workdir))
+    feed = Feed.from_corpora(text.design, text.corpora, text.tokenizer)
     return "\n".join(format_preview(feed))
 
 

@@ -23,14 +23,16 @@ LEVELS = (
     {"step"},
     {"data", "tasks", "objectives", "models", "optim", "sharding", "cluster", "xla", "devices"},
     {"layers", "corruption", "tokenizers", "losses", "scores"},
-    {"batch", "code_version", "cross_entropy", "nested_diff", "ragged", "registry", "seeds"},
+    {"batch", "code_version", "cross_entropy", "gram_hashes", "nested_diff", "ragged"}
+    | {"registry", "seeds"},
     {"files"},
     {"process"},
     {"errors", "progress", "rounding"},
 )
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 HOST = {
-    *("data", "tasks", "tokenizers", "corruption", "scores", "batch", "ragged", "registry"),
+    *("data", "tasks", "tokenizers", "corruption", "scores", "batch", "gram_hashes"),
+    *("ragged", "registry"),
     *("errors", "files", "process", "progress", "rounding"),
 }
 AT_THE_END = "process/shutdown.py"

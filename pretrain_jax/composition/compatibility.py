@@ -32,6 +32,18 @@ def hint(fields: Sequence[str]) -> str:
     return ". In one stack, use objective.inputs=prefix or objective.inputs=stream"
 
 
+def check_task(name: str, task: Any, objective: Objective, family: str) -> None:
+    """Raises ConfigError for a task (tasks/_base.Task) whose answers a model cannot generate.
+
+    family: the model as messages name it.
+    """
+    if task.needs == "answers" and not objective.generates:
+        raise ConfigError(
+            f"task {name} needs a model that generates, a decoder or an encoder-decoder; this "
+            f"model is {family}"
+        )
+
+
 def check_eval_tasks(options: Any, name: str, objective: Objective) -> None:
     """Raises ConfigError unless a model of an objective can be asked the tasks of `eval.tasks`.
 
@@ -51,11 +63,7 @@ def check_eval_tasks(options: Any, name: str, objective: Objective) -> None:
                 f"eval.tasks needs a model that predicts tokens; objective.name={name} trains "
                 "another. Leave it out"
             )
-        if needs.needs == "answers" and not objective.generates:
-            raise ConfigError(
-                f"task {task} of eval.tasks needs a model that generates, a decoder or an "
-                f"encoder-decoder; objective.name={name} trains neither. Leave it out"
-            )
+        check_task(task, needs, objective, f"one with objective.name={name}")
         needing += [task] if needs.read is not None else []
     if needing and not options.tasks_data:
         raise ConfigError(

@@ -1,7 +1,6 @@
 """The phases of a run: row length, batch size and accumulation by step."""
 
 import operator
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,13 +94,13 @@ def to_int(number: Any) -> int:
     return operator.index(number)
 
 
-def profile_steps(steps: Any) -> tuple[int, int] | None:
+def profile_steps(steps: tuple) -> tuple[int, int] | None:
     """(first, last) of `train.profile`; None if it is empty. Raises ConfigError.
 
     >>> profile_steps((10, 12))
     (10, 12)
     """
-    if isinstance(steps, Sequence) and not steps:
+    if not steps:
         return None
     whole = [isinstance(x, int) and not isinstance(x, bool) for x in steps]
     if len(whole) != 2 or not all(whole) or not 1 <= steps[0] <= steps[1]:

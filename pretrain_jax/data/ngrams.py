@@ -18,9 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-"""Of the hash of an n-gram, which is a polynomial in it modulo 2^64; odd, so that it loses no
-information. 2^64 / 2 golden ratios."""
+from pretrain_jax.gram_hashes import extend
+
 DISCOUNTS = (0.5, 1.0, 1.5)
 
 
@@ -122,14 +121,6 @@ class Ngrams:
             higher = discounted / level.totals[found] + level.left[found] * chances
             chances = np.where(known, higher, chances)
         return np.log(chances)
-
-
-def extend(shorter: np.ndarray, tokens: np.ndarray, n: int) -> np.ndarray:
-    """uint64 [T + 1]: the hash of the n tokens from each place, from those of n - 1 tokens."""
-    hashes = np.zeros(len(tokens) + 1, np.uint64)
-    last = tokens[n - 1 :].astype(np.uint64) + np.uint64(1)
-    hashes[: len(last)] = (shorter[: len(last)] + last) * MULTIPLIER
-    return hashes
 
 
 def continuations(grams: Grams, longer: Grams) -> np.ndarray:

@@ -8,10 +8,10 @@ from typing import Any
 
 from etils import epath
 
+from pretrain_jax.composition.compatibility import check_task
 from pretrain_jax.errors import ConfigError, DataError, InputMissing
 from pretrain_jax.evaluation import result_files
 from pretrain_jax.evaluation.run_task import (
-    Request,
     Result,
     Value,
     compare,
@@ -24,7 +24,7 @@ from pretrain_jax.evaluation.training_text import TrainingText
 from pretrain_jax.evaluation.yardsticks import NgramModel
 from pretrain_jax.huggingface import _load
 from pretrain_jax.inference.restore import pick_checkpoint
-from pretrain_jax.inference.trained_model import TrainedModel
+from pretrain_jax.reporting import run_files
 from pretrain_jax.tasks._base import Prompting
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ def evaluate(
     model = _load.load(folder, step)
     asked = TaskModel.of(model, options.likelihood, options.batch_size)
     for request in requests:
-        check_model(model, request)
+        check_task(request.name, request.task, model.objective, model.family)
     count_ngrams = options.count_ngrams and any(hasattr(NgramModel, x.task.needs) for x in requests)
     beside = text.ngrams if text is not None and count_ngrams else {}
     results = []
@@ -131,15 +131,6 @@ def evaluate(
     return Results(tuple(results), model.step, others, options.other)
 
 
-def check_model(model: TrainedModel, request: Request) -> None:
-    """Raises ConfigError for a task that needs a model of another family."""
-    if request.task.needs == "answers" and not model.objective.generates:
-        raise ConfigError(
-            f"task {request.name} needs a model that generates, a decoder or an encoder-decoder; "
-            f"this model is {model.family}"
-        )
-
-
 def compare_with(other: str, result: Result) -> Value:
     """The difference of the first metric to that of the newest step of another workdir.
 
@@ -148,7 +139,7 @@ def compare_with(other: str, result: Result) -> Value:
     workdir, step = pick_checkpoint(other, None)
     steps = [
         int(path.name)
-        for path in (epath.Path(workdir) / result_files.FOLDER).glob("[0-9]*")
+        for path in (epath.Path(workdir) / run_files.TASKS).glob("[0-9]*")
         if (path / f"{result.task}.json").exists() and step in (None, int(path.name))
     ]
     if not steps:
@@ -157,8 +148,8 @@ def compare_with(other: str, result: Result) -> Value:
             f"evaluate --workdir={other} with the same tasks first"
         )
     folder = result_files.folder_of(workdir, max(steps))
-    theirs = result_files.read(folder / f"{result.task}.json")
-    if theirs["settings"].get("data") != result.settings["data"]:
+    theirs = run_files.read_result(folder / f"{result.task}.json") or {}
+    if theirs.get("settings", {}).get("data") != result.settings["data"]:
         raise DataError(
             f"two models are compared on the same data; that of {result.task} in {other} differs. "
             "Evaluate both with the same --data"

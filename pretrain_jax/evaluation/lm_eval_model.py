@@ -70,7 +70,10 @@ class HarnessModel(TemplateLM):
         tokenizer = self.asked.model.tokenizer
         found = tokenizer.bos if tokenizer.bos is not None else tokenizer.eos
         if found is None:
-            raise ConfigError("the harness needs a token that begins or ends texts; there is none")
+            raise ConfigError(
+                "lm-evaluation-harness needs a token that begins or ends texts; the tokenizer of "
+                "this run has none"
+            )
         return found
 
     @property
@@ -162,8 +165,9 @@ def run(words: Sequence[str]) -> int:
     from lm_eval.__main__ import cli_evaluate
 
     is_run = not words or words[0] not in ("ls", "validate")
-    named = any(word.partition("=")[0] in ("--model", "-M", "--config") for word in words)
-    model = ["--model", NAME] if is_run and not named else []
+    options = {word.partition("=")[0] for word in words}
+    names_model = not options.isdisjoint(("--model", "-M", "--config"))
+    model = ["--model", NAME] if is_run and not names_model else []
     sys.argv = ["lm-eval", *words, *model]
     try:
         cli_evaluate()

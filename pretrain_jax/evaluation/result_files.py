@@ -17,17 +17,16 @@ from etils import epath
 
 from pretrain_jax.evaluation.run_task import Result, Value
 from pretrain_jax.files import outputs, parsing
+from pretrain_jax.reporting.run_files import FIX, TASKS, read_result
 from pretrain_jax.tasks._base import Report
 
-FOLDER = "tasks"
-FIX = "evaluate the task again"
 STANDARD_NORMAL = 1.959964
 """The 97.5 % quantile of the standard normal distribution: half the width of a 95 % interval in
 standard errors."""
 
 
 def folder_of(workdir: epath.PathLike, step: int) -> epath.Path:
-    return epath.Path(workdir) / FOLDER / str(step)
+    return epath.Path(workdir) / TASKS / str(step)
 
 
 def write(workdir: epath.PathLike, step: int, results: Sequence[Result]) -> epath.Path:
@@ -40,8 +39,8 @@ def write(workdir: epath.PathLike, step: int, results: Sequence[Result]) -> epat
         outputs.write_atomic(folder / f"{result.task}.jsonl", lines.encode())
         content = json.dumps(to_json(result, step), indent=1) + "\n"
         outputs.write_atomic(folder / f"{result.task}.json", content.encode())
-    stored = [read(folder / name) for name in sorted(p.name for p in folder.glob("*.json"))
-              if name != "lm_eval.json"]  # fmt: skip
+    files = sorted(folder.glob("*.json"), key=str)
+    stored = [result for file in files if (result := read_result(file)) is not None]
     outputs.write_atomic(folder / "results.md", ("\n".join(to_markdown(stored)) + "\n").encode())
     in_harness_form = json.dumps(to_lm_eval(stored), indent=1) + "\n"
     outputs.write_atomic(folder / "lm_eval.json", in_harness_form.encode())
@@ -87,12 +86,6 @@ def chance(values: Mapping[str, float], name: str) -> dict[str, float]:
 def finite(value: float) -> float | None:
     """A number that JSON has; None for NaN and infinity."""
     return float(value) if math.isfinite(value) else None
-
-
-def read(file: epath.Path) -> dict[str, Any]:
-    """The object of a .json file. Raises DataError or InputMissing."""
-    keys = {"task": str, "items": int, "metrics": dict, "groups": dict, "yardsticks": dict}
-    return parsing.read_json(file, FIX, keys)
 
 
 def read_reports(workdir: epath.PathLike, step: int, task: str) -> list[Report]:

@@ -42,7 +42,7 @@ class Result:
     group_yardsticks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """The first metric by yardstick, by group."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """What the values depend on beside the model: shots, seed, limit, and a digest of the data."""
+    """What the values depend on beside the model: shots, seed, and a digest of the data."""
     seconds: float = 0.0
     reports: Sequence[Report] = ()
 

@@ -186,14 +186,14 @@ class Reader:
         none."""
         if not self.context:
             return before
-        room = self.context - more - len(self.prompt(before[:0], self.tokenizer)["tokens"])
+        empty = self.prompt(before[:0], self.tokenizer)
+        room = self.context - more - len(empty["tokens"])
         if room < 0:
             raise ConfigError(
                 f"a text may have at most {self.context} tokens, special ones included, as many as "
                 f"this model has positions; received {self.context - room}. Shorten it or divide it"
             )
-        is_memory = "memory_tokens" in self.prompt(before[:0], self.tokenizer)
-        return before if is_memory else before[max(len(before) - room, 0) :]
+        return before if "memory_tokens" in empty else before[max(len(before) - room, 0) :]
 
     def words(self, text: np.ndarray) -> list[tuple[int, int]]:
         """(first, last + 1) of each word of a text, int32 [n]."""

@@ -58,7 +58,8 @@ def curve(
     name: str, run: int, points: Sequence[Sequence[float | None]], dash: str = "", **more: Any
 ) -> dict[str, Any]:
     """A curve of the run of a number, which chooses its color."""
-    return {"name": name, "run": run, "color": run % 8, "dash": dash, "points": points, **more}
+    basic = {"name": name, "run": run, "color": run % 8, "dash": dash, "points": points}
+    return {**basic, **more}
 
 
 def baselines(number: int, run: Run) -> Iterator[dict[str, Any]]:
@@ -100,8 +101,8 @@ def skill(runs: Sequence[Run], task: str, metric: str) -> dict[str, Any]:
         if points:
             series.append(curve(run.name, number, [points[step] for step in sorted(points)]))
     for name, value in levels(runs, task, metric).items():
-        series.append({**curve(name, 7, [(0, value)], "2 3", level=True), "run": 0})
-    return {"title": f"{task}: {metric}", "unit": "", "series": series if series else []}
+        series.append(curve(name, 0, [(0, value)], "2 3", level=True, color=7))
+    return {"title": f"{task}: {metric}", "unit": "", "series": series}
 
 
 def levels(runs: Sequence[Run], task: str, metric: str) -> dict[str, float]:

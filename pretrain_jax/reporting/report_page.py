@@ -118,11 +118,9 @@ def tasks(runs: Sequence[Run]) -> Iterator[str]:
         return
     yield "<h2>Tasks</h2>"
     for task in names:
-        last = [(run, step, results[task]) for run in runs
-                for step, results in list(run.tasks.items())[::-1] if task in results]  # fmt: skip
-        newest = {run.name: (run, step, result) for run, step, result in reversed(last)}
         yield f"<h3>{escape(task)}</h3>"
-        yield from task_table([newest[run.name] for run in runs if run.name in newest])
+        found = ((run, run.newest(task)) for run in runs)
+        yield from task_table([(run, *last) for run, last in found if last is not None])
 
 
 def task_table(found: Sequence[tuple[Run, int, Mapping[str, Any]]]) -> Iterator[str]:

@@ -45,7 +45,13 @@ class Run:
 
     def last(self, key: str) -> float | None:
         """The last value of a key; None without one."""
-        return self.series(key)[-1][1] if self.series(key) else None
+        points = self.series(key)
+        return points[-1][1] if points else None
+
+    def newest(self, task: str) -> tuple[int, Line] | None:
+        """(step, result) of the last evaluation on a task; None without one."""
+        steps = [step for step, results in self.tasks.items() if task in results]
+        return (max(steps), self.tasks[max(steps)][task]) if steps else None
 
     @property
     def step(self) -> int:
@@ -102,9 +108,16 @@ def read_tasks(workdir: epath.Path) -> dict[int, dict[str, Line]]:
     found: dict[int, dict[str, Line]] = {}
     for step in sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()):
         for file in sorted((folder / str(step)).glob("*.json"), key=str):
-            content = outputs.read_json(file, FIX)
-            if isinstance(content, dict) and isinstance(content.get("task"), str):
-                keys = {"metrics": dict, "groups": dict, "yardsticks": dict, "items": int}
-                result = parsing.check_keys(keys, content, str(file), FIX)
-                found.setdefault(step, {})[content["task"]] = result
+            if (result := read_result(file)) is not None:
+                found.setdefault(step, {})[result["task"]] = result
     return found
+
+
+def read_result(file: epath.Path) -> Line | None:
+    """The result in a .json file of a task; None if the file has another content. Raises
+    DataError."""
+    content = outputs.read_json(file, FIX)
+    if content is None or not isinstance(content.get("task"), str):
+        return None
+    keys = {"metrics": dict, "groups": dict, "yardsticks": dict, "items": int}
+    return parsing.check_keys(keys, content, str(file), FIX)

@@ -41,13 +41,16 @@ class Question:
         return Question(self.context + THINK, answers, self.group)
 
 
+Score = Callable[[Sequence[Question], Sequence[str]], list[dict[str, float]]]
+
+
 def answer_task(
     parse: Callable[[Record], Question] | None,
     protocol: str,
     *,
     tokens: int,
     metrics: Mapping[str, Metric],
-    score: Callable[[Sequence[Question], Sequence[str]], list[dict[str, float]]],
+    score: Score,
     stop: Sequence[str] = ("\n",),
     **more: Any,
 ) -> Task:
@@ -98,6 +101,14 @@ def extract(text: str) -> str:
     found = LAST_ANSWER.findall(text)
     lines = text.strip().splitlines()
     return found[-1].strip() if found else (lines[-1].strip() if lines else "")
+
+
+def score_by(is_right: Callable[[str, str], bool]) -> Score:
+    """A `score` of answer_task: "accuracy" by is_right(answer, the right one)."""
+    return lambda items, answers: [
+        {"accuracy": float(is_right(text, item.answers[0]))}
+        for item, text in zip(items, answers, strict=True)
+    ]
 
 
 QA_METRICS = {"exact_match": share("exact_match"), "f1": share("f1")}

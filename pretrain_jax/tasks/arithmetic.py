@@ -1,10 +1,8 @@
 """Arithmetic made on the spot, in the format of Brown et al. 2020, section 3.9.1."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from pretrain_jax.tasks._answer import Question, answer_task
+from pretrain_jax.tasks._answer import Question, answer_task, score_by
 from pretrain_jax.tasks._base import share
 
 ITEMS = 100
@@ -35,14 +33,8 @@ def why(a: int, b: int) -> str:
     return f"{a} is {' '.join(str(a))}, and {b} is {' '.join(str(b))}."
 
 
-def score(items: Sequence[Question], answers: Sequence[str]) -> list[dict[str, float]]:
-    """Whether each answer is the number, without a full stop after it."""
-    return [
-        {"accuracy": float(text.rstrip(".") == item.answers[0])}
-        for item, text in zip(items, answers, strict=True)
-    ]
-
-
+score = score_by(lambda text, right: text.rstrip(".") == right)
+"""Right is the number, without a full stop after it."""
 TASK = answer_task(
     None,
     '"Q: What is 48 plus 76?" and "A:"; the answer is the line that greedy decoding makes.',

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pretrain_jax.errors import ConfigError, DataError
+from pretrain_jax.gram_hashes import hash_grams
 from pretrain_jax.tasks._answer import Question
 from pretrain_jax.tasks._base import Corpus, Model, Prompting, Report, Task, share
 
@@ -21,7 +22,6 @@ BUCKETS = (1, 2, 10, 100)
 """Least number of occurrences of each group."""
 SEARCHED = 10_000_000
 """Tokens at the start of the training text in which passages are counted."""
-MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
 def read_corpus(corpus: Corpus) -> list[Question]:
@@ -40,7 +40,7 @@ def read_corpus(corpus: Corpus) -> list[Question]:
     inside[max(len(tokens) - PASSAGE + 1, 0) :] = False
     starts = np.flatnonzero(inside)
     _, which, counts = np.unique(
-        window_hashes(tokens, PASSAGE)[starts], return_inverse=True, return_counts=True
+        hash_grams(tokens, PASSAGE)[starts], return_inverse=True, return_counts=True
     )
     times = counts[which]
     rng = np.random.default_rng(0)
@@ -56,16 +56,6 @@ def read_corpus(corpus: Corpus) -> list[Question]:
             context = corpus.decode(prompt)
             items.append(Question(context, (both[len(context) :],), name))
     return items
-
-
-def window_hashes(tokens: np.ndarray, length: int) -> np.ndarray:
-    """uint64 [T]: a hash of the `length` tokens from each place; the last places are cut short."""
-    hashes = np.zeros(len(tokens) + length, np.uint64)
-    padded = np.concatenate([tokens.astype(np.uint64) + np.uint64(1), np.zeros(length, np.uint64)])
-    for offset in range(length):
-        hashes[: len(tokens)] = hashes[: len(tokens)] + padded[offset : offset + len(tokens)]
-        hashes[: len(tokens)] *= MULTIPLIER
-    return hashes[: len(tokens)]
 
 
 def ask(

@@ -10,11 +10,11 @@ Each item is a few letters, and its group is a rule. With --shots, the examples 
 in-context learning is the rise of accuracy with them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
-from pretrain_jax.tasks._answer import Question, answer_task
+from pretrain_jax.tasks._answer import Question, answer_task, score_by
 from pretrain_jax.tasks._base import share
 
 ITEMS = 100
@@ -48,13 +48,8 @@ def make_all() -> list[Question]:
     return [item for rule in RULES for item in make(rule, ITEMS, 0)]
 
 
-def score(items: Sequence[Question], answers: Sequence[str]) -> list[dict[str, float]]:
-    return [
-        {"accuracy": float(text.split() == item.answers[0].split())}
-        for item, text in zip(items, answers, strict=True)
-    ]
-
-
+score = score_by(lambda text, right: text.split() == right.split())
+"""Right are the letters, apart from spaces."""
 TASK = answer_task(
     None,
     'Letters and " >"; right is the line that greedy decoding makes, apart from spaces.',

@@ -23,7 +23,7 @@ TRAIN, DEV = "train", "dev"
 
 @dataclass(frozen=True)
 class Labelled:
-    """A text with its label; `train` says in which file it is."""
+    """A text with its label."""
 
     text: str
     label: str
