@@ -1,6 +1,7 @@
 """The likelihoods of every family, against the model's own logits of the rows it should read."""
 
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -164,6 +165,32 @@ def test_the_command_stores_and_compares_results(workdir, tmp_path, capsys):
         assert harness["acc,none"] == printed["accuracy"]
     assert evaluate.main([*common, "--yardsticks=none", f"--compare={workdir('gpt')}"]) == 0
     assert "difference to" in capsys.readouterr().out
+
+
+def test_the_options_of_the_command_reach_the_task(workdir, tmp_path, capsys):
+    t5, gpt = workdir("t5"), workdir("gpt")
+    words = [f"--workdir={t5}", "--tasks=membership", "--yardsticks=none", "--json"]
+    assert evaluate.main([*words, "--step=20", "--batch_size=4"]) == 0
+    assert json.loads(capsys.readouterr().out)["membership"]["auc_reference"] is None
+    assert evaluate.main([*words, f"--reference={workdir('shared')}"]) == 0
+    assert 0 <= json.loads(capsys.readouterr().out)["membership"]["auc_reference"] <= 1
+    assert (t5 / "tasks" / "20" / "membership.json").exists()
+    options = ["--shots=1", "--seed=5", "--limit=2"]
+    assert evaluate.main([f"--workdir={gpt}", "--tasks=patterns", *options]) == 0
+    made = json.loads((gpt / "tasks" / "30" / "patterns.json").read_text())
+    assert made["items"] == 12 and (made["settings"]["shots"], made["settings"]["seed"]) == (1, 5)
+    source = json.loads((gpt / "config.json").read_text())["data"]["source"]
+    lines = Path(source.removeprefix("text:")).read_text().splitlines()
+    texts = (json.loads(line)["text"] for line in lines)
+    known = [" ".join(text.split()[:14]) for text in texts if len(text.split()) > 20]
+    items = [{"sentence_good": good, "sentence_bad": "a"} for good in [*known[:3], "x " * 14]]
+    data = tmp_path / "pairs.jsonl"
+    data.write_text("".join(json.dumps(item) + "\n" for item in items))
+    t5_words = [f"--workdir={t5}", "--tasks=blimp", f"--data={data}", "--yardsticks=none"]
+    assert evaluate.main([*t5_words, "--contamination"]) == 0
+    found = json.loads((t5 / "tasks" / "30" / "blimp.json").read_text())["settings"]
+    assert found["contamination"]["items"] == 4
+    assert 0.25 <= found["contamination"]["share"] <= 0.75  # held-out documents do not count
 
 
 def self_and_default(run):

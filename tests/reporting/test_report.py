@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -166,3 +168,15 @@ def test_following_serves_the_page_as_it_grows(runs):
         with pytest.raises(urllib.error.HTTPError, match="500"):
             urllib.request.urlopen(f"{address}/")
         server.shutdown()
+
+
+def test_the_command_follows_until_it_is_stopped(runs):
+    command = [sys.executable, "-m", "pretrain_jax.follow", f"--workdir={runs[0]}"]
+    with subprocess.Popen(
+        [*command, "--port=0", "--every=9"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        with urllib.request.urlopen(process.stdout.readline().decode().strip()) as answer:
+            assert 'content="9"' in answer.read().decode()
+        process.terminate()
+        assert process.wait(30) == 75
