@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ml_collections import FrozenConfigDict
+from ml_collections import ConfigDict
 
 from pretrain_jax import registry
 from pretrain_jax.composition.phases import Phases, build_phases, profile_steps
@@ -117,7 +117,8 @@ class EvalOptions:
 
 
 Section = Any
-"""A section as a FrozenConfigDict: `section.key` and `section["key"]`."""
+"""A section as a locked ConfigDict: `section.key` and `section["key"]`. A FrozenConfigDict would
+reject tuples that hold dicts or empty tuples with its own errors, before the check of their key."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +163,7 @@ def build_spec(config: Any) -> Spec:
         data=DataOptions(**config.data),
         train=TrainOptions(**config.train),
         eval=EvalOptions(**config.eval),
-        **{name: FrozenConfigDict(config[name]) for name in sections},
+        **{name: ConfigDict(config[name]).lock() for name in sections},
         **{name: config[name] for name in ("seed", "init_from", "init_tokens")},
         config_dict=config.to_dict(),
     )

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import typing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import pytest
 from pretrain_jax.composition import config
 from pretrain_jax.composition.build import Design, build_design, fix_schedule
 from pretrain_jax.composition.phases import Phase, build_phases
+from pretrain_jax.composition.sections import SECTIONS, section_options
 from pretrain_jax.composition.spec import DataOptions, TrainOptions
 from pretrain_jax.devices.target import Target
 from pretrain_jax.errors import ConfigError
@@ -25,6 +27,21 @@ NANO = str(Path(__file__).parents[2] / "configs/gpt2_nano.py")
 def design(*overrides: tuple[str, str], devices=None) -> Design:
     settings = fix_schedule(config.read(NANO, overrides))
     return build_design(settings, devices or tuple(jax.devices()[:1]))
+
+
+LISTS = sorted(
+    f"{section}.{key}"
+    for section in SECTIONS
+    for key, option in section_options(section, config.read(NANO)[section]).items()
+    if (typing.get_origin(option.type) or option.type) is tuple
+)
+
+
+@pytest.mark.parametrize("text", ["[[[]]]", "((True, {}),)", "((1j, ...),)", '({"a": {1}},)'])
+@pytest.mark.parametrize("key", LISTS)
+def test_nested_literals_are_refused_by_every_key_that_takes_a_list(key, text):
+    with pytest.raises(ConfigError, match=rf"{key} must be .*received"):
+        design((key, text)).check()
 
 
 def phases(entries: tuple, steps: int = 100) -> list[Phase]:

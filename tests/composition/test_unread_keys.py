@@ -211,7 +211,7 @@ def test_every_other_key_is_read_in_a_run(name, tmp_path, monkeypatch):
         ("eval.", "EvalOptions"),
     ):
         monkeypatch.setattr(spec, kind, recorded(getattr(spec, kind), section, seen))
-    monkeypatch.setattr(spec, "FrozenConfigDict", lambda section: section)
+    monkeypatch.setattr(spec, "ConfigDict", lambda section: section)
     monkeypatch.setattr(resume, "fix_schedule", lambda config, stored=None: config)
     fixed = Recorded.of(build.fix_schedule(settings).to_dict(), seen)
     seen.clear()
