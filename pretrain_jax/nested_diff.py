@@ -16,7 +16,7 @@ def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple
     >>> diff({"train": {"steps": 10}, "seed": 0}, {"train": {"steps": 20}, "seed": 0.0})
     {'train.steps': ('10', '20')}
     """
-    one, other = _flat(before), _flat(after)
+    one, other = flatten(before), flatten(after)
     pairs = {
         key: (one.get(key, ABSENT), other.get(key, ABSENT))
         for key in sorted(one.keys() | other.keys())
@@ -24,11 +24,16 @@ def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple
     return {key: pair for key, pair in pairs.items() if not _same(*pair)}
 
 
-def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """The values of nested dicts as JSON, by dotted key.
+
+    >>> flatten({"train": {"steps": 10}})
+    {'train.steps': '10'}
+    """
     flat: dict[str, str] = {}
     for key, value in nested.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= flatten(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = json.dumps(value, sort_keys=True)
     return flat

@@ -39,6 +39,7 @@ DEFINITIONS = {
     "tokenizers": ("load", "train"),
     "data.sources": ("find", "TAKES_NAME"),
     "tasks": ("TASK",),
+    "reporting.trackers": ("open_run",),
     "huggingface": ("MODELS", "FOLDERS", "folders", "from_config"),
 }
 """What every module of a folder of choices must define; models/_base.py checks models."""

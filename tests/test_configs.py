@@ -260,6 +260,7 @@ SECTIONS = {
     "data": spec.DataOptions,
     "train": spec.TrainOptions,
     "eval": spec.EvalOptions,
+    "reporting": spec.ReportingOptions,
 }
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from pretrain_jax import registry
 from pretrain_jax.composition.compatibility import check_eval_tasks
 from pretrain_jax.composition.model import Model, build_model
 from pretrain_jax.composition.placement import Placement
@@ -78,6 +79,8 @@ class Design:
         self.placement.check()
         self.task.check()
         _ = self.spec.profile_steps
+        for name in self.spec.reporting.trackers:
+            registry.check_name(name, registry.names("reporting.trackers"), "reporting.trackers")
         check_eval_tasks(self.spec.eval, self.spec.objective.name, self.task.objective)
         _ = self.update.program, self.update.state_shardings  # building them checks them
 

@@ -92,7 +92,10 @@ SECTIONS: dict[str, Callable[[Chosen], dict[str, Option]]] = {
     "train": lambda _: registry.options(spec.TrainOptions),
     "checkpoint": lambda _: registry.options(Checkpoints),
     "eval": lambda _: registry.options(spec.EvalOptions),
+    "reporting": lambda _: registry.options(spec.ReportingOptions),
 }
+NEWER = ("reporting",)
+"""Sections that the configs of older workdirs lack; all of their keys have defaults."""
 
 
 def section_options(section: str, chosen: Chosen) -> dict[str, Option]:
@@ -164,13 +167,14 @@ def with_defaults(stored: Mapping[str, Any]) -> dict[str, Any]:
     """A stored config with the present names of its keys and the defaults of newer keys.
 
     A default keeps the behavior of older code, or a row of code_version.CHANGES states what it
-    changes, so a new key does not make it another configuration. Leaves sections alone that are
-    missing or do not choose their names.
+    changes, so a new key does not make it another configuration. Adds the sections of NEWER. Leaves
+    other sections alone that are missing or do not choose their names.
 
     >>> with_defaults({"train": {"steps": 10, "batch_size": 8}})["train"]["accumulate"]
     1
     """
-    completed: dict[str, Any] = {**defaults(TOP), **rename_keys(stored)}
+    newer = {section: {} for section in NEWER}
+    completed: dict[str, Any] = {**defaults(TOP), **newer, **rename_keys(stored)}
     for section in SECTIONS:
         values = completed.get(section)
         names = [name for owner, name in CHOICES if owner == section]

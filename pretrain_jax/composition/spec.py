@@ -116,6 +116,15 @@ class EvalOptions:
     not better than the best one before; 0 = it runs to train.steps."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReportingOptions:
+    """The section `reporting`."""
+
+    trackers: tuple[str, ...] = ()
+    """Trackers that get the metrics beside metrics.jsonl: "wandb", "mlflow", "trackio". Their own
+    environment variables configure them."""
+
+
 Section = Any
 """A section as a locked ConfigDict: `section.key` and `section["key"]`. A FrozenConfigDict would
 reject tuples that hold dicts or empty tuples with its own errors, before the check of their key."""
@@ -128,6 +137,7 @@ class Spec:
     data: DataOptions
     train: TrainOptions
     eval: EvalOptions
+    reporting: ReportingOptions
     tokenizer: Section
     objective: Section
     model: Section
@@ -163,6 +173,7 @@ def build_spec(config: Any) -> Spec:
         data=DataOptions(**config.data),
         train=TrainOptions(**config.train),
         eval=EvalOptions(**config.eval),
+        reporting=ReportingOptions(**config.reporting),
         **{name: ConfigDict(config[name]).lock() for name in sections},
         **{name: config[name] for name in ("seed", "init_from", "init_tokens")},
         config_dict=config.to_dict(),

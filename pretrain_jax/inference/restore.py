@@ -112,8 +112,9 @@ def load_design(
         raise InputMissing(
             f"--workdir must be the workdir of a run; {directory} has no config.json"
         )
+    stored = with_defaults(stored)
     check_keys(dict.fromkeys(SECTIONS, dict), stored, f"{directory}/config.json", resume.RESTORE)
-    config = adapt_config(with_defaults(stored), dtype, mesh)
+    config = adapt_config(stored, dtype, mesh)
     return build_design(config, tuple(devices or jax.devices()[:1]))
 
 

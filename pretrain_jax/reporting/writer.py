@@ -68,7 +68,14 @@ class Writer:
     (evaluation/eval_tasks.py).
     """
 
-    def __init__(self, directory: epath.PathLike, restored_step: int):
+    def __init__(
+        self,
+        directory: epath.PathLike,
+        restored_step: int,
+        track: Callable[[int, Mapping[str, float]], None] = lambda step, values: None,
+    ):
+        """track(step, finite values) also gets each line."""
+        self._track = track
         self._workdir = epath.Path(directory)
         self._events = EventFile(self._workdir / TENSORBOARD, restored_step)
         self._curves: plot.Curves = {}
@@ -107,6 +114,7 @@ class Writer:
         plot.record_line(self._curves, line)
         finite = {name: line[name] for name in values if line[name] is not None}
         self._events.scalars(step, finite)
+        self._track(step, finite)
         return True
 
     def replace(self, name: str, content: str) -> None:

@@ -17,6 +17,7 @@ from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.errors import Interrupted, NonFinite, UnwritableWorkdir
 from pretrain_jax.evaluation.eval_tasks import EvalTasks
+from pretrain_jax.reporting.tracking import Trackers
 from pretrain_jax.reporting.writer import SILENT, Progress, Silent, Writer
 from pretrain_jax.step import TrainState
 from pretrain_jax.training import finished, finite, restore_or_init, setup
@@ -83,7 +84,7 @@ def train(
         with hosts.all_or_none("the outputs"):
             if hosts.is_primary:
                 starts.record(path, step, jax.devices(), jax.process_count())
-            writer, progress = open_outputs(stack, path, step, design.spec.train.steps, hosts)
+            writer, progress = open_outputs(stack, path, step, design, hosts)
         evaluated = hosts.broadcast("the evaluation", writer.evaluated)
         signals.install()
         totals = resume.read_totals(checkpoints, last)
@@ -109,12 +110,15 @@ def read_eval_tasks(design: Design, hosts: Hosts) -> EvalTasks | None:
 
 
 def open_outputs(
-    stack: contextlib.ExitStack, path: epath.Path, step: int, steps: int, hosts: Hosts
+    stack: contextlib.ExitStack, path: epath.Path, step: int, design: Design, hosts: Hosts
 ) -> tuple[Writer | Silent, Progress | Silent]:
     """The writer and the progress bar of a run; silent ones except in process 0."""
     if not hosts.is_primary:
         return SILENT, SILENT
-    return stack.enter_context(Writer(path, step)), stack.enter_context(Progress(steps, step))
+    spec = design.spec
+    trackers = stack.enter_context(Trackers(spec.reporting.trackers, path, spec.config_dict))
+    writer = stack.enter_context(Writer(path, step, trackers.log))
+    return writer, stack.enter_context(Progress(spec.train.steps, step))
 
 
 @dataclass

@@ -17,6 +17,7 @@ FREE = (
     "mesh.*",
     "checkpoint.*",
     "eval.*",
+    "reporting.*",
     "data.cache_dir",
     "data.workers",
 )
