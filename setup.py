@@ -36,11 +36,13 @@ RUNTIME = [
 DOCS = ["furo>=2025.12.19", "myst-parser>=5,<6", "sphinx>=9,<10"]
 # Any task of lm-evaluation-harness on a run; it needs no torch for that.
 EVAL = ["lm_eval>=0.4.13,<0.5"]
+TRACKERS = ["mlflow-skinny>=3.17,<4", "trackio>=0.43,<1", "wandb>=0.31,<1"]
 EXTRAS = {
     "docs": DOCS,
     "test": [
         *DOCS,
         *EVAL,
+        *TRACKERS,
         "pyright>=1.1.414,<1.2",
         "pytest>=8.4,<10",
         "pytest-xdist>=3.8,<4",
@@ -52,6 +54,7 @@ EXTRAS = {
     "cuda12": ["jax[cuda12]>=0.10.2,<0.13"],
     "cuda13": ["jax[cuda13]>=0.10.2,<0.13"],
     "eval": EVAL,
+    "trackers": TRACKERS,
     # Checks conversions to and from Hugging Face, and makes the golden arrays of the tests.
     "hf": ["torch>=2.13,<3", "transformers>=5.23,<6"],
     # Prepares TFDS data sets whose own code needs TensorFlow. Reading one does not need it.

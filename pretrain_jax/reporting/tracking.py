@@ -23,8 +23,14 @@ PATIENCE = 60.0
 
 
 def identity(workdir: str) -> str:
-    """The name of a workdir for a tracker: 16 hexadecimal digits of its absolute path."""
-    return hashlib.sha256(os.path.abspath(workdir).encode()).hexdigest()[:16]
+    """The name of a workdir for a tracker: 16 hexadecimal digits of its absolute path or URL."""
+    path = workdir if is_remote(workdir) else os.path.abspath(workdir)
+    return hashlib.sha256(path.encode()).hexdigest()[:16]
+
+
+def is_remote(workdir: str) -> bool:
+    """Whether a workdir is a URL, gs://bucket/run, where a tracker cannot write its own files."""
+    return "://" in workdir
 
 
 class Trackers:
@@ -87,7 +93,8 @@ class Background:
                 send(*line)
             close()
         except BaseException as error:  # a library may even raise SystemExit
-            self._fail(f"{type(error).__name__}: {error}")
+            why, missing = f"{type(error).__name__}: {error}", isinstance(error, ImportError)
+            self._fail(why + "; pip install 'pretrain_jax[trackers]'" * missing)
 
     def _fail(self, why: str) -> None:
         if not self._failed:

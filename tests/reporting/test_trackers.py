@@ -2,8 +2,10 @@
 
 import json
 import sqlite3
+import sys
 import threading
 
+import mlflow
 import pytest
 import tiny_job
 
@@ -37,7 +39,6 @@ def send(name, workdir, lines=LINES):
 
 
 def test_mlflow_gets_every_number_once_over_restarts(tmp_path, caplog):
-    mlflow = pytest.importorskip("mlflow")
     workdir = tmp_path / "run"
     send("mlflow", workdir, LINES[:1])
     send("mlflow", workdir, LINES[1:])
@@ -50,7 +51,6 @@ def test_mlflow_gets_every_number_once_over_restarts(tmp_path, caplog):
 
 
 def test_wandb_writes_an_offline_run(tmp_path, caplog):
-    pytest.importorskip("wandb")
     workdir = tmp_path / "run"
     send("wandb", workdir)
     assert not caplog.text
@@ -59,7 +59,6 @@ def test_wandb_writes_an_offline_run(tmp_path, caplog):
 
 
 def test_trackio_keeps_a_run_in_its_folder(tmp_path, caplog):
-    pytest.importorskip("trackio")
     send("trackio", tmp_path / "run")
     assert not caplog.text
     found = []
@@ -73,7 +72,7 @@ def test_trackio_keeps_a_run_in_its_folder(tmp_path, caplog):
 
 
 class Broken:
-    """A tracker that fails where it is told to."""
+    """A tracker that fails in one of its functions."""
 
     def __init__(self, where):
         self.where, self.got, self.thread = where, [], None
@@ -123,6 +122,20 @@ def test_a_tracker_that_hangs_is_left_behind(tmp_path, monkeypatch, caplog):
             sent.log(step, {})
     assert "tracker broken is off; training goes on" in caplog.text
     release.set()
+
+
+def test_a_tracker_that_is_not_installed_is_off(tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    send("wandb", tmp_path / "run")
+    assert "tracker wandb is off; training goes on: ModuleNotFoundError" in caplog.text
+    assert "pip install 'pretrain_jax[trackers]'" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["gs://bucket/run", "runs/xl"])
+def test_a_workdir_has_one_identity_in_every_folder(path, tmp_path, monkeypatch):
+    before = tracking.identity(path)
+    monkeypatch.chdir(tmp_path)
+    assert (tracking.identity(path) == before) == tracking.is_remote(path)
 
 
 def test_an_unknown_tracker_is_refused_at_the_start(tmp_path):

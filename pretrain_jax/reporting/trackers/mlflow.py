@@ -1,4 +1,5 @@
-"""MLflow. MLFLOW_TRACKING_URI names the server; without it, runs lie in WORKDIR/mlflow."""
+"""MLflow. MLFLOW_TRACKING_URI names the server. Without it, runs are in WORKDIR/mlflow, or with a
+remote workdir where MLflow puts them."""
 
 import os
 import time
@@ -6,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pretrain_jax.nested_diff import flatten
-from pretrain_jax.reporting.tracking import PROJECT, identity
+from pretrain_jax.reporting.tracking import PROJECT, identity, is_remote
 
 TAG = "pretrain_jax.workdir"
 LONGEST = 500
@@ -21,7 +22,7 @@ def open_run(
     import mlflow
     from mlflow.entities import Metric
 
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not is_remote(workdir):
         mlflow.set_tracking_uri(f"file:{workdir}/mlflow")
     client = mlflow.MlflowClient()
     found = client.get_experiment_by_name(PROJECT)

@@ -1,4 +1,4 @@
-"""Trackio, whose runs are local: TRACKIO_DIR names the folder, `trackio show` looks at it."""
+"""Trackio, whose runs are local: TRACKIO_DIR names the folder, and `trackio show` opens it."""
 
 import os
 from collections.abc import Callable, Mapping

@@ -1,11 +1,11 @@
-"""Weights & Biases. WANDB_PROJECT names the project, WANDB_MODE=offline needs no network; files of
-the tracker lie in WORKDIR/wandb."""
+"""Weights & Biases. WANDB_PROJECT names the project, and WANDB_MODE=offline needs no network. Its
+files are in WORKDIR/wandb, or with a remote workdir in ./wandb."""
 
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pretrain_jax.reporting.tracking import PROJECT, identity
+from pretrain_jax.reporting.tracking import PROJECT, identity, is_remote
 
 
 def open_run(
@@ -19,7 +19,7 @@ def open_run(
         name=name,
         id=identity(workdir),
         resume="allow",
-        dir=workdir,
+        dir=None if is_remote(workdir) else workdir,
         config=dict(config),
     )
     return lambda step, values: run.log(dict(values), step=step), run.finish
