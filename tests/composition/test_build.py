@@ -5,6 +5,7 @@ import sys
 import typing
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,10 +30,11 @@ def design(*overrides: tuple[str, str], devices=None) -> Design:
     return build_design(settings, devices or tuple(jax.devices()[:1]))
 
 
+READ: Any = config.read(NANO)
 LISTS = sorted(
     f"{section}.{key}"
     for section in SECTIONS
-    for key, option in section_options(section, config.read(NANO)[section]).items()
+    for key, option in section_options(section, READ[section]).items()
     if (typing.get_origin(option.type) or option.type) is tuple
 )
 

@@ -4,6 +4,7 @@ import json
 import sqlite3
 import sys
 import threading
+from types import SimpleNamespace
 
 import mlflow
 import pytest
@@ -114,8 +115,8 @@ def patched(load, broken):
 def test_a_tracker_that_hangs_is_left_behind(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(tracking, "PATIENCE", 0.2)
     monkeypatch.setattr(tracking, "WAITING", 2)
-    hanging, release = Broken("never"), threading.Event()
-    hanging.open_run = lambda *_: release.wait() and None
+    release = threading.Event()
+    hanging = SimpleNamespace(open_run=lambda *_: release.wait())
     monkeypatch.setattr(registry, "load", lambda *_: hanging)
     with Trackers(["broken"], tmp_path, {}) as sent:
         for step in range(5):
