@@ -91,6 +91,11 @@ PARAMETERS = {
     "t5_1_1_xxl": 11_135_332_352,
     "transformer_base": 63_045_632,
     "transformer_big": 214_171_648,
+    # The shapes of BabyLM's baselines, with a vocabulary of 16,384 ids and 128 positions.
+    "babylm_gpt": 97_737_216,
+    "babylm_bert": 98_347_264,
+    "babylm_electra": 108_219_393,
+    "babylm_t5": 210_812_160,
 }
 
 PARTS = {
