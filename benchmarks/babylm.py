@@ -6,8 +6,8 @@
 FOLDER of --data has wikipedia-en/, blimp/ and sst2/. Its Wikipedia is written as babylm/*.train and
 babylm_dev/*.dev, as BabyLM's own text is. Each config configs/babylm_NAME.py then trains for
 --minutes on this machine, in a shape that such a machine can train (SHAPE), which leaves four
-checkpoints. GPT, BERT and T5 are asked BLiMP at each checkpoint; all four are finetuned on SST-2,
-from the last checkpoint and from scratch, and exported. Prints the tables of that page.
+checkpoints. Each model is asked BLiMP at each checkpoint, finetuned on SST-2 from the last
+checkpoint and from scratch, and exported. Prints the tables of that page.
 
 A step that has its result in --work is not repeated.
 """
@@ -55,9 +55,9 @@ OWN: dict[str, dict[str, Any]] = {
     },
     "t5": {"model.layers": 3, "model.unroll": 3, "optimizer.learning_rate": 5e-3},
 }
-ASKED = ("gpt", "bert", "t5")
 CHECKPOINTS = 4
 TRIAL_STEPS = 120
+LOG_EVERY = 20
 SST2 = {
     "data.fields": "('0',)",
     "data.label_key": "1",
@@ -92,11 +92,12 @@ def pretrain(name: str, work: Path, validation: str, minutes: float) -> Path:
     """The workdir of a model that trained for these minutes."""
     config = f"{ROOT}/configs/babylm_{name}.py:{work}/babylm"
     changes = {**SHAPE, **RECIPE, **OWN[name], "data.validation": validation}
-    trial = {**changes, "train.steps": TRIAL_STEPS, "eval.every": 0, "train.log_every": 20}
+    trial = {**changes, "train.steps": TRIAL_STEPS, "eval.every": 0, "train.log_every": LOG_EVERY}
     jobs.train(config, work / f"trial_{name}", trial)
-    steps = CHECKPOINTS * round(60 * minutes / seconds_per_step(work / f"trial_{name}") / 4)
-    every = steps // CHECKPOINTS
-    changes |= {"train.steps": steps, "eval.every": every, "checkpoint.every": every}
+    steps = 60 * minutes / seconds_per_step(work / f"trial_{name}")
+    every = max(round(steps / CHECKPOINTS / LOG_EVERY), 1) * LOG_EVERY
+    changes |= {"train.steps": CHECKPOINTS * every, "train.log_every": LOG_EVERY}
+    changes |= {"eval.every": every, "checkpoint.every": every}
     jobs.train(config, work / name, changes)
     return work / name
 
@@ -145,8 +146,7 @@ def tables(options: argparse.Namespace) -> Iterator[str]:
     runs = {name: pretrain(name, work, validation, options.minutes) for name in names}
     yield from describe_runs(runs)
     yield ""
-    asked = {name: run for name, run in runs.items() if name in ASKED}
-    yield from tabulate_blimp(asked, data / "blimp", options.limit)
+    yield from tabulate_blimp(runs, data / "blimp", options.limit)
     yield ""
     yield "| model | SST-2 from scratch | SST-2 after pretraining | exported |"
     yield "| --- | ---: | ---: | ---: |"
@@ -168,8 +168,9 @@ def describe_runs(runs: dict[str, Path]) -> Iterator[str]:
     yield "| model | updates | tokens | minutes | held-out loss at each checkpoint | unigram |"
     yield "| --- | ---: | ---: | ---: | --- | ---: |"
     for name, run in runs.items():
-        lines = [x for x in read_lines(run / "metrics.jsonl") if "valid/loss" in x]
-        last = lines[-1]
+        rows = read_lines(run / "metrics.jsonl")
+        lines = [row for row in rows if "valid/loss" in row]
+        last = {key: value for row in rows for key, value in row.items()}
         losses = ", ".join(f"{x['valid/loss']:.2f}" for x in lines if x["step"])
         yield (f"| {name} | {last['step']:,} | {last['tokens'] / 1e6:.1f} M "
                f"| {last['seconds'] / 60:.1f} | {losses} "
