@@ -181,13 +181,16 @@ def configs(runs: Sequence[Run]) -> Iterator[str]:
     """The keys whose values differ between runs, and the configs."""
     yield "<h2>Configuration</h2>"
     if len(runs) > 1:
-        keys = dict.fromkeys(
-            key for run in runs[1:] for key in diff(dict(runs[0].config), dict(run.config))
-        )
+        first = dict(runs[0].config)
+        keys = sorted({key for run in runs[1:] for key in diff(first, dict(run.config))})
         rows = [[escape(key), *(escape(value_of(run.config, key)) for run in runs)] for key in keys]
-        yield "<p>Keys whose values differ:</p>" if rows else "<p>All values are equal.</p>"
+        yield (
+            "<p>Keys whose values differ; a run without a value does not have the key:</p>"
+            if rows
+            else "<p>All values are equal.</p>"
+        )
         if rows:
-            yield from table(["key", *(escape(run.name) for run in runs)], rows, texts=9)
+            yield from table(["key", *(escape(run.name) for run in runs)], rows, texts=1, wrap=True)
     for run in runs:
         text = json.dumps(run.config, indent=1, ensure_ascii=False)
         yield f"<details><summary>{escape(run.name)}: config.json</summary>"
@@ -195,11 +198,13 @@ def configs(runs: Sequence[Run]) -> Iterator[str]:
 
 
 def value_of(config: Mapping[str, Any], key: str) -> str:
-    """The value of a dotted key; "" without it."""
+    """The value of a dotted key as JSON; "" without the key."""
     value: Any = config
     for part in key.split("."):
-        value = value.get(part, "") if isinstance(value, Mapping) else ""
-    return json.dumps(value, ensure_ascii=False) if value != "" else ""
+        if not isinstance(value, Mapping) or part not in value:
+            return ""
+        value = value[part]
+    return json.dumps(value, ensure_ascii=False)
 
 
 def origins(runs: Sequence[Run]) -> Iterator[str]:
@@ -220,9 +225,13 @@ def origins(runs: Sequence[Run]) -> Iterator[str]:
             yield f'<p class="note">{escape("; ".join(parts))}</p>'
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> Iterator[str]:
-    """A table of HTML cells; the first `texts` columns are text."""
-    kinds = [' class="text"' if column < texts else "" for column in range(len(heads))]
+def table(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], texts: int, wrap: bool = False
+) -> Iterator[str]:
+    """A table of HTML cells; the first `texts` columns are text, with `wrap` the others too, but
+    long."""
+    other = ' class="wrap"' if wrap else ""
+    kinds = [' class="text"' if column < texts else other for column in range(len(heads))]
     yield '<div class="scroll"><table><thead><tr>'
     yield "".join(f"<th{kind}>{head}</th>" for kind, head in zip(kinds, heads, strict=True))
     yield "</tr></thead><tbody>"

@@ -23,6 +23,11 @@ function format(x) {
   return String(Number(x.toPrecision(4)));
 }
 
+// A value of the x axis next to a curve's value: steps and tokens with all their digits.
+function count(x) {
+  return Number.isInteger(x) || x >= 1000 ? Math.round(x).toLocaleString("en") : format(x);
+}
+
 // The value of another axis at a step: linear between the steps that have one.
 function convert(step, table) {
   if (!table || !table.length) return null;
@@ -156,7 +161,7 @@ function show(figure, series, x, at) {
     swatch.className = "swatch";
     swatch.style.background = `var(--c${s.color})`;
     if (s.dash) swatch.style.opacity = 0.5;
-    const where = s.level ? "" : ` at ${format(near[0])}`;
+    const where = s.level ? "" : ` at ${count(near[0])}`;
     const between = near[2] === undefined || near[2] === null ? "" : ` (${format(near[2])} to ${format(near[3])})`;
     span.append(swatch, `${s.name} ${format(near[1])}${between}${where}`);
     box.append(span);
