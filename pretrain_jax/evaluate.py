@@ -87,7 +87,7 @@ def main(argv: list[str]) -> int:
 
     needing = [name for name in names if run_task.load_task(name).read is not None]
     if needing and not flags["data"]:
-        raise ConfigError(f"--data must name the data of the tasks; {', '.join(needing)} need it")
+        raise ConfigError(f"--data must name the data of these tasks: {', '.join(needing)}")
     data = data_of(names, Path(paths.expand_user(flags["data"], "--data")))
     results = evaluate_tasks.evaluate(
         paths.expand_user(flags["workdir"] or flags["model"], "--workdir"),

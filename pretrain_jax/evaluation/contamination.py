@@ -29,10 +29,13 @@ def find_contaminated(items: Sequence[Any], documents: Iterable[str]) -> list[bo
     return [bool(seen.intersection(some.tolist())) if len(some) else None for some in grams]
 
 
-def share(flags: Sequence[bool | None]) -> dict[str, float]:
-    """The share of contaminated items among those that are long enough, and how many these are."""
+def share(flags: Sequence[bool | None]) -> tuple[float | None, int]:
+    """(share of contaminated items among those that are long enough, number of these).
+
+    Without such items the share is None.
+    """
     known = [flag for flag in flags if flag is not None]
-    return {"share": float(np.mean(known)) if known else 0.0, "items": float(len(known))}
+    return float(np.mean(known)) if known else None, len(known)
 
 
 def text_of(item: Any) -> str:

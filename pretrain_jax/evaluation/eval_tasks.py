@@ -1,5 +1,6 @@
 """Tasks that a run asks its model at each evaluation (`eval.tasks`), for a limited time."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,13 +10,18 @@ from typing import Any
 import numpy as np
 
 from pretrain_jax.composition.spec import Spec
+from pretrain_jax.errors import NonFinite
 from pretrain_jax.evaluation.run_task import Request, columns_of, find_data, read_task
 from pretrain_jax.evaluation.task_model import TaskModel
 from pretrain_jax.files import paths
+from pretrain_jax.rounding import round_up
 from pretrain_jax.tasks._base import Prompting, Report
 
 ROUND = 64
-"""Items between two looks at the clock."""
+"""Items between two looks at the clock, at least."""
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class EvalTasks:
         data = Path(paths.expand_user(spec.eval.tasks_data, "eval.tasks_data"))
         requests = (
             read_task(name, find_data(name, data), Prompting(), by="eval.tasks_data")
-            for name in spec.eval.tasks
+            for name in dict.fromkeys(spec.eval.tasks)
         )
         return cls(tuple(requests), spec.eval.tasks_seconds, agree)
 
@@ -45,7 +51,11 @@ class EvalTasks:
         began = time.monotonic()
         for number, request in enumerate(self.requests, start=1):
             until = began + self.seconds * number / len(self.requests)
-            reports = self.ask(model, request, until)
+            try:
+                reports = self.ask(model, request, until)
+            except NonFinite as error:  # the run itself stops at its own numbers, not at a task's
+                log.warning("task %s: %s", request.name, error)
+                reports = []
             for name, metric in request.task.metrics.items():
                 values[f"tasks/{request.name}/{name}"] = metric(columns_of(reports, metric))
             values[f"tasks/{request.name}/items"] = float(len(reports))
@@ -55,8 +65,10 @@ class EvalTasks:
         """The reports of the first items, and of more until a time (time.monotonic())."""
         reports: list[Report] = []
         items = mix_groups(request.items)
-        for first in range(0, len(items), ROUND):
-            some = items[first : first + ROUND]
+        groups = len({getattr(item, "group", "") for item in items})
+        size = round_up(ROUND, groups)  # so that groups of equal sizes get equally many
+        for first in range(0, len(items), size):
+            some = items[first : first + size]
             reports += request.task.ask(model, some, request.pool, request.prompting)
             if self.agree(time.monotonic() > until):
                 break

@@ -9,13 +9,14 @@ from typing import Any
 from etils import epath
 
 from pretrain_jax.composition.compatibility import check_task
-from pretrain_jax.errors import ConfigError, DataError, InputMissing
+from pretrain_jax.errors import ConfigError
 from pretrain_jax.evaluation import result_files
+from pretrain_jax.evaluation.comparison import compare, read_other
+from pretrain_jax.evaluation.contamination import WORDS, text_of
 from pretrain_jax.evaluation.run_task import (
+    Request,
     Result,
     Value,
-    compare,
-    load_task,
     read_task,
     run_task,
 )
@@ -24,8 +25,8 @@ from pretrain_jax.evaluation.training_text import TrainingText
 from pretrain_jax.evaluation.yardsticks import NgramModel
 from pretrain_jax.huggingface import _load
 from pretrain_jax.inference.restore import pick_checkpoint
-from pretrain_jax.reporting import run_files
 from pretrain_jax.tasks._base import Prompting
+from pretrain_jax.tokenizers import Tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -115,44 +116,48 @@ def evaluate(
     asked = TaskModel.of(model, options.likelihood, options.batch_size)
     for request in requests:
         check_task(request.name, request.task, model.objective, model.family)
+        warn_of_unknown(request, model.tokenizer)
+    others = {x.label: read_other(options.other, x) for x in requests if options.other}
     count_ngrams = options.count_ngrams and any(hasattr(NgramModel, x.task.needs) for x in requests)
     beside = text.ngrams if text is not None and count_ngrams else {}
     results = []
     for request in requests:
-        log.info("asking %s: %d items", request.name, len(request.items))
+        log.info("asking %s: %d items", request.label, len(request.items))
         settings: dict[str, Any] = {"likelihood": asked.likelihood}
         if text is not None and options.contamination:
-            settings["contamination"] = text.contamination(request)
+            portion, long = text.contamination(request)
+            settings["contamination"] = {"share": portion, "items": long}
+            log.info("%s: %s", request.label, describe_contamination(portion, long))
         results.append(run_task(asked, request, beside, settings))
     if text is not None:
         written = result_files.write(text.workdir, model.step, results)
         log.info("wrote the results of step %d to %s", model.step, written)
-    others = {x.task: compare_with(options.other, x) for x in results if options.other}
-    return Results(tuple(results), model.step, others, options.other)
+    differences = {}
+    for result in results if others else ():
+        metric, theirs = others[result.task]
+        differences[result.task] = compare(metric, result.reports, theirs)
+    return Results(tuple(results), model.step, differences, options.other)
 
 
-def compare_with(other: str, result: Result) -> Value:
-    """The difference of the first metric to that of the newest step of another workdir.
-
-    Raises InputMissing or DataError.
+def describe_contamination(share: float | None, items: int) -> str:
     """
-    workdir, step = pick_checkpoint(other, None)
-    steps = [
-        int(path.name)
-        for path in (epath.Path(workdir) / run_files.TASKS).glob("[0-9]*")
-        if (path / f"{result.task}.json").exists() and step in (None, int(path.name))
-    ]
-    if not steps:
-        raise InputMissing(
-            f"--compare needs stored results of task {result.task}; {other} has none. Run "
-            f"evaluate --workdir={other} with the same tasks first"
+    >>> describe_contamination(0.25, 40)
+    'of 40 items with 13 words or more, 25.0 % occur in the training text'
+    """
+    if share is None:
+        return f"no item has {WORDS} words, so none is looked for in the training text"
+    found = f"of {items} items with {WORDS} words or more, {100 * share:.1f} %"
+    return f"{found} occur in the training text"
+
+
+def warn_of_unknown(request: Request, tokenizer: Tokenizer) -> None:
+    """Logs the share of a task's text that the tokenizer has no ids for."""
+    texts = [text_of(item) for item in request.items]
+    unknown = sum(map(tokenizer.unknown_bytes, texts))
+    if unknown:
+        log.warning(
+            "%s: the tokenizer has no ids for %.2g %% of the text. Such tokens are not scored, so "
+            "texts with them seem likelier than they are",
+            request.label,
+            100 * unknown / sum(len(text.encode()) for text in texts),
         )
-    folder = result_files.folder_of(workdir, max(steps))
-    theirs = run_files.read_result(folder / f"{result.task}.json") or {}
-    if theirs.get("settings", {}).get("data") != result.settings["data"]:
-        raise DataError(
-            f"two models are compared on the same data; that of {result.task} in {other} differs. "
-            "Evaluate both with the same --data"
-        )
-    reports = result_files.read_reports(workdir, max(steps), result.task)
-    return compare(load_task(result.task).metrics[result.main], result.reports, reports)

@@ -93,7 +93,7 @@ class HarnessModel(TemplateLM):
         if self.is_causal:
             return super().loglikelihood(list(requests), disable_tqdm)
         likelihoods = self.asked.likelihoods([request.args for request in requests])
-        return [(-x.nats, x.is_likeliest) for x in likelihoods]
+        return [(-x.nats, bool(x.is_likeliest)) for x in likelihoods]
 
     def _loglikelihood_tokens(
         self, requests: Sequence[tuple[Any, list[int], list[int]]], **kwargs: Any
@@ -171,6 +171,10 @@ def run(words: Sequence[str]) -> int:
     sys.argv = ["lm-eval", *words, *model]
     try:
         cli_evaluate()
+    except ValueError as error:
+        if "Tasks not found" not in str(error):
+            raise
+        raise ConfigError(f"lm-evaluation-harness needs known tasks. {error}") from error
     except SystemExit as end:
         return 64 if end.code == 2 else int(end.code or 0)  # 2: argparse refused the words
     return 0

@@ -5,21 +5,27 @@
     WORKDIR/tasks/STEP/results.md          the tables of all tasks of this step
     WORKDIR/tasks/STEP/lm_eval.json        the metrics in the form of lm-evaluation-harness
 
-Results of the same task and step are replaced.
+Results of the same name (run_task.Request.label) and step are replaced.
 """
 
 import json
+import logging
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from etils import epath
 
+from pretrain_jax.errors import DataError
 from pretrain_jax.evaluation.run_task import Result, Value
 from pretrain_jax.files import outputs, parsing
 from pretrain_jax.reporting.run_files import FIX, TASKS, read_result
 from pretrain_jax.tasks._base import Report
+from pretrain_jax.workdir.step_folders import step_numbers
 
+log = logging.getLogger(__name__)
 STANDARD_NORMAL = 1.959964
 """The 97.5 % quantile of the standard normal distribution: half the width of a 95 % interval in
 standard errors."""
@@ -29,22 +35,40 @@ def folder_of(workdir: epath.PathLike, step: int) -> epath.Path:
     return epath.Path(workdir) / TASKS / str(step)
 
 
+def steps(workdir: epath.PathLike) -> list[int]:
+    """The steps with results, ascending."""
+    folder = epath.Path(workdir) / TASKS
+    return step_numbers(folder) if folder.is_dir() else []
+
+
 def write(workdir: epath.PathLike, step: int, results: Sequence[Result]) -> epath.Path:
     """Writes the files of some tasks; returns their folder. Raises UnwritableWorkdir."""
     folder = folder_of(workdir, step)
     with outputs.report_unwritable(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    write_file = partial(outputs.write_atomic, writer=f".{os.getpid()}")
     for result in results:
         lines = "".join(json.dumps(report) + "\n" for report in result.reports)
-        outputs.write_atomic(folder / f"{result.task}.jsonl", lines.encode())
+        write_file(folder / f"{result.task}.jsonl", lines.encode())
         content = json.dumps(to_json(result, step), indent=1) + "\n"
-        outputs.write_atomic(folder / f"{result.task}.json", content.encode())
-    files = sorted(folder.glob("*.json"), key=str)
-    stored = [result for file in files if (result := read_result(file)) is not None]
-    outputs.write_atomic(folder / "results.md", ("\n".join(to_markdown(stored)) + "\n").encode())
+        write_file(folder / f"{result.task}.json", content.encode())
+    stored = list(read_others(folder))
+    write_file(folder / "results.md", ("\n".join(to_markdown(stored)) + "\n").encode())
     in_harness_form = json.dumps(to_lm_eval(stored), indent=1) + "\n"
-    outputs.write_atomic(folder / "lm_eval.json", in_harness_form.encode())
+    write_file(folder / "lm_eval.json", in_harness_form.encode())
     return folder
+
+
+def read_others(folder: epath.Path) -> Iterator[Mapping[str, Any]]:
+    """The results of a step. Leaves out a damaged file, with a warning."""
+    for file in sorted(folder.glob("*.json"), key=str):
+        try:
+            result = read_result(file)
+        except DataError as error:
+            log.warning("left out of results.md: %s", error)
+            continue
+        if result is not None:
+            yield result
 
 
 def to_json(result: Result, step: int) -> dict[str, Any]:
@@ -91,8 +115,8 @@ def finite(value: float) -> float | None:
 def read_reports(workdir: epath.PathLike, step: int, task: str) -> list[Report]:
     """The reports of a task. Raises InputMissing or DataError."""
     file = folder_of(workdir, step) / f"{task}.jsonl"
-    lines = parsing.read_bytes(file, f"evaluate {task} there first").decode().splitlines()
-    return [parsing.parse_json_as(line, dict, str(file), FIX) for line in lines]
+    lines = parsing.read_bytes(file, f"evaluate {task} there first").split(b"\n")
+    return [parsing.parse_json_as(line, dict, str(file), FIX) for line in lines if line.strip()]
 
 
 def to_summary(result: Result) -> dict[str, Any]:
@@ -133,12 +157,15 @@ def to_markdown(stored: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def table_row(*texts: str) -> str:
-    return f"| {' | '.join(texts)} |"
+    """A row of Markdown; a cell may hold any text."""
+    cells = (" ".join(text.split()).replace("|", "\\|") for text in texts)
+    return f"| {' | '.join(cells)} |"
 
 
 def cells(value: Mapping[str, Any], beside: Sequence[float | None]) -> list[str]:
     """Value, interval, chance, and yardsticks."""
-    low_to_high = f"{number(value['low'])} to {number(value['high'])}"
+    known = value["low"] is not None
+    low_to_high = f"{number(value['low'])} to {number(value['high'])}" if known else ""
     return [number(value["value"]), low_to_high, number(value.get("chance"))] + [
         number(x) for x in beside
     ]

@@ -1,6 +1,7 @@
 """Asks a model the items of a task, and summarises the reports."""
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ class Result:
     """What a task says of a model."""
 
     task: str
+    """The name of the result (`Request.label`)."""
     items: int
     metrics: Mapping[str, Value]
     chance: Mapping[str, float] = field(default_factory=dict)
@@ -63,6 +65,23 @@ class Request:
     """Items that may be solved examples."""
     prompting: Prompting
     digest: str
+    """Of the items."""
+    limit: int
+    label: str
+    """The name of the result: "blimp", "blimp_mine" with the data mine.jsonl, "blimp_10_each" with
+    --limit=10, "patterns_4_shots". So it does not replace that of other questions."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the reports depend on beside the model."""
+        return {
+            "task": self.name,
+            "limit": self.limit,
+            "shots": self.prompting.shots,
+            "seed": self.prompting.seed,
+            "cot": self.prompting.reasons,
+            "data": self.digest,
+        }
 
 
 def load_task(name: str) -> Task:
@@ -101,7 +120,7 @@ def read_task(
         )
     if prompting.reference is not None and not task.takes_reference:
         raise ConfigError(f"--reference is for tasks that compare two models; {name} does not")
-    digest, pool = "", None
+    digest, pool, own = "", None, name
     if task.make is not None:
         items = task.make()
     elif task.read_corpus is not None:
@@ -116,11 +135,21 @@ def read_task(
                 f"{by}: a folder that has a folder or a .jsonl file of the name of each task"
             )
         items, digest = task.read(path), digest_of(path)
+        own = re.sub(r"[^\w.]+", "_", path.name.removesuffix(path.suffix))
         pool = task.read(path / SHOTS) if (path / SHOTS).is_file() else None
     if not items:
         raise DataError(f"a task needs items; {path} has none for {name}")
     chosen = first_of_groups(items, limit)
-    return Request(name, task, chosen, items if pool is None else pool, prompting, digest)
+    parts = {
+        own if own.startswith(name) else f"{name}_{own}": True,
+        f"{prompting.shots}_shots": prompting.shots,
+        "cot": prompting.reasons,
+        f"{limit}_each": len(chosen) < len(items),
+    }
+    label = "_".join(part for part, differs in parts.items() if differs)
+    digest = digest or hashlib.sha256(repr(items).encode()).hexdigest()[:16]
+    pool = items if pool is None else pool
+    return Request(name, task, chosen, pool, prompting, digest, limit, label)
 
 
 def first_of_groups(items: Sequence[Any], limit: int) -> list[Any]:
@@ -163,7 +192,7 @@ def run_task(
     }
     main = next(iter(task.metrics))
     return Result(
-        task=request.name,
+        task=request.label,
         items=len(reports),
         metrics={name: measure(metric, reports) for name, metric in task.metrics.items()},
         chance={name: task.chance[name](reports) for name in task.metrics if name in task.chance},
@@ -183,10 +212,7 @@ def run_task(
         },
         settings={
             **settings,
-            "shots": request.prompting.shots,
-            "seed": request.prompting.seed,
-            "cot": request.prompting.reasons,
-            "data": request.digest,
+            **request.settings,
             "protocol": task.protocol,
         },
         seconds=seconds,
@@ -221,26 +247,3 @@ def measure(metric: Metric, reports: Sequence[Report]) -> Value:
     if metric.is_share and value in (0.0, 1.0):
         return Value(value, *interval_of_constant(value, len(reports)))
     return Value(value, *bootstrap(metric, columns))
-
-
-def compare(metric: Metric, ours: Sequence[Report], others: Sequence[Report]) -> Value:
-    """The difference of a metric between two models on the same items, with its interval.
-
-    The items are drawn in pairs, so that what makes an item hard for both cancels. Raises DataError
-    unless both have the same items.
-    """
-    if [x["number"] for x in ours] != [x["number"] for x in others]:
-        raise DataError(
-            f"two models are compared on the same items; received {len(ours)} and {len(others)}. "
-            "Evaluate both with the same --data and --limit"
-        )
-    a, b = columns_of(ours, metric), columns_of(others, metric)
-    both = {f"a {name}": x for name, x in a.items()} | {f"b {name}": x for name, x in b.items()}
-
-    def difference(columns: Mapping[str, np.ndarray]) -> float:
-        first, second = (
-            metric({name: columns[f"{side} {name}"] for name in metric.columns}) for side in "ab"
-        )
-        return first - second
-
-    return Value(difference(both), *bootstrap(difference, both))

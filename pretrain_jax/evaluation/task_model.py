@@ -3,10 +3,14 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
-from pretrain_jax.errors import ConfigError, DataError, short_repr
+from pretrain_jax.errors import ConfigError, DataError, NonFinite, short_repr
 from pretrain_jax.inference import likelihood as ways
 from pretrain_jax.inference.scoring import Score
 from pretrain_jax.inference.trained_model import TrainedModel
@@ -46,6 +50,8 @@ class TaskModel:
         ConfigError."""
         name = likelihood or ways.default(model.likelihoods, given=False)
         ways.check(name, model.likelihoods, True, model.family)
+        largest = model.generator.to_host(_largest(model.generator.params))
+        check_finite(largest, "parameters")
         return cls(model, name, batch_size, check)
 
     def likelihoods(
@@ -86,7 +92,9 @@ class TaskModel:
 
     def embed(self, texts: Sequence[str], layer: int) -> np.ndarray:
         how = {"layer": layer, "batch_size": self.batch_size, "special": False}
-        return self.model.embed([self.cut(text) for text in texts], **how)
+        vectors = self.model.embed([self.cut(text) for text in texts], **how)
+        check_finite(vectors, "vectors")
+        return vectors
 
     def cut(self, text: str) -> str:
         """The beginning of a text that fits in the model."""
@@ -122,7 +130,23 @@ class TaskModel:
                     raise DataError(f"{error}. The longest text here is {text}") from None
                 found |= dict(zip(some, scores, strict=True))
                 done(len(some))
+        check_finite([found[i].nats for i in found], "log-likelihoods")
         return [found[i] for i in range(len(pairs))]
+
+
+@jax.jit
+def _largest(params: Any) -> list[jax.Array]:
+    """The largest absolute value of each array; NaN if one is NaN."""
+    return [jnp.abs(leaf).max() for leaf in jax.tree.leaves(params)]
+
+
+def check_finite(numbers: ArrayLike, what: str) -> None:
+    """Raises NonFinite for NaN and infinity, of which no task could tell that they are wrong."""
+    if not np.isfinite(numbers).all():
+        raise NonFinite(
+            f"the {what} of a model must be finite; some of this one are NaN or infinite. Evaluate "
+            "an earlier checkpoint, or load the model as float32"
+        )
 
 
 def divide(ids: np.ndarray, window: int) -> list[Pair]:

@@ -72,7 +72,7 @@ class TrainingText:
             log.warning("no n-gram models beside this one, for lack of training text: %s", error)
             return {}
 
-    def contamination(self, request: Request) -> dict[str, float]:
+    def contamination(self, request: Request) -> tuple[float | None, int]:
         """The share of the items of a task that occur in it (contamination.py)."""
         with progress(f"looking for the items of {request.name} in the training text"):
             return share(find_contaminated(request.items, self.texts))

@@ -30,9 +30,10 @@ class NgramModel:
         return [self.score(self.tokenizer.encode(text), np.zeros(0, np.int32)) for text in texts]
 
     def score(self, text: np.ndarray, before: np.ndarray) -> Likelihood:
-        """`is_likeliest` is False: finding the likeliest token would need all of them."""
-        nats = -float(self.ngrams.log_probabilities(text, before).sum())
-        return Likelihood(nats, len(text), False)
+        """`is_likeliest` is not known: finding the likeliest token would need all of them."""
+        log_p = self.ngrams.log_probabilities(text, before)
+        scored = ~self.tokenizer.unscored[text]
+        return Likelihood(-float(log_p[scored].sum()), int(scored.sum()), None)
 
 
 def count_corpus(corpus: Corpus, tokenizer: Tokenizer) -> dict[str, NgramModel]:

@@ -35,12 +35,13 @@ def report_unwritable(
         ) from error
 
 
-def write_atomic(path: epath.Path, content: bytes) -> None:
+def write_atomic(path: epath.Path, content: bytes, writer: str = "") -> None:
     """Writes a file atomically: readers see the old or the new content.
 
+    writer: a name of this process, for files that several processes write: each has its own draft.
     Raises UnwritableWorkdir.
     """
-    draft = path.parent / f"{path.name}.tmp"
+    draft = path.parent / f"{path.name}{writer}.tmp"
     with report_unwritable(path):
         draft.write_bytes(content)
         draft.replace(path)

@@ -20,22 +20,24 @@ def bootstrap(
     """(low, high): the interval of a metric over n items, by the percentile method (Efron 1979).
 
     columns: the numbers of the items, [n] each. The items are drawn n at a time with replacement,
-    `resamples` times; the interval has the middle `level` of the metric's values. NaN, NaN without
-    items.
+    `resamples` times; the interval has the middle `level` of the metric's values, without those
+    that are not defined (NaN). NaN, NaN for fewer than two items: one item says nothing of others.
 
     >>> bootstrap(lambda x: x["right"].mean(), {"right": np.array([1.0] * 80 + [0.0] * 20)})
     (0.72, 0.88)
     """
     count = len(next(iter(columns.values())))
-    if not count:
+    if count < 2:
         return float("nan"), float("nan")
     rng = np.random.default_rng(seed)
     values = []
     for _ in range(resamples):
         drawn = rng.integers(0, count, count)
         values.append(metric({name: column[drawn] for name, column in columns.items()}))
-    tail = (1 - level) / 2
-    low, high = np.quantile(values, (tail, 1 - tail))
+    tail, known = (1 - level) / 2, np.array(values)[np.isfinite(values)]
+    if not len(known):
+        return float("nan"), float("nan")
+    low, high = np.quantile(known, (tail, 1 - tail))
     return float(low), float(high)
 
 

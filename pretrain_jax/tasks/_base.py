@@ -18,8 +18,8 @@ class Likelihood(NamedTuple):
     """-log p of the text."""
     tokens: int
     """Tokens of the text."""
-    is_likeliest: bool
-    """Whether every token is the likeliest at its place."""
+    is_likeliest: bool | None
+    """Whether every token is the likeliest at its place; None = not known."""
     log_probabilities: np.ndarray = np.zeros(0)
     """float [n]: of each token; NaN where it is not scored."""
 

@@ -29,6 +29,8 @@ class Choice:
         return self.context + self.choices[self.gold]
 
 
+TIE = 1e-9
+"""Likelihoods that differ by less, relatively, are equal: sums in another order differ by 1e-13."""
 METRICS = {
     "accuracy": share("accuracy"),
     "accuracy_by_tokens": share("accuracy_by_tokens"),
@@ -49,7 +51,8 @@ def choice_task(
         accuracy_unconditional   log p after the context less log p after `neutral` (Brown et al.
                                  2020, section 2.4): how much likelier the context makes it
 
-    Of equally likely choices the first counts. parse(record) -> its item; it raises DataError.
+    If the right choice is one of k that are equally likely, and likelier than the others, the item
+    counts 1/k: what drawing one of them would give. parse(record) -> its item; it raises DataError.
     neutral: a context without content, such as "Answer:"; None leaves that measure out.
     """
 
@@ -103,7 +106,7 @@ def report(
     scores["accuracy_by_bytes"] = -nats / sizes
     if plain[0] is not None:
         scores["accuracy_unconditional"] = np.array([x.nats for x in plain if x]) - nats
-    right = {name: float(values.argmax() == item.gold) for name, values in scores.items()}
+    right = {name: credit(values, item.gold) for name, values in scores.items()}
     return {
         "group": item.group,
         "gold": item.gold,
@@ -112,6 +115,16 @@ def report(
         "nats": nats.tolist(),
         **right,
     }
+
+
+def credit(scores: np.ndarray, gold: int) -> float:
+    """1 if the right choice has the highest score alone; 1/k if it shares it with k - 1 others.
+
+    >>> credit(np.array([-2.0, -2.0, -3.0]), 1)
+    0.5
+    """
+    best = np.isclose(scores, scores.max(), rtol=TIE, atol=TIE)
+    return float(best[gold] / best.sum())
 
 
 def guess(reports: Sequence[Report]) -> float:
@@ -134,4 +147,7 @@ def parse_choices(record: Record, suffix: str = "", lead: str = " ") -> Choice:
     choices = strings(values["choices"], "choices", record.place)
     gold = check_index(values.get("gold"), len(choices), "gold", record.place)
     texts = tuple(lead + text for text in choices)
-    return Choice(values["query"] + suffix, texts, gold, str(values.get("category", "")))
+    group = values.get("category", "")
+    if not isinstance(group, str):
+        raise DataError(f'"category" in {record.place} must be a text; received {group!r}; {FIX}')
+    return Choice(values["query"] + suffix, texts, gold, group)

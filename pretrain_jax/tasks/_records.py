@@ -1,10 +1,11 @@
 """The files of a task: JSON lines."""
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pretrain_jax.errors import DataError, InputMissing
+from pretrain_jax.errors import DataError, InputMissing, short_repr
 from pretrain_jax.files import parsing
 
 SHOTS = "shots.jsonl"
@@ -47,21 +48,43 @@ def read_records(path: Path) -> Iterator[Record]:
     """The records of a file or a folder. Raises DataError for a file without one."""
     for file in find_files(path):
         place = None
-        text = parsing.read_bytes(file, FIX).decode("utf-8", "replace").removeprefix("\ufeff")
-        for number, line in enumerate(text.split("\n"), start=1):
+        for number, line in enumerate(read_lines(file), start=1):
             if line.strip():
                 place = f"{file} line {number}"
-                yield Record(parsing.parse_json_as(line, dict, place, FIX), place, file.stem)
+                values = parsing.parse_json_as(line, dict, place, FIX)
+                check_text(json.dumps(values, ensure_ascii=False), place)
+                yield Record(values, place, file.stem)
         if place is None:
             raise DataError(f"the file of a task must have items; {file} is empty; {FIX}")
 
 
+def read_lines(file: Path) -> list[str]:
+    """The lines of a file, without their ends. Raises DataError unless it is UTF-8."""
+    try:
+        return parsing.read_bytes(file, FIX).decode().removeprefix("\ufeff").split("\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} must be UTF-8; byte {error.start} is not; {FIX}") from None
+
+
+def check_text(text: str, place: str) -> None:
+    """Raises DataError for half of a surrogate pair, such as the JSON "\\ud83d", which no file of
+    results could hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"U+{ord(text[error.start]):X}"
+        raise DataError(
+            f"{place} must be text; it has {half}, half of a character; {FIX}"
+        ) from None
+
+
 def check_index(value: Any, count: int, what: str, place: str) -> int:
     """`value` as an index below `count`; a bool or digits count as one. Raises DataError."""
-    number = int(value) if isinstance(value, (bool, int)) or str(value).isdigit() else -1
+    digits = isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 10
+    number = int(value) if digits or isinstance(value, (bool, int)) else -1
     if not 0 <= number < count:
         raise DataError(
             f'"{what}" in {place} must be 0 .. {count - 1}, the number of a choice; received '
-            f"{value!r}; {FIX}"
+            f"{short_repr(value)}; {FIX}"
         )
     return number

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -50,9 +51,8 @@ def draw(
     pool: Sequence[Example], item: Example, count: int, rng: np.random.Generator
 ) -> list[Example]:
     """`count` examples that are not the item itself. Raises DataError without as many."""
-    # One more, because the item itself may be among them.
-    chosen = rng.choice(len(pool), min(count + 1, len(pool)), replace=False) if pool else ()
-    others = [pool[i] for i in chosen if pool[i].solved != item.solved][:count]
+    shuffled = (pool[i] for i in rng.permutation(len(pool)))
+    others = list(islice((x for x in shuffled if x.solved != item.solved), count))
     if len(others) < count:
         raise DataError(
             f"--shots={count} needs as many examples of the item's group beside it; there are "

@@ -19,6 +19,7 @@ from pretrain_jax.tasks._records import FIX, Record, read_records
 
 CANDIDATES = 1_024
 MIN_DIGITS = 4
+DIGITS = "0123456789"
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,14 @@ class Canary:
         found = dict.fromkeys([self.text])
         while len(found) < CANDIDATES:
             digits = iter(rng.integers(0, 10, len(self.text)).tolist())
-            found["".join(str(next(digits)) if c.isdigit() else c for c in self.text)] = None
+            found["".join(str(next(digits)) if c in DIGITS else c for c in self.text)] = None
         return list(found)
 
 
 def parse(record: Record) -> Canary:
     """{"text": "The code of the safe is 5729 3306.", "repeats": 10}."""
     values = record.take({"text": str, "repeats": int})
-    if sum(c.isdigit() for c in values["text"]) < MIN_DIGITS:
+    if sum(c in DIGITS for c in values["text"]) < MIN_DIGITS:
         raise DataError(
             f"a canary needs {MIN_DIGITS} random digits or more; {record.place} has "
             f"{values['text']!r}; {FIX}"

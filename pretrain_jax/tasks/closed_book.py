@@ -18,7 +18,7 @@ def parse(record: Record) -> Question:
     answers = []
     for key in ("answer", "answers", "aliases"):
         value = record.values.get(key, [])
-        answers += [value] if isinstance(value, str) else list(value)
+        answers += value if isinstance(value, list) else [value]
     if not answers or not all(isinstance(x, str) and x.strip() for x in answers):
         raise DataError(
             f'{record.place} needs an "answer", a text or a list of texts; it has {answers!r}; '

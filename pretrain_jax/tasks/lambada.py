@@ -5,6 +5,7 @@ if every token of the word is the likeliest at its place (greedy decoding, witho
 filter of the GPT-2 paper). `perplexity` is that of the last words: exp(mean nats of a word).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,9 +56,14 @@ def ask(
     pairs = [(context, item.word) for context, item in zip(contexts, items, strict=True)]
     likelihoods = model.likelihoods(pairs, whole_words=True)
     return [
-        {"word": item.word.strip(), "accuracy": float(x.is_likeliest), "nats": x.nats}
+        {"word": item.word.strip(), "accuracy": as_number(x.is_likeliest), "nats": x.nats}
         for item, x in zip(items, likelihoods, strict=True)
     ]
+
+
+def as_number(right: bool | None) -> float:
+    """1, 0, or NaN if it is not known."""
+    return math.nan if right is None else float(right)
 
 
 TASK = Task(

@@ -34,6 +34,11 @@ class Passage:
     text: str
     is_member: bool
 
+    @property
+    def group(self) -> str:
+        """--limit counts the passages of each side."""
+        return "training text" if self.is_member else "held-out text"
+
 
 def read_corpus(corpus: Corpus) -> list[Passage]:
     """As many passages of the training text as of the held-out text, always the same."""

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from pretrain_jax.errors import DataError
-from pretrain_jax.files import parsing
 from pretrain_jax.tasks._base import Metric, Model, Prompting, Report, Task
-from pretrain_jax.tasks._records import FIX, find_files, read_records
+from pretrain_jax.tasks._records import FIX, find_files, read_lines, read_records
 
 
 def read(path: Path) -> list[str]:
@@ -19,11 +18,7 @@ def read(path: Path) -> list[str]:
     if path.suffix == ".jsonl" or (path.is_dir() and not any(path.glob("*.txt"))):
         texts = [record.take({"text": str})["text"] for record in read_records(path)]
     else:
-        for file in find_files(path, ".txt"):
-            try:
-                texts.append(parsing.read_bytes(file, FIX).decode())
-            except UnicodeDecodeError as error:
-                raise DataError(f"{file} must be UTF-8; byte {error.start} is not; {FIX}") from None
+        texts = ["\n".join(read_lines(file)) for file in find_files(path, ".txt")]
     if not any(map(str.strip, texts)):
         raise DataError(f"perplexity needs a text; those of {path} are empty; {FIX}")
     return texts
@@ -45,16 +40,22 @@ def ask(
 
 
 def ratio(of: np.ndarray, to: np.ndarray) -> float:
-    return float(of.sum() / max(to.sum(), 1))
+    """NaN if nothing is scored."""
+    return float(of.sum() / to.sum()) if to.sum() else math.nan
 
 
 def perplexity(nats: np.ndarray, of: np.ndarray) -> float:
     """exp(nats for each token or word)."""
-    return math.exp(min(ratio(nats, of), 700.0))
+    return float(np.exp(np.minimum(ratio(nats, of), 700.0)))
+
+
+def bits(nats: np.ndarray, of: np.ndarray, tokens: np.ndarray) -> float:
+    """Bits for each byte; NaN if no token is scored."""
+    return ratio(nats, of) / math.log(2) if tokens.sum() else math.nan
 
 
 METRICS: dict[str, Any] = {
-    "bits_per_byte": Metric(("nats", "bytes"), lambda nats, of: ratio(nats, of) / math.log(2)),
+    "bits_per_byte": Metric(("nats", "bytes", "tokens"), bits),
     "perplexity": Metric(("nats", "tokens"), perplexity),
     "word_perplexity": Metric(("nats", "words"), perplexity),
 }

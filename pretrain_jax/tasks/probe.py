@@ -12,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pretrain_jax.errors import DataError, InputMissing
-from pretrain_jax.files import parsing
+from pretrain_jax.errors import DataError, InputMissing, short_repr
 from pretrain_jax.tasks._base import Model, Prompting, Report, Task, share
 from pretrain_jax.tasks._layers import LAYERS, pick_layers
-from pretrain_jax.tasks._records import FIX, read_records
+from pretrain_jax.tasks._records import FIX, read_lines, read_records
 
 TRAIN, DEV = "train", "dev"
 
@@ -45,15 +44,19 @@ def read_file(folder: Path, name: str) -> list[Labelled]:
     if records.exists():
         rows = [record.take({"text": str}) | {"place": record.place}
                 for record in read_records(records)]  # fmt: skip
-        lacking = [row["place"] for row in rows if "label" not in row]
-        if lacking:
-            raise DataError(f'"label" is missing in {lacking[0]}; {FIX}')
+        for row in rows:
+            if not isinstance(row.get("label"), str | int):
+                raise DataError(
+                    f'"label" in {row["place"]} must be a text or a number; received '
+                    f"{short_repr(row.get('label'))}; {FIX}"
+                )
         return [Labelled(row["text"], str(row["label"])) for row in rows]
     if not table.exists():
         raise InputMissing(f"probing needs {table} or {records}; neither exists; {FIX}")
     found = []
-    lines = parsing.read_bytes(table, FIX).decode("utf-8", "replace").removeprefix("\ufeff")
-    for number, line in enumerate(lines.splitlines(), start=1):
+    for number, line in enumerate(read_lines(table), start=1):
+        if not line:  # after the last line
+            continue
         text, tab, label = line.rpartition("\t")
         if not tab or not text.strip():
             raise DataError(f"{table} line {number} must be text, tab, label; it is {line[:60]!r}")

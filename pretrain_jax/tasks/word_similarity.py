@@ -5,18 +5,20 @@ Each word is read alone. The metric is Spearman's correlation of the scores and 
 mean over the files.
 """
 
+import contextlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from pretrain_jax.errors import DataError
-from pretrain_jax.files import parsing
-from pretrain_jax.scores.regression import score_numbers
 from pretrain_jax.tasks._base import Metric, Model, Prompting, Report, Task
 from pretrain_jax.tasks._layers import LAYERS, pick_layers
-from pretrain_jax.tasks._records import FIX, find_files
+from pretrain_jax.tasks._records import FIX, find_files, read_lines
 
 
 @dataclass(frozen=True)
@@ -27,25 +29,27 @@ class Pair:
     second: str
     score: float
     group: str
+    file: int
+    """The number of its file."""
 
 
 def read(path: Path) -> list[Pair]:
     """The pairs of .txt files; the group of a pair is the name of its file."""
     pairs = []
-    for file in find_files(path, ".txt"):
-        lines = parsing.read_bytes(file, FIX).decode("utf-8", "replace").splitlines()
-        for number, line in enumerate(lines, start=1):
+    for at, file in enumerate(find_files(path, ".txt")):
+        for number, line in enumerate(read_lines(file), start=1):
             parts = line.split()
             if not parts:
                 continue
-            try:
-                first, second, score = parts[0], parts[1], float(parts[2])
-            except (IndexError, ValueError):
+            score = math.nan
+            with contextlib.suppress(IndexError, ValueError):
+                score = float(parts[2])
+            if not math.isfinite(score):
                 raise DataError(
                     f"a line of word similarity needs two words and a number; {file} line {number} "
                     f"has {line[:60]!r}; {FIX}"
-                ) from None
-            pairs.append(Pair(first, second, score, file.stem))
+                )
+            pairs.append(Pair(parts[0], parts[1], score, file.stem, at))
     return pairs
 
 
@@ -61,12 +65,11 @@ def ask(
         vectors = model.embed(words, layer)
         unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         cosines[name] = (unit[ends[:, 0]] * unit[ends[:, 1]]).sum(axis=1)
-    numbers = {name: i for i, name in enumerate(sorted({item.group for item in items}))}
     return [
         {
             "group": item.group,
             "words": [item.first, item.second],
-            "file": numbers[item.group],
+            "file": item.file,
             "score": item.score,
             **{name: float(values[i]) for name, values in cosines.items()},
         }
@@ -77,7 +80,15 @@ def ask(
 def correlate(file: np.ndarray, score: np.ndarray, cosine: np.ndarray) -> float:
     """Spearman's correlation, the mean over the files; 0 for one whose numbers are all equal."""
     parts = [file == number for number in np.unique(file)]
-    return float(np.mean([score_numbers(score[x], cosine[x])["spearman"] for x in parts]))
+    return float(np.mean([spearman(score[x], cosine[x]) for x in parts]))
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's correlation; 0 if all numbers of a side are equal."""
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 0.0
+    found: Any = spearmanr(a, b)
+    return float(found.statistic)
 
 
 def metric(layer: str) -> Metric:

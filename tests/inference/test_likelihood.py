@@ -1,14 +1,16 @@
 """The likelihoods of every family, against the model's own logits of the rows it should read."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from pretrain_jax import evaluate
-from pretrain_jax.errors import ConfigError, DataError
+from pretrain_jax.errors import ConfigError, DataError, InputMissing, NonFinite
 from pretrain_jax.evaluation.task_model import TaskModel, divide
 from pretrain_jax.inference.likelihood import encode_pair
 
@@ -177,7 +179,7 @@ def test_the_options_of_the_command_reach_the_task(workdir, tmp_path, capsys):
     assert (t5 / "tasks" / "20" / "membership.json").exists()
     options = ["--shots=1", "--seed=5", "--limit=2"]
     assert evaluate.main([f"--workdir={gpt}", "--tasks=patterns", *options]) == 0
-    made = json.loads((gpt / "tasks" / "30" / "patterns.json").read_text())
+    made = json.loads((gpt / "tasks" / "30" / "patterns_1_shots_2_each.json").read_text())
     assert made["items"] == 12 and (made["settings"]["shots"], made["settings"]["seed"]) == (1, 5)
     source = json.loads((gpt / "config.json").read_text())["data"]["source"]
     lines = Path(source.removeprefix("text:")).read_text().splitlines()
@@ -188,9 +190,57 @@ def test_the_options_of_the_command_reach_the_task(workdir, tmp_path, capsys):
     data.write_text("".join(json.dumps(item) + "\n" for item in items))
     t5_words = [f"--workdir={t5}", "--tasks=blimp", f"--data={data}", "--yardsticks=none"]
     assert evaluate.main([*t5_words, "--contamination"]) == 0
-    found = json.loads((t5 / "tasks" / "30" / "blimp.json").read_text())["settings"]
+    found = json.loads((t5 / "tasks" / "30" / "blimp_pairs.json").read_text())["settings"]
     assert found["contamination"]["items"] == 4
     assert 0.25 <= found["contamination"]["share"] <= 0.75  # held-out documents do not count
+
+
+def test_models_are_compared_before_anything_is_asked(workdir, tmp_path, capsys):
+    """Other shots, another limit, another training text: nothing of ours is stored."""
+    gpt, bert = workdir("gpt"), workdir("bert")
+    data = tmp_path / "mine.jsonl"
+    pairs = [{"sentence_good": f"a{i}", "sentence_bad": f"b{i}"} for i in range(3)]
+    data.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    common = ["--yardsticks=none", "--tasks=blimp", f"--data={data}"]
+    with pytest.raises(InputMissing, match="needs stored results named blimp_mine"):
+        evaluate.main([f"--workdir={gpt}", *common, f"--compare={bert}"])
+    assert evaluate.main([f"--workdir={bert}", *common, "--seed=1"]) == 0
+    with pytest.raises(
+        DataError, match=r"same items and prompts; seed of .*blimp_mine\.json differ"
+    ):
+        evaluate.main([f"--workdir={gpt}", *common, f"--compare={bert}"])
+    assert not (gpt / "tasks" / "30" / "blimp_mine.json").exists()
+    (bert / "tasks" / "30" / "other.json").write_text('{"task": "other", "metrics": 3}')
+    assert evaluate.main([f"--workdir={bert}", *common]) == 0
+    reports = bert / "tasks" / "30" / "blimp_mine.jsonl"
+    for damage in (b'{"number": 0}\n', b"\xff\n", b"{\n"):
+        reports.write_bytes(damage)
+        with pytest.raises(DataError, match=r"blimp_mine\.jsonl"):
+            evaluate.main([f"--workdir={gpt}", *common, f"--compare={bert}"])
+    (bert / "tasks" / "30" / "other.json").unlink()
+    capsys.readouterr()
+
+
+def test_membership_is_limited_on_each_side(workdir, capsys):
+    words = [f"--workdir={workdir('t5')}", "--tasks=membership", "--limit=3", "--json"]
+    assert evaluate.main([*words, "--yardsticks=none"]) == 0
+    found = json.loads(capsys.readouterr().out)["membership_3_each"]
+    assert found["items"] == 6 and found["low"] <= found["auc_loss"] <= found["high"]
+
+
+@pytest.mark.parametrize("family", ["gpt", "bert", "t5"])
+def test_numbers_that_are_not_finite_are_no_answer(load, family):
+    model = load(family)
+    params = jax.tree.map(lambda x: x * jnp.nan, model.generator.params)
+    generator = dataclasses.replace(model.generator, params=params)
+    broken = dataclasses.replace(model, generator=generator)
+    with pytest.raises(NonFinite, match="parameters of a model must be finite"):
+        TaskModel.of(broken)
+    asked = TaskModel(broken, model.likelihoods[0])
+    with pytest.raises(NonFinite, match="log-likelihoods of a model must be finite"):
+        asked.likelihoods([("", "the cat")])
+    with pytest.raises(NonFinite, match="vectors of a model must be finite"):
+        asked.embed(["the cat"], -1)
 
 
 def self_and_default(run):
@@ -204,7 +254,7 @@ def test_the_command_refuses_what_it_cannot_do(workdir, tmp_path):
     run = workdir("bert")
     with pytest.raises(ConfigError, match="patterns needs a model that generates"):
         evaluate.main([f"--workdir={run}", "--tasks=patterns"])
-    with pytest.raises(ConfigError, match="--data must name the data of the tasks; blimp need"):
+    with pytest.raises(ConfigError, match="--data must name the data of these tasks: blimp"):
         evaluate.main([f"--workdir={run}", "--tasks=blimp"])
     (tmp_path / "hf").mkdir()
     (tmp_path / "hf" / "config.json").write_text('{"model_type": "gpt2"}')

@@ -9,8 +9,9 @@ import pytest
 
 from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError, DataError, InputMissing
+from pretrain_jax.evaluation.comparison import compare
 from pretrain_jax.evaluation.contamination import find_contaminated, share
-from pretrain_jax.evaluation.run_task import compare, read_task, run_task
+from pretrain_jax.evaluation.run_task import read_task, run_task
 from pretrain_jax.tasks import (
     _answer,
     _records,
@@ -23,6 +24,7 @@ from pretrain_jax.tasks import (
 from pretrain_jax.tasks._base import Corpus, Likelihood, Prompting
 
 PLAIN = Prompting()
+PAIRS = {"sentence_good": "a", "sentence_bad": "b"}
 
 
 class Fake:
@@ -105,6 +107,19 @@ FORMATS = [
     ("cloze", {"sentence": "The _ purrs.", "option1": "dog", "option2": "cat", "answer": "2"},
      "", ["The dog purrs.", "The cat purrs."], 1),
 ]  # fmt: skip
+
+
+def test_equally_likely_choices_share_the_item(tmp_path):
+    """A model that finds all texts equally likely has the accuracy of guessing."""
+    file = write(
+        tmp_path, *({"query": str(i), "choices": list("abcd"), "gold": 0} for i in range(9))
+    )
+    result = ask("multiple_choice", file, Fake())
+    assert result.metrics["accuracy"].value == result.chance["accuracy"] == 0.25
+    two = ask("multiple_choice", file, Fake({" a": 1.0, " b": 1.0 + 1e-13}))
+    assert two.metrics["accuracy"].value == 0.5
+    wrong = ask("multiple_choice", file, Fake({" b": 1.0, " c": 1.0}))
+    assert wrong.metrics["accuracy"].value == 0.0
 
 
 @pytest.mark.parametrize("name, record, context, choices, gold", FORMATS)
@@ -237,6 +252,14 @@ def test_similar_words_have_a_small_angle(tmp_path):
     result = ask("word_similarity", tmp_path, Vectors())
     assert {name: value.value for name, (_, value) in result.groups.items()} == {"a": 1, "b": -1}
     assert result.metrics["spearman"].value == 0 == result.metrics["spearman_first"].value
+    parts = [ask("word_similarity", tmp_path / f"{name}.txt", Vectors()) for name in "ab"]
+    assert [{report["file"] for report in part.reports} for part in parts] == [{0}, {0}]
+    items = read_task("word_similarity", tmp_path, PLAIN).items
+    assert [item.file for item in items] == [0] * 3 + [1] * 3  # whichever are asked together
+    for line in ("only two", "a b nan", "a b c"):
+        (tmp_path / "c.txt").write_text(f"{line}\n")
+        with pytest.raises(DataError, match=r"needs two words and a number; .*c.txt line 1"):
+            read_task("word_similarity", tmp_path, PLAIN)
     (tmp_path / "c.txt").write_text("only two\n")
     with pytest.raises(DataError, match=r"needs two words and a number; .*c.txt line 1"):
         read_task("word_similarity", tmp_path, PLAIN)
@@ -341,7 +364,7 @@ def test_contaminated_items_share_13_words_in_a_row():
     ]
     assert find_contaminated(items, [document, "none"]) == [True, False, None, False]
     assert find_contaminated([document.upper()], ["x " + document]) == [True]
-    assert share([True, False, None]) == {"share": 0.5, "items": 2}
+    assert share([True, False, None]) == (0.5, 2) and share([None]) == (None, 0)
 
 
 # --- shots ----------------------------------------------------------------------------------------
@@ -376,6 +399,30 @@ def test_a_file_of_examples_is_where_they_come_from(tmp_path):
         read_task("blimp", tmp_path, Prompting(shots=1))
 
 
+def test_examples_may_be_all_others_of_the_group(tmp_path):
+    """Three items of which two are equal: each has two others, or one."""
+    file = write(tmp_path, *({"query": q, "choices": ["r", "s"], "gold": 0} for q in "xyx"))
+    ask("multiple_choice", file, Fake(), Prompting(shots=1))
+    with pytest.raises(DataError, match="there are 1"):
+        ask("multiple_choice", file, Fake(), Prompting(shots=2))
+
+
+def test_a_result_is_named_by_what_was_asked(tmp_path):
+    choice = {"query": "x", "choices": ["r", "s"], "gold": 0}
+    mine, own = write(tmp_path, PAIRS, PAIRS, name="mine.jsonl"), tmp_path / "blimp-filtered"
+    own.mkdir()
+    write(own, PAIRS)
+    read = lambda *args: read_task(*args).label  # noqa: E731
+    assert read("blimp", write(tmp_path, PAIRS, name="blimp.jsonl"), PLAIN) == "blimp"
+    assert read("blimp", mine, PLAIN) == "blimp_mine"
+    assert read("blimp", mine, PLAIN, 2) == "blimp_mine"
+    assert read("blimp", mine, PLAIN, 1) == "blimp_mine_1_each"
+    assert read("blimp", own, PLAIN) == "blimp_filtered"
+    assert read("patterns", tmp_path, Prompting(shots=4)) == "patterns_4_shots"
+    again = write(tmp_path, {**choice, "gold": 1}, choice, name="multiple_choice.jsonl")
+    assert read("multiple_choice", again, Prompting(shots=1)) == "multiple_choice_1_shots"
+
+
 # --- errors ---------------------------------------------------------------------------------------
 
 PAIR = {"query": "x", "choices": ["p", "q"], "gold": 0}
@@ -396,6 +443,15 @@ BAD = [
     ("perplexity", [{"text": " "}], "those of .* are empty"),
     ("closed_book", [{"question": "x", "answer": []}], 'needs an "answer"'),
     ("translation", [{"source": "x"}], '"target" in .* must be a str'),
+    ("multiple_choice", [{**PAIR, "gold": "²"}], "must be 0 .. 1, .* received '²'"),
+    ("multiple_choice", [{**PAIR, "gold": "1" * 5000}], "must be 0 .. 1"),
+    ("multiple_choice", [{**PAIR, "category": ["a"]}], "must be a text"),
+    ("blimp", [{"sentence_good": "\ud83d", "sentence_bad": "b"}], "U.D83D, half of a character"),
+    ("blimp", [{**PAIRS, "UID": "\ud83d"}], "half of a character"),
+    ("closed_book", [{"question": "x", "answer": {"a": 1}}], 'needs an "answer"'),
+    ("closed_book", [{"question": "x", "answer": 5}], 'needs an "answer"'),
+    ("closed_book", [{"question": "x", "answer": "y", "aliases": None}], 'needs an "answer"'),
+    ("canaries", [{"text": "code ²²²²", "repeats": 1}], "needs 4 random digits"),
 ]  # fmt: skip
 
 
@@ -412,6 +468,9 @@ def test_missing_data_and_unknown_tasks_are_refused(tmp_path):
         read_task("blimp", tmp_path, PLAIN)
     with pytest.raises(ConfigError, match="did you mean lambada"):
         read_task("lamda", tmp_path, PLAIN)
+    (tmp_path / "bad.jsonl").write_bytes(b'{"sentence_good": "\xff"}')
+    with pytest.raises(DataError, match="must be UTF-8; byte 19 is not"):
+        read_task("blimp", tmp_path, PLAIN)
     (tmp_path / "bad.jsonl").write_text("{")
     with pytest.raises(DataError, match="line 1 must hold a JSON object"):
         read_task("blimp", tmp_path, PLAIN)
@@ -431,10 +490,9 @@ def test_a_paired_difference_is_narrower_than_that_of_two_samples(tmp_path):
     """Both models are right on the same items but for a few."""
     items = [{"sentence_good": f"g{i}", "sentence_bad": f"b{i}"} for i in range(200)]
     file = write(tmp_path, *items)
-    better = ask("blimp", file, Fake({f"g{i}": 1.0 for i in range(100)}))
+    better = ask("blimp", file, Fake({f"g{i}": 1.0 for i in range(200)}))
     worse = ask("blimp", file, Fake({f"b{i}": 1.0 for i in range(90, 200)}
                                     | {f"g{i}": 1.0 for i in range(90)}))  # fmt: skip
-    # Equal likelihoods: the first choice, which is right.
     metric = read_task("blimp", file, PLAIN).task.metrics["accuracy"]
     assert better.metrics["accuracy"].value == 1.0
     found = compare(metric, better.reports, worse.reports)
