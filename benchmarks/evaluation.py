@@ -138,7 +138,8 @@ def learn_in_context(options: argparse.Namespace) -> Iterator[str]:
     yield "| ---: " * (3 + len(patterns.RULES)) + "|"
     for shots in SHOTS:
         ask(run, "patterns", None, f"--shots={shots}")
-        stored = json.loads(result_of(run, "patterns").read_text())
+        name = f"patterns_{shots}_shots" if shots else "patterns"
+        stored = json.loads(result_of(run, name).read_text())
         value = stored["metrics"]["accuracy"]
         rules = [f"{stored['groups'][rule]['accuracy']['value']:.2f}" for rule in patterns.RULES]
         yield (f"| {shots} | {value['value']:.3f} | {value['low']:.3f} to {value['high']:.3f} | "

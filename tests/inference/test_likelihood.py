@@ -205,9 +205,7 @@ def test_models_are_compared_before_anything_is_asked(workdir, tmp_path, capsys)
     with pytest.raises(InputMissing, match="needs stored results named blimp_mine"):
         evaluate.main([f"--workdir={gpt}", *common, f"--compare={bert}"])
     assert evaluate.main([f"--workdir={bert}", *common, "--seed=1"]) == 0
-    with pytest.raises(
-        DataError, match=r"same items and prompts; seed of .*blimp_mine\.json differ"
-    ):
+    with pytest.raises(DataError, match=r"same items and prompts; seed of .*blimp_mine\.json"):
         evaluate.main([f"--workdir={gpt}", *common, f"--compare={bert}"])
     assert not (gpt / "tasks" / "30" / "blimp_mine.json").exists()
     (bert / "tasks" / "30" / "other.json").write_text('{"task": "other", "metrics": 3}')
