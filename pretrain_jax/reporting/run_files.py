@@ -1,5 +1,7 @@
 """What the files of a workdir say of a run, for its report."""
 
+import itertools
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -65,9 +67,9 @@ def is_number(value: Any) -> bool:
 
 def read_runs(workdirs: Sequence[epath.PathLike]) -> list[Run]:
     """The runs of some workdirs. Raises InputMissing or DataError."""
-    return [
-        read_run(epath.Path(w), name) for w, name in zip(workdirs, names(workdirs), strict=True)
-    ]
+    # The folder "." has a name.
+    full = [w if "://" in os.fspath(w) else os.path.abspath(w) for w in workdirs]
+    return [read_run(epath.Path(w), name) for w, name in zip(full, names(full), strict=True)]
 
 
 def names(workdirs: Sequence[epath.PathLike]) -> list[str]:
@@ -75,13 +77,15 @@ def names(workdirs: Sequence[epath.PathLike]) -> list[str]:
 
     >>> names(["runs/a/gpt", "runs/b/gpt"])
     ['a/gpt', 'b/gpt']
+    >>> names(["runs/a/gpt", "runs/a/gpt"])
+    ['gpt (1)', 'gpt (2)']
     """
-    parts = [str(epath.Path(w)).rstrip("/").split("/") for w in workdirs]
-    for count in range(1, max(map(len, parts)) + 1):
-        found = ["/".join(path[-count:]) for path in parts]
-        if len(set(found)) == len(found):
-            return found
-    return [f"{'/'.join(path)} ({number})" for number, path in enumerate(parts, start=1)]
+    paths = [str(epath.Path(w)).rstrip("/") for w in workdirs]
+    ends = (["/".join(path.split("/")[-n:]) for path in paths] for n in itertools.count(1))
+    found = next(some for some in ends if len(set(some)) == len(set(paths)))
+    if len(set(found)) == len(found):
+        return found
+    return [f"{name} ({number})" for number, name in enumerate(found, start=1)]
 
 
 def read_run(workdir: epath.Path, name: str) -> Run:

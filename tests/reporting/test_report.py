@@ -1,6 +1,7 @@
 """The report of runs: every number is one of metrics.jsonl, and the page needs nothing else."""
 
 import json
+import os
 import re
 
 import pytest
@@ -70,7 +71,19 @@ def test_many_points_are_thinned_and_the_last_one_stays(tmp_path):
 
 def test_runs_of_the_same_name_are_told_apart_by_their_folders(tmp_path):
     assert run_files.names(["a/x", "b/x"]) == ["a/x", "b/x"]
-    assert run_files.names(["a/x", "a/x"]) == ["a/x (1)", "a/x (2)"]
+    assert run_files.names(["a/x", "a/x"]) == ["x (1)", "x (2)"]
+    assert run_files.names(["a/x", "b/x", "a/x"]) == ["a/x (1)", "b/x (2)", "a/x (3)"]
+    assert run_files.names(["gs://a/x", "/x"]) == ["a/x", "/x"]
+
+
+def test_the_folder_of_the_shell_has_its_own_name(runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(runs[0])
+    for workdirs, names in [(["."], ["first"]), (["../second/", ""], ["second", "first"]),
+                            (["tasks/.."], ["first"])]:  # fmt: skip
+        assert [run.name for run in run_files.read_runs(workdirs)] == names
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputMissing, match=f"{tmp_path} has no config.json"):
+        run_files.read_runs(["."])
 
 
 def levels(*runs):
@@ -95,6 +108,17 @@ def test_a_level_line_is_within_the_steps_of_its_run(runs):
     made = charts.make_charts(run_files.read_runs(runs))
     starts = [x["points"][0][0] for chart in made for x in chart["series"] if x.get("level")]
     assert starts and min(starts) > 0
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "dangling link"])
+def test_the_report_replaces_only_a_file(kind, runs, tmp_path):
+    out = tmp_path / "out"
+    {"folder": out.mkdir, "pipe": lambda: os.mkfifo(out),
+     "dangling link": lambda: out.symlink_to("nowhere")}[kind]()  # fmt: skip
+    before = out.lstat()
+    with pytest.raises(ConfigError, match=f"--out must be a file; {out} is a folder, a pipe"):
+        report.main([f"--workdir={runs[0]}", f"--out={out}"])
+    assert out.lstat() == before
 
 
 def test_the_command_writes_a_report_and_nothing_else(runs, tmp_path, capsys):
