@@ -42,7 +42,9 @@ def main(argv: list[str]) -> int:
     data = {}
     if flags["data"]:
         data = {run.name: preview(folder) for run, folder in zip(runs, folders, strict=True)}
-    outputs.write_atomic(epath.Path(out), report_page.make_page(runs, data=data).encode())
+    # A text may have half of a surrogate pair, as JSON allows; it is shown as JSON writes it.
+    page = report_page.make_page(runs, data=data).encode(errors="backslashreplace")
+    outputs.write_atomic(epath.Path(out), page)
     print(out)
     return 0
 
