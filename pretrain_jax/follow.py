@@ -18,7 +18,7 @@ from typing import Any
 
 from pretrain_jax import command
 from pretrain_jax.composition.ranges import COUNT
-from pretrain_jax.errors import ConfigError, UserError
+from pretrain_jax.errors import ConfigError, UserError, short_repr
 from pretrain_jax.files import paths
 from pretrain_jax.registry import Range
 from pretrain_jax.report import take_workdirs
@@ -54,22 +54,22 @@ def open_server(port: int, make: Callable[[], str]) -> http.server.HTTPServer:
     """A server of the page that `make` returns. Raises ConfigError for a port that is taken."""
 
     class Page(http.server.BaseHTTPRequestHandler):
+        server: http.server.HTTPServer
+
         def do_GET(self) -> None:
-            if self.path != "/":
-                self.send_error(404)
-                return
-            try:
-                status, text = 200, make()
-            except UserError as error:
-                status, text = 500, f"{type(error).__name__}: {error}"
-            content = text.encode()
+            host, port = self.headers.get("Host", ""), self.server.server_port
+            status, text = answer(host, port, self.path, make)
+            content = text.encode(errors="backslashreplace")  # as in report.py
             kind = "html" if status == 200 else "plain"
             self.send_response(status)
             self.send_header("Content-Type", f"text/{kind}; charset=utf-8")
             self.send_header("Content-Length", str(len(content)))
             self.send_header("Cache-Control", "no-store")
             self.end_headers()
-            self.wfile.write(content)
+            if self.command != "HEAD":
+                self.wfile.write(content)
+
+        do_HEAD = do_GET
 
         def log_message(self, format: str, *args: Any) -> None:
             log.debug(format, *args)
@@ -81,6 +81,23 @@ def open_server(port: int, make: Callable[[], str]) -> http.server.HTTPServer:
             f"--port must be free on {HOST}; {port} is not: {error.strerror}. Use another, or "
             "--port=0"
         ) from error
+
+
+def answer(host: str, port: int, path: str, make: Callable[[], str]) -> tuple[int, str]:
+    """(status, text) of a request to a host and a path, by the server of a port."""
+    # A page of another site can give a name of its own the address 127.0.0.1, and then read ours.
+    served = [f"{name}:{port}" for name in (HOST, "localhost")]
+    if (host if ":" in host else f"{host}:80") not in served:
+        return 403, (
+            f"the host must be {' or '.join(served)}; received {short_repr(host)}; a forwarded "
+            "port must have the same number on both machines"
+        )
+    if path.partition("?")[0] != "/":
+        return 404, f"the only page is /; received {short_repr(path)}"
+    try:
+        return 200, make()
+    except UserError as error:
+        return 500, f"{type(error).__name__}: {error}"
 
 
 if __name__ == "__main__":

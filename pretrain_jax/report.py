@@ -42,7 +42,9 @@ def main(argv: list[str]) -> int:
     data = {}
     if flags["data"]:
         data = {run.name: preview(folder) for run, folder in zip(runs, folders, strict=True)}
-    outputs.write_atomic(epath.Path(out), report_page.make_page(runs, data=data).encode())
+    # A text may have half of a surrogate pair, as JSON allows; it is shown as JSON writes it.
+    page = report_page.make_page(runs, data=data).encode(errors="backslashreplace")
+    outputs.write_atomic(epath.Path(out), page)
     print(out)
     return 0
 
@@ -78,10 +80,15 @@ def take_workdirs(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def check_out(out: str) -> None:
-    """Raises ConfigError for a file that is no report, and UnwritableWorkdir without its folder."""
+    """Raises ConfigError for what is no report, and UnwritableWorkdir without its folder."""
     outputs.check_writable(epath.Path(out))
-    if os.path.exists(out):
-        with open(out, "rb") as file:
+    if os.path.lexists(out):
+        if not os.path.isfile(out):  # reading a pipe may never end
+            raise ConfigError(
+                f"--out must be a file; {out} is a folder, a pipe or the like. Name a file in the "
+                "folder, or take another name"
+            )
+        with outputs.report_unwritable(out, OSError), open(out, "rb") as file:
             if file.read(len(MARK)) != MARK.encode():
                 raise ConfigError(f"--out must be new or a report; {out} is another file. Move it")
 

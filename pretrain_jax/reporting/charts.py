@@ -100,22 +100,34 @@ def skill(runs: Sequence[Run], task: str, metric: str) -> dict[str, Any]:
                 points[step] = (step, value["value"], value.get("low"), value.get("high"))
         if points:
             series.append(curve(run.name, number, [points[step] for step in sorted(points)]))
-    for name, value in levels(runs, task, metric).items():
-        series.append(curve(name, 0, [(0, value)], "2 3", level=True, color=7))
+    series += levels(runs, task, metric)
     return {"title": f"{task}: {metric}", "unit": "", "series": series}
 
 
-def levels(runs: Sequence[Run], task: str, metric: str) -> dict[str, float]:
+def levels(runs: Sequence[Run], task: str, metric: str) -> Iterator[dict[str, Any]]:
+    """Level lines: guessing and n-gram models. A line for each run, since they depend on its
+    tokenizer and text; one for all runs if all have the same value."""
+    found = [yardsticks(run, task, metric) for run in runs]
+    for name in dict.fromkeys(name for values in found for name in values):
+        values = [of.get(name) for of in found]
+        if len(set(values)) == 1:
+            yield curve(name, 0, [(runs[0].step, values[0])], "2 3", level=True, color=7)
+            continue
+        for number, (run, value) in enumerate(zip(runs, values, strict=True)):
+            if value is not None:
+                yield curve(f"{run.name} {name}", number, [(run.step, value)], "2 3", level=True)
+
+
+def yardsticks(run: Run, task: str, metric: str) -> dict[str, float]:
     """The values of guessing and of n-gram models, from the last results that have them."""
     found: dict[str, float] = {}
-    for run in runs:
-        for results in run.tasks.values():
-            result = results.get(task, {})
-            chance = result.get("metrics", {}).get(metric, {}).get("chance")
-            named = {"chance": chance} | {
-                name: values.get(metric) for name, values in result.get("yardsticks", {}).items()
-            }
-            found |= {name: value for name, value in named.items() if value is not None}
+    for results in run.tasks.values():
+        result = results.get(task, {})
+        chance = result.get("metrics", {}).get(metric, {}).get("chance")
+        named = {"chance": chance} | {
+            name: values.get(metric) for name, values in result.get("yardsticks", {}).items()
+        }
+        found |= {name: value for name, value in named.items() if value is not None}
     return found
 
 

@@ -102,7 +102,7 @@ def summary(runs: Sequence[Run]) -> Iterator[str]:
 
 def named(config: Mapping[str, Any], section: str) -> str:
     """The name in a section of a config."""
-    return str((config.get(section) or {}).get("name", ""))
+    return str(config.get(section, {}).get("name", ""))
 
 
 def charts() -> Iterator[str]:
@@ -216,7 +216,7 @@ def origins(runs: Sequence[Run]) -> Iterator[str]:
         yield f"<h3>{escape(run.name)}</h3>"
         for start in run.starts:
             yield f"<pre>{escape(start.get('command', ''))}</pre>"
-            packages = start.get("packages") or {}
+            packages = start.get("packages", {})
             versions = ", ".join(f"{name} {version}" for name, version in packages.items())
             parts = [f"after step {start.get('step', 0):,}", start.get("time", ""),
                      start.get("devices", ""), f"{start.get('processes', 1)} process(es)",

@@ -21,7 +21,8 @@ SAMPLES = "samples.txt"
 SAVED = "saved.json"
 """{"step": 200}: the newest step known to be committed. It is outside of `checkpoints/`, so it
 remains if that folder is deleted."""
-HEADING = re.compile(r"^==== step (\d+) ====$", re.MULTILINE)
+HEADING = re.compile(r"^==== step ([0-9]{1,18}) ====$", re.MULTILINE)
+"""A sample may have similar lines, with a number that no run reaches and that `int` refuses."""
 Line = dict[str, Any]
 
 

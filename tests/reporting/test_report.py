@@ -1,51 +1,15 @@
 """The report of runs: every number is one of metrics.jsonl, and the page needs nothing else."""
 
 import json
+import os
 import re
-import subprocess
-import sys
-import threading
-import urllib.error
-import urllib.request
 
 import pytest
+from report_runs import EVIL, data_of, write_run
 
-from pretrain_jax import follow, report
+from pretrain_jax import report
 from pretrain_jax.errors import ConfigError, InputMissing, UnwritableWorkdir
 from pretrain_jax.reporting import charts, report_page, run_files
-
-EVIL = "</script><script>alert(1)</script>"
-
-
-def write_run(folder, name, losses, rate=0.1):
-    """A workdir with a line for each loss, an evaluation, a sample and the results of a task."""
-    run = folder / name
-    (run / "tasks" / "20").mkdir(parents=True)
-    config = {"model": {"name": "gpt"}, "objective": {"name": "causal_lm"}, "note": EVIL}
-    (run / "config.json").write_text(json.dumps({**config, "optimizer": {"rate": rate}}))
-    lines = [
-        {"step": step, "train/loss": loss, "train/objective": loss, "train/grad_norm": 1 / step,
-         "train/learning_rate": rate, "tokens_per_second": 100.5, "mfu": None,
-         "tokens": step * 64, "seconds": step / 4}
-        for step, loss in enumerate(losses, start=1)
-    ]  # fmt: skip
-    end = len(losses)
-    lines.append({"step": end, "valid/loss": 2.25, "valid/objective": 2.5, "valid/tokens": 500.0,
-                  "valid/accuracy": 0.375, "valid/bits_per_byte": 1.125, "yardstick/unigram": 3.5,
-                  "tasks/blimp/accuracy": 0.5, "tasks/blimp/items": 64.0})  # fmt: skip
-    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (run / "samples.txt").write_text(f"==== step {end} ====\nfirst {EVIL}\n\n")
-    value = {"value": 0.625, "low": 0.5, "high": 0.75}
-    result = {"task": "blimp", "step": 20, "items": 200,
-              "metrics": {"accuracy": {**value, "chance": 0.5}},
-              "yardsticks": {"bigram": {"accuracy": 0.5625}},
-              "groups": {"passive": {"items": 9, "accuracy": value, "yardsticks": {}}}}  # fmt: skip
-    (run / "tasks" / "20" / "blimp.json").write_text(json.dumps(result))
-    start = {"step": 0, "command": "python -m pretrain_jax.main --config=x.py", "time": "2026",
-             "packages": {"jax": "0.10"}, "devices": "1 x cpu", "processes": 1,
-             "python": "3.11", "platform": "Linux"}  # fmt: skip
-    (run / "starts.jsonl").write_text(json.dumps(start) + "\nbroken\n")
-    return run
 
 
 @pytest.fixture
@@ -54,11 +18,6 @@ def runs(tmp_path):
         write_run(tmp_path, "first", [4.0, 3.0, 2.5]),
         write_run(tmp_path, "second", [5.0, 4.5, 4.25, 4.125], rate=0.2),
     ]
-
-
-def data_of(page):
-    text = page.partition('id="data">')[2].partition("</script>")[0]
-    return json.loads(text)
 
 
 def test_every_curve_has_the_numbers_of_metrics_jsonl(runs):
@@ -112,7 +71,54 @@ def test_many_points_are_thinned_and_the_last_one_stays(tmp_path):
 
 def test_runs_of_the_same_name_are_told_apart_by_their_folders(tmp_path):
     assert run_files.names(["a/x", "b/x"]) == ["a/x", "b/x"]
-    assert run_files.names(["a/x", "a/x"]) == ["a/x (1)", "a/x (2)"]
+    assert run_files.names(["a/x", "a/x"]) == ["x (1)", "x (2)"]
+    assert run_files.names(["a/x", "b/x", "a/x"]) == ["a/x (1)", "b/x (2)", "a/x (3)"]
+    assert run_files.names(["gs://a/x", "/x"]) == ["a/x", "/x"]
+
+
+def test_the_folder_of_the_shell_has_its_own_name(runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(runs[0])
+    for workdirs, names in [(["."], ["first"]), (["../second/", ""], ["second", "first"]),
+                            (["tasks/.."], ["first"])]:  # fmt: skip
+        assert [run.name for run in run_files.read_runs(workdirs)] == names
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputMissing, match=f"{tmp_path} has no config.json"):
+        run_files.read_runs(["."])
+
+
+def levels(*runs):
+    """{name of a level line of the task: (run, value)}."""
+    (made,) = [x for x in charts.make_charts(run_files.read_runs(runs)) if "blimp" in x["title"]]
+    return {x["name"]: (x["run"], x["points"][0][1]) for x in made["series"] if x.get("level")}
+
+
+def test_a_yardstick_of_a_task_is_that_of_its_run(runs):
+    path = runs[1] / "tasks" / "20" / "blimp.json"
+    result = json.loads(path.read_text())
+    path.write_text(json.dumps({**result, "yardsticks": {"bigram": {"accuracy": 0.6}}}))
+    both = {"first bigram": (0, 0.5625), "second bigram": (1, 0.6)}
+    assert levels(*runs) == {"chance": (0, 0.5), **both}
+    assert levels(runs[1]) == {"chance": (0, 0.5), "bigram": (0, 0.6)}
+    path.write_text(json.dumps({**result, "yardsticks": {}}))  # evaluated without them
+    assert levels(*runs) == {"chance": (0, 0.5), "first bigram": (0, 0.5625)}
+
+
+def test_a_level_line_is_within_the_steps_of_its_run(runs):
+    """On logarithmic axes there is no step 0."""
+    made = charts.make_charts(run_files.read_runs(runs))
+    starts = [x["points"][0][0] for chart in made for x in chart["series"] if x.get("level")]
+    assert starts and min(starts) > 0
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "dangling link"])
+def test_the_report_replaces_only_a_file(kind, runs, tmp_path):
+    out = tmp_path / "out"
+    {"folder": out.mkdir, "pipe": lambda: os.mkfifo(out),
+     "dangling link": lambda: out.symlink_to("nowhere")}[kind]()  # fmt: skip
+    before = out.lstat()
+    with pytest.raises(ConfigError, match=f"--out must be a file; {out} is a folder, a pipe"):
+        report.main([f"--workdir={runs[0]}", f"--out={out}"])
+    assert out.lstat() == before
 
 
 def test_the_command_writes_a_report_and_nothing_else(runs, tmp_path, capsys):
@@ -140,43 +146,3 @@ def test_a_run_without_lines_has_a_page(tmp_path):
     (tmp_path / "config.json").write_text('{"model": {"name": "gpt"}}')
     page = report_page.make_page(run_files.read_runs([tmp_path]))
     assert data_of(page)["charts"] == []
-
-
-def test_following_serves_the_page_as_it_grows(runs):
-    make = lambda: report_page.make_page(run_files.read_runs(runs[:1]), refresh=7)  # noqa: E731
-    with follow.open_server(0, make) as server:
-        assert server.server_address[0] == "127.0.0.1"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_address[1]}"
-        with urllib.request.urlopen(f"{address}/") as answer:
-            page = answer.read().decode()
-        assert 'http-equiv="refresh" content="7"' in page
-        with (runs[0] / "metrics.jsonl").open("a") as file:
-            file.write('{"step": 9, "train/grad_norm": 0.5}\n')
-        with urllib.request.urlopen(f"{address}/") as answer:
-            made = data_of(answer.read().decode())
-        assert {
-            chart["title"]: chart["series"][0]["points"][-1]
-            for chart in made["charts"]
-            if chart["title"] == "Gradient norm"
-        } == {"Gradient norm": [9, 0.5]}
-        with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(f"{address}/../config.json")
-        with pytest.raises(ConfigError, match="--port must be free"):
-            follow.open_server(server.server_address[1], make)
-        (runs[0] / "config.json").unlink()
-        with pytest.raises(urllib.error.HTTPError, match="500"):
-            urllib.request.urlopen(f"{address}/")
-        server.shutdown()
-
-
-def test_the_command_follows_until_it_is_stopped(runs):
-    command = [sys.executable, "-m", "pretrain_jax.follow", f"--workdir={runs[0]}"]
-    with subprocess.Popen(
-        [*command, "--port=0", "--every=9"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        with urllib.request.urlopen(process.stdout.readline().decode().strip()) as answer:
-            assert 'content="9"' in answer.read().decode()
-        process.terminate()
-        assert process.wait(30) == 75
