@@ -12,6 +12,7 @@ visit it; from another one, forward the port: ssh -L 8000:127.0.0.1:8000 HOST. C
 
 import http.server
 import logging
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -57,8 +58,7 @@ def open_server(port: int, make: Callable[[], str]) -> http.server.HTTPServer:
         server: http.server.HTTPServer
 
         def do_GET(self) -> None:
-            host, port = self.headers.get("Host", ""), self.server.server_port
-            status, text = answer(host, port, self.path, make)
+            status, text = answer(self.headers.get("Host", ""), self.path, make)
             content = text.encode(errors="backslashreplace")  # as in report.py
             kind = "html" if status == 200 else "plain"
             self.send_response(status)
@@ -83,15 +83,14 @@ def open_server(port: int, make: Callable[[], str]) -> http.server.HTTPServer:
         ) from error
 
 
-def answer(host: str, port: int, path: str, make: Callable[[], str]) -> tuple[int, str]:
-    """(status, text) of a request to a host and a path, by the server of a port."""
+def answer(host: str, path: str, make: Callable[[], str]) -> tuple[int, str]:
+    """(status, text) of a request to a host and a path.
+
+    The port of the host may be any: a tunnel (ssh -L) may have another one than this server.
+    """
     # A page of another site can give a name of its own the address 127.0.0.1, and then read ours.
-    served = [f"{name}:{port}" for name in (HOST, "localhost")]
-    if (host if ":" in host else f"{host}:80") not in served:
-        return 403, (
-            f"the host must be {' or '.join(served)}; received {short_repr(host)}; a forwarded "
-            "port must have the same number on both machines"
-        )
+    if not re.fullmatch(rf"({re.escape(HOST)}|localhost)(:\d+)?", host):
+        return 403, f"the host must be {HOST} or localhost; received {short_repr(host)}"
     if path.partition("?")[0] != "/":
         return 404, f"the only page is /; received {short_repr(path)}"
     try:

@@ -36,7 +36,7 @@ def is_remote(workdir: str) -> bool:
 class Trackers:
     """The trackers of a run.
 
-    >>> with Trackers(["wandb"], "runs/xl", {"seed": 0}) as trackers:
+    >>> with Trackers([], "runs/xl", {"seed": 0}) as trackers:  # or ["wandb"]
     ...     trackers.log(10, {"train/loss": 4.25})
     """
 

@@ -67,19 +67,21 @@ def serve(make):
 
 def test_a_page_of_another_site_gets_nothing():
     with serve(lambda: "page") as (port, ask):
-        for host in (f"127.0.0.1:{port}", f"localhost:{port}"):
+        # A browser leaves out port 80, and a tunnel may have another port than the server.
+        for host in (
+            f"127.0.0.1:{port}",
+            f"localhost:{port}",
+            "localhost",
+            f"localhost:{port + 1}",
+        ):
             assert ask(Host=host) == (200, "page")
-        for host in ("evil.example.com", f"evil.example.com:{port}", "localhost", "", "[::1]",
-                     f"127.0.0.1:{port}.evil.example.com", f"localhost:{port + 1}"):  # fmt: skip
+        other = "evil.example.com"
+        for host in (other, f"{other}:{port}", "", "[::1]", f"127.0.0.1.{other}",
+                     f"127.0.0.1:{port}.{other}"):  # fmt: skip
             for method in ("GET", "HEAD"):
                 status, text = ask(method=method, Host=host)
                 assert status == 403 and "page" not in text
-            assert repr(host) in ask(Host=host)[1] and f"localhost:{port}" in ask(Host=host)[1]
-
-
-def test_a_browser_leaves_out_port_80():
-    for host, status in [("localhost", 200), ("127.0.0.1:80", 200), ("evil.example.com", 403)]:
-        assert follow.answer(host, 80, "/", lambda: "page")[0] == status
+            assert repr(host) in ask(Host=host)[1] and "127.0.0.1 or localhost" in ask(Host=host)[1]
 
 
 def test_the_page_has_one_path_with_any_query_and_a_head():
