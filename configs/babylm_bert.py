@@ -18,6 +18,5 @@ PODS = {"v5e:2x2": {}}
 
 def get_config(folder: str = "") -> ConfigDict:
     config = babylm_gpt.get_config(folder)
-    config.objective.name = "masked_lm"
-    config.model.name = "roberta"
+    config.update(objective=dict(name="masked_lm"), model=dict(name="roberta"))
     return config
