@@ -8,7 +8,7 @@ coverage  Of 1,000 synthetic sets of items whose accuracy is known, the share wh
           contains it.
 canaries  A small GPT is trained on a text in which canaries stand 1, 10 and 100 times. The table
           has their exposure, and areas under the ROC curve for training and held-out documents,
-          also with shuffled labels.
+          also with shuffled labels, which must give 0.5.
 patterns  A small GPT is trained on documents of which each has examples of one rule
           (tasks/patterns.py). The table has the accuracy on new items after 0, 1, 4 and 16
           examples. No document contains an item of the task.
@@ -117,13 +117,15 @@ def tell_members(run: Path) -> Iterator[str]:
     lines = result_of(run, "membership").with_suffix(".jsonl").read_text().splitlines()
     reports = [json.loads(line) for line in lines]
     rng = np.random.default_rng(0)
-    yield "| ranked by | AUC | 95 % interval | AUC with shuffled labels |"
+    yield f"| ranked by | AUC | 95 % interval | mean AUC of {SETS:,} shuffles of the labels |"
     yield "| --- | ---: | ---: | ---: |"
     for name in ("loss", "min_k", "compressed"):
         metric = membership.TASK.metrics[f"auc_{name}"]
         columns = {key: np.array([x[key] for x in reports]) for key in ("member", name)}
         low, high = bootstrap(metric, columns)
-        shuffled = metric({**columns, "member": rng.permutation(columns["member"])})
+        shuffled = np.mean(
+            [metric({**columns, "member": rng.permutation(columns["member"])}) for _ in range(SETS)]
+        )
         yield f"| {name} | {metric(columns):.3f} | {low:.3f} to {high:.3f} | {shuffled:.3f} |"
 
 
