@@ -12,38 +12,20 @@ from the training text; T5's has 32,128. There is no weight decay; there it is 0
 Without an argument, the text is the source code of Python's standard library.
 """
 
+import t5_base
 from ml_collections import ConfigDict
 
 PODS = {"v5e:2x2": {}}
 
 
 def get_config(folder: str = "") -> ConfigDict:
-    return ConfigDict(
-        dict(
-            data=dict(source=f"text:{folder}/*.train" if folder else "stdlib", seq_len=128),
-            tokenizer=dict(name="sentencepiece", kind="unigram", sentinels=100),
-            objective=dict(name="span_corruption"),
-            model=dict(
-                name="t5",
-                vocab_size=16_384,
-                layers=12,
-                width=768,
-                heads=12,
-                head_width=64,
-                feed_forward=3072,
-                dropout=0.1,
-            ),
-            optimizer=dict(
-                name="adafactor",
-                learning_rate=5e-3,
-                schedule="linear",
-                warmup_steps=2000,
-                decay_rate=0.8,
-                clip_threshold=1.0,
-                clip_norm=0.0,
-            ),
-            train=dict(steps=16_000, batch_size=128),
-            checkpoint=dict(every=800, keep=2, keep_every=1600),
-            eval=dict(every=800),
-        )
+    config = t5_base.get_config()
+    config.update(
+        data=dict(source=f"text:{folder}/*.train" if folder else "stdlib", seq_len=128),
+        model=dict(vocab_size=16_384),
+        optimizer=dict(learning_rate=5e-3, schedule="linear", warmup_steps=2000),
+        train=dict(steps=16_000, batch_size=128, accumulate=1, z_loss=0.0),
+        checkpoint=dict(every=800, keep=2, keep_every=1600),
+        eval=dict(every=800),
     )
+    return config

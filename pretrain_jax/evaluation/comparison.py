@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from etils import epath
 
 from pretrain_jax.errors import DataError, InputMissing
 from pretrain_jax.evaluation import result_files
@@ -23,7 +24,7 @@ def read_other(folder: str, request: Request) -> tuple[Metric, Sequence[Report]]
     workdir, step = pick_checkpoint(folder, None)
     found = [
         number
-        for number in result_files.steps(workdir)
+        for number in run_files.task_steps(epath.Path(workdir))
         if (result_files.folder_of(workdir, number) / f"{request.label}.json").exists()
         and step in (None, number)
     ]

@@ -156,7 +156,7 @@ def warn_of_unknown(request: Request, tokenizer: Tokenizer) -> None:
     unknown = sum(map(tokenizer.unknown_bytes, texts))
     if unknown:
         log.warning(
-            "%s: the tokenizer has no ids for %.2g %% of the text. Such tokens are not scored, so "
+            "%s: the tokenizer has no ids for %.1f %% of the text. Such tokens are not scored, so "
             "texts with them seem likelier than they are",
             request.label,
             100 * unknown / sum(len(text.encode()) for text in texts),

@@ -23,7 +23,6 @@ from pretrain_jax.evaluation.run_task import Result, Value
 from pretrain_jax.files import outputs, parsing
 from pretrain_jax.reporting.run_files import FIX, TASKS, read_result
 from pretrain_jax.tasks._base import Report
-from pretrain_jax.workdir.step_folders import step_numbers
 
 log = logging.getLogger(__name__)
 STANDARD_NORMAL = 1.959964
@@ -33,12 +32,6 @@ standard errors."""
 
 def folder_of(workdir: epath.PathLike, step: int) -> epath.Path:
     return epath.Path(workdir) / TASKS / str(step)
-
-
-def steps(workdir: epath.PathLike) -> list[int]:
-    """The steps with results, ascending."""
-    folder = epath.Path(workdir) / TASKS
-    return step_numbers(folder) if folder.is_dir() else []
 
 
 def write(workdir: epath.PathLike, step: int, results: Sequence[Result]) -> epath.Path:

@@ -9,6 +9,7 @@ from etils import epath
 
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.files import outputs
+from pretrain_jax.files.paths import is_remote
 from pretrain_jax.files.sealed_folder import fsync
 from pretrain_jax.process import shutdown
 
@@ -51,7 +52,7 @@ def check_free(path: str, option: str) -> Path:
     option: where the path was given, for the message. Raises ConfigError.
     """
     folder = Path(path)
-    if "://" in path:
+    if is_remote(path):
         raise ConfigError(f"{option} must be a local folder; received {path}. Copy it afterwards")
     if folder.is_dir() and not any(folder.iterdir()):
         return folder

@@ -10,6 +10,7 @@ from etils import epath
 
 from pretrain_jax.errors import UnwritableWorkdir, UserError
 from pretrain_jax.files import parsing
+from pretrain_jax.files.paths import is_remote
 
 
 @contextlib.contextmanager
@@ -73,7 +74,7 @@ def read_bytes(path: epath.Path) -> bytes | None:
     Raises UnwritableWorkdir if it is not a regular file: reading a pipe or a device may never end.
     """
     # epath treats everything except folders as files.
-    local = "://" not in os.fspath(path)
+    local = not is_remote(path)
     with report_unwritable(path, OSError):
         if local and os.path.lexists(path) and not os.path.isfile(path):
             raise OSError("it is not a regular file")

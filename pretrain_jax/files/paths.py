@@ -19,10 +19,19 @@ def expand_user(path: str | os.PathLike[str], key: str) -> str:
     'gs://bucket/run'
     """
     path = os.fspath(path)
-    full = path if "://" in path else os.path.expanduser(path)
+    full = path if is_remote(path) else os.path.expanduser(path)
     if full.startswith("~"):
         raise ConfigError(
             f"{key} must be a path; {path} starts with ~, but that user has no home folder. Write "
             "the full path, or set HOME (write ./~ for a file with that name)"
         )
     return full
+
+
+def is_remote(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a URL, such as gs://bucket/run.
+
+    >>> is_remote("gs://bucket/run"), is_remote("runs/xl")
+    (True, False)
+    """
+    return "://" in os.fspath(path)

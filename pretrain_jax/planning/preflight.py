@@ -6,7 +6,6 @@ compiled, and the workdir is not claimed. A preview of the data follows (preview
 
 import contextlib
 import math
-import os
 import shutil
 import tempfile
 import textwrap
@@ -23,6 +22,7 @@ from pretrain_jax.data.unknown_counts import UnknownCounts
 from pretrain_jax.devices import chips
 from pretrain_jax.errors import ConfigError, DataError, UnwritableWorkdir, UserError
 from pretrain_jax.estimates import mesh_proposal, sizes
+from pretrain_jax.files.paths import is_remote
 from pretrain_jax.planning import preview
 from pretrain_jax.reporting.tables import format_gib, format_mesh
 from pretrain_jax.training import finished, schedule_preview
@@ -150,7 +150,7 @@ def check_workdir(design: Design, path: epath.Path) -> tuple[int, str]:
         existing = existing.parent
     claim.probe(existing)
     purpose = f"{format_gib(needed)} for {keep + 1} checkpoints (checkpoint.keep={keep}, plus one)"
-    if "://" in os.fspath(path):
+    if is_remote(path):
         return needed, f"{existing} is writable; {purpose} in a bucket of unknown size"
     free = shutil.disk_usage(existing).free
     if free < needed:

@@ -16,7 +16,9 @@ from etils import epath
 
 from pretrain_jax.errors import DataError, InputMissing, UnwritableWorkdir, short_repr
 from pretrain_jax.files import outputs, parsing
+from pretrain_jax.files.paths import is_remote
 from pretrain_jax.workdir import history, run_config, starts
+from pretrain_jax.workdir.step_folders import step_numbers
 
 TASKS = "tasks"
 """The folder of evaluations on tasks, one folder for each step."""
@@ -79,7 +81,7 @@ def is_number(value: Any) -> bool:
 def read_runs(workdirs: Sequence[epath.PathLike]) -> list[Run]:
     """The runs of some workdirs. Raises InputMissing or DataError."""
     # The folder "." has a name.
-    full = [w if "://" in os.fspath(w) else os.path.abspath(w) for w in workdirs]
+    full = [w if is_remote(w) else os.path.abspath(w) for w in workdirs]
     return [read_run(epath.Path(w), name) for w, name in zip(full, names(full), strict=True)]
 
 
@@ -162,15 +164,19 @@ def read_starts(workdir: epath.Path) -> Sequence[Line]:
 
 def read_tasks(workdir: epath.Path) -> dict[int, dict[str, Line]]:
     """The results of tasks by step and name."""
-    folder = workdir / TASKS
-    with report_unreadable(folder):
-        steps = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     found: dict[int, dict[str, Line]] = {}
-    for step in sorted(int(name) for name in steps if name.isascii() and name.isdecimal()):
-        for file in sorted((folder / str(step)).glob("*.json"), key=str):
+    for step in task_steps(workdir):
+        for file in sorted((workdir / TASKS / str(step)).glob("*.json"), key=str):
             if (result := read_result(file)) is not None:
                 found.setdefault(step, {})[result["task"]] = result
     return found
+
+
+def task_steps(workdir: epath.Path) -> list[int]:
+    """The steps with results of tasks, ascending. Raises DataError."""
+    folder = workdir / TASKS
+    with report_unreadable(folder):
+        return step_numbers(folder) if folder.is_dir() else []
 
 
 def read_result(file: epath.Path) -> Line | None:

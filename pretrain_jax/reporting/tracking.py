@@ -11,6 +11,7 @@ from typing import Any, Self
 from etils import epath
 
 from pretrain_jax import registry
+from pretrain_jax.files.paths import is_remote
 
 log = logging.getLogger(__name__)
 FOLDER = "reporting.trackers"
@@ -26,11 +27,6 @@ def identity(workdir: str) -> str:
     """The name of a workdir for a tracker: 16 hexadecimal digits of its absolute path or URL."""
     path = workdir if is_remote(workdir) else os.path.abspath(workdir)
     return hashlib.sha256(path.encode()).hexdigest()[:16]
-
-
-def is_remote(workdir: str) -> bool:
-    """Whether a workdir is a URL, gs://bucket/run, where a tracker cannot write its own files."""
-    return "://" in workdir
 
 
 class Trackers:

@@ -60,8 +60,13 @@ def read_records(path: Path) -> Iterator[Record]:
 
 def read_lines(file: Path) -> list[str]:
     """The lines of a file, without their ends. Raises DataError unless it is UTF-8."""
+    return read_text(file).split("\n")
+
+
+def read_text(file: Path) -> str:
+    """The text of a file. Raises DataError unless it is UTF-8."""
     try:
-        return parsing.read_bytes(file, FIX).decode().removeprefix("\ufeff").split("\n")
+        return parsing.read_bytes(file, FIX).decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise DataError(f"{file} must be UTF-8; byte {error.start} is not; {FIX}") from None
 

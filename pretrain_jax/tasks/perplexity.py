@@ -9,7 +9,7 @@ import numpy as np
 
 from pretrain_jax.errors import DataError
 from pretrain_jax.tasks._base import Metric, Model, Prompting, Report, Task
-from pretrain_jax.tasks._records import FIX, find_files, read_lines, read_records
+from pretrain_jax.tasks._records import FIX, find_files, read_records, read_text
 
 
 def read(path: Path) -> list[str]:
@@ -18,7 +18,7 @@ def read(path: Path) -> list[str]:
     if path.suffix == ".jsonl" or (path.is_dir() and not any(path.glob("*.txt"))):
         texts = [record.take({"text": str})["text"] for record in read_records(path)]
     else:
-        texts = ["\n".join(read_lines(file)) for file in find_files(path, ".txt")]
+        texts = [read_text(file) for file in find_files(path, ".txt")]
     if not any(map(str.strip, texts)):
         raise DataError(f"perplexity needs a text; those of {path} are empty; {FIX}")
     return texts

@@ -10,12 +10,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
+from scipy import stats
 
 from pretrain_jax.errors import DataError
+from pretrain_jax.scores.regression import correlate
 from pretrain_jax.tasks._base import Metric, Model, Prompting, Report, Task
 from pretrain_jax.tasks._layers import LAYERS, pick_layers
 from pretrain_jax.tasks._records import FIX, find_files, read_lines
@@ -77,22 +77,14 @@ def ask(
     ]
 
 
-def correlate(file: np.ndarray, score: np.ndarray, cosine: np.ndarray) -> float:
+def spearman(file: np.ndarray, score: np.ndarray, cosine: np.ndarray) -> float:
     """Spearman's correlation, the mean over the files; 0 for one whose numbers are all equal."""
     parts = [file == number for number in np.unique(file)]
-    return float(np.mean([spearman(score[x], cosine[x]) for x in parts]))
-
-
-def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's correlation; 0 if all numbers of a side are equal."""
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return 0.0
-    found: Any = spearmanr(a, b)
-    return float(found.statistic)
+    return float(np.mean([correlate(stats.spearmanr, score[x], cosine[x]) for x in parts]))
 
 
 def metric(layer: str) -> Metric:
-    return Metric(("file", "score", layer), correlate)
+    return Metric(("file", "score", layer), spearman)
 
 
 TASK = Task(

@@ -14,6 +14,7 @@ from pretrain_jax.errors import (
     UnwritableWorkdir,
 )
 from pretrain_jax.files import outputs, parsing
+from pretrain_jax.files.paths import is_remote
 from pretrain_jax.workdir import lock
 
 LOCK = "run.lock"
@@ -38,7 +39,7 @@ def claim(workdir: epath.PathLike) -> Iterator[epath.Path]:
     path = epath.Path(workdir)
     probe(path)
     with contextlib.ExitStack() as stack:
-        if "://" not in os.fspath(path):
+        if not is_remote(path):
             with outputs.report_unwritable(path / LOCK):
                 stack.enter_context(lock.hold(path / LOCK, path))
         yield path
@@ -49,7 +50,7 @@ def owner(workdir: epath.PathLike) -> dict[str, Any]:
 
     Empty on gs://, where names are globally unique.
     """
-    if "://" in os.fspath(workdir):
+    if is_remote(workdir):
         return {}
     try:
         return parsing.read_json(epath.Path(workdir) / LOCK, "")

@@ -6,6 +6,7 @@ from typing import Any
 from etils import epath
 
 from pretrain_jax.files import outputs, parsing
+from pretrain_jax.files.paths import is_remote
 from pretrain_jax.workdir import history
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ def set_aside_uncommitted(directory: epath.Path) -> None:
     Only the user can tell, so it becomes N.incomplete. On gs:// Orbax reads the marker itself and
     cleans up.
     """
-    if "://" in str(directory):
+    if is_remote(directory):
         return
     for step in step_numbers(directory):
         if is_committed(directory, step):

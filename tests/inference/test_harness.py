@@ -109,6 +109,8 @@ def test_the_command_line_of_the_harness(workdir, folder, capsys):
     assert evaluate.main([*words, "--include_path", str(folder)]) == 0
     assert "|pairs" in capsys.readouterr().out
     assert evaluate.main(["--lm_eval", "--no_such_option", "1"]) == 64
+    with pytest.raises(ConfigError, match=r"needs known tasks.*no_such_task"):
+        evaluate.main([*words[:-1], "no_such_task"])
 
 
 def test_the_adapter_refuses_what_it_cannot_do(workdir):

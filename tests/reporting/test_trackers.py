@@ -13,6 +13,7 @@ import tiny_job
 from pretrain_jax import registry
 from pretrain_jax.composition import config
 from pretrain_jax.errors import ConfigError
+from pretrain_jax.files.paths import is_remote
 from pretrain_jax.reporting import trackers, tracking
 from pretrain_jax.reporting.tracking import Trackers
 from pretrain_jax.training import loop
@@ -136,7 +137,7 @@ def test_a_tracker_that_is_not_installed_is_off(tmp_path, monkeypatch, caplog):
 def test_a_workdir_has_one_identity_in_every_folder(path, tmp_path, monkeypatch):
     before = tracking.identity(path)
     monkeypatch.chdir(tmp_path)
-    assert (tracking.identity(path) == before) == tracking.is_remote(path)
+    assert (tracking.identity(path) == before) == is_remote(path)
 
 
 def test_an_unknown_tracker_is_refused_at_the_start(tmp_path):

@@ -42,3 +42,12 @@ def test_items_that_are_all_right_leave_room_for_wrong_ones():
 
 def test_no_items_have_no_interval():
     assert all(map(np.isnan, bootstrap(mean, {"x": np.zeros(0)})))
+
+
+def test_one_item_has_no_interval_and_undefined_resamples_do_not_count():
+    mean = lambda columns: float(columns["x"].mean())  # noqa: E731
+    assert np.isnan(bootstrap(mean, {"x": np.ones(1)})).all()
+    either = lambda columns: mean(columns) if np.ptp(columns["x"]) else np.nan  # noqa: E731
+    low, high = bootstrap(either, {"x": np.array([0.0, 1.0])})
+    assert low == high == 0.5
+    assert np.isnan(bootstrap(lambda columns: np.nan, {"x": np.ones(3)})).all()

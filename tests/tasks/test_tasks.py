@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 
 from pretrain_jax import registry
 from pretrain_jax.errors import ConfigError, DataError, InputMissing
+from pretrain_jax.evaluation import evaluate_tasks
 from pretrain_jax.evaluation.comparison import compare
 from pretrain_jax.evaluation.contamination import find_contaminated, share
 from pretrain_jax.evaluation.run_task import read_task, run_task
+from pretrain_jax.evaluation.yardsticks import count_corpus
 from pretrain_jax.tasks import (
     _answer,
     _records,
@@ -405,6 +408,32 @@ def test_examples_may_be_all_others_of_the_group(tmp_path):
     ask("multiple_choice", file, Fake(), Prompting(shots=1))
     with pytest.raises(DataError, match="there are 1"):
         ask("multiple_choice", file, Fake(), Prompting(shots=2))
+
+
+def test_what_an_ngram_model_cannot_know_has_no_value(tmp_path):
+    """It scores last words, but finding the likeliest token would need all of them."""
+    corpus = [np.array([5, 6, 7, 5, 6, 8], np.int32)] * 4
+    tokenizer: Any = SimpleNamespace(
+        size=9, unscored=np.array([True] * 3 + [False] * 6), encode=lambda text: np.array([5, 2, 6])
+    )
+    ngrams = count_corpus(Corpus(corpus, corpus, str), tokenizer)
+    found = ngrams["bigram"].score(np.array([5, 2, 6]), np.zeros(0, np.int32))
+    assert found.tokens == 2 and found.is_likeliest is None  # the unknown token 2 is not scored
+    file = write(tmp_path, {"context": "a", "continuation": "b"}, name="lambada.jsonl")
+    likelihoods = SimpleNamespace(likelihoods=lambda pairs, whole_words: [found for _ in pairs])
+    result = ask("lambada", file, Fake(), yardsticks={"bigram": likelihoods})
+    assert np.isnan(result.yardsticks["bigram"]["accuracy"])
+    assert result.yardsticks["bigram"]["perplexity"] == pytest.approx(np.exp(found.nats))
+
+
+def test_text_without_ids_is_warned_of(tmp_path, caplog):
+    request = read_task("blimp", write(tmp_path, PAIRS, PAIRS, name="blimp.jsonl"), PLAIN)
+    tokenizer: Any = SimpleNamespace(unknown_bytes=lambda text: len(text) // 2)
+    evaluate_tasks.warn_of_unknown(request, tokenizer)
+    assert not caplog.text
+    tokenizer.unknown_bytes = len
+    evaluate_tasks.warn_of_unknown(request, tokenizer)
+    assert "blimp: the tokenizer has no ids for 100.0 % of the text" in caplog.text
 
 
 def test_a_result_is_named_by_what_was_asked(tmp_path):

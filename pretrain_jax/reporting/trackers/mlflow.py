@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pretrain_jax.files.paths import is_remote
 from pretrain_jax.nested_diff import flatten
-from pretrain_jax.reporting.tracking import PROJECT, identity, is_remote
+from pretrain_jax.reporting.tracking import PROJECT, identity
 
 TAG = "pretrain_jax.workdir"
 LONGEST = 500

@@ -5,7 +5,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pretrain_jax.reporting.tracking import PROJECT, identity, is_remote
+from pretrain_jax.files.paths import is_remote
+from pretrain_jax.reporting.tracking import PROJECT, identity
 
 
 def open_run(
