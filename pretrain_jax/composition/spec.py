@@ -167,17 +167,26 @@ class Spec:
 
 
 def build_spec(config: Any) -> Spec:
-    """The values of a resolved config (composition/config.py)."""
+    """The values of a resolved config (composition/config.py), with tuples for the lists that a
+    config.json has."""
+    values = {name: replace_lists(value) for name, value in config.to_dict().items()}
     sections = ("tokenizer", "objective", "model", "optimizer", "mesh", "checkpoint")
     return Spec(
-        data=DataOptions(**config.data),
-        train=TrainOptions(**config.train),
-        eval=EvalOptions(**config.eval),
-        reporting=ReportingOptions(**config.reporting),
-        **{name: ConfigDict(config[name]).lock() for name in sections},
-        **{name: config[name] for name in ("seed", "init_from", "init_tokens")},
+        data=DataOptions(**values["data"]),
+        train=TrainOptions(**values["train"]),
+        eval=EvalOptions(**values["eval"]),
+        reporting=ReportingOptions(**values["reporting"]),
+        **{name: ConfigDict(values[name]).lock() for name in sections},
+        **{name: values[name] for name in ("seed", "init_from", "init_tokens")},
         config_dict=config.to_dict(),
     )
+
+
+def replace_lists(value: Any) -> Any:
+    """{"labels": ["no", ["yes"]]} becomes {"labels": ("no", ("yes",))}."""
+    if isinstance(value, dict):
+        return {key: replace_lists(item) for key, item in value.items()}
+    return tuple(map(replace_lists, value)) if isinstance(value, (list, tuple)) else value
 
 
 def select_kwargs(section: Mapping[str, Any], *builders: Callable[..., Any]) -> dict[str, Any]:

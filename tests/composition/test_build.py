@@ -1,5 +1,6 @@
 """The composition root reports errors before reading data and compiling."""
 
+import json
 import subprocess
 import sys
 import typing
@@ -10,12 +11,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
+from ml_collections import ConfigDict
 
 from pretrain_jax.composition import config
 from pretrain_jax.composition.build import Design, build_design, fix_schedule
 from pretrain_jax.composition.phases import Phase, build_phases
 from pretrain_jax.composition.sections import SECTIONS, section_options
-from pretrain_jax.composition.spec import DataOptions, TrainOptions
+from pretrain_jax.composition.spec import DataOptions, TrainOptions, build_spec
 from pretrain_jax.devices.target import Target
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.estimates import flops
@@ -44,6 +46,16 @@ LISTS = sorted(
 def test_nested_literals_are_refused_by_every_key_that_takes_a_list(key, text):
     with pytest.raises(ConfigError, match=rf"{key} must be .*received"):
         design((key, text)).check()
+
+
+def test_the_lists_of_a_config_json_are_tuples():
+    stored = json.loads(json.dumps(READ.to_dict()))
+    stored["objective"]["labels"] = ["no", "yes"]
+    stored["train"]["phases"] = [[50, {"batch_size": 4}]]
+    spec = build_spec(ConfigDict(stored))
+    assert spec.objective.labels == ("no", "yes")
+    assert spec.optimizer == build_spec(READ).optimizer
+    assert spec.train.phases == ((50, {"batch_size": 4}),)
 
 
 def phases(entries: tuple, steps: int = 100) -> list[Phase]:
