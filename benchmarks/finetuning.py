@@ -2,14 +2,16 @@
 
     python benchmarks/finetuning.py --data=FOLDER --runs=FOLDER --out=results.jsonl [--seeds=3]
                                     [--models=roberta,gpt,t5] [--tasks=sst2,cola,mrpc]
+                                    [--checkpoints=0,1/4,1/2,1]
     python benchmarks/finetuning.py --data=FOLDER --table=results.jsonl [--figure=FILE.png]
 
-FOLDER of --data has sst2/, cola/ and mrpc/. FOLDER of --runs has one pretrained run per model, with
-its checkpoints. From each checkpoint, and from scratch with the run's tokenizer, every task is
-finetuned with each seed, on one recipe: 3 epochs (MRPC 5) of 32 examples an update, AdamW with a
-linear decay from 3e-4 after 10 % of warm-up, dropout 0.1. Scored is the last state of a run, on the
-validation set: accuracy (SST-2), Matthews' correlation (CoLA), F1 (MRPC). A line of --out is one
-finetuned run; runs that it has are not repeated.
+FOLDER of --data has sst2/, cola/ and mrpc/. FOLDER of --runs has one pretrained run per model
+(benchmarks/pretraining.py). --checkpoints are shares of its steps; 0 is from scratch, with the
+run's tokenizer. From each of them every task is finetuned with each seed, on one recipe: 3 epochs
+of at most 32 examples an update, AdamW with a linear decay from 3e-4 after 10 % of warm-up, no
+dropout (as in pretraining). Scored is the last state of a run, on the validation set: accuracy
+(SST-2), Matthews' correlation (CoLA), F1 (MRPC). A line of --out is one finetuned run; runs that it
+has are not repeated.
 
 Two yardsticks: always the commonest class, and a logistic regression on counts of words and pairs
 of words (scikit-learn), with C of 0.1, 1 or 10 by cross-validation on the training set.
@@ -21,6 +23,7 @@ import statistics
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +31,7 @@ import jobs
 
 
 class Task(NamedTuple):
-    """A task: its files, columns and metric, how long it is trained, and its batches.
+    """A task: its files, columns and metric, its number of training examples, and its batches.
 
     rows, per_row: rows of a batch, and examples of a row; together 32 examples, as many to a row as
     fit nearly always.
@@ -40,21 +43,21 @@ class Task(NamedTuple):
     label: str
     metric: str
     examples: int
-    epochs: int
     rows: int
     per_row: int
 
 
 TASKS = {
-    "sst2": Task("sst2/train.tsv", "sst2/dev.tsv", ("0",), "1", "accuracy", 6_920, 3, 8, 4),
+    "sst2": Task("sst2/train.tsv", "sst2/dev.tsv", ("0",), "1", "accuracy", 6_920, 8, 4),
     "cola": Task(
-        "cola/in_domain_train.tsv", "cola/*_dev.tsv", ("3",), "1", "matthews", 8_551, 3, 4, 8
+        "cola/in_domain_train.tsv", "cola/*_dev.tsv", ("3",), "1", "matthews", 8_551, 4, 8
     ),
     "mrpc": Task(
         *("mrpc/msr_paraphrase_train.txt", "mrpc/msr_paraphrase_test.txt"),
-        *(("#1 String", "#2 String"), "Quality", "f1", 4_076, 5, 16, 2),
+        *(("#1 String", "#2 String"), "Quality", "f1", 4_076, 16, 2),
     ),
 }
+EPOCHS = 3
 EXAMPLES = 32
 """Of an update, at most."""
 CONFIG = """
@@ -70,7 +73,7 @@ def get_config():
 def finetune(data: str, run: Path, step: int, task: Task, seed: int, work: Path) -> dict[str, Any]:
     """The evaluation line of one finetuned run; step 0 is from scratch."""
     stored = json.loads((run / "config.json").read_text())
-    steps = round(task.epochs * task.examples / EXAMPLES)
+    steps = round(EPOCHS * task.examples / EXAMPLES)
     tokenizer = stored["tokenizer"] if step else {**stored["tokenizer"], "path": f"{run}/tokenizer"}
     config = {
         "seed": seed,
@@ -84,7 +87,7 @@ def finetune(data: str, run: Path, step: int, task: Task, seed: int, work: Path)
         },
         "tokenizer": tokenizer,
         "objective": {"name": "classify", "metric": task.metric, "per_row": task.per_row},
-        "model": {**stored["model"], "dropout": 0.1},
+        "model": stored["model"],
         "optimizer": {
             "name": "adamw",
             "learning_rate": 3e-4,
@@ -107,17 +110,18 @@ def finetune(data: str, run: Path, step: int, task: Task, seed: int, work: Path)
 def measure(options: argparse.Namespace) -> None:
     """Finetunes everything that --out lacks."""
     out = Path(options.out)
-    done = {key_of(row) for row in read_lines(out)}
+    done = {key_of(row) for row in jobs.read_lines(out)}
     for model in options.models.split(","):
         run = Path(options.runs) / model
-        steps = sorted(int(path.name) for path in (run / "checkpoints").glob("[0-9]*"))
+        total = json.loads((run / "config.json").read_text())["train"]["steps"]
+        steps = [int(total * Fraction(share)) for share in options.checkpoints.split(",")]
         tokens = {
             line["step"]: line["tokens"]
-            for line in read_lines(run / "metrics.jsonl")
+            for line in jobs.read_lines(run / "metrics.jsonl")
             if line.get("tokens")
         }
         for name in options.tasks.split(","):
-            for step in (0, *steps):
+            for step in steps:
                 for seed in range(options.seeds):
                     row = {"model": model, "task": name, "step": step, "seed": seed}
                     if key_of(row) in done:
@@ -133,13 +137,6 @@ def measure(options: argparse.Namespace) -> None:
 
 def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in ("model", "task", "step", "seed"))
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a .jsonl file; none without it."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def read_records(data: str, task: Task, pattern: str) -> tuple[list[str], list[str]]:
@@ -185,7 +182,7 @@ def yardsticks(data: str, task: Task) -> dict[str, float]:
 
 def table(options: argparse.Namespace) -> Iterator[str]:
     """Markdown: a row for each model and number of tokens, mean and standard deviation by task."""
-    rows = read_lines(Path(options.table))
+    rows = jobs.read_lines(Path(options.table))
     names = [name for name in TASKS if any(row["task"] == name for row in rows)]
     scores: dict[tuple[str, int, str], list[float]] = defaultdict(list)
     for row in rows:
@@ -242,6 +239,7 @@ def main() -> None:
     parser.add_argument("--out", default="")
     parser.add_argument("--models", default="roberta,gpt,t5")
     parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--checkpoints", default="0,1/4,1/2,1")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--table", default="")
     parser.add_argument("--figure", default="")

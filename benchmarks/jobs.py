@@ -72,6 +72,13 @@ def run(command: list[str], text: str = "", environment: Mapping[str, str] | Non
     return (done.stdout.splitlines() or [""])[-1]
 
 
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a .jsonl file; none without it."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
 def describe(config: str, changes: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON object of the describe command."""
     command = [sys.executable, "-m", "pretrain_jax.describe", f"--config={config}", "--json"]

@@ -1,0 +1,142 @@
+"""Pretrains a small model of each family for the same time: runs for finetuning.py and blimp.py.
+
+    taskset -c 0 python benchmarks/pretraining.py --data=FOLDER --runs=FOLDER --out=results.jsonl
+                                                  [--models=gpt,roberta,t5,...] [--minutes=120]
+
+FOLDER of --data has train-*.jsonl and valid.jsonl. A run of 120 steps measures the seconds of a
+step. The run itself has as many steps as --minutes hold, a learning rate that falls to 0 along a
+line, and 8 checkpoints at equal distances. A line of --out is one run: its held-out loss at each
+checkpoint, its tokens, and its minutes on the clock and on the CPU. With `taskset -c 0` it has one
+core, so that two runs can go side by side. Finished runs are not repeated.
+"""
+
+import argparse
+import itertools
+import json
+import resource
+import statistics
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jobs
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+SHAPE = {
+    "model.vocab_size": 4096,
+    "model.layers": 4,
+    "model.width": 128,
+    "model.heads": 4,
+    "model.feed_forward": 512,
+    "model.dropout": 0.0,
+    "model.unroll": 4,
+}
+RECIPE = {
+    "data.seq_len": 128,
+    "optimizer.schedule": "linear",
+    "optimizer.warmup_steps": 200,
+    "optimizer.clip_norm": 1.0,
+    "eval.tokens": 65_536,
+    "eval.sample_tokens": 0,
+    "checkpoint.keep": 10,
+    "checkpoint.keep_every": 0,
+}
+"""A short run needs small batches, a high rate, and no dropout: it sees the text a few times."""
+
+
+class Family(NamedTuple):
+    """A config and what it needs at this size."""
+
+    config: str
+    changes: dict[str, Any]
+
+
+ADAMW = {"optimizer.b2": 0.98, "optimizer.weight_decay": 0.01}
+ENCODER = {**ADAMW, "optimizer.learning_rate": 2e-3, "train.batch_size": 16}
+FAMILIES = {
+    "gpt": Family(
+        "babylm_gpt.py", {**ADAMW, "optimizer.learning_rate": 3e-3, "train.batch_size": 8}
+    ),
+    "roberta": Family("babylm_bert.py", ENCODER),
+    "t5": Family(
+        "babylm_t5.py",
+        {"model.head_width": 32, "optimizer.learning_rate": 1e-2, "train.batch_size": 8},
+    ),
+    "electra": Family("babylm_electra.py", {**ENCODER, "model.embedding_width": 128}),
+    "bert": Family("bert_nano.py", ENCODER),
+    "spanbert": Family("spanbert_nano.py", ENCODER),
+}
+CHECKPOINTS = 8
+TRIAL_STEPS = 120
+LOG_EVERY = 20
+
+
+def pretrain(name: str, runs: Path, source: str, validation: str, minutes: float) -> dict[str, Any]:
+    """Trains a family in runs/name; returns its line of --out."""
+    config = f"{CONFIGS}/{FAMILIES[name].config}"
+    changes = {**SHAPE, **RECIPE, **FAMILIES[name].changes}
+    changes |= {"data.source": source, "data.validation": validation}
+    changes |= {"train.log_every": LOG_EVERY}
+    trial = {**changes, "train.steps": TRIAL_STEPS, "eval.every": 0}
+    jobs.train(config, runs / f"trial_{name}", trial)
+    every = checkpoint_steps(minutes, seconds_per_step(runs / f"trial_{name}"))
+    changes |= {"train.steps": CHECKPOINTS * every, "eval.every": every, "checkpoint.every": every}
+    before = cpu_seconds()
+    lines, _ = jobs.train(config, runs / name, changes)
+    last = {key: value for line in lines for key, value in line.items()}
+    return {
+        "model": name,
+        "steps": last["step"],
+        "tokens": last["tokens"],
+        "minutes": last["seconds"] / 60,
+        "cpu_minutes": (cpu_seconds() - before) / 60,
+        "losses": {line["step"]: line["valid/loss"] for line in lines},
+        "unigram": last["yardstick/unigram"],
+    }
+
+
+def checkpoint_steps(minutes: float, seconds: float) -> int:
+    """Steps from one checkpoint to the next, a multiple of the steps between log lines.
+
+    120 minutes of 0.5 s a step are 14,400 steps; 8 checkpoints have 1,800 steps each.
+    """
+    return max(round(60 * minutes / seconds / CHECKPOINTS / LOG_EVERY), 1) * LOG_EVERY
+
+
+def seconds_per_step(run: Path) -> float:
+    """The median of the second half of a run."""
+    lines = [x for x in jobs.read_lines(run / "metrics.jsonl") if "train/loss" in x]
+    half = lines[len(lines) // 2 - 1 :]
+    pairs = itertools.pairwise(half)
+    return statistics.median(
+        (b["seconds"] - a["seconds"]) / (b["step"] - a["step"]) for a, b in pairs
+    )
+
+
+def cpu_seconds() -> float:
+    """Of all finished child processes."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--runs", required=True)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--models", default=",".join(FAMILIES))
+    parser.add_argument("--minutes", type=float, default=120)
+    options = parser.parse_args()
+    out = Path(options.out)
+    for name in options.models.split(","):
+        if name in {row["model"] for row in jobs.read_lines(out)}:
+            continue
+        source = f"text:{options.data}/train-*.jsonl"
+        validation = f"text:{options.data}/valid.jsonl"
+        row = pretrain(name, Path(options.runs), source, validation, options.minutes)
+        with out.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()
