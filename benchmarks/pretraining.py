@@ -2,18 +2,18 @@
 
     taskset -c 0 python benchmarks/pretraining.py --data=FOLDER --runs=FOLDER --out=results.jsonl
                                                   [--models=gpt,roberta,t5,...] [--minutes=120]
+    python benchmarks/pretraining.py --table=results.jsonl
 
 FOLDER of --data has train-*.jsonl and valid.jsonl. A run of 120 steps measures the seconds of a
 step. The run itself has as many steps as --minutes hold, a learning rate that falls to 0 along a
 line, and 8 checkpoints at equal distances. A line of --out is one run: its held-out loss at each
-checkpoint, its tokens, and its minutes on the clock and on the CPU. With `taskset -c 0` it has one
-core, so that two runs can go side by side. Finished runs are not repeated.
+checkpoint, its tokens and its minutes. With `taskset -c 0` it has one core, so that two runs can go
+side by side. Finished runs are not repeated. --table prints the table of --out.
 """
 
 import argparse
 import itertools
 import json
-import resource
 import statistics
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,17 +80,22 @@ def pretrain(name: str, runs: Path, source: str, validation: str, minutes: float
     jobs.train(config, runs / f"trial_{name}", trial)
     every = checkpoint_steps(minutes, seconds_per_step(runs / f"trial_{name}"))
     changes |= {"train.steps": CHECKPOINTS * every, "eval.every": every, "checkpoint.every": every}
-    before = cpu_seconds()
-    lines, _ = jobs.train(config, runs / name, changes)
+    jobs.train(config, runs / name, changes)
+    return describe(name, runs / name)
+
+
+def describe(name: str, run: Path) -> dict[str, Any]:
+    """The line of --out of a finished run."""
+    lines = jobs.read_lines(run / "metrics.jsonl")
     last = {key: value for line in lines for key, value in line.items()}
+    yardsticks = ("unigram", "bigram")
     return {
         "model": name,
         "steps": last["step"],
         "tokens": last["tokens"],
         "minutes": last["seconds"] / 60,
-        "cpu_minutes": (cpu_seconds() - before) / 60,
-        "losses": {line["step"]: line["valid/loss"] for line in lines},
-        "unigram": last["yardstick/unigram"],
+        "losses": {line["step"]: line["valid/loss"] for line in lines if "valid/loss" in line},
+        **{key: last[f"yardstick/{key}"] for key in yardsticks if f"yardstick/{key}" in last},
     }
 
 
@@ -112,20 +117,31 @@ def seconds_per_step(run: Path) -> float:
     )
 
 
-def cpu_seconds() -> float:
-    """Of all finished child processes."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: a row for each model; the losses are in nats per predicted token."""
+    header = ["model", "updates", "tokens", "minutes", "held-out loss at each checkpoint"]
+    header += ["unigram", "bigram"]
+    lines = []
+    for row in rows:
+        cells = [row["model"], f"{row['steps']:,}", f"{row['tokens'] / 1e6:.1f} M"]
+        cells += [f"{row['minutes']:.0f}", ", ".join(f"{x:.2f}" for x in row["losses"].values())]
+        cells += [f"{row[key]:.2f}" if key in row else "" for key in ("unigram", "bigram")]
+        lines.append(cells)
+    return jobs.table(header, lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--runs", required=True)
-    parser.add_argument("--out", required=True)
+    parser.add_argument("--data", default="")
+    parser.add_argument("--runs", default="")
+    parser.add_argument("--out", default="")
+    parser.add_argument("--table", default="")
     parser.add_argument("--models", default=",".join(FAMILIES))
     parser.add_argument("--minutes", type=float, default=120)
     options = parser.parse_args()
+    if options.table:
+        print(table(jobs.read_lines(Path(options.table))))
+        return
     out = Path(options.out)
     for name in options.models.split(","):
         if name in {row["model"] for row in jobs.read_lines(out)}:
