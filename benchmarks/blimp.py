@@ -15,7 +15,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,8 @@ def ask(run: Path, step: int, options: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, "-m", "pretrain_jax.evaluate", f"--workdir={run}", f"--step={step}"]
     command += ["--tasks=blimp", f"--data={options.data}", f"--limit={options.limit}"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    (result,) = (run / f"tasks/{step}").glob("blimp*.json")
-    return json.loads(result.read_text())
+    results = (run / f"tasks/{step}").glob("blimp*.json")  # one for each --limit
+    return json.loads(max(results, key=lambda path: path.stat().st_mtime).read_text())
 
 
 def measure(options: argparse.Namespace) -> None:
@@ -37,18 +36,13 @@ def measure(options: argparse.Namespace) -> None:
     done = {(row["model"], row["step"]) for row in jobs.read_lines(out)}
     for model in options.models.split(","):
         run = Path(options.runs) / model
-        total = json.loads((run / "config.json").read_text())["train"]["steps"]
-        lines = jobs.read_lines(run / "metrics.jsonl")
-        tokens = {line["step"]: line["tokens"] for line in lines if "tokens" in line}
-        for share in options.checkpoints.split(","):
-            step = int(total * Fraction(share))
+        for step, tokens in jobs.checkpoints(run, options.checkpoints):
             if (model, step) in done:
                 continue
             result = ask(run, step, options)
-            row = {"model": model, "step": step, "tokens": tokens[step]}
+            row = {"model": model, "step": step, "tokens": tokens}
             row |= {key: result[key] for key in ("items", "metrics", "groups", "yardsticks")}
-            with out.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            jobs.append_line(out, row)
             print(json.dumps({**row, "groups": len(row["groups"])}), flush=True)
 
 
@@ -84,14 +78,8 @@ def show(score: dict[str, float]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", default="")
-    parser.add_argument("--runs", default="")
-    parser.add_argument("--out", default="")
-    parser.add_argument("--models", default="gpt,roberta,t5")
-    parser.add_argument("--checkpoints", default="1/8,1/4,1/2,1")
+    parser = jobs.study_options(__doc__, models="gpt,roberta,t5", checkpoints="1/8,1/4,1/2,1")
     parser.add_argument("--limit", type=int, default=1_000)
-    parser.add_argument("--table", default="")
     options = parser.parse_args()
     if options.table:
         print("\n".join(table(options)))

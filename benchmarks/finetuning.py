@@ -23,7 +23,6 @@ import statistics
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,25 +115,18 @@ def measure(options: argparse.Namespace) -> None:
     done = {key_of(row) for row in jobs.read_lines(out)}
     for model in options.models.split(","):
         run = Path(options.runs) / model
-        total = json.loads((run / "config.json").read_text())["train"]["steps"]
-        steps = [int(total * Fraction(share)) for share in options.checkpoints.split(",")]
-        tokens = {
-            line["step"]: line["tokens"]
-            for line in jobs.read_lines(run / "metrics.jsonl")
-            if line.get("tokens")
-        }
+        points = jobs.checkpoints(run, options.checkpoints)
         for name in options.tasks.split(","):
-            for step in steps:
+            for step, tokens in points:
                 for seed in range(options.seeds):
                     row = {"model": model, "task": name, "step": step, "seed": seed}
                     if key_of(row) in done:
                         continue
                     with tempfile.TemporaryDirectory() as work:
                         line = finetune(options.data, run, step, TASKS[name], seed, Path(work))
-                    row |= {"tokens": tokens.get(step, 0), "items": line["valid/items"]}
+                    row |= {"tokens": tokens, "items": line["valid/items"]}
                     row |= {"score": line[f"valid/{TASKS[name].metric}"], "wall": line["wall"]}
-                    with out.open("a") as file:
-                        file.write(json.dumps(row) + "\n")
+                    jobs.append_line(out, row)
                     print(json.dumps(row), flush=True)
 
 
@@ -236,16 +228,14 @@ def draw(scores: Any, names: list[str], beside: Any, file: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--runs", default="")
-    parser.add_argument("--out", default="")
-    parser.add_argument("--models", default="roberta,gpt,t5")
-    parser.add_argument("--tasks", default=",".join(TASKS))
-    parser.add_argument("--checkpoints", default="0,1/4,1/2,1")
+    parser = jobs.study_options(
+        __doc__,
+        models="roberta,gpt,t5",
+        tasks=",".join(TASKS),
+        checkpoints="0,1/4,1/2,1",
+        figure="",
+    )
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--table", default="")
-    parser.add_argument("--figure", default="")
     options = parser.parse_args()
     if options.table:
         print("\n".join(table(options)))

@@ -1,5 +1,6 @@
 """Runs the commands in separate processes; used by the other scripts in this folder."""
 
+import argparse
 import json
 import os
 import random
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,35 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def append_line(path: Path, row: Mapping[str, Any]) -> None:
+    """Adds an object to a .jsonl file."""
+    with path.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def checkpoints(run: Path, shares: str) -> list[tuple[int, int]]:
+    """(step, tokens read until then) of each share of the steps of a pretrained run.
+
+    "0,1/4,1" of 19,520 steps are the steps 0, 4,880 and 19,520.
+    """
+    total = json.loads((run / "config.json").read_text())["train"]["steps"]
+    lines = read_lines(run / "metrics.jsonl")
+    tokens = {line["step"]: line["tokens"] for line in lines if "tokens" in line}
+    steps = [int(total * Fraction(share)) for share in shares.split(",")]
+    return [(step, tokens[step] if step else 0) for step in steps]
+
+
+def study_options(doc: str | None, **defaults: str) -> argparse.ArgumentParser:
+    """A parser with the options of all scripts that measure pretrained runs, one line of --out
+    each; `defaults` are those of further options."""
+    parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
+    for name in ("data", "runs", "out", "table"):
+        parser.add_argument(f"--{name}", default="")
+    for name, default in defaults.items():
+        parser.add_argument(f"--{name}", default=default)
+    return parser
 
 
 def describe(config: str, changes: Mapping[str, Any]) -> dict[str, Any]:

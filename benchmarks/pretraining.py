@@ -11,7 +11,6 @@ checkpoint, its tokens and its minutes. With `taskset -c 0` it has one core, so 
 side by side. Finished runs are not repeated. --table prints the table of --out.
 """
 
-import argparse
 import itertools
 import json
 import statistics
@@ -131,12 +130,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", default="")
-    parser.add_argument("--runs", default="")
-    parser.add_argument("--out", default="")
-    parser.add_argument("--table", default="")
-    parser.add_argument("--models", default=",".join(FAMILIES))
+    parser = jobs.study_options(__doc__, models=",".join(FAMILIES))
     parser.add_argument("--minutes", type=float, default=120)
     options = parser.parse_args()
     if options.table:
@@ -149,8 +143,7 @@ def main() -> None:
         source = f"text:{options.data}/train-*.jsonl"
         validation = f"text:{options.data}/valid.jsonl"
         row = pretrain(name, Path(options.runs), source, validation, options.minutes)
-        with out.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        jobs.append_line(out, row)
         print(json.dumps(row), flush=True)
 
 
