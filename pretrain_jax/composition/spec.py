@@ -188,7 +188,8 @@ def build_section(section: ConfigDict) -> Section:
     can record which keys a run reads."""
     values = section.to_dict()
     tuples = replace_lists(values)
-    return ConfigDict(section if tuples == values else tuples).lock()
+    chosen: Any = section if tuples == values else tuples
+    return ConfigDict(chosen).lock()
 
 
 def replace_lists(value: Any) -> Any:
