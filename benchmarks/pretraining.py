@@ -4,11 +4,16 @@
                                                   [--models=gpt,roberta,t5,...] [--minutes=120]
     python benchmarks/pretraining.py --table=results.jsonl
 
-FOLDER of --data has train-*.jsonl and valid.jsonl. A run of 120 steps measures the seconds of a
-step. The run itself has as many steps as --minutes hold, a learning rate that falls to 0 along a
-line, and 8 checkpoints at equal distances. A line of --out is one run: its held-out loss at each
-checkpoint, its tokens and its minutes. With `taskset -c 0` it has one core, so that two runs can go
-side by side. Finished runs are not repeated. --table prints the table of --out.
+FOLDER of --data has wikipedia-en/ (train-*.jsonl, valid.jsonl) and classic-books/ (*.txt): an
+encyclopedia and novels, as BERT was pretrained on. The vocabulary is WordPiece's in lower case,
+which does not depend on spaces and punctuation, since SST-2 is in lower case with a space before
+each comma.
+
+A run of 120 steps measures the seconds of a step. The run itself has as many steps as --minutes
+hold, a learning rate that falls to 0 along a line, and 8 checkpoints at equal distances. A line of
+--out is one run: its held-out loss at each checkpoint, its tokens and its minutes. With `taskset -c
+0` it has one core, so that two runs can go side by side. Finished runs are not repeated, and a run
+that was stopped is resumed. --table prints the table of --out.
 """
 
 import itertools
@@ -21,7 +26,7 @@ import jobs
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SHAPE = {
-    "model.vocab_size": 4096,
+    "model.vocab_size": 8192,
     "model.layers": 4,
     "model.width": 128,
     "model.heads": 4,
@@ -30,6 +35,7 @@ SHAPE = {
     "model.unroll": 4,
 }
 RECIPE = {
+    "tokenizer.name": "wordpiece",
     "data.seq_len": 128,
     "optimizer.schedule": "linear",
     "optimizer.warmup_steps": 200,
@@ -58,7 +64,12 @@ FAMILIES = {
     "roberta": Family("babylm_bert.py", ENCODER),
     "t5": Family(
         "babylm_t5.py",
-        {"model.head_width": 32, "optimizer.learning_rate": 1e-2, "train.batch_size": 8},
+        {
+            "model.head_width": 32,
+            "tokenizer.sentinels": 100,
+            "optimizer.learning_rate": 1e-2,
+            "train.batch_size": 8,
+        },
     ),
     "electra": Family("babylm_electra.py", {**ENCODER, "model.embedding_width": 128}),
     "bert": Family("bert_nano.py", ENCODER),
@@ -140,8 +151,9 @@ def main() -> None:
     for name in options.models.split(","):
         if name in {row["model"] for row in jobs.read_lines(out)}:
             continue
-        source = f"text:{options.data}/train-*.jsonl"
-        validation = f"text:{options.data}/valid.jsonl"
+        wikipedia, books = f"{options.data}/wikipedia-en", f"{options.data}/classic-books"
+        source = f"text:{wikipedia}/train-*.jsonl,{books}/*.txt"
+        validation = f"text:{wikipedia}/valid.jsonl"
         row = pretrain(name, Path(options.runs), source, validation, options.minutes)
         jobs.append_line(out, row)
         print(json.dumps(row), flush=True)
