@@ -80,7 +80,7 @@ def show(score: dict[str, float]) -> str:
 def main() -> None:
     parser = jobs.study_options(__doc__, models="gpt,roberta,t5", checkpoints="1/8,1/4,1/2,1")
     parser.add_argument("--limit", type=int, default=1_000)
-    options = parser.parse_args()
+    options = jobs.parse_study(parser)
     if options.table:
         print("\n".join(table(options)))
     else:

@@ -236,7 +236,7 @@ def main() -> None:
         figure="",
     )
     parser.add_argument("--seeds", type=int, default=3)
-    options = parser.parse_args()
+    options = jobs.parse_study(parser, for_table=("data",))
     if options.table:
         print("\n".join(table(options)))
     else:

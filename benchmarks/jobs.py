@@ -7,7 +7,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def train(config: str, workdir: Path, changes: Mapping[str, Any]) -> tuple[list[
     seconds = time.monotonic() - start
     if done.returncode:
         raise SystemExit(f"{config} in {workdir} ended with {done.returncode}:\n{done.stderr}")
-    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    rows = read_lines(workdir / "metrics.jsonl")
     return [row for row in rows if "valid/objective" in row], seconds
 
 
@@ -101,13 +101,25 @@ def checkpoints(run: Path, shares: str) -> list[tuple[int, int]]:
 
 def study_options(doc: str | None, **defaults: str) -> argparse.ArgumentParser:
     """A parser with the options of all scripts that measure pretrained runs, one line of --out
-    each; `defaults` are those of further options."""
+    each, for `parse_study`; `defaults` are those of further options."""
     parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
     for name in ("data", "runs", "out", "table"):
         parser.add_argument(f"--{name}", default="")
     for name, default in defaults.items():
         parser.add_argument(f"--{name}", default=default)
     return parser
+
+
+def parse_study(
+    parser: argparse.ArgumentParser, for_table: Sequence[str] = ()
+) -> argparse.Namespace:
+    """The options of the command line; the script ends if one is missing that it needs: --data,
+    --runs and --out to measure, `for_table` to print --table."""
+    options = parser.parse_args()
+    needed = for_table if options.table else ("data", "runs", "out")
+    if missing := [f"--{name}" for name in needed if not getattr(options, name)]:
+        parser.error(f"missing: {', '.join(missing)}")
+    return options
 
 
 def describe(config: str, changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,8 @@
 
 FOLDER of --data has wikipedia-en/ (train-*.jsonl, valid.jsonl) and classic-books/ (*.txt): an
 encyclopedia and novels, as BERT was pretrained on. The vocabulary is WordPiece's in lower case,
-which does not depend on spaces and punctuation, since SST-2 is in lower case with a space before
-each comma.
+because SST-2 is in lower case with a space before each comma: it reads "good , but" as it reads
+"Good, but".
 
 A run of 120 steps measures the seconds of a step. The run itself has as many steps as --minutes
 hold, a learning rate that falls to 0 along a line, and 8 checkpoints at equal distances. A line of
@@ -143,7 +143,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = jobs.study_options(__doc__, models=",".join(FAMILIES))
     parser.add_argument("--minutes", type=float, default=120)
-    options = parser.parse_args()
+    options = jobs.parse_study(parser)
     if options.table:
         print(table(jobs.read_lines(Path(options.table))))
         return

@@ -177,18 +177,16 @@ def build_spec(config: Any) -> Spec:
         train=TrainOptions(**values["train"]),
         eval=EvalOptions(**values["eval"]),
         reporting=ReportingOptions(**replace_lists(dict(config.reporting))),
-        **{name: build_section(config[name]) for name in sections},
+        **{name: build_section(config[name], values[name]) for name in sections},
         **{name: values[name] for name in ("seed", "init_from", "init_tokens")},
         config_dict=stored,
     )
 
 
-def build_section(section: ConfigDict) -> Section:
-    """The section itself, or a copy with tuples for its lists. Reads no single key, so that a test
-    can record which keys a run reads."""
-    values = section.to_dict()
-    tuples = replace_lists(values)
-    chosen: Any = section if tuples == values else tuples
+def build_section(section: ConfigDict, values: dict[str, Any]) -> Section:
+    """The section itself, or `values`, which has tuples for its lists, if there are any. Reads no
+    single key, so that a test can record which keys a run reads."""
+    chosen: Any = section if section.to_dict() == values else values
     return ConfigDict(chosen).lock()
 
 
