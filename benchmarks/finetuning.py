@@ -2,23 +2,28 @@
 
     python benchmarks/finetuning.py --data=FOLDER --runs=FOLDER --out=results.jsonl [--seeds=3]
                                     [--models=roberta,gpt,t5] [--tasks=sst2,cola,mrpc]
-                                    [--checkpoints=0,1/4,1/2,1]
+                                    [--checkpoints=0,1/4,1/2,1] [--examples=0]
     python benchmarks/finetuning.py --data=FOLDER --table=results.jsonl [--figure=FILE.png]
+                                    [--examples=0]
 
 FOLDER of --data has sst2/, cola/ and mrpc/. FOLDER of --runs has one pretrained run per model
 (benchmarks/pretraining.py). --checkpoints are shares of its steps; 0 is from scratch, with the
 run's tokenizer. From each of them every task is finetuned with each seed, on one recipe: 3 epochs
-of at most 32 examples an update, AdamW with a linear decay after 10 % of warm-up, no dropout (as in
-pretraining). Scored is the last state of a run, on the validation set: accuracy (SST-2), Matthews'
-correlation (CoLA), F1 (MRPC). A line of --out is one finetuned run; runs that it has are not
+of at most 32 examples an update and at least 200 updates, AdamW with a linear decay after 10 % of
+warm-up, no dropout (as in pretraining). Of T5 only the encoder is finetuned. Scored is the last
+state of a run, on the validation set: accuracy (SST-2), Matthews' correlation (CoLA), F1 (MRPC).
+With --examples=N, a run trains on N examples, drawn with its seed, instead of all; --table prints
+the lines of such runs alone. A line of --out is one finetuned run; runs that it has are not
 repeated.
 
 Two yardsticks: always the commonest class, and a logistic regression on counts of words and pairs
-of words (scikit-learn), with C of 0.1, 1 or 10 by cross-validation on the training set.
+of words (scikit-learn), with C of 0.1, 1 or 10 by cross-validation on the training set. With
+--examples, they are means over as many drawings.
 """
 
 import argparse
 import json
+import random
 import statistics
 import tempfile
 from collections import defaultdict
@@ -32,6 +37,7 @@ import jobs
 class Task(NamedTuple):
     """A task: its files, columns and metric, its number of training examples, and its batches.
 
+    rate: learning rate after pretraining; docs/finetuning.md compares 3e-4 and 1e-3.
     rows, per_row: rows of a batch, and examples of a row; together 32 examples, as many to a row as
     fit nearly always.
     """
@@ -42,26 +48,27 @@ class Task(NamedTuple):
     label: str
     metric: str
     examples: int
+    rate: float
     rows: int
     per_row: int
 
 
 TASKS = {
-    "sst2": Task("sst2/train.tsv", "sst2/dev.tsv", ("0",), "1", "accuracy", 6_920, 8, 4),
+    "sst2": Task("sst2/train.tsv", "sst2/dev.tsv", ("0",), "1", "accuracy", 6_920, 1e-3, 8, 4),
     "cola": Task(
-        "cola/in_domain_train.tsv", "cola/*_dev.tsv", ("3",), "1", "matthews", 8_551, 4, 8
+        "cola/in_domain_train.tsv", "cola/*_dev.tsv", ("3",), "1", "matthews", 8_551, 1e-3, 4, 8
     ),
     "mrpc": Task(
         *("mrpc/msr_paraphrase_train.txt", "mrpc/msr_paraphrase_test.txt"),
-        *(("#1 String", "#2 String"), "Quality", "f1", 4_076, 16, 2),
+        *(("#1 String", "#2 String"), "Quality", "f1", 4_076, 3e-4, 16, 2),
     ),
 }
 EPOCHS = 3
-EXAMPLES = 32
-"""Of an update, at most."""
-SCRATCH_RATE, RATE = 3e-4, 1e-3
-"""Learning rates. Each is the better of these two for GPT on SST-2 with seed 0: from scratch 0.771
-and 0.757, after an eighth of its pretraining 0.741 and 0.774."""
+BATCH = 32
+"""Examples of an update, at most."""
+LEAST_UPDATES = 200
+SCRATCH_RATE = 3e-4
+"""Learning rate from scratch, the better of 3e-4 and 1e-3 for GPT on SST-2 with seed 0."""
 CONFIG = """
 import json
 from ml_collections import ConfigDict
@@ -72,16 +79,25 @@ def get_config():
 """
 
 
-def finetune(data: str, run: Path, step: int, task: Task, seed: int, work: Path) -> dict[str, Any]:
+def finetune(
+    data: str, run: Path, step: int, task: Task, examples: int, seed: int, work: Path
+) -> dict[str, Any]:
     """The evaluation line of one finetuned run; step 0 is from scratch."""
     stored = json.loads((run / "config.json").read_text())
-    steps = round(EPOCHS * task.examples / EXAMPLES)
+    model = stored["model"]
+    if model["name"] == "t5":
+        model = {key: value for key, value in model.items() if key != "shared"}
+        model["name"] = "t5_encoder"
+    train = Path(data, task.train)
+    if examples < task.examples:
+        train = write_part(train, task, examples, seed, work)
+    steps = max(round(EPOCHS * examples / BATCH), LEAST_UPDATES)
     tokenizer = stored["tokenizer"] if step else {**stored["tokenizer"], "path": f"{run}/tokenizer"}
     config = {
         "seed": seed,
         "init_from": f"{run}/checkpoints/{step}" if step else "",
         "data": {
-            "source": f"text:{data}/{task.train}",
+            "source": f"text:{train}",
             "validation": f"text:{data}/{task.valid}",
             "fields": task.fields,
             "label_key": task.label,
@@ -89,10 +105,10 @@ def finetune(data: str, run: Path, step: int, task: Task, seed: int, work: Path)
         },
         "tokenizer": tokenizer,
         "objective": {"name": "classify", "metric": task.metric, "per_row": task.per_row},
-        "model": stored["model"],
+        "model": model,
         "optimizer": {
             "name": "adamw",
-            "learning_rate": RATE if step else SCRATCH_RATE,
+            "learning_rate": task.rate if step else SCRATCH_RATE,
             "schedule": "linear",
             "warmup_steps": steps // 10,
             "weight_decay": 0.01,
@@ -109,6 +125,23 @@ def finetune(data: str, run: Path, step: int, task: Task, seed: int, work: Path)
     return {**next(x for x in reversed(lines) if "valid/items" in x), "wall": seconds}
 
 
+def write_part(file: Path, task: Task, examples: int, seed: int, work: Path) -> Path:
+    """Writes a file with `examples` lines of `file`, and its header if it has one."""
+    lines = file.read_bytes().splitlines(keepends=True)
+    header = [] if task.fields[0].isdigit() else lines[:1]
+    lines = lines[len(header) :]
+    part = work / file.name
+    part.write_bytes(
+        b"".join([*header, *(lines[at] for at in draw_examples(len(lines), examples, seed))])
+    )
+    return part
+
+
+def draw_examples(count: int, examples: int, seed: int) -> list[int]:
+    """The numbers of `examples` examples of a set of `count`, the same for each model."""
+    return sorted(random.Random(seed).sample(range(count), min(examples, count)))
+
+
 def measure(options: argparse.Namespace) -> None:
     """Finetunes everything that --out lacks."""
     out = Path(options.out)
@@ -117,13 +150,17 @@ def measure(options: argparse.Namespace) -> None:
         run = Path(options.runs) / model
         points = jobs.checkpoints(run, options.checkpoints)
         for name in options.tasks.split(","):
+            examples = options.examples or TASKS[name].examples
             for step, tokens in points:
                 for seed in range(options.seeds):
-                    row = {"model": model, "task": name, "step": step, "seed": seed}
+                    row = {"model": model, "task": name, "examples": examples}
+                    row |= {"step": step, "seed": seed}
                     if key_of(row) in done:
                         continue
                     with tempfile.TemporaryDirectory() as work:
-                        line = finetune(options.data, run, step, TASKS[name], seed, Path(work))
+                        line = finetune(
+                            options.data, run, step, TASKS[name], examples, seed, Path(work)
+                        )
                     row |= {"tokens": tokens, "items": line["valid/items"]}
                     row |= {"score": line[f"valid/{TASKS[name].metric}"], "wall": line["wall"]}
                     jobs.append_line(out, row)
@@ -131,7 +168,7 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in ("model", "task", "step", "seed"))
+    return tuple(row[name] for name in ("model", "task", "examples", "step", "seed"))
 
 
 def read_records(data: str, task: Task, pattern: str) -> tuple[list[str], list[str]]:
@@ -145,8 +182,9 @@ def read_records(data: str, task: Task, pattern: str) -> tuple[list[str], list[s
     return texts, [label or "" for label in corpus.labels("valid")]
 
 
-def yardsticks(data: str, task: Task) -> dict[str, float]:
-    """The metric of the commonest class, and of a logistic regression on a bag of words."""
+def yardsticks(data: str, task: Task, examples: int, seeds: int) -> dict[str, float]:
+    """The metric of the commonest class, and of a logistic regression on a bag of words: the means
+    over `seeds` drawings of training examples."""
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV
@@ -157,34 +195,43 @@ def yardsticks(data: str, task: Task) -> dict[str, float]:
     texts, labels = read_records(data, task, task.train)
     valid_texts, valid_labels = read_records(data, task, task.valid)
     classes = sorted(set(labels))
+    wanted = [classes.index(label) for label in valid_labels]
+
+    def score(answers: list[str]) -> float:
+        given = [classes.index(answer) for answer in answers]
+        return score_classes(wanted, given, len(classes))[task.metric]
+
     bag = make_pipeline(
         CountVectorizer(ngram_range=(1, 2), token_pattern=r"\S+", binary=True),
         LogisticRegression(max_iter=1000),
     )
     search = GridSearchCV(bag, {"logisticregression__C": [0.1, 1.0, 10.0]}, cv=3)
-    search.fit(texts, labels)
-    wanted = [classes.index(label) for label in valid_labels]
+    scores = []
+    for seed in range(seeds if examples < len(texts) else 1):
+        drawn = draw_examples(len(texts), examples, seed)
+        search.fit([texts[at] for at in drawn], [labels[at] for at in drawn])
+        scores.append(score(list(search.predict(valid_texts))))
     common = max(classes, key=labels.count)
-    answers = {
-        "majority": [common] * len(wanted),
-        "bag of words": list(search.predict(valid_texts)),
-    }
     return {
-        name: score_classes(wanted, [classes.index(a) for a in given], len(classes))[task.metric]
-        for name, given in answers.items()
+        "majority": score([common] * len(wanted)),
+        "bag of words": statistics.mean(scores),
     }
 
 
 def table(options: argparse.Namespace) -> Iterator[str]:
     """Markdown: a row for each model and number of tokens, mean and standard deviation by task."""
-    rows = jobs.read_lines(Path(options.table))
+    lines = jobs.read_lines(Path(options.table))
+    sizes = {name: options.examples or task.examples for name, task in TASKS.items()}
+    rows = [row for row in lines if row["examples"] == sizes[row["task"]]]
     names = [name for name in TASKS if any(row["task"] == name for row in rows)]
     scores: dict[tuple[str, int, str], list[float]] = defaultdict(list)
     for row in rows:
         scores[row["model"], row["tokens"], row["task"]].append(row["score"])
     yield f"| model | pretraining tokens | {' | '.join(names)} |"
     yield "| --- | ---: |" + " ---: |" * len(names)
-    beside = {name: yardsticks(options.data, TASKS[name]) for name in names}
+    beside = {
+        name: yardsticks(options.data, TASKS[name], sizes[name], options.seeds) for name in names
+    }
     for what in ("majority", "bag of words"):
         yield f"| {what} | | {' | '.join(f'{beside[name][what]:.3f}' for name in names)} |"
     for model, tokens in sorted({key[:2] for key in scores}):
@@ -236,6 +283,7 @@ def main() -> None:
         figure="",
     )
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--examples", type=int, default=0)
     options = jobs.parse_study(parser, for_table=("data",))
     if options.table:
         print("\n".join(table(options)))

@@ -56,7 +56,15 @@ class Family(NamedTuple):
 
 
 ADAMW = {"optimizer.b2": 0.98, "optimizer.weight_decay": 0.01}
-ENCODER = {**ADAMW, "optimizer.learning_rate": 2e-3, "train.batch_size": 16}
+ENCODER = {
+    **ADAMW,
+    "optimizer.learning_rate": 1e-3,
+    "optimizer.warmup_steps": 1000,
+    "model.init_std": 0.05,
+    "objective.rate": 0.4,
+    "train.batch_size": 16,
+}
+"""docs/finetuning.md compares this recipe with others."""
 FAMILIES = {
     "gpt": Family(
         "babylm_gpt.py", {**ADAMW, "optimizer.learning_rate": 3e-3, "train.batch_size": 8}
