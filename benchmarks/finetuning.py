@@ -125,6 +125,11 @@ def finetune(
     return {**next(x for x in reversed(lines) if "valid/items" in x), "wall": seconds}
 
 
+def count_examples(task: Task, options: argparse.Namespace) -> int:
+    """The number of training examples of a run: --examples, or all if there are no more."""
+    return min(options.examples or task.examples, task.examples)
+
+
 def write_part(file: Path, task: Task, examples: int, seed: int, work: Path) -> Path:
     """Writes a file with `examples` lines of `file`, and its header if it has one."""
     lines = file.read_bytes().splitlines(keepends=True)
@@ -139,7 +144,7 @@ def write_part(file: Path, task: Task, examples: int, seed: int, work: Path) -> 
 
 def draw_examples(count: int, examples: int, seed: int) -> list[int]:
     """The numbers of `examples` examples of a set of `count`, the same for each model."""
-    return sorted(random.Random(seed).sample(range(count), min(examples, count)))
+    return sorted(random.Random(seed).sample(range(count), examples))
 
 
 def measure(options: argparse.Namespace) -> None:
@@ -150,7 +155,7 @@ def measure(options: argparse.Namespace) -> None:
         run = Path(options.runs) / model
         points = jobs.checkpoints(run, options.checkpoints)
         for name in options.tasks.split(","):
-            examples = options.examples or TASKS[name].examples
+            examples = count_examples(TASKS[name], options)
             for step, tokens in points:
                 for seed in range(options.seeds):
                     row = {"model": model, "task": name, "examples": examples}
@@ -221,7 +226,7 @@ def yardsticks(data: str, task: Task, examples: int, seeds: int) -> dict[str, fl
 def table(options: argparse.Namespace) -> Iterator[str]:
     """Markdown: a row for each model and number of tokens, mean and standard deviation by task."""
     lines = jobs.read_lines(Path(options.table))
-    sizes = {name: options.examples or task.examples for name, task in TASKS.items()}
+    sizes = {name: count_examples(task, options) for name, task in TASKS.items()}
     rows = [row for row in lines if row["examples"] == sizes[row["task"]]]
     names = [name for name in TASKS if any(row["task"] == name for row in rows)]
     scores: dict[tuple[str, int, str], list[float]] = defaultdict(list)
