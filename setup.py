@@ -15,6 +15,7 @@ RUNTIME = [
     "flax>=0.12.8,<0.13",
     "grain>=0.2.18,<0.3",
     "jax>=0.10.2,<0.13",
+    "jinja2>=3.1.6,<4",  # chat templates
     "matplotlib>=3.10.8,<4",
     "ml_collections>=1.1,<2",
     "ml_dtypes>=0.5.4,<1",
@@ -56,7 +57,7 @@ EXTRAS = {
     "eval": EVAL,
     "trackers": TRACKERS,
     # Checks conversions to and from Hugging Face, and makes the golden arrays of the tests.
-    "hf": ["torch>=2.13,<3", "transformers>=5.23,<6"],
+    "hf": ["peft>=0.21,<1", "torch>=2.13,<3", "transformers>=5.23,<6"],
     # Prepares TFDS data sets whose own code needs TensorFlow. Reading one does not need it.
     "tfds": ["tensorflow>=2.21,<3"],
 }

@@ -114,9 +114,10 @@ def parse_study(
     parser: argparse.ArgumentParser, for_table: Sequence[str] = ()
 ) -> argparse.Namespace:
     """The options of the command line; the script ends if one is missing that it needs: --data,
-    --runs and --out to measure, `for_table` to print --table."""
+    --runs and --out to measure (those that it has), `for_table` to print --table."""
     options = parser.parse_args()
     needed = for_table if options.table else ("data", "runs", "out")
+    needed = [name for name in needed if hasattr(options, name)]
     if missing := [f"--{name}" for name in needed if not getattr(options, name)]:
         parser.error(f"missing: {', '.join(missing)}")
     return options

@@ -23,7 +23,8 @@ where the boundary predicts nothing.
 For objectives with labels, `example_at` [E] is the index from which the label of an example is
 predicted, `labels` [E] is the number of its class, or `label_values` [E], float32, its number, and
 `label_weights` [E] is 0 without one. `start_at` and `end_at` [E] are the indices of the first and
-the last token of an answer (extract_span.py).
+the last token of an answer (extract_span.py). `reference` [E] is the log-probability of an answer
+under the reference model (prefer.py).
 
 STREAM         [L]  concatenated along the stream
 MEMORY         [M]  concatenated along the memory, which cross-attention reads
@@ -82,6 +83,7 @@ FIELDS: dict[str, Field] = {
     "labels": Field(Kind.EXAMPLE),
     "label_values": Field(Kind.EXAMPLE, np.float32),
     "label_weights": Field(Kind.EXAMPLE, np.float32),
+    "reference": Field(Kind.EXAMPLE, np.float32),
 }
 
 

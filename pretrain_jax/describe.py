@@ -49,6 +49,7 @@ def describe(line: command.CommandLine) -> dict[str, Any]:
     tokens = sum(p.rows * design.task.tokens_per_row(p.seq_len) for p in design.spec.phases)
     return {
         "parameters": sizes.total_parameters(design),
+        "trained_parameters": sizes.trained_parameters(design),
         "parameters_by_part": sizes.parameters_by_part(design),
         "flops_per_token": flops.per_token(design, design.spec.data.seq_len),
         "tokens_per_step": last.batch_size * design.task.tokens_per_row(last.seq_len),
@@ -72,6 +73,8 @@ def value_of(values: dict[str, Any], key: str) -> Any:
 def format_report(report: dict[str, Any]) -> Iterator[str]:
     """The lines that `describe` prints."""
     yield format_row("parameters", f"{report['parameters']:,}")
+    if report["trained_parameters"] != report["parameters"]:
+        yield format_row("of which train", f"{report['trained_parameters']:,}")
     yield from (
         format_row(f"  {name}", f"{n:,}") for name, n in report["parameters_by_part"].items()
     )

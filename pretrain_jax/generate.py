@@ -13,6 +13,9 @@ The command uses one device; `pretrain_jax.load(..., mesh=...)` in Python uses s
 --prompts             A file with a prompt on each line, also on empty ones; of a .jsonl file, the
                       "prompt" of each line with an object.
 --interactive         Ask for prompts until the input ends, with the model loaded once.
+--chat                Each prompt is a user's message, which the model answers, in the chat template
+                      of objective instruct. With --interactive, it reads the conversation so far.
+--system              For --chat: a system message before the first one.
 --tokens              How many tokens to generate (default: 100).
 --samples             How many continuations of each prompt to generate (1).
 --temperature         0 takes the most likely token each time (0.8).
@@ -53,10 +56,11 @@ FLAGS = {
     "length_penalty": "1.0",
     "stop": "",
     "seed": "0",
+    "system": "",
 }
 SAMPLING = {"temperature": "0.8", "top_k": "50", "top_p": "1.0", "min_p": "0.0"}
 """Defaults without beam search, which takes none of these options."""
-SWITCHES = ("interactive", "cut", "json")
+SWITCHES = ("interactive", "cut", "json", "chat")
 FILLING = ("workdir", "prompt", "prompts", "interactive", "json")
 """The options that a model reads which fills masks."""
 
@@ -73,7 +77,9 @@ def main(argv: list[str]) -> int:
             "prompts come from one of --prompt, --prompts and --interactive, and --json does not "
             f"go with --interactive; received {', '.join('--' + name for name in given)}"
         )
-    prompts = read_prompts(flags["prompts"]) if flags["prompts"] else [flags["prompt"] or "\n"]
+    if flags["system"] and not flags["chat"]:
+        raise ConfigError("--system is a message of a conversation; add --chat, or leave it out")
+    prompts: Any = read_prompts(flags["prompts"]) if flags["prompts"] else [flags["prompt"] or "\n"]
     options = read_options(line)
     samples = options.pop("samples")
     import pretrain_jax
@@ -81,8 +87,14 @@ def main(argv: list[str]) -> int:
     model = pretrain_jax.load(flags["workdir"])
     if not model.objective.generates:
         check_filling(flags, model.family)
+    system = [{"role": "system", "content": flags["system"]}] if flags["system"] else []
+    if flags["interactive"] and flags["chat"]:
+        converse(model, system, options)
+        return 0
     if flags["interactive"]:
         prompts = ask()
+    if flags["chat"]:
+        prompts = [[*system, {"role": "user", "content": text}] for text in prompts]
     if flags["json"]:
         made = list(as_json(model, list(prompts), samples, options))
         print(json.dumps({"continuations": made}, ensure_ascii=False), flush=True)
@@ -171,18 +183,33 @@ def ask() -> Iterator[str]:
         yield text.removesuffix("\n")
 
 
-def show(model: Any, prompt: str, numbers: range, options: dict[str, Any]) -> None:
-    """Prints the continuations of a prompt as they are generated, or an encoder's fillings.
+def converse(model: Any, messages: list[dict[str, str]], options: dict[str, Any]) -> None:
+    """Answers messages from standard input, each with the conversation so far."""
+    for number, text in enumerate(ask()):
+        asked = [*messages, {"role": "user", "content": text}]
+        try:
+            answer = show(model, asked, range(number, number + 1), options)
+        except ConfigError as error:
+            sys.stderr.write(f"{error}\n")
+            continue
+        messages = [*asked, {"role": "assistant", "content": answer}]
+
+
+def show(model: Any, prompt: Any, numbers: range, options: dict[str, Any]) -> str:
+    """Prints the continuations of a text or of a conversation as they are generated, or an
+    encoder's fillings. Returns the last continuation.
 
     numbers: those of the continuations, one for each. Each has draws of its own.
     """
+    printed = ""
     if not model.objective.generates:
         for blank in model.fill(prompt):
             print("  ".join(f"{f.text!r} {f.log_probability:.2f}" for f in blank), flush=True)
-        return
+        return printed
     for number in numbers:
         growing = model.stream(prompt, sample=number, **options)  # refuses a bad prompt
-        sys.stdout.write("" if "memory_tokens" in model.objective.fields else prompt)
+        continues = isinstance(prompt, str) and "memory_tokens" not in model.objective.fields
+        sys.stdout.write(prompt if continues else "")
         printed = ""
         for made in growing:
             # A character may still lack bytes, which decode as U+FFFD.
@@ -192,10 +219,11 @@ def show(model: Any, prompt: str, numbers: range, options: dict[str, Any]) -> No
             printed = text
         print(flush=True)
         sys.stderr.write(f"[{made.reason}]\n")
+    return printed
 
 
 def as_json(
-    model: Any, prompts: list[str], samples: int, options: dict[str, Any]
+    model: Any, prompts: list[Any], samples: int, options: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """The results for all prompts, for --json."""
     if not model.objective.generates:

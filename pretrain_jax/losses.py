@@ -56,16 +56,18 @@ def nll_and_sample(
 def map_logits(function: Callable[..., Any], output: Any, values: Any, most: int = 0) -> Any:
     """Applies function(logits [N, V], values [N]) -> arrays [N] to all N = B x P positions.
 
-    values: an array [B, P], or a tree of them. Returns arrays [B, P]. The logits are float32
-    whatever the compute dtype, and -inf beyond the true vocabulary. Large logits are computed one
-    slice of P at a time, at most `most` of them, and computed again in the backward pass.
+    values: an array [B, P] or [B, P, D], or a tree of them. Returns arrays [B, P]. The logits are
+    float32 whatever the compute dtype, and -inf beyond the true vocabulary. Large logits are
+    computed one slice of P at a time, at most `most` of them, and computed again in the backward
+    pass.
     """
     hidden, readout = output.hidden, output.readout
     chunks = count_chunks(output, most)
 
     def apply(hidden_chunk: jax.Array, values_chunk: Any) -> Any:
         logits = compute_logits(hidden_chunk.reshape(-1, hidden_chunk.shape[-1]), readout)
-        results = function(logits, jax.tree.map(lambda x: x.reshape(-1), values_chunk))
+        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), values_chunk)
+        results = function(logits, flat)
         return jax.tree.map(lambda x: x.reshape(hidden_chunk.shape[:2]), results)
 
     if chunks == 1:

@@ -36,6 +36,7 @@ def names(folder: str) -> list[str]:
 
 DEFINITIONS = {
     "objectives": ("build",),
+    "adapters": ("build",),
     "tokenizers": ("load", "train"),
     "data.sources": ("find", "TAKES_NAME"),
     "tasks": ("TASK",),
@@ -90,7 +91,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     >>> did_you_mean("learning_rat", ["learning_rate", "steps"])
     '; did you mean learning_rate?'
     """
-    close = difflib.get_close_matches(str(name), list(known), n=3, cutoff=0.5)
+    known = list(known)
+    for cutoff in (0.75, 0.5):  # names that are less similar, only if there are no better ones
+        if close := difflib.get_close_matches(str(name), known, n=3, cutoff=cutoff):
+            break
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 

@@ -1,6 +1,6 @@
 """One update, and one evaluation: pure functions of state and batch.
 
-    train_step(state, batch, program) -> (state, metrics)
+    train_step(state, batch, program, frozen) -> (state, metrics)
 
 The frozen `Program`, a static argument, holds everything that is not an array: the model, the
 objective, the optimizer. The random numbers of update n derive from (seed, n) alone, so a run
@@ -18,6 +18,7 @@ from flax import struct
 
 from pretrain_jax import seeds
 from pretrain_jax.optim.clipping import clip_by_norm
+from pretrain_jax.optim.trees import join_trees
 
 Batch = dict[str, jax.Array]
 Sums = dict[str, tuple[jax.Array, jax.Array]]
@@ -29,6 +30,7 @@ class TrainState(struct.PyTreeNode):
     step: jax.Array
     """int32 scalar: number of updates so far."""
     params: Any
+    """The parameters that train; with an adapter, the others are in `frozen`."""
     opt_state: Any
 
 
@@ -56,16 +58,18 @@ class Program:
 
 
 def train_step(
-    state: TrainState, batch: Batch, program: Program
+    state: TrainState, batch: Batch, program: Program, frozen: Any = None
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One update on a batch of [B, ...] fields. If a number is not finite, the old state is kept.
+
+    frozen: the parameters that do not train; they have no gradient. None = there are none.
 
     metrics, float32 scalars: loss (nats per predicted token), the other terms by name, objective
     (the minimized value), grad_norm (before clipping), learning_rate, tokens (without padding),
     memory_tokens (those of the memory, where there is one), finite (1 or 0).
     """
     rng = jax.random.fold_in(seeds.random_key(program.seed), state.step)
-    sums, grads = gradients(state.params, batch, rng, program)
+    sums, grads = gradients(state.params, batch, rng, program, frozen)
     means = {term: mean(*pair) for term, pair in sums.items()}
     objective = sum(c * means[term] for term, c in program.coefficients.items())
     norm = optax.tree.norm(grads)
@@ -102,17 +106,19 @@ def mean(total: jax.Array, weight: jax.Array) -> jax.Array:
     return total / jnp.where(weight > 0, weight, 1.0)
 
 
-def gradients(params: Any, batch: Batch, rng: jax.Array, program: Program) -> tuple[Sums, Any]:
-    """Sums by term over the whole batch, and the gradient of the objective.
+def gradients(
+    params: Any, batch: Batch, rng: jax.Array, program: Program, frozen: Any = None
+) -> tuple[Sums, Any]:
+    """Sums by term over the whole batch, and the gradient of the objective for `params`.
 
     The sums of all `accumulate` microbatches are added before anything is divided, so the result is
     that of the whole batch, however unevenly the padding falls. Each microbatch's gradients have
     the dtypes of `cast_kernels`; they are added in the dtype of the parameters.
     """
-    low = cast_kernels(params, program.dtype)
+    low, fixed = (cast_kernels(tree, program.dtype) for tree in (params, frozen or {}))
 
     def objective(params, part, rng, totals):
-        sums = program.loss(program.apply, params, part, rng, True)
+        sums = program.loss(program.apply, join_trees(params, fixed), part, rng, True)
         totals = {term: weight for term, (_, weight) in sums.items()} if totals is None else totals
         value = sum(
             c * mean(sums[term][0], totals[term]) for term, c in program.coefficients.items()
@@ -131,7 +137,9 @@ def gradients(params: Any, batch: Batch, rng: jax.Array, program: Program) -> tu
     # Weights depend on the batch alone, so the compiler drops everything else of this first pass.
     weigh = lambda part: {  # noqa: E731
         term: weight
-        for term, (_, weight) in program.loss(program.apply, low, part, rng, True).items()
+        for term, (_, weight) in program.loss(
+            program.apply, join_trees(low, fixed), part, rng, True
+        ).items()
     }
     totals = jax.tree.map(lambda w: jnp.sum(w, axis=0), jax.lax.map(weigh, parts))
 

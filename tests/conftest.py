@@ -1,4 +1,5 @@
-"""Every test has eight simulated devices, a home folder of its own, and a cache of programs.
+"""Tests have eight simulated devices, or one (`one_device`), a home folder of their own, and a
+cache of programs.
 
 All three reach the processes that tests start, through the environment. Warnings are errors in all
 of them (pyproject.toml). The cache (jax's persistent one) starts empty and serves one process of
@@ -15,13 +16,15 @@ from pathlib import Path
 
 # jax reads the environment once, when it is first imported: before any test module is. Tests
 # compile some thousand programs and run each for milliseconds, so the machine code need not be
-# good: the suite takes half the time.
+# good: the suite takes half the time. The older emitters of fusions compile a gradient in half
+# the time of the new ones.
 os.environ["XLA_FLAGS"] = " ".join(
     [
         os.environ.get("XLA_FLAGS", ""),
         "--xla_force_host_platform_device_count=8",
         "--xla_backend_optimization_level=0",
         "--xla_llvm_disable_expensive_passes=true",
+        "--xla_cpu_use_fusion_emitters=false",
     ]
 ).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -61,6 +64,27 @@ def no_compiled_programs_left():
     yield
     jax.clear_caches()
     gc.collect()
+
+
+ALL_DEVICES = jax.devices
+
+
+@pytest.fixture(scope="module")
+def one_device():
+    """This process and those that it starts have one device, for modules that need no mesh: a run
+    of some steps takes half the time, and its programs come from the cache."""
+    alone = jax.devices()[:1]
+    flags = os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax, "devices", lambda *_: alone)
+        patch.setenv("XLA_FLAGS", flags)
+        yield
+
+
+@pytest.fixture
+def all_devices(monkeypatch):
+    """All devices, for a test of such a module."""
+    monkeypatch.setattr(jax, "devices", ALL_DEVICES)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ from pretrain_jax.errors import WorkdirMismatch
 from pretrain_jax.inference import restore
 from pretrain_jax.training import loop
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):

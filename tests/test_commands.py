@@ -13,6 +13,8 @@ from pretrain_jax.errors import ConfigError, InputMissing
 from pretrain_jax.tokenizers import chars
 from pretrain_jax.training import loop
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):

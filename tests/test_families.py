@@ -11,6 +11,8 @@ from program_cache import fresh_programs
 from pretrain_jax.composition import config
 from pretrain_jax.training import loop
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 STEPS = 24
 SHARED = {
     "train.steps": STEPS,
@@ -100,9 +102,10 @@ def test_stopped_and_resumed_gives_the_same_bits(job, train, straight, tmp_path,
     )
 
 
+@pytest.mark.usefixtures("all_devices")
 @pytest.mark.parametrize("family", ["bert", "t5", "llama"])
 def test_a_mesh_changes_no_loss(train, straight, tmp_path, family):
-    """Eight devices that split the batch, and a 2 x 2 x 2 mesh: noise and dropout are the same."""
+    """One device, and a 2 x 2 x 2 mesh: noise and dropout are the same."""
     axes = {"mesh.data": 2, "mesh.fsdp": 2, "mesh.tensor": 2}
     found = tiny_job.losses(train(family, tmp_path / "run", **axes))
     expected = tiny_job.losses(straight(family))

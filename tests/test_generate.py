@@ -13,6 +13,8 @@ from pretrain_jax.composition import config
 from pretrain_jax.errors import ConfigError, DataError, InputMissing
 from pretrain_jax.training import loop
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 STEPS = [("train.steps", "20"), ("eval.every", "0"), ("eval.sample_tokens", "0")]
 BERT = [("model.name", "bert"), ("objective.name", "masked_lm")]
 T5 = [

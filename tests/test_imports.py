@@ -20,11 +20,22 @@ LEVELS = (
     {"inference", "estimates", "reporting"},
     {"composition"},
     {"workdir"},
-    {"step"},
-    {"data", "tasks", "objectives", "models", "optim", "sharding", "cluster", "xla", "devices"},
-    {"layers", "corruption", "tokenizers", "losses", "scores"},
+    {"step", "digest"},
+    {
+        "adapters",
+        "data",
+        "tasks",
+        "objectives",
+        "models",
+        "optim",
+        "sharding",
+        "cluster",
+        "xla",
+        "devices",
+    },
+    {"layers", "corruption", "tokenizers", "losses", "scores", "chat_template"},
     {"batch", "code_version", "cross_entropy", "gram_hashes", "nested_diff", "ragged"}
-    | {"registry", "seeds"},
+    | {"registry", "seeds", "switches"},
     {"files"},
     {"process"},
     {"errors", "progress", "rounding"},
@@ -32,7 +43,7 @@ LEVELS = (
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 HOST = {
     *("data", "tasks", "tokenizers", "corruption", "scores", "batch", "gram_hashes"),
-    *("ragged", "registry"),
+    *("ragged", "registry", "chat_template", "switches"),
     *("errors", "files", "process", "progress", "rounding"),
 }
 AT_THE_END = "process/shutdown.py"

@@ -9,6 +9,8 @@ import time
 import pytest
 import tiny_job
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):

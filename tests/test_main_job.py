@@ -17,6 +17,8 @@ from pretrain_jax.errors import ConfigError, InputMissing, Interrupted, WorkdirM
 from pretrain_jax.training import evaluations, loop
 from pretrain_jax.training.signals import Signals
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):
@@ -157,6 +159,7 @@ def test_a_longer_run_keeps_the_decay(job, tmp_path):
     assert stored["optimizer"]["decay_steps"] == 10
 
 
+@pytest.mark.usefixtures("all_devices")
 def test_a_run_resumes_on_another_mesh(straight, tmp_path):
     job, workdir = tiny_job.write(tmp_path), str(tmp_path / "run")
     loop.train(config.read(str(job), [("train.steps", "30"), ("mesh.fsdp", "8")]), workdir)

@@ -107,6 +107,14 @@ def randomise(params: Any, seed: int = 0) -> Any:
     return jax.tree.unflatten(structure, drawn)
 
 
+def random_params(model: nn.Module, seed: int = 0) -> Any:
+    """`randomise` without initial values, which take seconds to compile."""
+    shapes = jax.eval_shape(lambda key: model.init(key, pack([[LENGTH]]), False), jax.random.key(0))
+    return randomise(
+        jax.tree.map(lambda x: np.full(x.shape, 0.1), nn.meta.unbox(shapes["params"])), seed
+    )
+
+
 def named(tree: Any) -> dict[str, Any]:
     """Leaves by their '/'-joined names."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)

@@ -55,6 +55,52 @@ def steps_of(examples: int, epochs: float) -> int:
     return round(epochs * examples / (EXAMPLES * ROWS))
 
 
+def read_run(run: str) -> dict[str, Any]:
+    """The config of the run in a workdir. Raises ConfigError for none."""
+    if not run:
+        raise ConfigError(
+            "a config of configs/finetune needs the workdir of a trained run after a colon, such "
+            "as --config=configs/finetune/classify.py:runs/bert_nano; received none"
+        )
+    return read_source_config(split_source(run)[0])
+
+
+def is_t5(run: str) -> bool:
+    """Whether the model of a run is an encoder-decoder."""
+    return family(read_run(run)["model"]) == "t5"
+
+
+def from_model(
+    run: str, name: str, *, rate: float, warmup: float, **options: Any
+) -> dict[str, Any]:
+    """The config of a run with the objective `name` that starts from the run in the workdir `run`:
+    STEPS updates of ROWS full rows with AdamW, a cosine after a share `warmup` of the updates.
+
+    options: of the objective.
+    """
+    source = read_run(run)
+    return dict(
+        seed=0,
+        init_from=run,
+        data=dict(source="stdlib", seq_len=source["data"]["seq_len"]),
+        tokenizer=source["tokenizer"],
+        objective=dict(name=name, **options),
+        model=dict(source["model"]),
+        optimizer=dict(
+            name="adamw",
+            schedule="cosine",
+            learning_rate=rate,
+            warmup_steps=round(warmup * STEPS),
+            b2=0.999,
+            weight_decay=0.0,
+            clip_norm=1.0,
+        ),
+        train=dict(steps=STEPS, batch_size=ROWS),
+        checkpoint=dict(every=STEPS // 10),
+        eval=dict(every=STEPS // 10),
+    )
+
+
 def finetune(
     run: str, objective: dict[str, Any], data: dict[str, Any], examples: int, epochs: float = 0.0
 ) -> dict[str, Any]:
@@ -62,12 +108,7 @@ def finetune(
 
     examples: those of the training set, for the number of updates. epochs: 0 = the recipe's.
     """
-    if not run:
-        raise ConfigError(
-            "a config of configs/finetune needs the workdir of a trained run after a colon, such "
-            "as --config=configs/finetune/classify.py:runs/bert_nano; received none"
-        )
-    source = read_source_config(split_source(run)[0])
+    source = read_run(run)
     model = dict(source["model"])
     if "dropout" in model:
         model["dropout"] = 0.1

@@ -18,7 +18,7 @@ import _recipes
 def get_config(run: str = "") -> dict[str, Any]:
     config = _recipes.own_records(run, "text_to_text")
     config["data"]["target_key"] = "target"
-    is_t5 = _recipes.family(config["model"]) == "t5"
+    is_t5 = _recipes.is_t5(run.partition(",")[0])
     config["objective"] = dict(
         name="text_to_text",
         metric="exact_match",

@@ -17,11 +17,13 @@ from functools import cached_property
 from typing import Any
 
 from pretrain_jax import registry
+from pretrain_jax.composition import adaptation
 from pretrain_jax.composition.compatibility import check_eval_tasks
 from pretrain_jax.composition.model import Model, build_model
 from pretrain_jax.composition.placement import Placement
 from pretrain_jax.composition.spec import Spec, build_spec
 from pretrain_jax.composition.task import Task
+from pretrain_jax.composition.teacher_config import teacher_config
 from pretrain_jax.composition.update import Update
 from pretrain_jax.devices.target import Target
 from pretrain_jax.optim import schedules
@@ -71,11 +73,21 @@ class Design:
         return Placement(self.spec, self.task, self.target, self.model)
 
     @cached_property
+    def teacher(self) -> "Design | None":
+        """The design of the teacher, for objective distill."""
+        objective = self.task.objective
+        if not objective.teacher:
+            return None
+        return Design(build_spec(teacher_config(self.spec, objective)), self.target)
+
+    @cached_property
     def update(self) -> Update:
-        return Update(self.spec, self.task, self.placement)
+        return Update(self.spec, self.task, self.placement, self.teacher and self.teacher.placement)
 
     def check(self) -> None:
         """Raises ConfigError for every error that shows without data and compilation."""
+        adaptation.check(self.spec, self.model.adapter)
+        _ = self.model.trained  # choosing them checks them
         self.placement.check()
         self.task.check()
         _ = self.spec.profile_steps

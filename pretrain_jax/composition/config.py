@@ -26,6 +26,7 @@ from pretrain_jax import registry
 from pretrain_jax.composition import config_files, presets, ranges, synonyms, unread_keys
 from pretrain_jax.composition.sections import (
     CHOICES,
+    NEWER,
     SECTIONS,
     TOP,
     every_key,
@@ -89,7 +90,7 @@ def resolve(values: Mapping[str, Any], overrides: Sequence[tuple[str, str]]) -> 
             rechosen.add(section)
     filled = {name: fill_option(name, config.get(name, REQUIRED), TOP[name]) for name in TOP}
     for section in SECTIONS:
-        given = dict(config.get(section, {}))
+        given = {**NEWER.get(section, {}), **config.get(section, {})}
         filled[section] = fill_section(section, given, section in rechosen, overrides)
     for key, text in overrides:
         section, _, name = key.partition(".")

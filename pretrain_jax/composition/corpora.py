@@ -117,11 +117,14 @@ def open_annotated(data: DataOptions, source: str, objective: Objective) -> Corp
             data.label_key,
             task.texts,
             task.fewer,
-            required=data.split != "all",
+            required=data.split != "all" and not task.implied_label,
             default_texts=task.default_texts,
             default_label=task.default_label,
+            implied_label=task.implied_label,
             places=task.places,
         )
+    elif objective.template:
+        columns = Columns(required=False, kind=kind, template=objective.template)
     elif data.fields:
         columns = Columns(data.fields, required=False, kind="text")
     return open_corpus(

@@ -2,30 +2,29 @@
 
 import logging
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from etils import epath
 
 from pretrain_jax import registry, tokenizers
-from pretrain_jax.batch import is_text
+from pretrain_jax.composition import eval_baselines
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.check_special_tokens import check_boundary
 from pretrain_jax.composition.corpora import MemberCorpus, load_or_train_tokenizer, open_corpora
 from pretrain_jax.composition.phases import Phase
-from pretrain_jax.data import baselines, mixing, pipeline
+from pretrain_jax.data import mixing, pipeline
 from pretrain_jax.data.arrangements import ARRANGEMENTS
 from pretrain_jax.data.cache import TokenCache, open_token_cache
 from pretrain_jax.data.eval_counts import EvalCounts
+from pretrain_jax.data.pipeline import ExamplesWithReference as With
 from pretrain_jax.errors import BadLabel, DataError
 from pretrain_jax.progress import progress
 
 log = logging.getLogger(__name__)
 Batches = Generator[pipeline.Batch, None, None]
-SAMPLED_ROWS = 64
-"""Rows per member of a mixture in which predicted tokens are counted."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +123,23 @@ class Feed:
                 cross_documents=self.design.spec.data.cross_documents,
             )
         return self._streams[key]
+
+    @property
+    def row_lengths(self) -> list[tuple[str, int]]:
+        """(split, sequence length) of the rows of training and evaluation."""
+        eval_seq_len = self.design.spec.phases.eval_seq_len
+        lengths = sorted({phase.seq_len for phase in self.design.spec.phases})
+        train = [("train", length) for length in lengths if "train" in self.splits]
+        return [*train, ("valid", eval_seq_len)]
+
+    def add_reference(self, split: str, seq_len: int, reference: np.ndarray) -> None:
+        """Gives the raw examples of a stream their log-probabilities under the reference model."""
+        stream = self.stream(split, seq_len)
+        members = [
+            replace(member, examples=cast(With, member.examples).with_reference(reference))
+            for member in stream.members
+        ]
+        self._streams[split, seq_len] = replace(stream, members=members)
 
     @cached_property
     def data_warnings(self) -> list[str]:
@@ -257,42 +273,4 @@ class Feed:
 
     @cached_property
     def _scores(self) -> tuple[EvalCounts, dict[str, float]]:
-        """`eval_counts` and `baselines`, from one pass over the rows."""
-        objective, scored = self.design.task.objective, EvalCounts()
-        ends = self.boundary_ids(objective.arrange(self.design.spec.phases.eval_seq_len))
-        if "train" not in self.splits:
-            for _ in scored.count(self.eval_batches(), self.tokenizer, ends.values()):
-                pass  # only counts: without a training split there are no baselines
-            return scored, {}
-        with progress("counting tokens for the baselines"):
-            counts = baselines.count_tokens(
-                [
-                    (self.cache(source, "train"), share)
-                    for source, share in zip(self.sources, self.token_shares(), strict=True)
-                ],
-                vocab_size=self.tokenizer.size,
-                begin=ends["begin"],
-                end=ends["end"],
-            )
-            scores = baselines.score_baselines(
-                objective.baselines,
-                counts=counts,
-                batches=scored.count(self.eval_batches(), self.tokenizer, ends.values()),
-                special=self.tokenizer.unscored,
-            )
-        return scored, {f"yardstick/{name}": value for name, value in scores.items()}
-
-    def token_shares(self) -> list[float]:
-        """Relative number of predicted text tokens of each member of a mixture: its share of rows
-        times the mean number of predicted tokens in its first rows."""
-        stream = self.stream("train", self.design.spec.phases.eval_seq_len)
-        if len(stream.members) == 1:
-            return [1.0]
-        shares = []
-        for number, member in enumerate(stream.members):
-            rows = np.arange(min(len(member.rows), SAMPLED_ROWS))
-            fields, _ = member.take(rows, pipeline.EVAL_SEED, number)
-            flat = {name: fields[name].values for name in ("targets", "weights")}
-            predicted = is_text(flat, self.tokenizer.unscored).sum()
-            shares.append(member.rate * max(int(predicted), 1) / len(rows))
-        return shares
+        return eval_baselines.score(self)

@@ -51,14 +51,14 @@ def fix_tokenizer(config: Any, stored: Mapping[str, Any] | None) -> Any:
     """The config with the `tokenizer.path` of the source run, if only that run has one.
 
     stored: the config of the workdir, if it has one; it then has the path already.
-    Raises ConfigError for `init_tokens` without `init_from`.
+    Raises ConfigError for `init_tokens` or `init_layers` without `init_from`.
     """
     registry.check_name(config.init_tokens, ("same", "shared"), "init_tokens")
-    if config.init_tokens != "same" and not config.init_from:
+    useless = {"init_tokens": config.init_tokens != "same", "init_layers": config.init_layers}
+    for name in [name for name, is_set in useless.items() if is_set and not config.init_from]:
         raise ConfigError(
-            "init_tokens chooses between the tokenizers of a run and of its init_from; received "
-            f"init_tokens={config.init_tokens} without init_from. Set init_from, or leave out "
-            "init_tokens"
+            f"{name} chooses what a run takes from its init_from; received {name}={config[name]} "
+            f"without init_from. Set init_from, or leave out {name}"
         )
     if not inherits_tokenizer(config):
         return config
@@ -94,7 +94,14 @@ def check(spec: Spec) -> None:
     """Raises WorkdirMismatch unless the model and the tokens of `init_from` fit this config."""
     source, new = source_workdir(spec), spec.config_dict
     old = read_source_config(source)
+    if old["adapter"]["name"] != "none":
+        raise WorkdirMismatch(
+            f"init_from must be a run with all parameters; {source} has only those of its adapter, "
+            f"{old['adapter']['name']}. Merge it into its base: python -m pretrain_jax.convert "
+            f"--workdir={source} --to_hf=DIR, then --from_hf=DIR --workdir=NEW, and name NEW"
+        )
     free = {*(key.removeprefix("model.") for key in run_config.SPEED), "max_length", "vocab_size"}
+    free |= {"layers"} if spec.init_layers else set()
     # Rotary positions have no parameters, and longer rows may need others.
     free |= {key for key in new["model"] if key.startswith("rope_")}
     if _base.load(spec.model.name).part_of == old["model"]["name"]:

@@ -10,7 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from pretrain_jax import seeds
-from pretrain_jax.composition import compatibility
+from pretrain_jax.adapters._base import Adapter
+from pretrain_jax.adapters._factories import change_factories
+from pretrain_jax.composition import adaptation, compatibility
 from pretrain_jax.composition.spec import Spec, select_kwargs
 from pretrain_jax.composition.task import Task
 from pretrain_jax.devices.target import Target
@@ -19,6 +21,7 @@ from pretrain_jax.layers.axes import box_all
 from pretrain_jax.layers.stacks import BuildContext
 from pretrain_jax.models import _base
 from pretrain_jax.models._base import Architecture
+from pretrain_jax.optim.trees import named_leaves, split_tree
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +35,10 @@ class Model:
     """The dtype of matrix products."""
     batch_shapes: Callable[[], dict[str, jax.ShapeDtypeStruct]]
     """Shapes of a batch of one row, for `init`."""
+    adapter: Adapter
+    """What adapter.name builds."""
+    heads: frozenset[str]
+    """The names of the objective's heads."""
 
     def init(self, seed: int) -> Any:
         """Initial parameters, boxed with the names of their axes. For tracing, or under jit."""
@@ -90,6 +97,16 @@ class Model:
         """Shapes of the parameters."""
         return nn.meta.unbox(self.boxed_params)
 
+    @cached_property
+    def trained(self) -> frozenset[str]:
+        """The names of the parameters that train. Raises ConfigError if an adapter has none."""
+        names = [name for name, _ in named_leaves(self.param_shapes)]
+        return adaptation.choose_trained(names, self.adapter, self.heads)
+
+    def split(self, params: Any) -> tuple[Any, Any]:
+        """(the parameters that train, the others), each as a tree of dicts."""
+        return (params, {}) if self.adapter.trains_all else split_tree(params, self.trained)
+
 
 def build_model(
     run: Spec, task: Task, target: Target, plain: bool = False, separate_layers: bool = False
@@ -124,5 +141,9 @@ def build_model(
     )
     module = architecture.build(context, **options)
     _base.check_module(architecture, module)
+    adapter = adaptation.build_adapter(run.adapter)
+    if adapter.change is not None:
+        module = change_factories(module, adapter.change)
     one_row = partial(task.batch_shapes, 1, run.data.seq_len)
-    return Model(architecture, module, dtype, one_row)
+    heads = frozenset(name for name, _ in task.objective.heads)
+    return Model(architecture, module, dtype, one_row, adapter, heads)

@@ -51,7 +51,8 @@ def config_to_resume(config: Any, path: epath.Path) -> tuple[Any, dict[str, Any]
     fixed = init_from.fix_tokenizer(fix_schedule(config, stored), stored)
     fixed = fix_labels(fixed, stored)
     if stored is not None:
-        run_config.compare_configs(stored, fixed.to_dict())
+        adapted = () if fixed.adapter.name == "none" else run_config.ADAPTED
+        run_config.compare_configs(stored, fixed.to_dict(), (*run_config.FREE, *adapted))
     return fixed, stored
 
 

@@ -9,6 +9,8 @@ init_from: workdir of another run, or one of its checkpoints (RUN/checkpoints/ST
     with the parameters of that run, at step 0 and with a new schedule
 init_tokens: tokenizer of a run with init_from: "same" copies that of the other run; "shared" uses
     this run's own tokenizer and keeps the embeddings of the tokens that both tokenizers have
+init_layers: the layers of the other run that this run takes, from 0, one for each of its own; () =
+    all of them
 name: what this section selects: the name of a file or a function, whose options are the other keys
 schedule: name of the learning-rate schedule
 path: file or folder of a published vocabulary to use instead of learning one; empty = learn one
@@ -34,7 +36,12 @@ from pretrain_jax.workdir.checkpoint import Checkpoints
 log = logging.getLogger(__name__)
 NAME = Option(str, REQUIRED)
 Chosen = Mapping[str, Any]
-TOP = {"seed": Option(int, 0), "init_from": Option(str, ""), "init_tokens": Option(str, "same")}
+TOP = {
+    "seed": Option(int, 0),
+    "init_from": Option(str, ""),
+    "init_tokens": Option(str, "same"),
+    "init_layers": Option(tuple[int, ...], ()),
+}
 """Keys outside of all sections; init_from.py implements init_tokens."""
 CHOICES = (
     ("tokenizer", "name"),
@@ -42,6 +49,7 @@ CHOICES = (
     ("model", "name"),
     ("optimizer", "name"),
     ("optimizer", "schedule"),
+    ("adapter", "name"),
 )
 """Keys that choose which function takes the other keys of their section."""
 RENAMED = {"model.attention_form": "model.attention_backend"}
@@ -82,20 +90,36 @@ def _optimizer(chosen: Chosen) -> dict[str, Option]:
     return {"name": NAME, "schedule": NAME, **options}
 
 
+def _adapter(chosen: Chosen) -> dict[str, Option]:
+    module = registry.load("adapters", chosen["name"], "adapter.name")
+    return {"name": Option(str, NEWER["adapter"]["name"]), **registry.options(module.build)}
+
+
 SECTIONS: dict[str, Callable[[Chosen], dict[str, Option]]] = {
     "data": lambda _: registry.options(spec.DataOptions),
     "tokenizer": _tokenizer,
     "objective": _objective,
     "model": _model,
     "optimizer": _optimizer,
+    "adapter": _adapter,
     "mesh": lambda _: registry.options(mesh.build),
     "train": lambda _: registry.options(spec.TrainOptions),
     "checkpoint": lambda _: registry.options(Checkpoints),
     "eval": lambda _: registry.options(spec.EvalOptions),
     "reporting": lambda _: registry.options(spec.ReportingOptions),
 }
-NEWER = ("reporting",)
-"""Sections that the configs of older workdirs lack; all of their keys have defaults."""
+NEWER: dict[str, dict[str, Any]] = {"reporting": {}, "adapter": {"name": "none"}}
+"""Sections that the configs of older workdirs and most config files lack, with the names that they
+choose by default; all of their other keys have defaults."""
+
+
+FOLDERS = {
+    "tokenizer": "tokenizers",
+    "objective": "objectives",
+    "model": "models",
+    "adapter": "adapters",
+}
+"""The folder of the package whose modules a section chooses from."""
 
 
 def section_options(section: str, chosen: Chosen) -> dict[str, Option]:
@@ -173,8 +197,7 @@ def with_defaults(stored: Mapping[str, Any]) -> dict[str, Any]:
     >>> with_defaults({"train": {"steps": 10, "batch_size": 8}})["train"]["accumulate"]
     1
     """
-    newer = {section: {} for section in NEWER}
-    completed: dict[str, Any] = {**defaults(TOP), **newer, **rename_keys(stored)}
+    completed: dict[str, Any] = {**defaults(TOP), **NEWER, **rename_keys(stored)}
     for section in SECTIONS:
         values = completed.get(section)
         names = [name for owner, name in CHOICES if owner == section]
@@ -200,7 +223,7 @@ def every_key() -> list[str]:
 
 def choices(section: str) -> list[dict[str, str]]:
     """All choices of names in a section."""
-    folder = {"tokenizer": "tokenizers", "objective": "objectives", "model": "models"}.get(section)
+    folder = FOLDERS.get(section)
     if folder is not None:
         return [{"name": name} for name in registry.names(folder)]
     pairs = [(n, s) for n in optimizers.OPTIMIZERS for s in schedules.SCHEDULES]

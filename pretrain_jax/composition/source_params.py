@@ -1,22 +1,26 @@
 """Which parameters of a run with `init_from` come from the source run.
 
-Every parameter comes from the source. Only three kinds may be fresh: those of the objective's heads
-(unless the objective borrows a trained head), and the rows of tokens that the source does not have.
+Every parameter comes from the source. Only these may be fresh: those of the objective's heads
+(unless the objective borrows a trained head), those of an adapter, and the rows of tokens that the
+source does not have.
 What the source has and this run does not want is left behind. Anything else is refused. All fresh
 parameters and all that are left behind are logged.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 from flax.traverse_util import unflatten_dict
 
 from pretrain_jax.composition import init_from
+from pretrain_jax.composition.adaptation import is_own
 from pretrain_jax.composition.build import Design
-from pretrain_jax.errors import WorkdirMismatch, list_names
+from pretrain_jax.errors import ConfigError, WorkdirMismatch, list_names
+from pretrain_jax.layers.stacks import LAYERS
 from pretrain_jax.optim.trees import named_leaves
 from pretrain_jax.sharding import rules
 from pretrain_jax.workdir.checkpoint import Checkpoints
@@ -95,8 +99,9 @@ def find_origins(
     if no parameter of the body comes from the source.
     """
     wanted = {name: leaf.shape for name, leaf in named_leaves(design.model.param_shapes)}
+    layers = design.spec.init_layers
     present = {
-        path.removeprefix(PREFIX): leaf.shape
+        path.removeprefix(PREFIX): shape_of_layers(path, leaf.shape, layers)
         for path, leaf in stored.items()
         if path.startswith(PREFIX)
     }
@@ -108,7 +113,7 @@ def find_origins(
         old = name if name in present else borrowed_path(name, objective.borrows)
         if old in present and same_shape(shape, present[old], vocabulary.get(name)):
             taken[name] = old
-        elif name.partition("/")[0] not in heads:
+        elif name.partition("/")[0] not in heads and not is_own(name, design.model.adapter):
             there = f"is {present[name]} there" if name in present else "is not there"
             wrong.append(f"{name} {shape} {there}")
     if wrong or not any(name.partition("/")[0] not in heads for name in taken):
@@ -120,6 +125,29 @@ def find_origins(
         )
     left = sorted(present.keys() - set(taken.values()))
     return Origins(taken, tuple(name for name in wanted if name not in taken), tuple(left))
+
+
+def shape_of_layers(name: str, shape: tuple[int, ...], layers: Sequence[int]) -> tuple[int, ...]:
+    """The shape of the chosen layers of an array, if it is one of stacked layers; () = all of them.
+
+    Raises ConfigError for a layer that is not there.
+
+    >>> shape_of_layers("stack/layers/norm/scale", (12, 768), (0, 2, 4, 7, 9, 11))
+    (6, 768)
+    """
+    if not layers or not is_stacked(name):
+        return shape
+    if not all(0 <= layer < shape[0] for layer in layers):
+        raise ConfigError(
+            f"init_layers must be layers of the run of init_from, 0 .. {shape[0] - 1}; received "
+            f"{tuple(layers)}"
+        )
+    return (len(layers), *shape[1:])
+
+
+def is_stacked(name: str) -> bool:
+    """Whether a parameter is that of all layers of a stack."""
+    return LAYERS in name.split("/")
 
 
 def borrowed_path(name: str, borrows: Mapping[str, str]) -> str:
@@ -157,11 +185,20 @@ def abstract_params(
     return {"params": unflatten_dict(arrays)}
 
 
-def assemble(origins: Origins, restored: Any, fresh: Any) -> Any:
-    """The parameters of this run: restored arrays, and the fresh ones of `fresh`."""
+def assemble(origins: Origins, restored: Any, fresh: Any, layers: Sequence[int] = ()) -> Any:
+    """The parameters of this run: restored arrays, and the fresh ones of `fresh`.
+
+    layers: the layers to take of stacked ones; () = all.
+    """
     arrays = dict(named_leaves(restored))
-    leaves = [
-        arrays[origins.taken[name]] if name in origins.taken else leaf
-        for name, leaf in named_leaves(fresh)
-    ]
+
+    def take(name: str, leaf: jax.Array) -> jax.Array:
+        if name not in origins.taken:
+            return leaf
+        array = arrays[origins.taken[name]]
+        if not layers or not is_stacked(name):
+            return array
+        return jax.device_put(array[np.asarray(layers)], leaf.sharding)
+
+    leaves = [take(name, leaf) for name, leaf in named_leaves(fresh)]
     return jax.tree.unflatten(jax.tree.structure(fresh), leaves)

@@ -142,11 +142,13 @@ class Spec:
     objective: Section
     model: Section
     optimizer: Section
+    adapter: Section
     mesh: Section
     checkpoint: Section
     seed: int
     init_from: str
     init_tokens: str
+    init_layers: tuple[int, ...]
     config_dict: dict[str, Any]
     """The same values as nested dicts: the content of config.json."""
 
@@ -171,14 +173,14 @@ def build_spec(config: Any) -> Spec:
     config.json has."""
     stored = config.to_dict()
     values = replace_lists(stored)
-    sections = ("tokenizer", "objective", "model", "optimizer", "mesh", "checkpoint")
+    sections = ("tokenizer", "objective", "model", "optimizer", "adapter", "mesh", "checkpoint")
     return Spec(
         data=DataOptions(**values["data"]),
         train=TrainOptions(**values["train"]),
         eval=EvalOptions(**values["eval"]),
         reporting=ReportingOptions(**replace_lists(dict(config.reporting))),
         **{name: build_section(config[name], values[name]) for name in sections},
-        **{name: values[name] for name in ("seed", "init_from", "init_tokens")},
+        **{name: values[name] for name in ("seed", "init_from", "init_tokens", "init_layers")},
         config_dict=stored,
     )
 

@@ -64,7 +64,6 @@ SYNONYMS = {
     "architecture": "model.name",
     "mask_prob": "objective.rate",
     "mlm_probability": "objective.rate",
-    "task": "objective.name",
     "save_steps": "checkpoint.every",
     "save_interval": "checkpoint.every",
     "save_total_limit": "checkpoint.keep",

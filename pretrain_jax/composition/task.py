@@ -7,7 +7,7 @@ import jax
 
 from pretrain_jax import registry
 from pretrain_jax.batch import FIELDS
-from pretrain_jax.composition import compatibility
+from pretrain_jax.composition import adaptation, compatibility
 from pretrain_jax.composition.compatibility import MixtureMember
 from pretrain_jax.composition.phases import Phase
 from pretrain_jax.composition.spec import Spec, select_kwargs
@@ -15,6 +15,7 @@ from pretrain_jax.data import mixing, pack
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.models import _base
 from pretrain_jax.objectives import Objective
+from pretrain_jax.objectives._places import add_places
 
 ANNOTATION_KEYS = {
     "target_key": {"targets": "targets"},
@@ -38,7 +39,9 @@ class Task:
         module = registry.load("objectives", section.name, "objective.name")
         options = select_kwargs(section, module.build)
         model = _base.load(self.spec.model.name)
-        return compatibility.build_objective(section.name, module.build, options, model)
+        objective = compatibility.build_objective(section.name, module.build, options, model)
+        adapter = adaptation.build_adapter(self.spec.adapter)
+        return add_places(objective, adapter.places, adapter.in_memory)
 
     @cached_property
     def members(self) -> list[MixtureMember]:

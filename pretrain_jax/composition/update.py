@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import flax.linen as nn
@@ -16,6 +16,7 @@ from pretrain_jax.composition.placement import Placement, with_shardings
 from pretrain_jax.composition.spec import Spec, select_kwargs
 from pretrain_jax.composition.task import Task
 from pretrain_jax.layers.axes import is_box
+from pretrain_jax.objectives.distill import TEACHER
 from pretrain_jax.optim import optimizers, schedules
 from pretrain_jax.optim.clipping import clip_options
 from pretrain_jax.optim.trees import like_params
@@ -44,6 +45,8 @@ class Update:
     spec: Spec
     task: Task
     placement: Placement
+    teacher: Placement | None = None
+    """Where the teacher's parameters are, for objective distill."""
 
     @cached_property
     def schedule(self) -> schedules.Schedule:
@@ -54,9 +57,8 @@ class Update:
     def optimizer(self) -> Any:
         section = self.spec.optimizer
         builder = registry.pick(optimizers.OPTIMIZERS, section.name, "optimizer.name")
-        axes = jax.tree.map(
-            lambda box: box.names, self.placement.model.boxed_params, is_leaf=is_box
-        )
+        trained, _ = self.placement.model.split(self.placement.model.boxed_params)
+        axes = jax.tree.map(lambda box: box.names, trained, is_leaf=is_box)
         return optimizers.build_optimizer(
             section.name,
             self.schedule,
@@ -66,21 +68,23 @@ class Update:
 
     @cached_property
     def program(self) -> Program:
-        coefficients = dict(self.task.objective.coefficients)
+        objective = self.task.objective
+        coefficients = dict(objective.coefficients)
+        loss = partial(objective.loss, self.teacher.apply) if self.teacher else objective.loss
         if self.spec.train.z_loss:
             # losses.weighted_sums differentiates the weighted sum of both.
             coefficients["z_loss"] = self.spec.train.z_loss * coefficients["loss"]
         return Program(
             apply=self.placement.apply,
-            loss=self.task.objective.loss,
-            metrics=self.task.objective.metrics,
+            loss=loss,
+            metrics=objective.metrics,
             coefficients=coefficients,
             optimizer=self.optimizer,
             schedule=self.schedule,
             clip_norm=clip_options(**select_kwargs(self.spec.optimizer, clip_options)),
             accumulate=self.spec.train.accumulate,
             seed=self.spec.seed,
-            predict=task.predict if (task := self.task.objective.example_task) else no_predictions,
+            predict=task.predict if (task := objective.example_task) else no_predictions,
             dtype=self.placement.model.dtype,
         )
 
@@ -99,7 +103,8 @@ class Update:
 
     @cached_property
     def step(self) -> Any:
-        """step(state, batch, program) -> (state, metrics): `train_step`, jitted for the mesh."""
+        """step(state, batch, program, frozen) -> (state, metrics): `train_step`, jitted for the
+        mesh."""
         return jax.jit(
             train_step,
             static_argnums=2,
@@ -110,19 +115,21 @@ class Update:
             compiler_options=self.compiler_options,
         )
 
-    def abstract_arguments(self, phase: Phase) -> tuple[TrainState, Any, Program]:
+    def abstract_arguments(self, phase: Phase) -> tuple[TrainState, Any, Program, Any]:
         """The arguments of `step` in a phase, with shapes and shardings in place of arrays.
 
         Every compilation uses them: `step.trace(*abstract_arguments(phase)).lower().compile()`.
         """
         batch = self.placement.batch(phase.batch_size, phase.seq_len)
-        return self.abstract_state, batch, self.programs[phase]
+        return self.abstract_state, batch, self.programs[phase], self.abstract_frozen
 
     @cached_property
     def state_shardings(self) -> TrainState:
         """The sharding of every leaf of the state. Raises ConfigError if an axis does not
         divide."""
-        params, shapes = self.placement.param_shardings, self.placement.model.param_shapes
+        model = self.placement.model
+        params, _ = model.split(self.placement.param_shardings)
+        shapes, _ = model.split(model.param_shapes)
         replicated: Any = rules.replicated(self.placement.mesh)
         opt_shapes = jax.eval_shape(self.optimizer.init, shapes)
         opt_state = like_params(opt_shapes, shapes, params, replicated)
@@ -133,11 +140,24 @@ class Update:
         """Shapes of the state with their shardings, to restore a checkpoint onto."""
         return with_shardings(jax.eval_shape(self._fresh_state), self.state_shardings)
 
+    @cached_property
+    def abstract_frozen(self) -> Any:
+        """Shapes of the parameters that do not train, with their shardings: those of an adapter's
+        base, and those of a teacher."""
+        _, base = self.placement.model.split(self.placement.params)
+        return {**base, TEACHER: self.teacher.params} if self.teacher else base
+
     def init_state(self) -> TrainState:
         """The state before the first update; each array is created on the devices that hold it."""
         return jax.jit(self._fresh_state, out_shardings=self.state_shardings)()
 
+    def init_params(self) -> Any:
+        """All initial parameters, also those that do not train."""
+        init = lambda: nn.meta.unbox(self.placement.model.init(self.spec.seed))  # noqa: E731
+        return jax.jit(init, out_shardings=self.placement.param_shardings)()
+
     def _fresh_state(self) -> TrainState:
-        params = nn.meta.unbox(self.placement.model.init(self.spec.seed))
+        model = self.placement.model
+        params, _ = model.split(nn.meta.unbox(model.init(self.spec.seed)))
         opt_state = self.optimizer.init(params)
         return TrainState(step=jnp.zeros((), jnp.int32), params=params, opt_state=opt_state)

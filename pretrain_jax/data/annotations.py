@@ -1,9 +1,7 @@
 """Annotated parts of a text: salient spans, the target of a pair, or the texts of a record.
 
-Between a source and the token cache, the text itself carries its annotations: the Unicode
-noncharacter U+FDD0 + a switches to annotation a, which is 0 (none, also at the start of a
-document), 1 or 2. Unicode reserves noncharacters for internal use, so ordinary text has none;
-those in the text of a user are removed. In the cache, every token has its annotation.
+Between a source and the token cache, the text itself carries its annotations (switches.py). In the
+cache, every token has its annotation.
 
     text        Anna lives in Paris .        spans [[0, 4], [14, 19]]
     annotated   [1]Anna[0] lives in[2] Paris[0] .
@@ -11,44 +9,24 @@ those in the text of a user are removed. In the cache, every token has its annot
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from pretrain_jax.errors import DataError, short_repr
+from pretrain_jax.switches import SWITCH, SWITCHES, split_at_switches, strip_switches
 from pretrain_jax.tokenizers import Tokenizer
 
-SWITCH = ("\ufdd0", "\ufdd1", "\ufdd2")
-SWITCHES = re.compile("[\ufdd0-\ufdd2]")
-SEPARATE = ("targets", "records")
-"""Kinds whose parts are separate texts: each is tokenized on its own."""
+CONVERSATION = "conversation"
+SEPARATE = ("targets", "records", CONVERSATION)
+"""Kinds whose parts are tokenized separately. Those of a conversation follow each other in one
+text; the others are texts of their own."""
+AFTER_BEGIN = "."
+"""What a conversation follows, for its tokenizer: no white space. So SentencePiece adds no space
+there, as transformers adds none after a special token that a template spells."""
 WORDS = re.compile(r"(?<=\S)(?= \S)")
 """Where a split does not change the ids: before a single space (text_blocks.py)."""
-
-
-def strip_switches(text: str) -> str:
-    """The text without the switch characters."""
-    return SWITCHES.sub("", text)
-
-
-def split_at_switches(text: str) -> Iterator[tuple[int, str]]:
-    """(annotation, text) of the parts between switches, including empty parts.
-
-    >>> list(split_at_switches("an" + SWITCH[1] + " inner" + SWITCH[0]))
-    [(0, 'an'), (1, ' inner'), (0, '')]
-    """
-    mark, at = 0, 0
-    for switch in SWITCHES.finditer(text):
-        yield mark, text[at : switch.start()]
-        mark, at = SWITCH.index(switch.group()), switch.end()
-    yield mark, text[at:]
-
-
-def final_annotation(text: str, mark: int) -> int:
-    """The annotation at the end of a text that starts with annotation `mark`."""
-    at = max(map(text.rfind, SWITCH))
-    return mark if at < 0 else SWITCH.index(text[at])
 
 
 def spans_error(spans: Sequence[Any], length: int) -> str | None:
@@ -96,6 +74,20 @@ def annotate_parts(texts: Sequence[str]) -> str:
     return first + "".join(switched)
 
 
+def annotate_answers(pieces: Sequence[tuple[str, bool]]) -> str:
+    """The text of a conversation, from its pieces (text, whether it is an answer), with annotation
+    1 or 2 for the answers, in turn, so that two without a text between them stay distinct.
+
+    >>> annotate_answers([("a", False), ("b", True), ("c", True)]) == "\ufdd0a\ufdd1b\ufdd2c"
+    True
+    """
+    parts, answers = [], 0
+    for piece, is_answer in pieces:
+        parts += [SWITCH[1 + answers % 2 if is_answer else 0], piece]
+        answers += is_answer
+    return "".join(parts)
+
+
 def annotated_offset(annotated: bytes, plain: bytes, at: int) -> int:
     """The byte offset in the `annotated` text of byte `at` of the `plain` text of the record.
 
@@ -116,7 +108,7 @@ def annotated_offset(annotated: bytes, plain: bytes, at: int) -> int:
 
 def context_of_next(block: str, kind: str) -> str:
     """The character before the next block of a text; "" if another text starts there."""
-    if kind in SEPARATE and block.endswith(SWITCH):
+    if kind in SEPARATE and kind != CONVERSATION and block.endswith(SWITCH):
         return ""
     return strip_switches(block[-10:])[-1:]
 
@@ -132,10 +124,14 @@ def encode_annotated(
     """
     if kind == "spans":
         return encode_spans(text, tokenizer, before)
-    parts = [
-        (mark, tokenizer.encode_after(part, before if number < 2 else ""))
-        for number, (mark, part) in enumerate(split_at_switches(text))
-    ]
+    marks, texts = zip(*split_at_switches(text), strict=True)
+    if kind == CONVERSATION:
+        follows = itertools.accumulate(
+            texts[:-1], lambda last, part: part[-1:] or last, initial=before or AFTER_BEGIN
+        )
+    else:
+        follows = [before if number < 2 else "" for number in range(len(texts))]
+    parts = list(zip(marks, map(tokenizer.encode_after, texts, follows), strict=True))
     if kind == "records" and len(parts) > 2:
         check_tokens(text, [ids for _, ids in parts])
     annotations = [np.full(len(ids), mark, np.uint8) for mark, ids in parts]

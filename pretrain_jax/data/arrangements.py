@@ -1,7 +1,9 @@
 """How documents become raw examples: the values of `Objective.arrangement`, and "joined", which
 "chunks" are with data.cross_documents."""
 
+from pretrain_jax.data.conversations import Conversations
 from pretrain_jax.data.examples import CorpusChunks, DocumentChunks, TextPairs
+from pretrain_jax.data.preferences import Preferences
 from pretrain_jax.data.records import Choices, Records
 from pretrain_jax.data.sentence_pairs import SentencePairs
 from pretrain_jax.data.windows import Windows
@@ -14,6 +16,8 @@ ARRANGEMENTS = {
     "texts": TextPairs,
     "records": Records,
     "choices": Choices,
+    "preferences": Preferences,
+    "conversations": Conversations,
     "words": Words,
     "windows": Windows,
 }

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pretrain_jax import registry
+from pretrain_jax import registry, switches
 from pretrain_jax.data import annotations, sources
 from pretrain_jax.data.decoding import decode_document
 from pretrain_jax.data.shard_stats import (
@@ -212,19 +212,19 @@ class Corpus:
     def texts_per_record(self) -> int:
         """The largest number of texts of a training record, or, without training, of any."""
         split = "valid" if self.policy == "all" else "train"
-        switches = (
-            len(annotations.SWITCHES.findall("".join(blocks))) for blocks in self.documents(split)
+        counts = (
+            len(switches.SWITCHES.findall("".join(blocks))) for blocks in self.documents(split)
         )
-        return 1 + max(switches)
+        return 1 + max(counts)
 
     def texts(self, split: str) -> Iterator[str]:
         """The text of "train" or "valid" in blocks, to train a tokenizer."""
         blocks = itertools.chain.from_iterable(self.documents(split))
         if self.has_separate_texts:
             return (
-                text for block in blocks for _, text in annotations.split_at_switches(block) if text
+                text for block in blocks for _, text in switches.split_at_switches(block) if text
             )
-        return map(annotations.strip_switches, blocks) if self.annotation_kind else blocks
+        return map(switches.strip_switches, blocks) if self.annotation_kind else blocks
 
 
 def open_corpus(

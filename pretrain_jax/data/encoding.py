@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pretrain_jax import switches
 from pretrain_jax.data import annotations
 from pretrain_jax.data.corpus import BLOCK_CHARACTERS
 from pretrain_jax.data.unknown_counts import SAMPLE, UnknownCounts
@@ -72,14 +73,14 @@ def encode_group(
     if has_places:
         encoded = [annotations.encode_with_places(text, tokenizer) for text in texts]
         ids, values, places = zip(*encoded, strict=True)
-        texts = [annotations.strip_switches(text) for text in texts]
+        texts = [switches.strip_switches(text) for text in texts]
     elif kind:
         encoded = [
             annotations.encode_annotated(text, tokenizer, kind, character)
             for text, character in zip(texts, before, strict=True)
         ]
         ids, values = zip(*encoded, strict=True)
-        texts = [annotations.strip_switches(text) for text in texts]
+        texts = [switches.strip_switches(text) for text in texts]
     else:
         ids = list(map(tokenizer.encode_after, texts, before))
     size = sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
@@ -97,8 +98,8 @@ def carry_annotation(texts: Iterator[str]) -> Iterator[str]:
     """The blocks of a document, each starting with a switch to its first annotation."""
     mark = 0
     for text in texts:
-        yield annotations.SWITCH[mark] + text
-        mark = annotations.final_annotation(text, mark)
+        yield switches.SWITCH[mark] + text
+        mark = switches.final_annotation(text, mark)
 
 
 def group_blocks(documents: Iterator[Iterator[str]], kind: str) -> Iterator[list[TextBlock]]:

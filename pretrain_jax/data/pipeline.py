@@ -37,6 +37,12 @@ class Examples(Protocol):
     def take(self, numbers: np.ndarray) -> Fields: ...
 
 
+class ExamplesWithReference(Examples, Protocol):
+    """Raw examples that a model of reference scores: `Preferences`."""
+
+    def with_reference(self, reference: np.ndarray) -> "ExamplesWithReference": ...
+
+
 @dataclass(frozen=True)
 class MemberRows:
     """The rows of one member of a mixture: raw examples, their plan, and their corruption.

@@ -22,7 +22,7 @@ class ShardStats:
     """Sizes and hashes of the N documents of a shard, from one pass over it."""
 
     sizes: np.ndarray
-    """int64 [N]: UTF-8 bytes, including switches (data/annotations.py)."""
+    """int64 [N]: UTF-8 bytes, including switches (switches.py)."""
     plain_sizes: np.ndarray
     """int64 [N]: UTF-8 bytes of the text alone (`Document.plain_text`)."""
     hashes: np.ndarray

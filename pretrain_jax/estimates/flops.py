@@ -1,9 +1,9 @@
 """Floating-point operations of a model, counted from its jaxpr.
 
 The count has matrix products only, 2 m n k each, times the trips of the loops around them. Training
-counts as three forward passes (the backward pass has twice the products); recomputation, dropout
-and the optimizer count nothing. Masked attention scores count too (PaLM, appendix B); rows that pad
-the vocabulary do not.
+counts as three forward passes (the backward pass has twice the products), and with an adapter as
+two (matrices that do not train have no gradient); recomputation, dropout and the optimizer count
+nothing. Masked attention scores count too (PaLM, appendix B); rows that pad the vocabulary do not.
 """
 
 import math
@@ -31,7 +31,7 @@ def per_token(design: Design, seq_len: int) -> float:
     """
     # The cost of a second row: computations shared by all rows (a table of distances) cancel.
     row = _forward(design, 2, seq_len) - _forward(design, 1, seq_len)
-    return 3 * row / design.task.tokens_per_row(seq_len)
+    return passes(design) * row / design.task.tokens_per_row(seq_len)
 
 
 @lru_cache(maxsize=8)
@@ -49,9 +49,14 @@ def per_axis(design: Design, seq_len: int) -> dict[str, float]:
     one, two, three = (
         _forward(design, 2, seq_len, n) - _forward(design, 1, seq_len, n) for n in (1, 2, 3)
     )
-    memory = 3 * (3 * one - 3 * two + three)
+    memory = passes(design) * (3 * one - 3 * two + three)
     stream = mean * design.task.tokens_per_row(seq_len) - memory
     return {"L": stream / budgets["L"], "M": memory / budgets["M"]}
+
+
+def passes(design: Design) -> int:
+    """The forward passes that cost as much as an update."""
+    return 3 if design.model.adapter.trains_all else 2
 
 
 def per_step(design: Design, seq_len: int, metrics: Mapping[str, float]) -> float:

@@ -8,13 +8,13 @@ import jax
 from pretrain_jax.composition.build import Design
 from pretrain_jax.devices import chips
 from pretrain_jax.layers.axes import is_box
-from pretrain_jax.optim.trees import named_leaves
+from pretrain_jax.optim.trees import join_trees, named_leaves
 from pretrain_jax.process import host_memory
 from pretrain_jax.sharding import rules
 
 
 def count_parameters(design: Design) -> dict[str, int]:
-    """Numbers of trained values by '/'-joined parameter name; stacked layers are one parameter.
+    """Numbers of values by '/'-joined parameter name; stacked layers are one parameter.
 
     Rows that pad the vocabulary do not count: "embedding/tokens" of gpt2_small has 50257 x 768 =
     38,597,376, although 50304 rows are stored.
@@ -26,6 +26,12 @@ def count_parameters(design: Design) -> dict[str, int]:
 def total_parameters(design: Design) -> int:
     """The number of parameters of the model."""
     return sum(count_parameters(design).values())
+
+
+def trained_parameters(design: Design) -> int:
+    """The number of parameters that train: with an adapter, a small part of all."""
+    trained = design.model.trained
+    return sum(count for name, count in count_parameters(design).items() if name in trained)
 
 
 def parameters_by_part(design: Design) -> dict[str, int]:
@@ -44,7 +50,8 @@ def parameters_by_part(design: Design) -> dict[str, int]:
 def memory_per_device(design: Design) -> dict[str, int]:
     """Estimated bytes on one device during an update.
 
-    parameters, optimizer: as stored, sharded. gradients: float32 like the parameters; twice with
+    parameters, optimizer: as stored, sharded; with an adapter, also the parameters that do not
+    train. gradients: float32 like the parameters that train; twice with
     train.accumulate (the sum, and those of a microbatch). activations: what the forward pass of one
     microbatch saves for the backward pass, from its jaxpr. Two of them do not depend on the batch:
     the gradient of the output projection, computed together with the loss, and attention's kernels
@@ -54,11 +61,11 @@ def memory_per_device(design: Design) -> dict[str, int]:
     mesh.sequence counts as if it split all activations, mesh.tensor, which splits some, as if none.
     """
     state = design.update.abstract_state
-    params = bytes_per_device(state.params)
+    trained = bytes_per_device(state.params)
     memory = {
-        "parameters": params,
+        "parameters": trained + bytes_per_device(design.update.abstract_frozen),
         "optimizer": bytes_per_device(state.opt_state),
-        "gradients": params * (2 if any(p.accumulate > 1 for p in design.spec.phases) else 1),
+        "gradients": trained * (2 if any(p.accumulate > 1 for p in design.spec.phases) else 1),
         "activations": _saved_bytes(design),
     }
     return {**memory, "total": sum(memory.values())}
@@ -68,8 +75,8 @@ def check_memory(design: Design) -> None:
     """Raises OutOfMemory if parameters, optimizer and gradients alone do not fit into the devices
     of this process. CPU devices share the memory of the machine."""
     state = design.update.abstract_state
-    params = bytes_per_device(state.params)
-    one = params + bytes_per_device(state.opt_state) + params
+    trained, frozen = (bytes_per_device(t) for t in (state.params, design.update.abstract_frozen))
+    one = trained + frozen + bytes_per_device(state.opt_state) + trained
     memory = chips.memory(design.target.kind)
     local_devices = sum(d.process_index == jax.process_index() for d in design.target.devices)
     host_memory.check_memory(
@@ -94,16 +101,17 @@ def _saved_bytes(design: Design) -> int:
     largest = design.task.largest_phase
     ways = rules.batch_ways(design.placement.mesh) * largest.accumulate
     shapes = design.task.batch_shapes(largest.batch_size // ways, largest.seq_len)
-    program = design.update.program
+    program, model = design.update.program, design.model
 
-    def saved(params: Any, batch: Any) -> Any:
+    def saved(params: Any, frozen: Any, batch: Any) -> Any:
         def objective(params: Any) -> Any:
-            sums = program.loss(design.model.apply, params, batch, jax.random.key(0), True)
+            both = join_trees(params, frozen)
+            sums = program.loss(model.apply, both, batch, jax.random.key(0), True)
             return sum(sums[term][0] for term in program.coefficients)
 
         return jax.vjp(objective, params)[1]
 
-    jaxpr = jax.make_jaxpr(saved)(design.model.param_shapes, shapes).jaxpr
+    jaxpr = jax.make_jaxpr(saved)(*model.split(model.param_shapes), shapes).jaxpr
     inputs = {id(v) for v in jaxpr.invars}  # parameters and batch are in memory anyway
     residuals = {id(v): v.aval for v in jaxpr.outvars if id(v) not in inputs}
     total = sum(aval.size * aval.dtype.itemsize for aval in residuals.values())

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from pretrain_jax import switches
 from pretrain_jax.composition.feed import Feed
-from pretrain_jax.data import annotations
 from pretrain_jax.evaluation.examples import Reports, validation_records
 from pretrain_jax.evaluation.samples import GREEDY
 from pretrain_jax.inference.generation import Generator
@@ -52,5 +52,5 @@ def evaluate(
 def read_targets(corpus: Any) -> list[str]:
     """The target text of each validation record; "" without one."""
     documents = ("".join(blocks) for blocks in corpus.documents("valid"))
-    parts = (dict(annotations.split_at_switches(text)) for text in documents)
+    parts = (dict(switches.split_at_switches(text)) for text in documents)
     return [part.get(1, "") for part in parts]

@@ -31,10 +31,10 @@ def evaluate(
 
     function: `step.predict_step` of (params, batch). common: the result of `majority`.
     """
+    records = validation_records(feed)
     terms, predictions = predict(design, feed, params, function)
     task = design.task.objective.example_task
     assert task is not None
-    records = validation_records(feed)
     labels = feed.cache(feed.sources[0], "valid").labels
     reports = task.report(predictions, records)
     pairs = zip(reports, labels, strict=True)
@@ -54,21 +54,24 @@ def evaluate(
 
 
 def predict(
-    design: Design, feed: Feed, params: Any, function: Any
+    design: Design, feed: Feed, params: Any, function: Any, stream: pipeline.Stream | None = None
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """(the mean of each term, the predictions that `ExampleTask.report` takes), from one pass over
-    all examples."""
+    all examples of a stream; None = those of validation."""
     sums: dict[str, list[float]] = {}
     size, placed, objective = feed.eval_batch_size, design.placement.rows, design.task.objective
     assert objective.example_task is not None
-    axis, records = objective.example_task.axis, validation_records(feed)
+    stream = stream or feed.stream("valid", design.spec.phases.eval_seq_len)
+    axis, records = objective.example_task.axis, stream.members[0].examples
     # On the axis E, examples have one prediction each, whatever the number of their sequences.
     lengths = 1 if axis == "E" else objective.lengths(records.length)[axis]
     sizes = np.broadcast_to(lengths, len(records))
     parts: list[dict[str, np.ndarray]] = []
     numbers: list[np.ndarray] = []
-    batches = feed.eval_batches(placed.local_rows(size))
-    for rows, examples in zip(batches, example_numbers(feed), strict=True):
+    batches = pipeline.eval_batches(
+        stream, rows=len(stream), batch_size=size, here=placed.local_rows(size)
+    )
+    for rows, examples in zip(batches, example_numbers(stream, size), strict=True):
         terms, made = function(params, placed.to_global(rows, size))
         for term, pair in jax.device_get(terms).items():
             total = sums.setdefault(term, [0.0, 0.0])
@@ -105,11 +108,11 @@ def validation_records(feed: Feed) -> Any:
     return feed.stream("valid", feed.design.spec.phases.eval_seq_len).members[0].examples
 
 
-def example_numbers(feed: Feed) -> Iterator[Ragged]:
-    """The numbers of the validation examples in the rows of each batch of `feed.eval_batches`."""
-    stream = feed.stream("valid", feed.design.spec.phases.eval_seq_len)
-    for first in range(0, feed.eval_rows, feed.eval_batch_size):
-        rows = range(first, min(first + feed.eval_batch_size, feed.eval_rows))
+def example_numbers(stream: pipeline.Stream, size: int) -> Iterator[Ragged]:
+    """The numbers of the examples in the rows of each batch of `size` rows of
+    `pipeline.eval_batches`."""
+    for first in range(0, len(stream), size):
+        rows = range(first, min(first + size, len(stream)))
         yield stream.examples_of(rows, pipeline.EVAL_SEED)
 
 

@@ -57,9 +57,10 @@ def rank_examples(
             for number in range(1, int(batch["segments"][row].max()) + 1):
                 example = extract(batch, row, number)
                 tokens = example[stream]
-                text = tokenizer.decode(tokens)
+                text = tokenizer.decode(tokens[tokens >= 0])
                 words = sum(c.isalpha() or c.isspace() for c in text)
-                begins = tokenizer.bos is None or tokenizer.bos == next(iter(tokens), None)
+                first = next(iter(tokens[tokens >= 0]), None)
+                begins = tokenizer.bos is None or tokenizer.bos == first
                 faults = (
                     words < MIN_WORD_SHARE * len(text),
                     len(tokens) < slots // 2,
@@ -96,7 +97,8 @@ def make_sample(
     if objective.covers_text:
         prompt = {"tokens": start_of_text(design, example)}
         (made,) = generator.generate([prompt], tokens, Sampling(), seed)
-        return f"{tokenizer.decode(prompt['tokens'])}>>>{made.text}"
+        read = prompt["tokens"]
+        return f"{tokenizer.decode(read[read >= 0])}>>>{made.text}"
     if objective.generates:
         prompt = inputs_of(example)
         (made,) = generator.generate([prompt], tokens, GREEDY, seed)
@@ -106,19 +108,22 @@ def make_sample(
         method = objective.model_methods[0]
         masked = {"tokens": read, "predict_at": at}
         given = filling.likeliest_tokens(generator, masked, top=1, method=method)[0][:, 0]
-    shown = (spellings.decode(ids, tokenizer) for ids in (read, given, example["targets"]))
+    true = example["targets"][example["weights"] > 0]
+    shown = (spellings.decode(ids, tokenizer) for ids in (read, given, true))
     return "{}\n>>>{}\ntrue: {}".format(*shown)
 
 
 def start_of_text(design: Design, example: Example) -> np.ndarray:
     """int32 [n]: the first tokens of an example, at most PROMPT_TOKENS and half a row."""
     row = design.task.budgets(design.spec.phases.eval_seq_len)["L"]
-    return example["tokens"][: min(PROMPT_TOKENS, max(1, row // 2))]
+    places = int(np.count_nonzero(example["tokens"] < 0))
+    return example["tokens"][: places + min(PROMPT_TOKENS, max(1, row // 2))]
 
 
 def inputs_of(example: Example) -> dict[str, np.ndarray]:
     """The prompt of an example: what the model reads before its first target."""
     if "memory_tokens" in example:
         return {"memory_tokens": example["memory_tokens"], "tokens": example["tokens"][:1]}
-    count = int(example["predict_at"][0]) + 1
+    first = example["predict_at"][0] if "predict_at" in example else example["weights"].argmax()
+    count = int(first) + 1
     return {name: example[name][:count] for name in ("tokens", "prefix") if name in example}

@@ -20,6 +20,7 @@ from pretrain_jax.huggingface._families import CONFIG, load_families, model_type
 from pretrain_jax.huggingface._table import Folder, Run, used_paths, write_tensors
 from pretrain_jax.inference import restore
 from pretrain_jax.inference.restore import Restored
+from pretrain_jax.objectives import Objective
 from pretrain_jax.objectives._formats import pick_format
 from pretrain_jax.optim.trees import named_leaves
 from pretrain_jax.tokenizers import Tokenizer
@@ -53,8 +54,8 @@ def export_run(
     target = draft_folder.check_free(out, "--to_hf")
     design = restore.load_design(workdir, jax.devices("cpu")[:1], dtype="float32")
     family = find_family(design.spec.model.name)
-    trained = restore.restore_params(design, workdir, step)
-    folders = _heads.folders(family, describe_run(design, trained.tokenizer))
+    trained = restore.merge_adapter(restore.restore_params(design, workdir, step))
+    folders = _heads.folders(family, describe_run(trained.design, trained.tokenizer))
     params = {name: np.asarray(leaf) for name, leaf in named_leaves(trained.params)}
     log_left_behind(params.keys() - used_paths(folders), folders)
     with draft_folder.publish(target) as draft:
@@ -134,6 +135,18 @@ def write_folder(
         pad=ids["pad_token_id"],
         format=format,
     )
+    write_chat_template(path, design.task.objective)
+
+
+def write_chat_template(folder: Path, objective: Objective) -> None:
+    """Writes the template of an objective that has one, for the folder's tokenizer."""
+    if not objective.template:
+        return
+    template = "{{ bos_token }}" + objective.template
+    if "memory_tokens" in objective.fields:  # an encoder reads one text, with its end alone
+        hide = "{% set end = eos_token %}{% set eos_token = '' %}"
+        template = hide + objective.template + "{{ end }}"
+    outputs.write_atomic(epath.Path(folder) / "chat_template.jinja", template.encode())
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

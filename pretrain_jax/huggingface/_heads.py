@@ -48,6 +48,7 @@ CLASSES, NUMBER = "single_label_classification", "regression"
 KINDS = {
     "classify": Kind(*SEQUENCE, options=("labels", "dropout"), problem=CLASSES),
     "regress": Kind(*SEQUENCE, problem=NUMBER),
+    "reward": Kind(*SEQUENCE, problem=NUMBER),  # imported as regress: config.json says no more
     "tag": Kind(
         "ForTokenClassification", "token-classification", options=("labels", "fallback", "dropout")
     ),

@@ -19,6 +19,7 @@ POOLED = Head("classifier", pooler="bert.pooler.dense")
 HEADS = {
     "classify": POOLED,
     "regress": POOLED,
+    "reward": POOLED,
     "multiple_choice": POOLED,
     "tag": Head("classifier"),
     "extract_span": Head("qa_outputs"),

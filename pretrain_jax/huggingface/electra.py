@@ -31,6 +31,7 @@ POOLED = Head("classifier.out_proj", pooler="classifier.dense")
 HEADS = {
     "classify": POOLED,
     "regress": POOLED,
+    "reward": POOLED,
     "multiple_choice": Head(
         "classifier",
         pooler="sequence_summary.summary",

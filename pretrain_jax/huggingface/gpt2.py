@@ -28,6 +28,7 @@ SCORE = Head("score", bias=False)
 HEADS = {
     "classify": SCORE,
     "regress": SCORE,
+    "reward": SCORE,
     "tag": Head("classifier"),
 }
 

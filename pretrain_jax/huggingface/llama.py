@@ -60,6 +60,7 @@ SCORE = Head("score", bias=False)
 HEADS = {
     "classify": SCORE,
     "regress": SCORE,
+    "reward": SCORE,
     "tag": Head("score"),
 }
 

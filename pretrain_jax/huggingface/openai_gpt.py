@@ -19,7 +19,7 @@ FIXED: Fixed = {
 }
 
 SCORE = Head("score", bias=False)
-HEADS = {"classify": SCORE, "regress": SCORE}
+HEADS = {"classify": SCORE, "regress": SCORE, "reward": SCORE}
 
 
 def body(run: Run) -> Folder:

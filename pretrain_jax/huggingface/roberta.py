@@ -26,6 +26,7 @@ POOLED = Head("classifier.out_proj", pooler="classifier.dense")
 HEADS = {
     "classify": POOLED,
     "regress": POOLED,
+    "reward": POOLED,
     "multiple_choice": Head("classifier", pooler="roberta.pooler.dense"),
     "tag": Head("classifier"),
     "extract_span": Head("qa_outputs"),

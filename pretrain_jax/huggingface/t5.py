@@ -45,6 +45,7 @@ POOLED = Head(
 HEADS = {
     "classify": POOLED,
     "regress": POOLED,
+    "reward": POOLED,
     "tag": Head("classifier", base="transformer."),
 }
 ENCODER = "_encoder"

@@ -1,12 +1,13 @@
 """Checks of the texts and numbers that a user passes to a trained model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from pretrain_jax.chat_template import ROLES
 from pretrain_jax.composition.ranges import COUNT, RANGES
-from pretrain_jax.errors import ConfigError
+from pretrain_jax.errors import ConfigError, short_repr
 from pretrain_jax.registry import Range
 
 COUNTS = {
@@ -35,6 +36,22 @@ def check_texts(texts: Sequence[Any], name: str) -> None:
                 f"{name} must be valid Unicode; character {error.start} of {text[:40]!r} is half "
                 "of a surrogate pair. Write the character itself"
             ) from None
+
+
+def check_prompts(prompts: Sequence[Any], name: str) -> None:
+    """Raises ConfigError unless `prompts` are texts or conversations (lists of messages)."""
+    if isinstance(prompts, str):
+        check_texts(prompts, name)
+    chats = [prompt for prompt in prompts if isinstance(prompt, list | tuple)]
+    check_texts([prompt for prompt in prompts if not isinstance(prompt, list | tuple)], name)
+    for message in (message for chat in chats for message in chat):
+        role = message.get("role") if isinstance(message, Mapping) else None
+        if role not in ROLES:
+            raise ConfigError(
+                f'{name} may have lists of messages {{"role": ..., "content": ...}} with a role of '
+                f"{', '.join(ROLES)}; received {short_repr(message)}"
+            )
+        check_texts([message.get("content")], "the content of a message")
 
 
 def check_stops(stop: Sequence[Any]) -> None:

@@ -1,5 +1,6 @@
 """Hidden states of texts, layer by layer."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 
 from pretrain_jax import losses, registry
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.inference.decoding import Decoder
+from pretrain_jax.inference.decoding import Decoder, divide, to_rows
+from pretrain_jax.inference.generation import Generator, Prompt
 from pretrain_jax.layers.block import Block
 from pretrain_jax.layers.stacks import LAYERS, Stack
 
@@ -35,6 +37,20 @@ def embed_rows(params: Any, batch: Any, *, decoder: Decoder, layer: int, pooling
     _, written = decoder.apply_cached(params, batch, {}, ("intermediates",), capture=is_layer)
     outputs = layer_outputs(written["intermediates"])
     return pool(outputs[pick_layer(layer, len(outputs))], batch[stream], pooling)
+
+
+def embed(
+    generator: Generator, rows: Sequence[Prompt], width: int, batch_size: int, **how: Any
+) -> np.ndarray:
+    """float32 [N, D] of the rows that a model reads of texts. how: layer and pooling of
+    `embed_rows`."""
+    size, parts = divide(len(rows), batch_size, generator.ways)
+    vectors = []
+    for part in parts:
+        batch = to_rows(rows[part], size, generator.context)
+        made = embed_rows(generator.params, batch, decoder=generator.decoder, **how)
+        vectors.append(generator.to_host(made)[: len(rows[part])])
+    return np.concatenate(vectors) if vectors else np.zeros((0, width), np.float32)
 
 
 @partial(jax.jit, static_argnames=("decoder", "method"))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,9 @@ from pretrain_jax.inference.generation import Generator, Prompt
 from pretrain_jax.rounding import round_up
 from pretrain_jax.tokenizers import Tokenizer
 
+if TYPE_CHECKING:
+    from pretrain_jax.inference.trained_model import TrainedModel
+
 
 @dataclass(frozen=True)
 class Filling:
@@ -25,6 +28,27 @@ class Filling:
     text: str
     log_probability: float
     """Nats. Of an encoder's token, and of all fillings of a text together otherwise."""
+
+
+def fill(model: "TrainedModel", text: str, top: int, tokens: int) -> list[list[Filling]]:
+    """See `TrainedModel.fill`."""
+    if model.objective.attention == "full":
+        row, method = model.read(text, special=True), model.objective.model_methods[0]
+        model.check_lengths([len(row["tokens"])])
+        return fill_masks(model.generator, row["tokens"], top, method)
+    if not model.objective.sentinels(model.design.spec.data.seq_len):
+        raise ConfigError(
+            "filling needs an encoder, or a model trained to fill sentinels; this model is "
+            f"{model.family}"
+        )
+    if "<mask>" in text and "<extra_id_" in text:
+        raise ConfigError(
+            "the blanks of a text must be all <mask> or all <extra_id_0>, <extra_id_1>, ...; "
+            f"received {text!r}"
+        )
+    for number in range(text.count("<mask>")):
+        text = text.replace("<mask>", f"<extra_id_{number}>", 1)
+    return fill_spans(model.generator, model.read(text, special=True), top, tokens)
 
 
 def fill_masks(

@@ -226,6 +226,7 @@ class Generator:
         alone would drop it, and with sentinels spelled out."""
         if np.isin(ids, self.tokenizer.sentinels).any():
             return spellings.decode(ids, self.tokenizer)
+        prompt = prompt[prompt >= 0]  # without the places of an adapter
         before = self.tokenizer.decode(prompt)
         text = self.tokenizer.decode(np.concatenate([prompt, ids]))
         return text[len(before) :] if text.startswith(before) else self.tokenizer.decode(ids)

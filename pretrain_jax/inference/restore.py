@@ -10,7 +10,8 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from pretrain_jax import registry
-from pretrain_jax.composition import resume, tokenizer
+from pretrain_jax.cluster.hosts import SINGLE_PROCESS
+from pretrain_jax.composition import restore_source, resume, tokenizer
 from pretrain_jax.composition.build import Design, build_design
 from pretrain_jax.composition.sections import SECTIONS, with_defaults
 from pretrain_jax.devices.target import DTYPES
@@ -47,7 +48,7 @@ def restore_model(
 ) -> TrainedModel:
     """The model of a checkpoint, to use. See `pretrain_jax.load`."""
     design = load_design(directory, devices_of(mesh), dtype, mesh)
-    return use(restore_params(design, directory, step))
+    return use(restore_params(design, directory, step), epath.Path(directory))
 
 
 def pick_checkpoint(folder: epath.PathLike, step: int | None) -> tuple[epath.Path, int | None]:
@@ -62,11 +63,11 @@ def pick_checkpoint(folder: epath.PathLike, step: int | None) -> tuple[epath.Pat
     return workdir, step if named is None else named
 
 
-def use(restored: Restored) -> TrainedModel:
-    """A restored model, to use; its parameters can be freed."""
+def use(restored: Restored, source: epath.Path | None = None) -> TrainedModel:
+    """A restored model, to use; its parameters can be freed. source: its workdir, if it has one."""
     design, params = for_inference(restored.design, restored.params)
     generator = build_generator(design, params, restored.tokenizer)
-    return TrainedModel(design, restored.tokenizer, restored.step, generator)
+    return TrainedModel(design, restored.tokenizer, restored.step, generator, source)
 
 
 def restore_params(design: Design, directory: epath.PathLike, step: int | None = None) -> Restored:
@@ -76,13 +77,37 @@ def restore_params(design: Design, directory: epath.PathLike, step: int | None =
     """
     path = epath.Path(directory)
     with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
-        step = checkpoints.latest() if step is None else step
-        if step is None:
-            raise InputMissing(f"--workdir must have a checkpoint; {path}/checkpoints has none yet")
+        step = pick_step(checkpoints, step)
         resume.check_code_version(checkpoints, step, design.spec, accept=True)
-        shapes = {"params": design.placement.params}
-        params = checkpoints.restore(step, shapes, partial=True)["params"]
-    return Restored(design, tokenizer.load_trained(design.spec, path), params, step)
+        vocab = tokenizer.load_trained(design.spec, path)
+        params = restore_source.restore_params(design, checkpoints, step, SINGLE_PROCESS, vocab)
+    return Restored(design, vocab, params, step)
+
+
+def pick_step(checkpoints: Checkpoints, step: int | None) -> int:
+    """The step, or the last one for None. Raises InputMissing without any."""
+    step = checkpoints.latest() if step is None else step
+    if step is None:
+        folder = checkpoints.directory
+        raise InputMissing(f"--workdir must have a checkpoint; {folder} has none yet")
+    return step
+
+
+def merge_adapter(restored: Restored) -> Restored:
+    """A model without an adapter that computes the same. Raises ConfigError if the base has no
+    parameters for it."""
+    design = restored.design
+    adapter = design.model.adapter
+    if adapter.trains_all:
+        return restored
+    if adapter.own and adapter.merge is None:
+        raise ConfigError(
+            "an adapter must fit into the parameters of its base to be merged; that of "
+            f"adapter.name={design.spec.adapter.name} does not. Train one with adapter.name=lora"
+        )
+    config = ConfigDict({**design.spec.config_dict, "adapter": {"name": "none"}})
+    params = adapter.merge(restored.params) if adapter.merge else restored.params
+    return replace(restored, design=build_design(config, design.target.devices), params=params)
 
 
 def for_inference(design: Design, params: Any) -> tuple[Design, Any]:

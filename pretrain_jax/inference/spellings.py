@@ -68,11 +68,12 @@ def split(text: str, ids: dict[str, int]) -> Iterator[str | int]:
 
 
 def decode(ids: np.ndarray, tokenizer: Tokenizer) -> str:
-    """The text of ids, with special tokens spelled out, for display."""
+    """The text of ids, with special tokens spelled out, for display, and without the places of an
+    adapter (objectives/_places.py)."""
     names = {i: tokenizer.id_to_token(i) for i in tokenizer.special_ids.values()}
     names |= {i: f"<extra_id_{number}>" for number, i in enumerate(tokenizer.sentinels)}
     parts = []
-    for is_special, group in itertools.groupby(ids.tolist(), names.__contains__):
+    for is_special, group in itertools.groupby(ids[ids >= 0].tolist(), names.__contains__):
         run = list(group)
         parts += [names[i] for i in run] if is_special else [tokenizer.decode(run)]
     return "".join(parts)

@@ -9,16 +9,23 @@ A family that cannot do something raises a ConfigError that says so.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import numpy as np
+from etils import epath
 
+from pretrain_jax.chat_template import Message
 from pretrain_jax.composition.build import Design
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.inference import features, filling, spellings
+from pretrain_jax.inference import chat, features, filling, spellings
 from pretrain_jax.inference import likelihood as ways
-from pretrain_jax.inference.arguments import check_counts, check_stops, check_texts
-from pretrain_jax.inference.decoding import divide, to_rows
+from pretrain_jax.inference.arguments import (
+    check_counts,
+    check_prompts,
+    check_stops,
+    check_texts,
+)
 from pretrain_jax.inference.filling import Filling
 from pretrain_jax.inference.generation import Continuation, Generator, Prompt
 from pretrain_jax.inference.sampling import Sampling
@@ -29,6 +36,7 @@ from pretrain_jax.tokenizers import Tokenizer
 
 BATCH = 8
 """Texts that run together, by default."""
+Conversation = Sequence[Message]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -40,6 +48,8 @@ class TrainedModel:
     step: int
     """Updates that the model was trained for."""
     generator: Generator
+    source: epath.Path | None = None
+    """The workdir that it comes from, if it does."""
 
     def __repr__(self) -> str:
         return f"<TrainedModel: {self.family}, step {self.step}>"
@@ -53,9 +63,19 @@ class TrainedModel:
         """The model as messages name it: "gpt trained with causal_lm"."""
         return f"{self.design.spec.model.name} trained with {self.design.spec.objective.name}"
 
+    def with_adapter(self, path: str | PathLike[str], step: int | None = None) -> "TrainedModel":
+        """This model with the adapter of a run, without a copy of its parameters.
+
+        path, step: see `pretrain_jax.load`. Raises ConfigError if the adapter was trained on
+        other parameters, and for a run without an adapter.
+        """
+        from pretrain_jax.inference import adapted
+
+        return adapted.adapt(self, path, step)
+
     def generate(
         self,
-        prompts: Sequence[str],
+        prompts: Sequence[str | Conversation],
         tokens: int = 100,
         *,
         temperature: float | None = None,
@@ -71,7 +91,8 @@ class TrainedModel:
         cut: bool = False,
         special: bool = True,
     ) -> list[Continuation]:
-        """Continues texts; an encoder-decoder answers them.
+        """Continues texts; an encoder-decoder answers them. A model trained with objective instruct
+        also answers conversations: [{"role": "user", "content": "..."}].
 
         tokens: how many at most, for each prompt. temperature: 0 takes the likeliest token each
         time; None means 1, or 0 with beams. top_k, top_p, min_p, repetition_penalty: see
@@ -93,7 +114,7 @@ class TrainedModel:
             beams=beams,
             length_penalty=length_penalty,
         )
-        check_texts(prompts, "prompts")
+        check_prompts(prompts, "prompts")
         check_stops(stop)
         check_counts(tokens=tokens, seed=seed, batch_size=batch_size)
         rows = [self.prompt(text, tokens, cut=cut, special=special) for text in prompts]
@@ -103,7 +124,7 @@ class TrainedModel:
 
     def stream(
         self,
-        prompt: str,
+        prompt: str | Conversation,
         tokens: int = 100,
         *,
         stop: Sequence[str] = (),
@@ -120,7 +141,7 @@ class TrainedModel:
         those of prompt number `sample` of `generate`. strategy: temperature, top_k, top_p, min_p,
         repetition_penalty, beams and length_penalty. See `generate` for all options.
         """
-        check_texts([prompt], "prompt")
+        check_prompts([prompt], "prompt")
         check_stops(stop)
         check_counts(tokens=tokens, seed=seed, sample=sample)
         how = pick_strategy(**strategy)
@@ -177,23 +198,7 @@ class TrainedModel:
         """
         check_texts([text], "text")
         check_counts(top=top, tokens=tokens)
-        if self.objective.attention == "full":
-            row, method = self.read(text, special=True), self.objective.model_methods[0]
-            self.check_lengths([len(row["tokens"])])
-            return filling.fill_masks(self.generator, row["tokens"], top, method)
-        if not self.objective.sentinels(self.design.spec.data.seq_len):
-            raise ConfigError(
-                "filling needs an encoder, or a model trained to fill sentinels; this model is "
-                f"{self.family}"
-            )
-        if "<mask>" in text and "<extra_id_" in text:
-            raise ConfigError(
-                "the blanks of a text must be all <mask> or all <extra_id_0>, <extra_id_1>, ...; "
-                f"received {text!r}"
-            )
-        for number in range(text.count("<mask>")):
-            text = text.replace("<mask>", f"<extra_id_{number}>", 1)
-        return filling.fill_spans(self.generator, self.read(text, special=True), top, tokens)
+        return filling.fill(self, text, top, tokens)
 
     def embed(
         self,
@@ -214,15 +219,8 @@ class TrainedModel:
         check_counts(batch_size=batch_size)
         rows = [self.read(text, special) for text in texts]
         self.check_lengths(len(row["tokens"]) for row in rows)
-        size, parts = divide(len(rows), batch_size, self.generator.ways)
-        vectors = []
-        for part in parts:
-            batch = to_rows(rows[part], size, self.generator.context)
-            how = {"decoder": self.generator.decoder, "layer": layer, "pooling": pooling}
-            made = features.embed_rows(self.generator.params, batch, **how)
-            vectors.append(self.generator.to_host(made)[: len(rows[part])])
-        width = self.design.spec.model.width
-        return np.concatenate(vectors) if vectors else np.zeros((0, width), np.float32)
+        how = {"layer": layer, "pooling": pooling}
+        return features.embed(self.generator, rows, self.design.spec.model.width, batch_size, **how)
 
     def logits(self, ids: Any, memory: Any = None, types: Any = None) -> np.ndarray:
         """float32 [B, L, V] at each position of rows of ids, int [B, L].
@@ -261,14 +259,19 @@ class TrainedModel:
             )
         return self.objective.prompt(ids, self.tokenizer)
 
-    def prompt(self, text: str, tokens: int, *, cut: bool = False, special: bool = True) -> Prompt:
+    def prompt(
+        self, text: str | Conversation, tokens: int, *, cut: bool = False, special: bool = True
+    ) -> Prompt:
         """The fields of the row that the model reads to continue a text; see `generate`."""
-        if not self.objective.generates and self.objective.example_task is None:
+        if not self.objective.generates and self.objective.predicts_tokens:
             raise ConfigError(
                 f"generating needs a decoder or an encoder-decoder; this model is {self.family}, "
                 "which fills masks: `fill` in Python"
             )
-        row = self.read(text, special)
+        if isinstance(text, str):
+            row = self.read(text, special)
+        else:
+            row = self.read_ids(chat.encode(text, self.objective, self.tokenizer))
         if cut:
             row = self.generator.cut(row, tokens)
         self.generator.check(row)
@@ -276,7 +279,7 @@ class TrainedModel:
 
     def check_predicts_tokens(self) -> None:
         """Raises ConfigError for a model with labels."""
-        if self.objective.example_task is not None:
+        if not self.objective.predicts_tokens:
             raise ConfigError(
                 f"this model predicts labels, not tokens: {self.family}. Predict those of a file "
                 "with python -m pretrain_jax.predict"

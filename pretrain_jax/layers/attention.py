@@ -84,6 +84,7 @@ class SelfAttention(nn.Module):
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
         q, k, v = self.project_query(x), self.project_in(x, "key"), self.project_in(x, "value")
         q, k, bias = self.add_positions(q, k, context)
+        k, v = self.place_keys(k, v, context)
         if context.mask.attention != "full":  # an encoder's positions are never extended
             self.write(NEW, "keys", heads_first(k))
             self.write(NEW, "values", heads_first(v))
@@ -134,6 +135,10 @@ class SelfAttention(nn.Module):
         if context.rotation is not None:
             q, k = rotate(q, *context.rotation), rotate(k, *context.rotation)
         return q, k, context.bias
+
+    def place_keys(self, k: jax.Array, v: jax.Array, context: Context) -> tuple[Any, Any]:
+        """Returns keys and values [B, L, G, K]; an adapter may set those of some places."""
+        return k, v
 
     def project_query(self, x: jax.Array) -> jax.Array:
         """[B, L, D] -> [B, L, H, K]."""

@@ -13,6 +13,9 @@ class Context(struct.PyTreeNode):
 
     mask: Mask | PastMask
     train: bool = struct.field(pytree_node=False)
+    tokens: jax.Array | None = None
+    """int32 [B, L]: the ids of the stream; None for a memory. Negative ones are places that an
+    adapter adds (objectives/_places.py)."""
     rotation: tuple[jax.Array, jax.Array] | None = None
     """cos and sin, float32 [B, L, K], for rotary positions."""
     bias: jax.Array | None = None

@@ -103,8 +103,7 @@ class Embedding(nn.Module):
         train: bool,
         types: jax.Array | None = None,
     ) -> jax.Array:
-        x: Any = look_up(self.tokens, tokens, "vocabulary", self.dtype)
-        x = x * self.scale
+        x: Any = self.look_up_tokens(tokens) * self.scale
         if self.max_length:
             position_rows = positions + self.first_position
             x = x + look_up(self.positions, position_rows, "positions", self.dtype)
@@ -116,6 +115,10 @@ class Embedding(nn.Module):
         if self.norm is not None:
             x = self.embedding_norm(x)
         return constrain(self.drop(x, deterministic=not train), "batch", "length", "hidden")
+
+    def look_up_tokens(self, tokens: jax.Array) -> jax.Array:
+        """int32 [B, L] -> [B, L, D]."""
+        return look_up(self.tokens, tokens, "vocabulary", self.dtype)
 
     def readout(self) -> Readout:
         """A read-out tied to the token embedding (Press and Wolf 2017)."""

@@ -51,7 +51,9 @@ class EncoderDecoder(nn.Module):
             }
             x = embedding(memory_batch["tokens"], memory_batch["positions"], train)
             full = replace(build_context, attention="full")
-            memory = encoder(x, self_context(memory_batch, full, train, self.encoder_positions))
+            read = self_context(memory_batch, full, train, self.encoder_positions)
+            # An adapter's keys and values have their places in the stream.
+            memory = encoder(x, read.replace(tokens=None))
 
         x = embedding(batch["tokens"], batch["positions"], train)
         context = self_context(batch, build_context, train, self.decoder_positions)

@@ -205,7 +205,14 @@ def self_context(
         kernel_mask = BACKENDS[backend].make_kernel_mask(mask)
     else:
         mask, kernel_mask = PastMask(batch["positions"], slots), None
-    context = Context(mask, train, slots=slots, attention_backend=backend, kernel_mask=kernel_mask)
+    context = Context(
+        mask,
+        train,
+        tokens=batch["tokens"],
+        slots=slots,
+        attention_backend=backend,
+        kernel_mask=kernel_mask,
+    )
     for name, position in positions:
         context = position(name=name)(context, batch["positions"])
     return context

@@ -45,6 +45,8 @@ class ExampleTask:
     """The text columns of a record where data.fields names none."""
     default_label: str = "label"
     """The column of labels where data.label_key names none."""
+    implied_label: str = ""
+    """The label of every record, where the place of a text is its label; "" = a column has it."""
     places: str = ""
     """What has a place in the texts: "words", "answers" or "" (data.sources.Columns)."""
     parse_label: Callable[[str], Any] = str
@@ -72,7 +74,8 @@ class Objective:
     """The attention mask of the predicting stream: "causal", "prefix" or "full"."""
     arrangement: str
     """How documents become raw examples: "chunks" or "texts" (data/examples.py), "pairs"
-    (data/sentence_pairs.py), "records" and "choices" (data/records.py),
+    (data/sentence_pairs.py), "records" and "choices" (data/records.py), "preferences",
+    "conversations",
     "words" or "windows" (the file of that name in data/). With
     data.cross_documents, chunks that have a begin or end token are cut from all documents as one
     text."""
@@ -95,8 +98,10 @@ class Objective:
     """sentinels(seq_len) -> the maximum number of sentinel ids that one example may use."""
     annotation_kind: str = ""
     """What the annotations of the text (data/annotations.py) mean to the objective: "spans"
-    (data.spans_key), "targets" (data.target_key), "records" (data.fields and data.label_key), or ""
-    for an objective that ignores them."""
+    (data.spans_key), "targets" (data.target_key), "records" (data.fields and data.label_key),
+    "conversation" (data/conversations.py), or "" for an objective that ignores them."""
+    template: str = ""
+    """The chat template of conversations (chat_template.py); "" for other texts."""
     copies: int = 0
     """0: noise is drawn anew in every epoch. n: epoch e repeats the noise of epoch e mod n, which
     is BERT's static masking."""
@@ -133,6 +138,14 @@ class Objective:
     """metrics(apply, params, batch, rng, special) -> {name: (sum, weight)} of an evaluation batch:
     "text" (nats of the predicted text tokens) and further metrics. Names that begin with
     "yardstick/" are baselines."""
+    needs_reference: bool = False
+    """Whether the raw examples need the log-probabilities that the model of step 0 gives them: the
+    prediction "logprobs" (training/reference.py)."""
+    teacher: str = ""
+    """The workdir of a teacher; "" = none. `loss` then takes teach(params, batch, rng, train) as
+    its first argument, and params["teacher"] are the teacher's parameters."""
+    teacher_objective: Mapping[str, Any] = field(default_factory=dict)
+    """The section `objective` of the teacher, which says what its model needs."""
     data_warning: Callable[[Any, Any], str] = lambda examples, vocab: ""
     """data_warning(raw examples (data/examples.py), vocab) -> a sentence that warns of training
     text for which the objective does not work as its authors intended; "" for all other text."""

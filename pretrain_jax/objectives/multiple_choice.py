@@ -117,12 +117,14 @@ def drop_rows(rows: Ragged, keep: np.ndarray) -> Ragged:
     return rows.boolean_mask(rows.splits.broadcast(keep))
 
 
-def choice_logits(output: Any, batch: dict[str, jax.Array], choices: int) -> jax.Array:
+def choice_logits(
+    output: Any, batch: dict[str, jax.Array], choices: int, head: str = NAME
+) -> jax.Array:
     """float32 [B, E / choices, choices]; -inf for a choice that an example does not have.
 
     Every sequence has a segment of its own: the entries of a row without tokens are missing ones.
     """
-    numbers = output.heads[NAME][..., 0]
+    numbers = output.heads[head][..., 0]
     rows, entries = numbers.shape
     segments = jnp.arange(1, entries + 1)
     present = (batch["segments"][:, None, :] == segments[:, None]).any(-1)
@@ -137,12 +139,14 @@ class ChoiceLoss:
     """The cross entropy of the right choice."""
 
     choices: int
+    head: str = NAME
 
     def __call__(
         self, apply: Any, params: Any, batch: dict[str, jax.Array], rng: Any, train: bool
     ) -> losses.Sums:
         """{"loss": (sum of nats, examples)}; see Objective.loss."""
-        logits = choice_logits(apply(params, batch, rng, train), batch, self.choices)
+        output = apply(params, batch, rng, train)
+        logits = choice_logits(output, batch, self.choices, self.head)
         labels = batch["labels"][:, :: self.choices]
         weights = batch["label_weights"][:, :: self.choices]
         nll = losses.class_nll(logits, labels)

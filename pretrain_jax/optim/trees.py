@@ -4,6 +4,7 @@ from collections.abc import Callable, Container
 from typing import Any
 
 import jax
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 Tree = Any
 
@@ -17,6 +18,28 @@ def named_leaves(tree: Tree, is_leaf: Callable[[Any], bool] | None = None) -> li
 def name_of(path: Any) -> str:
     """The '/'-joined name of a key path."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def split_tree(tree: Tree, names: Container[str]) -> tuple[Tree, Tree]:
+    """(the leaves with these names, the others) of a tree of dicts, each as a tree of dicts.
+
+    >>> split_tree({"a": {"x": 1, "y": 2}, "b": 3}, {"a/x", "b"})
+    ({'a': {'x': 1}, 'b': 3}, {'a': {'y': 2}})
+    """
+    chosen, others = {}, {}
+    for path, leaf in flatten_dict(tree).items():
+        part = chosen if "/".join(path) in names else others
+        part[path] = leaf
+    return unflatten_dict(chosen), unflatten_dict(others)
+
+
+def join_trees(first: Tree, second: Tree) -> Tree:
+    """One tree of dicts with the leaves of two that have none in common.
+
+    >>> join_trees({"a": {"x": 1}, "b": 3}, {"a": {"y": 2}})
+    {'a': {'x': 1, 'y': 2}, 'b': 3}
+    """
+    return unflatten_dict({**flatten_dict(first), **flatten_dict(second)}) if second else first
 
 
 def like_params(state: Tree, params: Tree, values: Tree, default: Any) -> Tree:

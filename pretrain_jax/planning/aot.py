@@ -124,7 +124,9 @@ def device_sizes(design: Design) -> dict[str, Any]:
         "tokens_per_step": phase.batch_size * design.task.tokens_per_row(phase.seq_len),
         "hbm_bytes_per_device": memory,
         "usable_bytes_per_device": None if memory is None else int(memory * share),
-        "parameter_bytes_per_device": sizes.bytes_per_device(state.params),
+        "parameter_bytes_per_device": sizes.bytes_per_device(
+            (state.params, design.update.abstract_frozen)
+        ),
         "optimizer_bytes_per_device": sizes.bytes_per_device(state.opt_state),
     }
 

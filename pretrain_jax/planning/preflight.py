@@ -109,8 +109,11 @@ def check_model(config: Any, devices: Sequence[Any], simulated: str) -> tuple[De
     """Objectives and architecture fit, and sizes are possible."""
     design = build_design(config, tuple(devices), simulated)
     names = dict.fromkeys(member.name for member in design.task.members)
-    count = sizes.total_parameters(design)
-    return design, f"{config.model.name}, {count:,} parameters; {', '.join(names)}"
+    count = f"{sizes.total_parameters(design):,} parameters"
+    if not design.model.adapter.trains_all:
+        trained = sizes.trained_parameters(design)
+        count += f", of which {trained:,} train ({config.adapter.name})"
+    return design, f"{config.model.name}, {count}; {', '.join(names)}"
 
 
 def check_mesh(design: Design) -> tuple[Design, str]:

@@ -21,21 +21,30 @@ def render_tokens(
     predicted: {index: target}; such a token is written as {input→target}:
 
         [CLS] the {[MASK]→cat} sat on {dog→the} mat [SEP]
+
+    The places of an adapter (objectives/_places.py) are counted: <20 places>.
     """
     predicted = predicted or {}
     shown = tokens.copy()  # without noise, which would hide where words begin
     shown[list(predicted)] = list(predicted.values())
-    special, starts = tokenizer.special[shown], tokenizer.word_starts[shown]
+    is_place = tokens < 0
+    ids = np.maximum(shown, 0)
+    special, starts = tokenizer.special[ids] & ~is_place, tokenizer.word_starts[ids] | is_place
     alone = special.copy()
     alone[list(predicted)] = True
-    edges = np.flatnonzero(alone[1:] | alone[:-1]) + 1
+    edges = np.flatnonzero(alone[1:] | alone[:-1] | (is_place[1:] != is_place[:-1])) + 1
     text = ""
     for run in np.split(np.arange(len(tokens)), edges) if len(tokens) else ():
         k = int(run[0])
-        piece = render_token(tokenizer, tokens[k]) if alone[k] else tokenizer.decode(tokens[run])
+        if is_place[k]:
+            piece = f"<{len(run)} places>"
+        elif alone[k]:
+            piece = render_token(tokenizer, tokens[k])
+        else:
+            piece = tokenizer.decode(tokens[run])
         if k in predicted:
             piece = f"{{{piece}→{render_token(tokenizer, predicted[k])}}}"
-        if k and (starts[k] or special[k - 1]) and not piece[:1].isspace():
+        if k and (starts[k] or special[k - 1] or is_place[k - 1]) and not piece[:1].isspace():
             text += " "
         text += piece
     return escape_control(text)

@@ -9,7 +9,7 @@ from pretrain_jax.progress import progress
 
 
 class CompiledSteps:
-    """steps(phase)(state, batch) -> (state, metrics).
+    """steps(phase)(state, batch, frozen) -> (state, metrics).
 
     Compiling needs only shapes, so it runs in a thread while the text is tokenized. Using the step
     raises its errors.

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from etils import epath
 
 from pretrain_jax.cluster.hosts import SINGLE_PROCESS, Hosts
-from pretrain_jax.composition import resume
+from pretrain_jax.composition import restore_source, resume
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.errors import DataError, InputMissing
-from pretrain_jax.evaluation import answers, examples, heldout, pseudo_perplexity
+from pretrain_jax.evaluation import answers, examples, heldout, pseudo_perplexity, reference
 from pretrain_jax.inference.generation import build_generator
 from pretrain_jax.step import eval_step, predict_step
 from pretrain_jax.training import restore_or_init, setup
@@ -39,7 +39,9 @@ def evaluate(config: Any, directory: str, hosts: Hosts = SINGLE_PROCESS) -> None
         resume.check_code_version(checkpoints, last, design.spec, accept=True)
         corpora, fingerprints = setup.open_corpora(design, checkpoints, last, hosts)
         feed = setup.open_feed(design, corpora, fingerprints, path, hosts)
-        params = restore_or_init.restore_params(design, checkpoints, last, hosts)
+        params = restore_or_init.restore_params(design, checkpoints, last, hosts, feed.tokenizer)
+        first_params = partial(restore_source.first_params, design, hosts, feed.tokenizer)
+        reference.prepare(design, feed, path, hosts, first_params, store=False)
     score = score_text if design.task.objective.example_task is None else score_examples
     values = score(design, feed, params)
     if hosts.is_primary:

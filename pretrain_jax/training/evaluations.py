@@ -126,7 +126,9 @@ class Evaluations:
         samples_due = bool(spec.eval.sample_tokens and objective.prompt)
         if not (objective.answer_metric or samples_due or self.tasks):
             return values, reports, sample
-        generator = build_generator(self.design, params, tokenizer)
+        # Without the parameters of a teacher.
+        own = {name: params[name] for name in self.design.model.param_shapes}
+        generator = build_generator(self.design, own, tokenizer)
         if self.tasks:
             model = TrainedModel(self.design, tokenizer, step, generator)
             ask = TaskModel.of(model, "", self.feed.eval_batch_size, self.signals.raise_if_stopped)

@@ -5,6 +5,7 @@ Evaluation, saving and logging change no training bit.
 
 import contextlib
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,20 +13,22 @@ from etils import epath
 
 from pretrain_jax import code_version
 from pretrain_jax.cluster.hosts import SINGLE_PROCESS, Hosts
-from pretrain_jax.composition import resume
+from pretrain_jax.composition import restore_source, resume
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.errors import Interrupted, NonFinite, UnwritableWorkdir
+from pretrain_jax.evaluation import reference
 from pretrain_jax.evaluation.eval_tasks import EvalTasks
+from pretrain_jax.optim.trees import join_trees
 from pretrain_jax.reporting.tracking import Trackers
 from pretrain_jax.reporting.writer import SILENT, Progress, Silent, Writer
-from pretrain_jax.step import TrainState
 from pretrain_jax.training import finished, finite, restore_or_init, setup
 from pretrain_jax.training.best import Best
 from pretrain_jax.training.compile import CompiledSteps
 from pretrain_jax.training.evaluations import Evaluations
 from pretrain_jax.training.profiling import Profile
 from pretrain_jax.training.reports import Reports
+from pretrain_jax.training.restore_or_init import Start
 from pretrain_jax.training.signals import Signals
 from pretrain_jax.training.startup import Startup
 from pretrain_jax.workdir import history, run_config, starts
@@ -74,8 +77,11 @@ def train(
                 steps.start(phase)
             feed = setup.open_feed(design, corpora, fingerprints, path, hosts)
         with startup.part("state"):
-            start = restore_or_init.restore_or_init
-            step, state = start(design, checkpoints, last, hosts, feed.tokenizer)
+            begin = restore_or_init.restore_or_init
+            start = begin(design, checkpoints, last, hosts, feed.tokenizer)
+            step = start.step
+            first_params = partial(restore_source.first_params, design, hosts, feed.tokenizer)
+            reference.prepare(design, feed, path, hosts, first_params)
         with hosts.all_or_none("the tasks of eval.tasks"):
             tasks = read_eval_tasks(design, hosts)
         with hosts.all_or_none("config.json"):  # after all that may refuse to start
@@ -97,8 +103,10 @@ def train(
             evaluations.last_step = step
         profile = Profile(design.spec.profile_steps, path, progress.print_line)
         stack.callback(profile.close)
-        loop = Loop(design, path, feed, steps, checkpoints, signals, reports, evaluations, profile)
-        loop.run(state, step)
+        loop = Loop(
+            design, path, feed, steps, checkpoints, signals, reports, evaluations, profile, start
+        )
+        loop.run()
 
 
 def read_eval_tasks(design: Design, hosts: Hosts) -> EvalTasks | None:
@@ -134,14 +142,16 @@ class Loop:
     reports: Reports
     evaluations: Evaluations
     profile: Profile
+    start: Start
 
-    def run(self, state: TrainState, step: int) -> None:
-        """Trains from `step` to `train.steps`, or until a signal.
+    def run(self) -> None:
+        """Trains from the step of the start to `train.steps`, or until a signal.
 
         First does the evaluation of `step` if it was due and is missing, because the last process
         ended between saving and evaluating.
         """
-        self.state, self.step = state, step
+        self.state, self.step, self.frozen = self.start.state, self.start.step, self.start.frozen
+        step = self.step
         phases = self.design.spec.phases.after(step)
         with self.reports.startup.part("compiling"):
             for phase in phases[:1]:
@@ -158,7 +168,7 @@ class Loop:
                         with self.reports.timed(self.step):
                             rows = next(batches)
                             batch = self.design.placement.rows.to_global(rows, phase.batch_size)
-                            self.state, metrics = step_function(self.state, batch)
+                            self.state, metrics = step_function(self.state, batch, self.frozen)
                             self.reports.wait_in_warmup(self.step, metrics)
                         self.step += 1
                         self.profile.end(self.step, self.state)
@@ -195,7 +205,7 @@ class Loop:
 
     def evaluate(self) -> None:
         """Evaluates the state, and keeps its checkpoint if it is the best one."""
-        self.evaluations.evaluate(self.step, self.state.params)
+        self.evaluations.evaluate(self.step, join_trees(self.state.params, self.frozen))
         best = self.evaluations.best
         if best is not None and best.step == self.step:
             self.checkpoints.protect(self.step)
@@ -252,5 +262,7 @@ class Loop:
             "fingerprints": self.feed.fingerprints,
             **self.reports.totals,
         }
+        if self.start.base:
+            data_state[restore_source.BASE] = self.start.base
         self.checkpoints.save(self.step, self.state, data_state, spec.config_dict, force=True)
         self.reports.writer.record_saved(self.checkpoints.confirmed)

@@ -1,16 +1,18 @@
-"""The state that a run starts with: from its last checkpoint, from another run, or new."""
+"""The state that a run starts with: from its last checkpoint, from another run, or new.
+
+With an adapter, the parameters that do not train are always those of `init_from`.
+"""
 
 import logging
+from dataclasses import dataclass
 from typing import Any
 
-from etils import epath
-
 from pretrain_jax.cluster.hosts import Hosts
-from pretrain_jax.composition import init_from, source_params
+from pretrain_jax.composition import restore_source, teachers
 from pretrain_jax.composition.build import Design
-from pretrain_jax.composition.corpora import check_same_data
-from pretrain_jax.composition.resume import check_code_version, read_fingerprints
+from pretrain_jax.digest import digest_arrays
 from pretrain_jax.errors import DataError, list_names
+from pretrain_jax.objectives.distill import TEACHER
 from pretrain_jax.progress import progress
 from pretrain_jax.step import TrainState
 from pretrain_jax.tokenizers import Tokenizer
@@ -20,39 +22,62 @@ from pretrain_jax.workdir.checkpoint import Checkpoints
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a run starts from."""
+
+    step: int
+    """The number of updates done."""
+    state: TrainState
+    frozen: Any
+    """The parameters that do not train; {} without an adapter."""
+    base: str
+    """The digest of those of an adapter's base; "" without any."""
+
+
 def restore_or_init(
     design: Design,
     checkpoints: Checkpoints,
     step: int | None,
     hosts: Hosts,
     tokenizer: Tokenizer,
-) -> tuple[int, TrainState]:
-    """The number of updates done, and the state: that of the checkpoint of `step`, or a new one.
+) -> Start:
+    """The start of a run: the checkpoint of `step`, or a new state.
 
-    A new state has the parameters of `init_from`, if that is set.
+    A new state has the parameters of `init_from`, if that is set. Raises ConfigError if a
+    checkpoint adapts other parameters than those of `init_from`.
     """
+    model, taken, frozen = design.model, None, {}
+    if design.spec.init_from and (step is None or not model.adapter.trains_all):
+        with progress("initializing the parameters"):
+            first = restore_source.first_params(design, hosts, tokenizer)
+        taken, frozen = model.split(first)
+    base = digest_arrays(frozen) if frozen else ""
+    if design.teacher is not None:
+        with progress("reading the teacher"):
+            frozen = {**frozen, TEACHER: teachers.restore_teacher(design, hosts, tokenizer)}
     if step is None:
         with progress("initializing the state"):
-            fresh = design.update.init_state()
-        if design.spec.init_from:
-            params = restore_source_params(design, fresh.params, hosts, tokenizer)
-            fresh = fresh.replace(params=params)
-        return 0, fresh
+            state = design.update.init_state()
+        return Start(0, state if taken is None else state.replace(params=taken), frozen, base)
     with hosts.all_or_none("the checkpoint"):  # before reading, which waits for all processes
         checkpoints.check_arrays(step, design.update.abstract_state)
+        restore_source.check_base(checkpoints, step, base, design.spec.init_from)
     log.info("resuming from step %d", step)
     with progress("reading the checkpoint"):
         restored = checkpoints.restore(step, design.update.abstract_state)
     check_finite(checkpoints, step, restored)
-    return step, restored
+    return Start(step, restored, frozen, base)
 
 
-def restore_params(design: Design, checkpoints: Checkpoints, step: int, hosts: Hosts) -> Any:
+def restore_params(
+    design: Design, checkpoints: Checkpoints, step: int, hosts: Hosts, tokenizer: Tokenizer
+) -> Any:
     """The parameters of a checkpoint, without the optimizer's state."""
-    abstract = {"params": design.placement.params}
+    abstract = {"params": design.model.split(design.placement.params)[0]}
     with hosts.all_or_none("the checkpoint"):
         checkpoints.check_arrays(step, abstract, partial=True)
-    params = checkpoints.restore(step, abstract, partial=True)["params"]
+    params = restore_source.restore_params(design, checkpoints, step, hosts, tokenizer)
     check_finite(checkpoints, step, params)
     return params
 
@@ -65,36 +90,3 @@ def check_finite(checkpoints: Checkpoints, step: int, restored: Any) -> None:
             f"must be damaged, {list_names(arrays)} are not. Move that directory away and "
             "add --go_back, or restore it from a copy"
         )
-
-
-def restore_source_params(design: Design, fresh: Any, hosts: Hosts, tokenizer: Tokenizer) -> Any:
-    """The parameters of a checkpoint of `init_from`, for the objective and the tokens of this run.
-
-    Raises WorkdirMismatch if it is missing, or if its tokenizer or arrays differ.
-    """
-    spec = design.spec
-    with hosts.all_or_none("init_from"):
-        source = source_params.read_source(design)
-    step, workdir = hosts.broadcast("the step of init_from", source.step), source.workdir
-    with Checkpoints(epath.Path(workdir) / "checkpoints", read_only=True) as checkpoints:
-        with hosts.all_or_none("init_from"):
-            check_code_version(checkpoints, step, spec, accept=True)
-            stored = read_fingerprints(checkpoints, step, spec)
-            if stored and spec.init_tokens == "same":
-                known = tokenizer
-                if spec.tokenizer.get("added"):
-                    known = init_from.load_source_tokenizer(workdir)
-                check_same_data("tokenizer", stored, "tokenizer", known.fingerprint)
-        abstract = source_params.abstract_params(design, source.origins, source.shapes)
-        try:
-            restored = checkpoints.restore(step, abstract, partial=True)["params"]
-        except DataError as error:
-            raise DataError(
-                f"init_from needs a checkpoint that can be read; step {step} of {workdir} is "
-                f"damaged. Name another one: init_from={workdir}/checkpoints/STEP"
-            ) from error
-    if hosts.is_primary:
-        log.info("init_from: %s", source.describe())
-    return init_from.map_vocabulary(
-        design, source_params.assemble(source.origins, restored, fresh), fresh, tokenizer
-    )

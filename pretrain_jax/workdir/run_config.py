@@ -22,13 +22,15 @@ FREE = (
     "data.workers",
 )
 """Keys that a resumed run may change."""
+ADAPTED = ("init_from",)
+"""Keys that a resumed run with an adapter may change: a digest identifies its base."""
 SPEED = ("model.dropout", "model.unroll", "model.remat", "model.attention_backend")
 """Keys of the section `model` that do not change the function of its parameters."""
 SEARCH = ("objective.threshold", "objective.longest")
 """Keys of the search for an answer in the numbers of a model."""
 SCORING = (
     *(*FREE, *SPEED, *SEARCH),
-    *("data.*", "train.*", "optimizer.*", "seed", "init_from", "init_tokens"),
+    *("data.*", "train.*", "optimizer.*", "seed", "init_from", "init_tokens", "init_layers"),
 )
 """Keys that an evaluation may change."""
 CONFIG = "config.json"

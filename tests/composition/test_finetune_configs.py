@@ -52,6 +52,27 @@ def test_text_to_text_is_answered_by_the_architecture(runs, family, inputs):
     assert made.model.width == 128 and made.init_from == f"{runs}/{family}"
 
 
+@pytest.mark.parametrize("family, inputs", [("t5", "memory"), ("gpt", "stream")])
+@pytest.mark.parametrize("name, rate", [("instruct", 2e-5), ("prefer", 1e-6)])
+def test_answers_are_learned_with_the_rates_of_their_papers(runs, name, rate, family, inputs):
+    made: Any = config.read(f"finetune/{name}:{runs}/{family}")
+    assert (made.objective.name, made.objective.inputs) == (name, inputs)
+    assert made.optimizer.learning_rate == rate and made.init_from == f"{runs}/{family}"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_reward_model_is_made_from_every_architecture(runs, family):
+    made: Any = config.read(f"finetune/reward:{runs}/{family}")
+    assert (made.objective.name, made.optimizer.learning_rate) == ("reward", 9e-6)
+
+
+@pytest.mark.parametrize("family, task", [("gpt", "causal_lm"), ("bert", "masked_lm")])
+def test_a_student_has_every_second_layer_of_its_teacher(runs, family, task):
+    made: Any = config.read(f"finetune/distill:{runs}/{family}")
+    assert (made.objective.task, made.objective.teacher) == (task, f"{runs}/{family}")
+    assert made.init_layers == (0, 2) and made.model.layers == 2  # of 4
+
+
 @pytest.mark.parametrize(
     "task, objective, metric, steps",
     [

@@ -10,6 +10,7 @@ import pytest
 from data_toys import ByteTokenizer, cache_of, write_lines
 from sequences import taken
 
+from pretrain_jax import switches
 from pretrain_jax.data import annotations
 from pretrain_jax.data import corpus as corpus_module
 from pretrain_jax.data.cache import open_token_cache
@@ -105,7 +106,7 @@ def test_ids_of_bpe_do_not_depend_on_marks_wherever_they_stand(tmp_path, monkeyp
     texts = ["".join(d) for d in open_corpus(source, **SPANS).documents("train")]
     by_text = {record["text"]: record["spans"] for record in records}
     for i, travelling in enumerate(texts):
-        text = annotations.strip_switches(travelling)
+        text = switches.strip_switches(travelling)
         if limit > 1000:
             np.testing.assert_array_equal(cache[i], tokenizer.encode(text))
         found = cache.annotations[cache.offsets[i] : cache.offsets[i + 1]]
@@ -243,16 +244,16 @@ def test_chunks_carry_the_marks_of_their_tokens(ends):
 
 def test_the_grammar_of_switches():
     travelling = annotations.annotate_spans("Anna met Bob", [(0, 4), (9, 12)])
-    assert list(annotations.split_at_switches(travelling)) == [
+    assert list(switches.split_at_switches(travelling)) == [
         (0, ""),
         (1, "Anna"),
         (0, " met"),
         (2, " Bob"),
         (0, ""),
     ]
-    assert annotations.strip_switches(travelling) == "Anna met Bob"
+    assert switches.strip_switches(travelling) == "Anna met Bob"
     assert [
-        annotations.final_annotation(text, 2) for text in ("plain", "a\ufdd1b", "\ufdd1a\ufdd0")
+        switches.final_annotation(text, 2) for text in ("plain", "a\ufdd1b", "\ufdd1a\ufdd0")
     ] == [
         2,
         1,

@@ -8,18 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import text_objectives
 
-from pretrain_jax import code_version, registry
-from pretrain_jax.composition import compatibility
+from pretrain_jax import code_version, switches
 from pretrain_jax.composition.corpora import open_corpora
 from pretrain_jax.composition.spec import DataOptions
-from pretrain_jax.data import annotations
 
-OBJECTIVES = [
-    name
-    for name in registry.names("objectives")
-    if not compatibility.takes_model(registry.load("objectives", name, "").build)
-]
+OBJECTIVES = text_objectives.PLAIN
 KEYS = {"target_key": "target", "spans_key": "spans"}
 NOISE = "\ufdd0\ufdd1"  # what marks are written with, in a user's own text
 
@@ -48,7 +43,7 @@ def opened(members, split="auto"):
             source=source,
             name=name,
             rate=1.0,
-            objective=registry.load("objectives", name, "objective.name").build(),
+            objective=text_objectives.build(name),
         )
         for source, name in members
     ]
@@ -62,7 +57,7 @@ def opened(members, split="auto"):
 def seen(corpus, half):
     """The words of a half; one that a cut parts is no word of either."""
     text = " ".join(
-        annotations.strip_switches("".join(document)) for document in corpus.documents(half)
+        switches.strip_switches("".join(document)) for document in corpus.documents(half)
     )
     return set(re.findall("<[0-9]+:[0-9]+>", text))
 

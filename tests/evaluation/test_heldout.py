@@ -18,6 +18,8 @@ from pretrain_jax.composition.feed import Feed
 from pretrain_jax.evaluation import heldout
 from pretrain_jax.step import eval_step
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 SENTENCES = (
     "ein schöner Fluß fließt",
     "мы идём домой",

@@ -136,8 +136,8 @@ def test_an_imported_run_is_not_resumed_in_place(imported, tmp_path):
 
 def test_options_that_do_not_belong_together(tmp_path):
     for words, message in (
-        ([], "received neither"),
-        (["--to_hf=a", "--from_hf=b"], "received both"),
+        ([], "received none of them"),
+        (["--to_hf=a", "--from_hf=b"], "received to_hf and from_hf"),
         (["--to_hf=a"], "--workdir must name"),
         (["--from_hf=a", "--workdir=b", "--step=1"], "--step belongs to --to_hf"),
         (["--from_hf=a", "--workdir=b", "--dtype=float16"], "--dtype belongs to --to_hf"),

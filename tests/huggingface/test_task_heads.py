@@ -208,6 +208,7 @@ OBJECTIVES = {
     "tag": {"name": "tag", "labels": LABELS, "fallback": "no", "dropout": 0.0},
     "extract_span": {"name": "extract_span", "question_length": 4},
     "multiple_choice": {"name": "multiple_choice", "choices": 2, "dropout": 0.0},
+    "reward": {"name": "reward", "dropout": 0.0},
 }
 
 
@@ -268,7 +269,7 @@ def test_the_table_of_a_head_has_all_tensors_of_its_class(name, head, tmp_path, 
     with Tensors(tmp_path) as opened:
         assert read_params(folder, opened, {p: x.shape for p, x in params.items()}, read) == []
     settings = Settings("config.json", json.loads((tmp_path / "config.json").read_text()))
-    assert _heads.find_objective(settings) == head
+    assert _heads.find_objective(settings) == {"reward": "regress"}.get(head, head)
     back = {t.name: t.make() for t in write_tensors(folder, read)}
     stored = load_file(tmp_path / "model.safetensors")
     assert stored.keys() == back.keys()

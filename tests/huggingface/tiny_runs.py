@@ -21,6 +21,7 @@ from pretrain_jax.workdir import run_config
 from pretrain_jax.workdir.checkpoint import Checkpoints
 
 LENGTH = 24
+VOCAB = byte_tokenizer.Bytes(13)
 SIZES = {"vocab_size": 275, "layers": 3, "width": 24, "heads": 4, "feed_forward": 44}
 TABLE = {**SIZES, "max_length": LENGTH}
 T5 = {**SIZES, "head_width": 5}
@@ -85,7 +86,7 @@ def write_run(
     byte_tokenizer.train([], path / "tokenizer", vocab_size=300, sentinels=13)
     with Checkpoints(path / "checkpoints", **design.spec.checkpoint) as checkpoints:
         data = {"seed": 0, "step": step, "code": code_version.VERSION,
-                "fingerprints": {"sources": [], "tokenizer": ""}}  # fmt: skip
+                "fingerprints": {"sources": [], "tokenizer": VOCAB.fingerprint}}  # fmt: skip
         state = {"params": random_params(design, seed)}
         checkpoints.save(step, state, data, design.spec.config_dict, force=True)
     return Path(workdir)

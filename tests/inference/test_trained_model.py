@@ -216,7 +216,7 @@ def test_an_answer_spells_its_sentinels(load):
     [
         (lambda model: model.generate("the cat"), "prompts must be .* received str"),
         (lambda model: model.generate([b"the cat"]), "received list of bytes"),
-        (lambda model: next(model.stream(["a", "b"])), "prompt must be .* received list of list"),
+        (lambda model: next(model.stream(["a", "b"])), "lists of messages .* received .a"),
         (lambda model: model.score("the cat"), "texts must be .* received str"),
         (lambda model: model.score(["the"], given="a"), "given must be .* received str"),
         (lambda model: model.embed("the cat"), "texts must be .* received str"),

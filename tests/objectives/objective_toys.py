@@ -8,15 +8,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import text_objectives
 from sequences import apart, together
 
-from pretrain_jax import registry
-from pretrain_jax.composition import compatibility
 from pretrain_jax.corruption.uniform import from_generator
 from pretrain_jax.data import pack
 from pretrain_jax.layers.embeddings import Readout
 from pretrain_jax.layers.stacks import Output
 from pretrain_jax.objectives import Objective
+from pretrain_jax.objectives.distill import TEACHER
 from pretrain_jax.tokenizers import Tokenizer
 
 WIDTH = 8
@@ -45,16 +45,7 @@ class Vocabulary(Tokenizer):
 VOCAB = Vocabulary()
 
 
-PRETRAINING = [
-    name
-    for name in registry.names("objectives")
-    if not compatibility.takes_model(registry.load("objectives", name, "").build)
-]
-"""Those that predict tokens of plain text; the others need an architecture and labels."""
-
-
-def built(name: str, **options: Any) -> Objective:
-    return registry.load("objectives", name, "objective.name").build(**options)
+built = text_objectives.build
 
 
 def text(n: int, seed: int = 0) -> np.ndarray:
@@ -138,7 +129,14 @@ def _first_params(heads: Any) -> Any:
 
 
 def params_of(how: Objective, scale: float = 1.0) -> Any:
-    return jax.tree.map(lambda x: x * scale, _first_params(how.heads))
+    first = _first_params(how.heads)
+    params = jax.tree.map(lambda x: x * scale, first)
+    return {**params, TEACHER: {"table": first["table"][::-1]}} if how.teacher else params
+
+
+def loss_function(how: Objective) -> Any:
+    """`how.loss`, with a teacher that is a model like the student."""
+    return functools.partial(how.loss, apply_of(how)) if how.teacher else how.loss
 
 
 def apply_of(how: Objective) -> Any:
@@ -162,7 +160,7 @@ def apply_of(how: Objective) -> Any:
 
 
 def loss_of(how: Objective, batch: dict[str, jax.Array], scale: float = 1.0) -> Any:
-    return how.loss(apply_of(how), params_of(how, scale), batch, jax.random.key(0), True)
+    return loss_function(how)(apply_of(how), params_of(how, scale), batch, jax.random.key(0), True)
 
 
 def metrics_of(how: Objective, batch: dict[str, jax.Array], scale: float = 1.0) -> Any:

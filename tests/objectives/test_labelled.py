@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import jax
 import jax.numpy as jnp
 import numpy as np
-import objective_toys as toys
 import pytest
 import tiny
 from objective_toys import VOCAB
@@ -254,8 +253,3 @@ def test_a_row_without_room_is_refused(seq_len, message):
     objective = classify.build(model("bert"), labels=("no", "yes"), texts=2)
     with pytest.raises(ConfigError, match=message):
         objective.arrange(seq_len)
-
-
-def test_the_pretraining_objectives_are_those_without_a_model():
-    assert {"causal_lm", "masked_lm", "span_corruption"} <= set(toys.PRETRAINING)
-    assert not {"classify", "regress", "multiple_choice"} & set(toys.PRETRAINING)

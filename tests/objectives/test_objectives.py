@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import objective_toys as toys
 import pytest
+import text_objectives
 from objective_toys import VOCAB
 from sequences import apart, together
 
@@ -37,7 +38,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "text_to_text prefix": {"inputs": "prefix", "targets_length": 8},
     "text_to_text stream": {"inputs": "stream", "prefix": "say: ", "targets_length": 8},
 }
-NAMES = toys.PRETRAINING
+NAMES = text_objectives.PLAIN
 LENGTHS = (2, 3, 4, 17, 64)
 """Raw tokens of an example; two may be begin and end."""
 
@@ -62,6 +63,12 @@ def corrupted(name, n, seed=0, draw=0):
 
 def packed(name, rows):
     return toys.packed(built(name), rows)
+
+
+def test_the_objectives_of_plain_text_are_those_without_labels():
+    assert {"causal_lm", "masked_lm", "span_corruption"} <= set(text_objectives.PLAIN)
+    labelled = {"classify", "regress", "multiple_choice", "prefer"}
+    assert not labelled & set(text_objectives.PLAIN)
 
 
 @every_case
@@ -343,8 +350,9 @@ def device_half(name):
     """Its loss and its metrics, each compiled once: (parameters, batch) -> sums."""
     how = built(name)
     apply, rng, special = toys.apply_of(how), jax.random.key(0), jnp.asarray(VOCAB.special)
+    loss = toys.loss_function(how)
     return (
-        jax.jit(lambda params, batch: how.loss(apply, params, batch, rng, True)),
+        jax.jit(lambda params, batch: loss(apply, params, batch, rng, True)),
         jax.jit(lambda params, batch: how.metrics(apply, params, batch, rng, special)),
     )
 

@@ -160,7 +160,8 @@ def test_names_of_layers_are_those_of_separate_layers(name):
 
 @pytest.mark.parametrize("name", ["sgd", "adamw", "lamb", "muon"])
 def test_updates_are_multiplied_by_the_factors(name):
-    """Weight decay too: that of adamw and lamb is part of their update."""
+    """Weight decay too: that of adamw and lamb is part of their update. A compiler may join a
+    product and a sum, which rounds once less."""
     (plain,), _ = updates_of(name)
     rules = ((r"layers_1/", 0.25), ("^classify/", 8.0), (r"layers_1\d*/", 3.0), ("^stack/", 1.0))
     (found,), _ = updates_of(name, layer_decay=0.5, rates=rules)
@@ -176,7 +177,8 @@ def test_updates_are_multiplied_by_the_factors(name):
     assert factors.keys() == plain.keys()
     for parameter, factor in factors.items():
         expected = plain[parameter] * np.float32(factor)
-        np.testing.assert_array_equal(found[parameter], expected, err_msg=parameter)
+        largest = np.abs(expected).max()
+        np.testing.assert_allclose(found[parameter] / largest, expected / largest, atol=1e-6)
 
 
 FREEZING = (("^embedding/|layers_[0-2]/", 2), ("^stack/final_norm/", -1), ("^stack/", 0))

@@ -19,6 +19,8 @@ from pretrain_jax.reporting.tracking import Trackers
 from pretrain_jax.training import loop
 from pretrain_jax.workdir.history import read_metrics
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 LINES = [(10, {"train/loss": 4.25}), (20, {"train/loss": 3.5, "valid/loss": 4.0})]
 
 

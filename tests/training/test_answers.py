@@ -11,6 +11,8 @@ from pretrain_jax import main, predict
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.scores.texts import score_texts
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 MODELS = {
     "memory": """model=dict(name="t5", vocab_size=300, layers=1, width=32, heads=2, head_width=16,
                    feed_forward=64, dropout=0.0)""",
@@ -101,6 +103,7 @@ def test_the_metrics_are_those_of_the_answers(trained):
     assert len({x["prediction"] for x in reports}) > 1
 
 
+@pytest.mark.usefixtures("all_devices")
 @pytest.mark.parametrize("options", [[], ["--config.mesh.data=4", "--config.mesh.fsdp=2"]])
 def test_eval_mode_gives_the_same_answers(trained, capsys, options):
     _, workdir = trained

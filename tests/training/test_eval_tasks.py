@@ -13,6 +13,8 @@ from pretrain_jax.tasks._choice import Choice
 from pretrain_jax.training import loop
 from pretrain_jax.workdir.history import read_metrics
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 
 @pytest.fixture
 def job(tmp_path):

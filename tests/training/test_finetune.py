@@ -16,9 +16,9 @@ from pretrain_jax.cluster.hosts import SINGLE_PROCESS
 from pretrain_jax.composition import config as configs
 from pretrain_jax.composition import corpora, init_from, resume, source_params
 from pretrain_jax.composition.build import build_design
+from pretrain_jax.composition.restore_source import restore_source_params
 from pretrain_jax.errors import ConfigError, DataError, InputMissing, UserError, WorkdirMismatch
 from pretrain_jax.optim.trees import named_leaves
-from pretrain_jax.training.restore_or_init import restore_source_params
 from pretrain_jax.workdir.checkpoint import Checkpoints
 
 WORDS = "the cat sat on a mat and saw dogs run over green hills".split()

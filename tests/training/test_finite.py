@@ -10,6 +10,8 @@ from pretrain_jax.errors import NonFinite, list_names
 from pretrain_jax.training import finite, loop
 from pretrain_jax.workdir.checkpoint import Checkpoints
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 
 @pytest.mark.parametrize("bad", [jnp.nan, jnp.inf, -jnp.inf])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
@@ -58,8 +60,8 @@ def test_a_state_that_is_not_finite_is_not_saved_even_if_the_loss_is_finite(tmp_
         def __call__(self, phase):
             taken = super().__call__(phase)
 
-            def step(state, batch):
-                state, metrics = taken(state, batch)
+            def step(state, batch, frozen):
+                state, metrics = taken(state, batch, frozen)
                 if int(state.step) == 3:
                     state = state.replace(opt_state=jax.tree.map(overflow, state.opt_state))
                 return state, metrics

@@ -412,9 +412,10 @@ def test_the_tokenizer_path_of_the_source_run_is_inherited(job, done, tmp_path):
     assert stored and again.tokenizer.path == fixed.tokenizer.path
 
 
-def test_init_tokens_without_init_from_does_nothing_and_is_refused(job, tmp_path):
-    with pytest.raises(ConfigError, match="init_from"):
-        resume.config_to_resume(settings(job, ("init_tokens", "shared")), tmp_path)
+@pytest.mark.parametrize("name, value", [("init_tokens", "shared"), ("init_layers", "(0, 2)")])
+def test_what_does_nothing_without_init_from_is_refused(job, tmp_path, name, value):
+    with pytest.raises(ConfigError, match=f"{name} chooses what a run takes from its init_from"):
+        resume.config_to_resume(settings(job, (name, value)), tmp_path)
 
 
 # --- phases ---------------------------------------------------------------------------------------

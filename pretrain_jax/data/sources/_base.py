@@ -75,12 +75,17 @@ class Columns:
     """Whether every record must have a label."""
     default_texts: tuple[str, ...] = ("text",)
     default_label: str = "label"
+    implied_label: str = ""
+    """The label of every record; "" = that of its column."""
     places: str = ""
     """What has a place in the texts (_places.py): "words", each with a tag; "answers" in the second
     text; "" = nothing."""
     kind: str = "records"
     """"records": texts with a label. "text": one text, which has the text columns on a line each.
-    "targets": a text, and the label is its target text."""
+    "targets": a text, and the label is its target text. "conversation": see `template`."""
+    template: str = ""
+    """A chat template: the records are conversations (_conversations.py), each of which is a
+    document, or for "targets" has one for each answer."""
 
     @property
     def named(self) -> bool:
@@ -104,6 +109,8 @@ class Columns:
         """A digest of what is read from records with the digest `content`."""
         more = [self.places] if self.places else []
         more += [self.kind] if self.kind != "records" else []
+        more += [self.template] if self.template else []
+        more += [self.implied_label] if self.implied_label else []
         read = json.dumps([self.texts, self.label, self.count, *self.wanted, *more])
         return hashlib.sha256(f"records {read} {content}".encode()).hexdigest()
 
@@ -160,6 +167,16 @@ class TextSource:
     shards: Sequence[Shard]
     annotation_kind: str = ""
     has_places: bool = False
+
+
+def encode_text(name: str, text: str) -> bytes:
+    """A text as UTF-8. Raises DataError."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise DataError(
+            f"{name} has an unpaired surrogate, which UTF-8 cannot encode. Fix the line"
+        ) from None
 
 
 def open_source(

@@ -13,9 +13,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
+from pretrain_jax import switches
 from pretrain_jax.data import annotations
-from pretrain_jax.data.sources import _places
-from pretrain_jax.data.sources._base import Columns, Document, Shard
+from pretrain_jax.data.sources import _conversations, _places
+from pretrain_jax.data.sources._base import Columns, Document, Shard, encode_text
 from pretrain_jax.data.sources._columns import find_columns, lacks_columns
 from pretrain_jax.data.text_files import TextFile
 from pretrain_jax.errors import DataError, short_repr
@@ -42,7 +43,10 @@ class RecordShard(Shard):
     def documents(self) -> Iterator[Document]:
         format, places = self.format, self.columns.places
         with self.file.open() as file:
-            if format == "jsonl":
+            if self.columns.template:
+                read = _conversations.read_json_list if format == "json" else read_json_lines
+                yield from _conversations.read_documents(read(file, self.name), self.columns)
+            elif format == "jsonl":
                 yield from self._objects(read_json_lines(file, self.name))
             elif (format, places) == ("json", "answers"):
                 yield from self._objects(_places.read_squad(file, self.name))
@@ -99,12 +103,13 @@ class RecordShard(Shard):
                 f"{name} has {len(parts)}. Name the text columns with data.fields"
             )
         if self.columns.kind == "text":
-            return Document.from_bytes(name, encode(name, "\n".join(parts)))
+            return Document.from_bytes(name, encode_text(name, "\n".join(parts)))
         if self.columns.kind == "targets":
             return make_pair(name, parts[0], "" if label is None else str(label))
         if not places:
-            return make_document(name, parts, label_text(name, label))
-        if any(map(annotations.SWITCHES.search, parts)):
+            label = self.columns.implied_label or label_text(name, label)
+            return make_document(name, parts, label)
+        if any(map(switches.SWITCHES.search, parts)):
             raise DataError(
                 f"a text with places must have none of the noncharacters U+FDD0 to U+FDD2; {name} "
                 "has one. Remove it, and count the places again"
@@ -228,25 +233,15 @@ def read_texts(name: str, values: Sequence[Any]) -> list[str]:
 
 def make_document(name: str, parts: Sequence[str], label: str | None, **record: Any) -> Document:
     """The document of a record: its texts, tokenized one by one, and its label as text."""
-    joined = encode(name, annotations.annotate_parts(parts))
+    joined = encode_text(name, annotations.annotate_parts(parts))
     plain = "\n".join(parts).encode()
     return Document.from_bytes(name, joined, plain, label=label, **record)
 
 
 def make_pair(name: str, text: str, target: str) -> Document:
     """The document of a text and its target."""
-    joined = encode(name, annotations.annotate_target(text, target))
+    joined = encode_text(name, annotations.annotate_target(text, target))
     return Document.from_bytes(name, joined, text.encode())
-
-
-def encode(name: str, text: str) -> bytes:
-    """A text as UTF-8. Raises DataError."""
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        raise DataError(
-            f"{name} has an unpaired surrogate, which UTF-8 cannot encode. Fix the line"
-        ) from None
 
 
 def label_text(name: str, label: Any) -> str | None:

@@ -1,0 +1,71 @@
+"""Which parameters of a run train: all of them, or those of an adapter (pretrain_jax/adapters/).
+
+With an adapter, these train: the adapter's own parameters, those of the objective's heads, and
+those that `adapter.train` names. The others are those of `init_from`; a checkpoint does not store
+them.
+"""
+
+from collections.abc import Iterable
+
+from pretrain_jax import registry
+from pretrain_jax.adapters._base import Adapter
+from pretrain_jax.composition.spec import Section, Spec, select_kwargs
+from pretrain_jax.errors import ConfigError
+from pretrain_jax.optim.parameters import compile_pattern
+
+
+def build_adapter(section: Section) -> Adapter:
+    """The adapter of a section `adapter`."""
+    module = registry.load("adapters", section.name, "adapter.name")
+    return module.build(**select_kwargs(section, module.build))
+
+
+def choose_trained(names: Iterable[str], adapter: Adapter, heads: frozenset[str]) -> frozenset[str]:
+    """The parameters that train, of all parameters of a model.
+
+    Raises ConfigError if the adapter adds none to this model, or a pattern matches none.
+    """
+    names = list(names)
+    if adapter.trains_all:
+        return frozenset(names)
+    own = {name for name in names if is_own(name, adapter)}
+    body = [name for name in names if name.partition("/")[0] not in heads]
+    if adapter.own and not own:
+        maps = sorted({name.split("/")[-2] for name in body if name.endswith("/kernel")})
+        raise ConfigError(
+            "adapter.targets must name linear maps of the model; it names none of them. Its linear "
+            f"maps are {', '.join(maps)}"
+        )
+    patterns = [compile_pattern(text, "adapter.train") for text in adapter.train]
+    for pattern in patterns:
+        if not any(pattern.search(name) for name in body):
+            raise ConfigError(
+                f"adapter.train must match names of parameters; {pattern.pattern!r} matches none "
+                f"of this model, such as {body[0]}"
+            )
+    chosen = {name for name in body if any(pattern.search(name) for pattern in patterns)}
+    in_heads = {name for name in names if name.partition("/")[0] in heads}
+    if not own | chosen | in_heads:
+        raise ConfigError(
+            "an adapter must train something; received adapter.name=freeze without adapter.train. "
+            "Set adapter.train to names of parameters"
+        )
+    return frozenset(own | chosen | in_heads)
+
+
+def is_own(name: str, adapter: Adapter) -> bool:
+    """Whether a parameter is one that the adapter adds.
+
+    >>> is_own("stack/layers/attention/query/lora_in", Adapter(own=frozenset({"lora_in"})))
+    True
+    """
+    return not adapter.own.isdisjoint(name.split("/"))
+
+
+def check(spec: Spec, adapter: Adapter) -> None:
+    """Raises ConfigError for an adapter without a model that it adapts."""
+    if not adapter.trains_all and not spec.init_from:
+        raise ConfigError(
+            f"adapter.name={spec.adapter.name} trains a small part of a trained model; received no "
+            "init_from. Set init_from to the workdir of that model, or adapter.name=none"
+        )

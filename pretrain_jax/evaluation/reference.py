@@ -1,0 +1,92 @@
+"""The reference of preferences: the log-probabilities of the answers under the model of step 0.
+
+They are computed once, before the first step, and stored in the workdir:
+
+    WORKDIR/reference.npz    "train 128", "valid 128": float32 [N, 2], nats of the chosen and of the
+                             rejected answer of each record, in rows of 128 tokens; "identity": the
+                             fingerprints of the data
+"""
+
+import io
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+
+from pretrain_jax.cluster.hosts import Hosts
+from pretrain_jax.composition.build import Design
+from pretrain_jax.composition.feed import Feed
+from pretrain_jax.evaluation import examples
+from pretrain_jax.files import outputs
+from pretrain_jax.progress import progress
+from pretrain_jax.step import predict_step
+
+FILE = "reference.npz"
+
+
+def prepare(
+    design: Design,
+    feed: Feed,
+    path: epath.Path,
+    hosts: Hosts,
+    first_params: Callable[[], Any],
+    store: bool = True,
+) -> None:
+    """Gives the examples of the feed their reference, where the objective needs it.
+
+    first_params() -> all parameters of step 0; called only if the workdir does not have the
+    reference of this data. store: whether it is written there then.
+    """
+    if not design.task.objective.needs_reference:
+        return
+    identity = json.dumps(feed.fingerprints, sort_keys=True)
+    with hosts.all_or_none("the reference"):
+        found = read(path, identity)
+    # What process 0 finds counts: a disk may show a new file later to the others.
+    if not hosts.broadcast("the reference", found is not None):
+        found = None
+    if found is None:
+        with progress("computing the log-probabilities of the reference"):
+            found = compute(design, feed, first_params())
+        with hosts.all_or_none("the reference"):
+            if store and hosts.is_primary:
+                write(path, identity, found)
+    for split, seq_len in feed.row_lengths:
+        feed.add_reference(split, seq_len, found[key_of(split, seq_len)])
+
+
+def key_of(split: str, seq_len: int) -> str:
+    return f"{split} {seq_len}"
+
+
+def compute(design: Design, feed: Feed, params: Any) -> dict[str, np.ndarray]:
+    """The log-probabilities that the model gives the answers of each stream of the feed."""
+    function = jax.jit(partial(predict_step, program=design.update.program))
+    made = {}
+    for split, seq_len in feed.row_lengths:
+        stream = feed.stream(split, seq_len)
+        _, predictions = examples.predict(design, feed, params, function, stream)
+        made[key_of(split, seq_len)] = predictions["logprobs"]
+    return made
+
+
+def read(path: epath.Path, identity: str) -> dict[str, np.ndarray] | None:
+    """The stored reference; None without one for this data."""
+    file = path / FILE
+    if not file.exists():
+        return None
+    with np.load(io.BytesIO(file.read_bytes())) as arrays:
+        stored = {name: arrays[name] for name in arrays.files}
+    return stored if str(stored.pop("identity")) == identity else None
+
+
+def write(path: epath.Path, identity: str, stored: dict[str, np.ndarray]) -> None:
+    """Writes the reference. Raises UnwritableWorkdir."""
+    content = io.BytesIO()
+    arrays: Any = {"identity": np.array(identity), **stored}
+    np.savez(content, **arrays)
+    outputs.write_atomic(path / FILE, content.getvalue())
