@@ -120,3 +120,8 @@ def render(
         if plain or mark:
             pieces.append((plain, bool(mark)))
     return pieces
+
+
+def join_pieces(pieces: Pieces) -> str:
+    """The text of a conversation."""
+    return "".join(piece for piece, _ in pieces)

@@ -117,8 +117,11 @@ def gradients(
     """
     low, fixed = (cast_kernels(tree, program.dtype) for tree in (params, frozen or {}))
 
+    def sums_of(params, part, rng):
+        return program.loss(program.apply, join_trees(params, fixed), part, rng, True)
+
     def objective(params, part, rng, totals):
-        sums = program.loss(program.apply, join_trees(params, fixed), part, rng, True)
+        sums = sums_of(params, part, rng)
         totals = {term: weight for term, (_, weight) in sums.items()} if totals is None else totals
         value = sum(
             c * mean(sums[term][0], totals[term]) for term, c in program.coefficients.items()
@@ -136,10 +139,7 @@ def gradients(
     numbers = jnp.arange(program.accumulate)
     # Weights depend on the batch alone, so the compiler drops everything else of this first pass.
     weigh = lambda part: {  # noqa: E731
-        term: weight
-        for term, (_, weight) in program.loss(
-            program.apply, join_trees(low, fixed), part, rng, True
-        ).items()
+        term: weight for term, (_, weight) in sums_of(low, part, rng).items()
     }
     totals = jax.tree.map(lambda w: jnp.sum(w, axis=0), jax.lax.map(weigh, parts))
 

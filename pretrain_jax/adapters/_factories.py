@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import flax.linen as nn
 
-from pretrain_jax.layers.factories import Factory
+from pretrain_jax.layers.factories import Factory, factory
 from pretrain_jax.layers.stacks import BuildContext
 
 
@@ -30,3 +31,15 @@ def change_factories(value: Any, change: Callable[[Factory], Factory]) -> Any:
         parts = {name: change_factories(getattr(value, name), change) for name in fields}
         return dataclasses.replace(value, **parts)
     return value
+
+
+def mix_in(mixin: type[nn.Module], made: Factory, **arguments: Any) -> Factory:
+    """The factory of `made`'s class with a mixin in front of it, and with more arguments."""
+    return factory(mixed(mixin, made.module), **{**dict(made.arguments), **arguments})
+
+
+@cache
+def mixed(mixin: type[nn.Module], module: type[nn.Module]) -> type[nn.Module]:
+    """A class with a mixin in front; one class for each pair, so that factories compare."""
+    name = f"{mixin.__name__}{module.__name__}"
+    return type(name, (mixin, module), {"__module__": mixin.__module__})

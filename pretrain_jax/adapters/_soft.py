@@ -1,12 +1,11 @@
 """What adapters with places share: embeddings for negative ids."""
 
-from functools import cache
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from pretrain_jax.adapters._factories import mix_in
 from pretrain_jax.layers.axes import with_axes
 from pretrain_jax.layers.embeddings import Embedding, look_up
 from pretrain_jax.layers.factories import Factory
@@ -41,15 +40,8 @@ def place_of(tokens: jax.Array, places: int) -> jax.Array:
     return jnp.clip(-1 - tokens, 0, places - 1)
 
 
-@cache
-def with_places(module: type[nn.Module]) -> type[nn.Module]:
-    """An embedding's class with places; one class for each, so that they compare."""
-    return type(f"{module.__name__}WithPlaces", (Places, module), {"__module__": __name__})
-
-
 def add_places(made: Factory, places: int, init: Any = None) -> Factory:
     """The factory of an embedding that knows the places; other factories unchanged."""
     if not issubclass(made.module, Embedding):
         return made
-    arguments = {**dict(made.arguments), "places": places, "prompt_init": init}
-    return Factory(with_places(made.module), tuple(sorted(arguments.items())))
+    return mix_in(Places, made, places=places, prompt_init=init)

@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax
 
 from pretrain_jax.adapters._base import Adapter
+from pretrain_jax.adapters._factories import mix_in
 from pretrain_jax.layers.attention import SelfAttention
 from pretrain_jax.layers.dense import Dense
 from pretrain_jax.layers.factories import Factory
@@ -39,12 +40,6 @@ class Bottleneck(nn.Module):
         return y + up(gelu(down(y)))
 
 
-@functools.cache
-def mixed(module: type[nn.Module]) -> type[nn.Module]:
-    """The class of a sub-layer with the bottleneck; one class for each, so that they compare."""
-    return type(f"Bottleneck{module.__name__}", (Bottleneck, module), {"__module__": __name__})
-
-
 def build(*, width: Annotated[int, Range(1)] = 64, train: tuple[str, ...] = ()) -> Adapter:
     """Adds 2 D width + D + width parameters to each sub-layer: 2.4 M to BERT-base at width 64.
 
@@ -58,5 +53,4 @@ def build(*, width: Annotated[int, Range(1)] = 64, train: tuple[str, ...] = ()) 
 def change(made: Factory, width: int) -> Factory:
     if not issubclass(made.module, (SelfAttention, FeedForward)):
         return made
-    arguments = {**dict(made.arguments), "bottleneck": width}
-    return Factory(mixed(made.module), tuple(sorted(arguments.items())))
+    return mix_in(Bottleneck, made, bottleneck=width)

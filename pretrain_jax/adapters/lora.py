@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from pretrain_jax.adapters._base import Adapter, Params
 from pretrain_jax.layers.axes import with_axes
 from pretrain_jax.layers.dense import Dense, project
-from pretrain_jax.layers.factories import Factory
+from pretrain_jax.layers.factories import Factory, factory
 from pretrain_jax.registry import Range
 
 IN, OUT = "lora_in", "lora_out"
@@ -86,7 +86,7 @@ class Change:
         if made.module is not Dense:
             return made
         more = {"rank": self.rank, "scale": self.scale, "targets": self.targets}
-        return Factory(LoraDense, tuple(sorted({**dict(made.arguments), **more}.items())))
+        return factory(LoraDense, **{**dict(made.arguments), **more})
 
 
 def merge(params: Params, scale: float) -> Params:

@@ -6,7 +6,7 @@ start from a normal distribution with standard deviation 0.02. An encoder-decode
 decoder. They take the first positions of an example, and data.seq_len counts them.
 """
 
-from functools import cache, partial
+from functools import partial
 from typing import Annotated
 
 import flax.linen as nn
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from pretrain_jax.adapters import _soft
 from pretrain_jax.adapters._base import Adapter
+from pretrain_jax.adapters._factories import mix_in
 from pretrain_jax.layers.attention import CrossAttention, SelfAttention
 from pretrain_jax.layers.axes import with_axes
 from pretrain_jax.layers.context import Context
@@ -47,12 +48,6 @@ class Prefix(nn.Module):
         return placed[0], placed[1]
 
 
-@cache
-def with_prefix(module: type[nn.Module]) -> type[nn.Module]:
-    """A class of self-attention with a prefix; one class for each, so that they compare."""
-    return type(f"Prefix{module.__name__}", (Prefix, module), {"__module__": __name__})
-
-
 def build(*, tokens: Annotated[int, Range(1)] = 20, train: tuple[str, ...] = ()) -> Adapter:
     """Adds 2 x tokens x (key heads x head width) parameters to each self-attention: 368,640 to
     GPT-2 of 124 M at 20.
@@ -71,5 +66,4 @@ def change(made: Factory, tokens: int) -> Factory:
     made = _soft.add_places(made, tokens)
     if not issubclass(made.module, SelfAttention) or issubclass(made.module, CrossAttention):
         return made
-    arguments = {**dict(made.arguments), "prefix": tokens}
-    return Factory(with_prefix(made.module), tuple(sorted(arguments.items())))
+    return mix_in(Prefix, made, prefix=tokens)

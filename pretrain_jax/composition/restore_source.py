@@ -76,14 +76,18 @@ def restore_params(
 
     Raises ConfigError if a checkpoint adapts other parameters than those of `init_from`.
     """
-    model = design.model
-    abstract, _ = model.split(design.placement.params)
-    params = checkpoints.restore(step, {"params": abstract}, partial=True)["params"]
+    model, params = design.model, restore_trained(design, checkpoints, step)
     if model.adapter.trains_all:
         return params
     _, frozen = model.split(first_params(design, hosts, tokenizer))
     check_base(checkpoints, step, digest_arrays(frozen), design.spec.init_from)
     return join_trees(params, frozen)
+
+
+def restore_trained(design: Design, checkpoints: Checkpoints, step: int) -> Any:
+    """The parameters that a checkpoint stores: those that train."""
+    trained, _ = design.model.split(design.placement.params)
+    return checkpoints.restore(step, {"params": trained}, partial=True)["params"]
 
 
 def check_base(checkpoints: Checkpoints, step: int, base: str, source: str) -> None:

@@ -9,7 +9,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from pretrain_jax.cluster.hosts import SINGLE_PROCESS
-from pretrain_jax.composition import corpora, restore_source
+from pretrain_jax.composition import corpora
 from pretrain_jax.composition.build import Design, build_design
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.composition.fix_labels import fix_labels
@@ -55,8 +55,7 @@ def predict_to_file(
             f"a column that is named must exist; {source} has no labels in {label_key!r}. Name "
             "another one with --label_key, or leave it out"
         )
-    first_params = partial(restore_source.first_params, design, SINGLE_PROCESS, restored.tokenizer)
-    reference.prepare(design, feed, folder, SINGLE_PROCESS, first_params, store=False)
+    reference.prepare(design, feed, folder, SINGLE_PROCESS, store=False)
     function = jax.jit(partial(predict_step, program=design.update.program))
     values, reports = examples.evaluate(design, feed, restored.params, function, None)
     outputs.write_atomic(epath.Path(out), examples.to_lines(reports).encode())

@@ -9,7 +9,6 @@ They are computed once, before the first step, and stored in the workdir:
 
 import io
 import json
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 from etils import epath
 
 from pretrain_jax.cluster.hosts import Hosts
+from pretrain_jax.composition import restore_source
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.evaluation import examples
@@ -33,13 +33,13 @@ def prepare(
     feed: Feed,
     path: epath.Path,
     hosts: Hosts,
-    first_params: Callable[[], Any],
+    params: Any = None,
     store: bool = True,
 ) -> None:
     """Gives the examples of the feed their reference, where the objective needs it.
 
-    first_params() -> all parameters of step 0; called only if the workdir does not have the
-    reference of this data. store: whether it is written there then.
+    params: all parameters of step 0; None = read those of `init_from`, if the workdir does not have
+    the reference of this data. store: whether it is written there then.
     """
     if not design.task.objective.needs_reference:
         return
@@ -51,7 +51,9 @@ def prepare(
         found = None
     if found is None:
         with progress("computing the log-probabilities of the reference"):
-            found = compute(design, feed, first_params())
+            if params is None:
+                params = restore_source.first_params(design, hosts, feed.tokenizer)
+            found = compute(design, feed, params)
         with hosts.all_or_none("the reference"):
             if store and hosts.is_primary:
                 write(path, identity, found)

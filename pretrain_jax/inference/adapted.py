@@ -40,8 +40,7 @@ def adapt(model: TrainedModel, path: epath.PathLike, step: int | None) -> Traine
         leaves = read_leaves(str(model.source), model.step)
         base = combine({name: leaves[name] for name in names if name in leaves})
         restore_source.check_base(checkpoints, step, base, str(model.source))
-        abstract, _ = design.model.split(design.placement.params)
-        params = checkpoints.restore(step, {"params": abstract}, partial=True)["params"]
+        params = restore_source.restore_trained(design, checkpoints, step)
     served, small = restore.for_inference(design, params)
     params = override(model.generator.params, small, design)
     generator = build_generator(served, params, model.tokenizer)

@@ -26,7 +26,7 @@ def encode(messages: Sequence[Message], objective: Objective, tokenizer: Tokeniz
         )
     pieces = chat_template.render(objective.template, messages, add_generation_prompt=True)
     if "memory_tokens" in objective.fields:
-        return tokenizer.encode("".join(text for text, _ in pieces))
+        return tokenizer.encode(chat_template.join_pieces(pieces))
     text = annotate_answers(pieces)
     ids, marks = encode_annotated(text, tokenizer, CONVERSATION)
     ends = answer_ends(marks, np.array([0, len(ids)])).nonzero()[0]

@@ -75,8 +75,7 @@ class Objective:
     arrangement: str
     """How documents become raw examples: "chunks" or "texts" (data/examples.py), "pairs"
     (data/sentence_pairs.py), "records" and "choices" (data/records.py), "preferences",
-    "conversations",
-    "words" or "windows" (the file of that name in data/). With
+    "conversations", "words" or "windows" (the file of that name in data/). With
     data.cross_documents, chunks that have a begin or end token are cut from all documents as one
     text."""
     arrange: Callable[[int], dict[str, Any]]
@@ -140,7 +139,7 @@ class Objective:
     "yardstick/" are baselines."""
     needs_reference: bool = False
     """Whether the raw examples need the log-probabilities that the model of step 0 gives them: the
-    prediction "logprobs" (training/reference.py)."""
+    prediction "logprobs" (evaluation/reference.py)."""
     teacher: str = ""
     """The workdir of a teacher; "" = none. `loss` then takes teach(params, batch, rng, train) as
     its first argument, and params["teacher"] are the teacher's parameters."""

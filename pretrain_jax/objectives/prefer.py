@@ -46,6 +46,8 @@ CHOSEN, REJECTED = FIELDS[1:]
 REFERENCE = "reference"
 BETA = {"dpo": 0.1, "ipo": 0.1, "simpo": 2.0}
 """The papers' values of beta."""
+SPECIALS = 1
+"""Special ids of a prompt: its begin in a stream, its end in a memory."""
 LEAST = 4
 """A row has room for as many answers as if each had this many tokens."""
 
@@ -116,11 +118,6 @@ class Sizes:
     inputs_length: int
     targets_length: int
 
-    @property
-    def specials(self) -> int:
-        """Special ids of a prompt: its begin in a stream, its end in a memory."""
-        return 1
-
     def targets(self, seq_len: int) -> int:
         """The number of answer tokens in a row."""
         return self.targets_length or seq_len // 2
@@ -130,7 +127,7 @@ class Sizes:
         targets = self.targets(seq_len) // 2 - 1
         # In one stream, the last token of an answer is predicted but not read.
         row = seq_len // 2 - (targets if self.layout.one_stream else 0)
-        inputs = min(self.inputs_length or row, row) - self.specials
+        inputs = min(self.inputs_length or row, row) - SPECIALS
         if inputs < 1 or targets < 1:
             raise ConfigError(
                 "rows must have room for two prompts and two answers with their special ids; "
@@ -143,7 +140,7 @@ class Sizes:
     def lengths(self, n: Any) -> dict[str, Any]:
         """Objective.lengths: n is int [..., 3], the tokens of prompt, chosen and rejected."""
         n = np.asarray(n)
-        inputs, targets = 2 * (n[..., 0] + self.specials), n[..., 1] + n[..., 2] + 2
+        inputs, targets = 2 * (n[..., 0] + SPECIALS), n[..., 1] + n[..., 2] + 2
         # Each of the two streams leaves out its last token (Layout.lengths leaves out one).
         return {**self.layout.lengths(inputs, targets, both=inputs + targets - 1), "E": 2}
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from etils import epath
 
 from pretrain_jax.cluster.hosts import SINGLE_PROCESS, Hosts
-from pretrain_jax.composition import restore_source, resume
+from pretrain_jax.composition import resume
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.errors import DataError, InputMissing
@@ -40,8 +40,7 @@ def evaluate(config: Any, directory: str, hosts: Hosts = SINGLE_PROCESS) -> None
         corpora, fingerprints = setup.open_corpora(design, checkpoints, last, hosts)
         feed = setup.open_feed(design, corpora, fingerprints, path, hosts)
         params = restore_or_init.restore_params(design, checkpoints, last, hosts, feed.tokenizer)
-        first_params = partial(restore_source.first_params, design, hosts, feed.tokenizer)
-        reference.prepare(design, feed, path, hosts, first_params, store=False)
+        reference.prepare(design, feed, path, hosts, store=False)
     score = score_text if design.task.objective.example_task is None else score_examples
     values = score(design, feed, params)
     if hosts.is_primary:

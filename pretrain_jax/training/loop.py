@@ -5,7 +5,6 @@ Evaluation, saving and logging change no training bit.
 
 import contextlib
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -80,8 +79,8 @@ def train(
             begin = restore_or_init.restore_or_init
             start = begin(design, checkpoints, last, hosts, feed.tokenizer)
             step = start.step
-            first_params = partial(restore_source.first_params, design, hosts, feed.tokenizer)
-            reference.prepare(design, feed, path, hosts, first_params)
+            first = None if step else join_trees(start.state.params, start.frozen)
+            reference.prepare(design, feed, path, hosts, first)
         with hosts.all_or_none("the tasks of eval.tasks"):
             tasks = read_eval_tasks(design, hosts)
         with hosts.all_or_none("config.json"):  # after all that may refuse to start

@@ -8,7 +8,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import text_objectives
+import tiny
 from sequences import apart, together
 
 from pretrain_jax.corruption.uniform import from_generator
@@ -166,3 +168,36 @@ def loss_of(how: Objective, batch: dict[str, jax.Array], scale: float = 1.0) -> 
 def metrics_of(how: Objective, batch: dict[str, jax.Array], scale: float = 1.0) -> Any:
     special = jnp.asarray(VOCAB.special)
     return how.metrics(apply_of(how), params_of(how, scale), batch, jax.random.key(0), special)
+
+
+def random_params(module: nn.Module, batch: dict[str, jax.Array]) -> Any:
+    """Random parameters of a model for the fields of a batch."""
+    init = jax.jit(functools.partial(module.init, train=False))
+    return tiny.randomise(init(jax.random.key(0), batch)["params"])
+
+
+def assert_packing_changes_nothing(
+    how: Objective, module: nn.Module, batches: list[dict[str, jax.Array]], count: int, atol: float
+) -> None:
+    """Loss, gradient and predictions of `count` examples are the same in two batches."""
+    task = how.example_task
+    assert task is not None
+    apply = lambda p, b, rng, train: module.apply({"params": p}, b, train)  # noqa: E731
+
+    def loss(params, batch):
+        total, weight = how.loss(apply, params, batch, None, False)["loss"]
+        return total / weight
+
+    results = []
+    for batch in batches:
+        params = random_params(module, batch)
+        value, grads = jax.jit(jax.value_and_grad(loss))(params, batch)
+        made = jax.jit(functools.partial(task.predict, apply))(params, batch)
+        rows = {k: np.asarray(v).reshape(count, -1) for k, v in made.items()}
+        results.append((float(value), grads, rows))
+    (one, grads, rows), (two, packed_grads, packed_rows) = results
+    assert one == pytest.approx(two, rel=1e-5)
+    for name, values in rows.items():
+        np.testing.assert_allclose(values, packed_rows[name], atol=atol)
+    for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(packed_grads), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-4)

@@ -1,11 +1,10 @@
 """The objectives with a label for each example: exact streams, and losses that packing keeps."""
 
-from functools import partial
 from types import SimpleNamespace
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+import objective_toys as toys
 import pytest
 import tiny
 from objective_toys import VOCAB
@@ -166,28 +165,8 @@ def test_packing_changes_neither_loss_nor_predictions(architecture, case):
     sizes = registry.accepted_kwargs(model(architecture).build, {"max_length": 48, "layers": 1})
     module = tiny.build(architecture, context, **sizes)
     raw = raw_examples(case.split()[0], 6)
-    results = []
-    for per_row in (1, packed):
-        batch = batch_of(objective, raw, per_row, 6 // per_row)
-        params = tiny.randomise(
-            jax.jit(partial(module.init, train=False))(jax.random.key(0), batch)["params"]
-        )
-        apply = lambda p, b, rng, train: module.apply({"params": p}, b, train)  # noqa: E731
-
-        def loss(p, batch=batch, apply=apply):
-            total, weight = objective.loss(apply, p, batch, None, False)["loss"]
-            return total / weight
-
-        value, grads = jax.jit(jax.value_and_grad(loss))(params)
-        made = jax.jit(partial(task_of(objective).predict, apply))(params, batch)
-        rows = {k: np.asarray(v).reshape(6, -1) for k, v in made.items()}
-        results.append((float(value), grads, rows))
-    (one, grads, rows), (two, packed_grads, packed_rows) = results
-    assert one == pytest.approx(two, rel=1e-5)
-    for name, values in rows.items():
-        np.testing.assert_allclose(values, packed_rows[name], atol=2e-5)
-    for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(packed_grads), strict=True):
-        np.testing.assert_allclose(a, b, atol=2e-4)
+    batches = [batch_of(objective, raw, per_row, 6 // per_row) for per_row in (1, packed)]
+    toys.assert_packing_changes_nothing(objective, module, batches, count=6, atol=2e-5)
 
 
 def test_a_missing_choice_has_no_probability():

@@ -2,9 +2,9 @@
 
 from functools import partial
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+import objective_toys as toys
 import pytest
 import tiny
 from objective_toys import VOCAB
@@ -74,6 +74,20 @@ def test_the_longest_examples_fill_a_row(inputs):
         objective.arrange(2)
 
 
+@pytest.mark.parametrize("loss, beta", prefer.BETA.items())
+def test_beta_scales_the_rewards(loss, beta):
+    sums, counts, reference = (jnp.array([[x]]) for x in (-6.0, 3.0, -4.0))
+    for given, wanted in ((0.0, beta), (0.3, 0.3)):
+        rewards = prefer.build(loss=loss, beta=given).loss.rewards  # type: ignore[attr-defined]
+        advantage = -6 / 3 if loss == "simpo" else -6 + 4
+        assert float(rewards(sums, counts, reference)[0, 0]) == pytest.approx(wanted * advantage)
+
+
+def test_prompts_have_their_own_maximum():
+    assert prefer.build(inputs_length=5).arrange(64)["inputs"] == 4  # and the begin
+    assert prefer.build(inputs_length=1000).arrange(64) == prefer.build().arrange(64)
+
+
 def test_a_reward_model_reads_pairs():
     objective = reward.build(tiny.architecture("gpt"))
     made = rows(objective.corrupt(raw((A, B, C)), None, VOCAB))
@@ -103,11 +117,6 @@ def batch_of(objective, examples, per_row, count, seq_len=96):
     budgets = {**objective.budgets(seq_len), "E": 2 * per_row}
     counts = np.full(count // per_row, 2 * per_row)
     return {k: jnp.asarray(v) for k, v in pack.pack(fields, counts, budgets=budgets).items()}
-
-
-def params_of(module, batch):
-    init = jax.jit(partial(module.init, train=False))
-    return tiny.randomise(init(jax.random.key(0), batch)["params"])
 
 
 def logprob(module, params, prompt, answer, memory):
@@ -150,7 +159,7 @@ def test_losses_are_those_of_the_papers(name, loss):
     records, reference = draw_records(6)
     batch = batch_of(objective, raw(*records, reference=reference), 3, 6)
     module = module_of(name, objective)
-    params = params_of(module, batch)
+    params = toys.random_params(module, batch)
     apply = lambda p, b, rng, train: module.apply({"params": p}, b, train)  # noqa: E731
     total, weight = objective.loss(apply, params, batch, None, False)["loss"]
     each = []
@@ -167,26 +176,11 @@ def test_losses_are_those_of_the_papers(name, loss):
 def test_packing_changes_neither_loss_nor_predictions(build):
     objective = build()
     records, reference = draw_records(6)
-    results = []
-    module = module_of("gpt", objective)
-    for per_row in (1, 3):
-        batch = batch_of(objective, raw(*records, reference=reference), per_row, 6)
-        params = params_of(module, batch)
-        apply = lambda p, b, rng, train: module.apply({"params": p}, b, train)  # noqa: E731
-
-        def loss(p, batch=batch, apply=apply):
-            total, weight = objective.loss(apply, p, batch, None, False)["loss"]
-            return total / weight
-
-        value, grads = jax.jit(jax.value_and_grad(loss))(params)
-        made = task_of(objective).predict(apply, params, batch)
-        results.append((float(value), grads, {k: np.ravel(v) for k, v in made.items()}))
-    (one, grads, made), (two, packed_grads, packed) = results
-    assert one == pytest.approx(two, rel=1e-5)
-    for name, values in made.items():
-        np.testing.assert_allclose(values, packed[name], atol=5e-5)
-    for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(packed_grads), strict=True):
-        np.testing.assert_allclose(a, b, atol=2e-4)
+    examples = raw(*records, reference=reference)
+    batches = [batch_of(objective, examples, per_row, 6) for per_row in (1, 3)]
+    toys.assert_packing_changes_nothing(
+        objective, module_of("gpt", objective), batches, count=6, atol=5e-5
+    )
 
 
 def test_a_model_equal_to_its_reference_loses_ln_2():
@@ -195,7 +189,7 @@ def test_a_model_equal_to_its_reference_loses_ln_2():
     module = module_of("gpt", objective)
     apply = lambda p, b, rng, train: module.apply({"params": p}, b, train)  # noqa: E731
     batch = batch_of(objective, raw(*records), 2, 4)
-    params = params_of(module, batch)
+    params = toys.random_params(module, batch)
     made = task_of(objective).predict(apply, params, batch)
     batch = batch_of(objective, raw(*records, reference=np.reshape(made["logprobs"], (4, 2))), 2, 4)
     total, weight = objective.loss(apply, params, batch, None, False)["loss"]

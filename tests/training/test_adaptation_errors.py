@@ -59,16 +59,14 @@ REFUSED = {
         ConfigError,
         "init_from",
     ),
-    "a prefix that leaves no room": (
-        [FROM_BASE, "--config.adapter.name=prefix", "--config.adapter.tokens=15"],
-        ConfigError,
-        "must leave room for text",
-    ),
-    "a prompt that leaves no room": (
-        [FROM_BASE, "--config.adapter.name=prompt", "--config.adapter.tokens=15"],
-        ConfigError,
-        "must leave room for text",
-    ),
+    **{
+        f"a {name} that leaves no room": (
+            [FROM_BASE, f"--config.adapter.name={name}", "--config.adapter.tokens=15"],
+            ConfigError,
+            "must leave room for text",
+        )
+        for name in ("prefix", "prompt")
+    },
     "a conversation without an answer": (
         [INSTRUCT, CHATS % "questions"],
         DataError,

@@ -13,7 +13,7 @@ from pretrain_jax.composition import config, resume
 from pretrain_jax.composition.build import build_design
 from pretrain_jax.errors import ConfigError, InputMissing, WorkdirMismatch
 from pretrain_jax.inference import restore
-from pretrain_jax.objectives import distill
+from pretrain_jax.objectives import distill, masked_lm
 from pretrain_jax.optim.trees import named_leaves
 from pretrain_jax.workdir.checkpoint import Checkpoints
 
@@ -138,6 +138,15 @@ def test_a_student_comes_nearer_to_its_teacher(folder):
     lines = tiny_job.lines(folder / "near")
     terms = [line["train/distill"] for line in lines if "train/distill" in line]
     assert np.mean(terms[-5:]) < 0.7 * np.mean(terms[:5])
+
+
+def test_options_weigh_the_losses_and_mask_the_text():
+    made = distill.build(
+        teacher="runs/a", task="masked_lm", rate=0.4, distill_weight=3.0, loss_weight=0.5
+    )
+    assert made.coefficients == {"distill": 3.0, "loss": 0.5}
+    assert made.lengths(100) == masked_lm.build(rate=0.4).lengths(100)
+    assert made.teacher_objective == {"name": "masked_lm", "rate": 0.4}
 
 
 def test_wrong_teachers_are_refused(folder):

@@ -1,5 +1,6 @@
 """Instruction tuning end to end: the model learns the answers, and a conversation is answered."""
 
+import io
 import json
 import random
 
@@ -9,6 +10,7 @@ import tiny_job
 import pretrain_jax
 from pretrain_jax import generate, main
 from pretrain_jax.errors import ConfigError
+from pretrain_jax.inference import chat
 
 pytestmark = pytest.mark.usefixtures("one_device")
 
@@ -78,7 +80,7 @@ def train(folder, name, *options):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_conversations_are_answered(folder, name, capsys):
+def test_conversations_are_answered(folder, name, capsys, monkeypatch):
     assert train(folder, name) == 0
     model = pretrain_jax.load(folder / name)
     asked = [
@@ -93,6 +95,31 @@ def test_conversations_are_answered(folder, name, capsys):
     line = [f"--workdir={folder / name}", "--chat", "--temperature=0", "--prompt=4 moon"]
     assert generate.main(line) == 0
     assert capsys.readouterr().out == "pale\n"
+    assert converse(folder / name, monkeypatch) == [
+        ["system", "user"],
+        ["system", "user", "assistant", "user"],
+    ]
+    assert capsys.readouterr().out.count("\n") == 2
+
+
+def converse(workdir, monkeypatch):
+    """The roles of the messages that a model reads in a session with two questions."""
+    read, encode = [], chat.encode
+
+    def recorded(messages, *arguments):
+        read.append([message["role"] for message in messages])
+        return encode(messages, *arguments)
+
+    monkeypatch.setattr(chat, "encode", recorded)
+    monkeypatch.setattr("sys.stdin", io.StringIO("4 moon\n7 sun\n"))
+    line = [f"--workdir={workdir}", "--chat", "--interactive", "--tokens=5", "--system=sun"]
+    assert generate.main(line) == 0
+    return read
+
+
+def test_a_system_message_needs_a_conversation(folder):
+    with pytest.raises(ConfigError, match="add --chat"):
+        generate.main([f"--workdir={folder}/gpt", "--prompt=a", "--system=b"])
 
 
 def test_a_text_has_no_conversation(tmp_path):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from pretrain_jax import chat_template
-from pretrain_jax.chat_template import ROLES, Message, Pieces
+from pretrain_jax.chat_template import ROLES, Message, Pieces, join_pieces
 from pretrain_jax.data import annotations
 from pretrain_jax.data.sources._base import Columns, Document, encode_text
 from pretrain_jax.errors import DataError, short_repr
@@ -38,12 +38,7 @@ def read_documents(
             yield from make_pairs(name, pieces)
         else:
             text = encode_text(name, annotations.annotate_answers(pieces))
-            yield Document.from_bytes(name, text, encode_text(name, join(pieces)))
-
-
-def join(pieces: Pieces) -> str:
-    """The text of a conversation."""
-    return "".join(piece for piece, _ in pieces)
+            yield Document.from_bytes(name, text, encode_text(name, join_pieces(pieces)))
 
 
 def make_pairs(name: str, pieces: Pieces) -> Iterator[Document]:
@@ -53,9 +48,9 @@ def make_pairs(name: str, pieces: Pieces) -> Iterator[Document]:
     """
     for number, (piece, is_answer) in enumerate(pieces):
         if is_answer:
-            pair = annotations.annotate_target(join(pieces[:number]), piece)
+            pair = annotations.annotate_target(join_pieces(pieces[:number]), piece)
             yield Document.from_bytes(
-                name, encode_text(name, pair), encode_text(name, join(pieces))
+                name, encode_text(name, pair), encode_text(name, join_pieces(pieces))
             )
 
 
