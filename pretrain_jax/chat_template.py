@@ -108,7 +108,14 @@ def render(
             eos_token=END,
         )
     except jinja2.TemplateError as error:
-        raise DataError(f"objective.template cannot write the messages; {error}") from error
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise DataError(f"objective.template does not take these messages: {reason}") from error
+    # A template is a program, which can fail in any way.
+    except Exception as error:
+        raise ConfigError(
+            f"objective.template must write every conversation; it fails with "
+            f"{type(error).__name__}: {error}. Fix the template"
+        ) from error
     pieces: Pieces = []
     for mark, piece in split_at_switches(text):
         if mark and not piece.rstrip("\n").endswith(END):

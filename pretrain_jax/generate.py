@@ -79,12 +79,23 @@ def main(argv: list[str]) -> int:
         )
     if flags["system"] and not flags["chat"]:
         raise ConfigError("--system is a message of a conversation; add --chat, or leave it out")
+    if flags["chat"] and not given:
+        raise ConfigError(
+            "--chat answers a message; give it one with --prompt, several with --prompts, or ask "
+            "for them with --interactive"
+        )
+    if flags["chat"] and flags["interactive"] and flags["samples"] != "1":
+        raise ConfigError(
+            "a conversation goes on with one answer; leave out --samples, or --interactive"
+        )
     prompts: Any = read_prompts(flags["prompts"]) if flags["prompts"] else [flags["prompt"] or "\n"]
     options = read_options(line)
     samples = options.pop("samples")
     import pretrain_jax
 
     model = pretrain_jax.load(flags["workdir"])
+    if not model.objective.predicts_tokens:
+        model.check_predicts_tokens()
     if not model.objective.generates:
         check_filling(flags, model.family)
     system = [{"role": "system", "content": flags["system"]}] if flags["system"] else []
@@ -177,7 +188,13 @@ def ask() -> Iterator[str]:
     while True:
         sys.stderr.write("> ")
         sys.stderr.flush()
-        text = sys.stdin.readline()
+        try:
+            text = sys.stdin.readline()
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"standard input must be {error.encoding}; byte {error.object[error.start]:#x} is "
+                "not. Convert the text"
+            ) from None
         if not text:
             return
         yield text.removesuffix("\n")

@@ -22,6 +22,7 @@ from typing import Any
 
 from pretrain_jax.composition.init_from import read_source_config, split_source
 from pretrain_jax.errors import ConfigError
+from pretrain_jax.models import _base
 
 EXAMPLES, ROWS = 4, 8
 ADAM = dict(name="adamw", schedule="linear", b1=0.9, b2=0.999, eps=1e-6, clip_norm=1.0)
@@ -63,6 +64,11 @@ def read_run(run: str) -> dict[str, Any]:
             "as --config=configs/finetune/classify.py:runs/bert_nano; received none"
         )
     return read_source_config(split_source(run)[0])
+
+
+def reads_both_ways(model: str) -> bool:
+    """Whether tokens of an architecture see those after them, as in BERT."""
+    return "full" in _base.load(model).attention
 
 
 def is_t5(run: str) -> bool:

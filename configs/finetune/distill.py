@@ -19,7 +19,7 @@ def get_config(run: str = "") -> dict[str, Any]:
     config = _recipes.from_model(run, "distill", rate=5e-4, warmup=0.05, teacher=run)
     source = _recipes.read_run(run)
     layers = source["model"]["layers"]
-    masked = source["objective"]["name"] != "causal_lm"
+    masked = _recipes.reads_both_ways(source["model"]["name"])
     config["objective"].update(task="masked_lm" if masked else "causal_lm", cosine_weight=1.0)
     config["init_layers"] = tuple(range(0, layers, 2))
     config["model"]["layers"] = len(config["init_layers"])

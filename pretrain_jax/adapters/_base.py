@@ -18,6 +18,8 @@ class Adapter:
     those of the objective's heads (_factories.py); None changes none."""
     own: frozenset[str] = frozenset()
     """Names of the parameters and modules that `change` adds, such as {"lora_in", "lora_out"}."""
+    targets: tuple[str, ...] = ()
+    """Names of linear maps that it adapts; the model must have all of them."""
     train: tuple[str, ...] = ()
     """Regular expressions of the parameters of the base that train too."""
     merge: Callable[[Params], Params] | None = None

@@ -54,7 +54,7 @@ def uniform_inputs(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Ar
 def build(
     *,
     rank: Annotated[int, Range(1)] = 8,
-    alpha: Annotated[float, Range(0, open="least")] = 16.0,
+    alpha: Annotated[float, Range(1e-6, 1e6)] = 16.0,
     targets: tuple[str, ...] = ("query", "value"),
     train: tuple[str, ...] = (),
 ) -> Adapter:
@@ -69,6 +69,7 @@ def build(
     return Adapter(
         change=Change(rank, scale, targets),
         own=frozenset({IN, OUT}),
+        targets=targets,
         train=train,
         merge=partial(merge, scale=scale),
     )

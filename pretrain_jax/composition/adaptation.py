@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from pretrain_jax import registry
 from pretrain_jax.adapters._base import Adapter
+from pretrain_jax.adapters.bitfit import BIASES
 from pretrain_jax.composition.spec import Section, Spec, select_kwargs
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.optim.parameters import compile_pattern
@@ -23,22 +24,33 @@ def build_adapter(section: Section) -> Adapter:
 def choose_trained(names: Iterable[str], adapter: Adapter, heads: frozenset[str]) -> frozenset[str]:
     """The parameters that train, of all parameters of a model.
 
-    Raises ConfigError if the adapter adds none to this model, or a pattern matches none.
+    Raises ConfigError if a target or a pattern of the adapter matches none.
     """
     names = list(names)
     if adapter.trains_all:
         return frozenset(names)
     own = {name for name in names if is_own(name, adapter)}
     body = [name for name in names if name.partition("/")[0] not in heads]
-    if adapter.own and not own:
+    adapted = {name.split("/")[-2] for name in own}
+    if missing := [name for name in adapter.targets if name not in adapted]:
         maps = sorted({name.split("/")[-2] for name in body if name.endswith("/kernel")})
         raise ConfigError(
-            "adapter.targets must name linear maps of the model; it names none of them. Its linear "
-            f"maps are {', '.join(maps)}"
+            "adapter.targets must name linear maps of the model; it has none of the name "
+            f"{', '.join(missing)}. Its linear maps are {', '.join(maps)}"
+        )
+    if adapter.own and not own:
+        raise ConfigError(
+            f"an adapter must add parameters ({', '.join(sorted(adapter.own))}); this model has no "
+            "layers that it adapts. Choose another adapter.name"
         )
     patterns = [compile_pattern(text, "adapter.train") for text in adapter.train]
     for pattern in patterns:
         if not any(pattern.search(name) for name in body):
+            if pattern.pattern == BIASES:
+                raise ConfigError(
+                    "adapter.name=bitfit trains the biases of a model; this one has none. Use "
+                    "another adapter, such as adapter.name=lora"
+                )
             raise ConfigError(
                 f"adapter.train must match names of parameters; {pattern.pattern!r} matches none "
                 f"of this model, such as {body[0]}"
@@ -69,3 +81,15 @@ def check(spec: Spec, adapter: Adapter) -> None:
             f"adapter.name={spec.adapter.name} trains a small part of a trained model; received no "
             "init_from. Set init_from to the workdir of that model, or adapter.name=none"
         )
+
+
+def check_distilled(student: Spec, teacher: Spec) -> None:
+    """Raises ConfigError if a student or its teacher has an adapter with places: both read the same
+    rows, in which the other one knows no places."""
+    for who, spec in (("student", student), ("teacher", teacher)):
+        if build_adapter(spec.adapter).places:
+            raise ConfigError(
+                "a student and its teacher read the same rows, and adapter.name="
+                f"{spec.adapter.name} adds places to those of the {who}. Use one without it, or "
+                "with another adapter, such as lora"
+            )

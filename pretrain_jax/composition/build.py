@@ -88,6 +88,8 @@ class Design:
         """Raises ConfigError for every error that shows without data and compilation."""
         adaptation.check(self.spec, self.model.adapter)
         _ = self.model.trained  # choosing them checks them
+        if self.teacher is not None:
+            adaptation.check_distilled(self.spec, self.teacher.spec)
         self.placement.check()
         self.task.check()
         _ = self.spec.profile_steps

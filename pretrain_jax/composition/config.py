@@ -13,6 +13,7 @@ ConfigError.
 """
 
 import ast
+import contextlib
 import logging
 import typing
 from collections.abc import Container, Mapping, Sequence
@@ -26,16 +27,18 @@ from pretrain_jax import registry
 from pretrain_jax.composition import config_files, presets, ranges, synonyms, unread_keys
 from pretrain_jax.composition.sections import (
     CHOICES,
+    FOLDERS,
     NEWER,
     SECTIONS,
     TOP,
+    choices,
     every_key,
     rename_keys,
     rename_overrides,
     section_options,
 )
 from pretrain_jax.devices import topology
-from pretrain_jax.errors import ConfigError, InputMissing
+from pretrain_jax.errors import ConfigError, InputMissing, list_names
 from pretrain_jax.registry import REQUIRED, Option
 from pretrain_jax.workdir import run_config
 
@@ -262,6 +265,16 @@ def check_key(key: str) -> None:
         )
 
 
+def choices_with(section: str, name: str) -> list[str]:
+    """The names that a section chooses from whose options include `name`."""
+    found = []
+    for chosen in choices(section) if section in FOLDERS else ():
+        with contextlib.suppress(ConfigError):
+            if name in section_options(section, chosen):
+                found.append(chosen["name"])
+    return found
+
+
 def unknown_key_error(key: str, known: typing.Iterable[str]) -> ConfigError:
     """The error for an unknown key. Suggests keys by meaning, otherwise by spelling."""
     section, dot, name = key.rpartition(".")
@@ -270,6 +283,12 @@ def unknown_key_error(key: str, known: typing.Iterable[str]) -> ConfigError:
     if candidates:
         suggestion = f"; did you mean {' or '.join(f'config.{key}' for key in candidates)}?"
     listed = ", ".join(sorted(known))
+    if owners := choices_with(section, name):
+        return ConfigError(
+            f"config.{key} is an option of {section}.name={list_names(owners)}; with the name "
+            f"of this config, the keys are {listed}. Change config.{section}.name, or "
+            f"leave out {key}"
+        )
     return ConfigError(
         f"unknown key config.{key}{suggestion}; known keys{dot and f' of {section}'} are {listed}"
     )

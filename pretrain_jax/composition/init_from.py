@@ -34,6 +34,8 @@ from pretrain_jax.optim.trees import name_of, named_leaves
 from pretrain_jax.workdir import run_config, step_folders
 
 log = logging.getLogger(__name__)
+MERGED = ("lora", "bitfit", "freeze")
+"""Adapters that `convert` can merge into their base."""
 VOCABULARY = "vocabulary"
 """The logical axis of parameters with one row per token."""
 
@@ -95,10 +97,15 @@ def check(spec: Spec) -> None:
     source, new = source_workdir(spec), spec.config_dict
     old = read_source_config(source)
     if old["adapter"]["name"] != "none":
+        fix = f"Name its base, {old['init_from']}"
+        if old["adapter"]["name"] in MERGED:
+            fix = (
+                "Merge it into its base: python -m pretrain_jax.convert "
+                f"--workdir={source} --to_hf=DIR, then --from_hf=DIR --workdir=NEW, and name NEW"
+            )
         raise WorkdirMismatch(
             f"init_from must be a run with all parameters; {source} has only those of its adapter, "
-            f"{old['adapter']['name']}. Merge it into its base: python -m pretrain_jax.convert "
-            f"--workdir={source} --to_hf=DIR, then --from_hf=DIR --workdir=NEW, and name NEW"
+            f"{old['adapter']['name']}. {fix}"
         )
     free = {*(key.removeprefix("model.") for key in run_config.SPEED), "max_length", "vocab_size"}
     free |= {"layers"} if spec.init_layers else set()
@@ -127,6 +134,18 @@ def check(spec: Spec) -> None:
             f"{lines}\nSet tokenizer.* and model.vocab_size to the stored values: the tokenizer of "
             "that run is copied. Or add --config.init_tokens=shared: tokens with the same spelling "
             "keep their rows, the others are learned"
+        )
+
+
+def check_rows(design: Design) -> None:
+    """Raises ConfigError if rows of new tokens stay as they are drawn, because an adapter trains
+    none."""
+    model, spec = design.model, design.spec
+    frozen = vocabulary_axes(design).keys() - model.trained
+    if spec.init_tokens == "shared" and not model.adapter.trains_all and frozen:
+        raise ConfigError(
+            "init_tokens=shared gives tokens that the source run lacks new rows, which must train; "
+            f"the adapter leaves {', '.join(sorted(frozen))} as they are. Add them to adapter.train"
         )
 
 

@@ -98,6 +98,6 @@ def check_base(checkpoints: Checkpoints, step: int, base: str, source: str) -> N
         raise ConfigError(
             "an adapter needs the parameters that it was trained on; step "
             f"{step} of {checkpoints.directory} has the digest {stored or 'of no base'}, those of "
-            f"{source} have {base or 'none'}. Name the run that it was trained on with "
-            "--config.init_from=RUN/checkpoints/STEP"
+            f"{source} have {base or 'none'}. Put that checkpoint back, or name its new place in "
+            "the training command: --config.init_from=RUN/checkpoints/STEP"
         )

@@ -51,8 +51,9 @@ def config_to_resume(config: Any, path: epath.Path) -> tuple[Any, dict[str, Any]
     fixed = init_from.fix_tokenizer(fix_schedule(config, stored), stored)
     fixed = fix_labels(fixed, stored)
     if stored is not None:
-        adapted = () if fixed.adapter.name == "none" else run_config.ADAPTED
-        run_config.compare_configs(stored, fixed.to_dict(), (*run_config.FREE, *adapted))
+        moved = () if fixed.adapter.name == "none" else run_config.ADAPTED
+        moved += run_config.DISTILLED if fixed.objective.name == "distill" else ()
+        run_config.compare_configs(stored, fixed.to_dict(), (*run_config.FREE, *moved))
     return fixed, stored
 
 

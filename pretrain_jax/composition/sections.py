@@ -192,7 +192,8 @@ def with_defaults(stored: Mapping[str, Any]) -> dict[str, Any]:
 
     A default keeps the behavior of older code, or a row of code_version.CHANGES states what it
     changes, so a new key does not make it another configuration. Adds the sections of NEWER. Leaves
-    other sections alone that are missing or do not choose their names.
+    other sections alone that are missing or do not choose their names. Raises ConfigError for a
+    value of another type.
 
     >>> with_defaults({"train": {"steps": 10, "batch_size": 8}})["train"]["accumulate"]
     1
@@ -202,7 +203,14 @@ def with_defaults(stored: Mapping[str, Any]) -> dict[str, Any]:
         values = completed.get(section)
         names = [name for owner, name in CHOICES if owner == section]
         if isinstance(values, Mapping) and all(isinstance(values.get(n), str) for n in names):
-            completed[section] = {**defaults(section_options(section, values)), **values}
+            known = section_options(section, values)
+            typed = {
+                key: registry.coerce(f"{section}.{key}", value, known[key].type)
+                if key in known
+                else value
+                for key, value in values.items()
+            }
+            completed[section] = {**defaults(known), **typed}
     return completed
 
 

@@ -19,7 +19,7 @@ from flax.traverse_util import unflatten_dict
 from pretrain_jax.composition import init_from
 from pretrain_jax.composition.adaptation import is_own
 from pretrain_jax.composition.build import Design
-from pretrain_jax.errors import ConfigError, WorkdirMismatch, list_names
+from pretrain_jax.errors import ConfigError, InputMissing, WorkdirMismatch, list_names
 from pretrain_jax.layers.stacks import LAYERS
 from pretrain_jax.optim.trees import named_leaves
 from pretrain_jax.sharding import rules
@@ -74,6 +74,11 @@ def read_source(design: Design) -> Source:
     source = os.fspath(path)
     with Checkpoints(path / "checkpoints", read_only=True) as checkpoints:
         step = checkpoints.latest() if step is None else step
+        if not path.exists():
+            raise InputMissing(
+                f"init_from must be the workdir of a run; there is no {source}. If it has moved, "
+                "name its new place in the training command: --config.init_from=RUN"
+            )
         if step is None:
             raise WorkdirMismatch(
                 f"init_from must be a workdir with a checkpoint; {source} has none. Name another "

@@ -128,6 +128,12 @@ class Task:
                 f"{what} is for one source; received data.mixture of {len(self.members)} members. "
                 "Use data.source"
             )
+        task = self.objective.example_task
+        if task is not None and task.implied_label and spec.data.label_key:
+            raise ConfigError(
+                f"the right answer of a record is always its {task.implied_label} one; received "
+                f"data.label_key={spec.data.label_key!r}. Leave it empty"
+            )
         if labelled and spec.train.z_loss:
             raise ConfigError(
                 "train.z_loss is for objectives that predict tokens; received "

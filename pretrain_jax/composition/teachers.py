@@ -10,6 +10,9 @@ from pretrain_jax.errors import ConfigError, InputMissing
 from pretrain_jax.tokenizers import Tokenizer
 from pretrain_jax.workdir.checkpoint import Checkpoints
 
+DIGEST = "teacher"
+"""The key of the digest of the teacher's parameters in the data state of a checkpoint."""
+
 
 def restore_teacher(design: Design, hosts: Hosts, tokenizer: Tokenizer) -> Any:
     """The parameters of the teacher of a design. Raises InputMissing without its checkpoint, and
@@ -34,3 +37,16 @@ def restore_teacher(design: Design, hosts: Hosts, tokenizer: Tokenizer) -> Any:
                 )
         step = hosts.broadcast("the step of the teacher", step)
         return restore_source.restore_params(teacher, checkpoints, step, hosts, tokenizer)
+
+
+def check_teacher(checkpoints: Checkpoints, step: int, digest: str, teacher: str) -> None:
+    """Raises ConfigError unless a student was trained with the teacher of this digest.
+
+    teacher: the run that has it now."""
+    stored = checkpoints.read_json(step, "data").get(DIGEST, digest)
+    if stored != digest:
+        raise ConfigError(
+            f"a student keeps its teacher; step {step} of {checkpoints.directory} was trained with "
+            f"the parameters of digest {stored}, and those of {teacher} have {digest}. Name the "
+            "checkpoint that it began with: --config.objective.teacher=RUN/checkpoints/STEP"
+        )

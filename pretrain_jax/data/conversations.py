@@ -17,7 +17,7 @@ class Conversations:
     """The conversations of a token cache.
 
     Example k has `length[k]` tokens and ends of answers, int32 [N]. `cut` is the number of
-    truncated examples.
+    truncated examples, `unanswered` that of examples that lose all answers.
 
     tokens   maximum length of an example
 
@@ -34,6 +34,14 @@ class Conversations:
         answers = ends[cache.offsets[1:]] - ends[cache.offsets[:-1]]
         self.length = np.minimum(sizes + answers, tokens).astype(np.int32)
         self.cut = int(np.count_nonzero(self.length < sizes + answers))
+        begins = first_answers(self.annotations, cache.offsets)
+        self.unanswered = int(np.count_nonzero(begins >= self.length))
+        if len(self.length) and self.unanswered == len(self.length):
+            raise DataError(
+                f"a conversation must have an answer within {tokens} tokens; none of these "
+                f"{len(self.length):,} has one. Make the rows longer (data.seq_len), or use "
+                "shorter conversations"
+            )
 
     def __len__(self) -> int:
         return len(self.length)
@@ -70,3 +78,13 @@ def answer_ends(marks: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     goes_on = np.append(marks[1:] == marks[:-1], False)
     goes_on[offsets[1:][offsets[1:] > 0] - 1] = False  # the next conversation may start with one
     return (marks > 0) & ~goes_on
+
+
+def first_answers(marks: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """int64 [N]: the number of tokens before the first answer of each conversation.
+
+    >>> first_answers(np.array([0, 0, 1, 1, 2]), np.array([0, 4, 5]))
+    array([2, 0])
+    """
+    at = np.append(np.flatnonzero(marks), len(marks))
+    return at[np.searchsorted(at, offsets[:-1])] - offsets[:-1]

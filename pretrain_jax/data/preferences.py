@@ -6,7 +6,7 @@ prompt and 2 of an answer:
     prompt "a b c d", chosen "r s t", rejected "u"        b c d | r s        b c d | u
 """
 
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -21,7 +21,8 @@ class Preferences:
     """The three texts of each record of a token cache.
 
     Example k has `length[k]` tokens of its prompt, its chosen and its rejected answer: int32
-    [N, 3]. `cut` is the number of examples with a truncated text.
+    [N, 3]. `cut` is the number of examples with a truncated text, `equal` that of examples whose
+    two answers have the same tokens.
 
     inputs, targets   maximum tokens of a prompt and of an answer
     reference         float32 [N, 2]: the log-probabilities of both answers under the reference
@@ -50,6 +51,17 @@ class Preferences:
 
     def __len__(self) -> int:
         return len(self.length)
+
+    @cached_property
+    def equal(self) -> int:
+        same = np.flatnonzero(self.length[:, 1] == self.length[:, 2])
+        one, other = (
+            gather_slices(self.cache.tokens, self.start[same, at], self.length[same, at])
+            for at in (1, 2)
+        )
+        differ = np.zeros(len(same), bool)
+        differ[one.splits.row_ids[one.values != other.values]] = True
+        return int(len(same) - differ.sum())
 
     def with_reference(self, reference: np.ndarray) -> "Preferences":
         """The same examples with these log-probabilities, float32 [N, 2]."""

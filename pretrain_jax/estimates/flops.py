@@ -2,20 +2,23 @@
 
 The count has matrix products only, 2 m n k each, times the trips of the loops around them. Training
 counts as three forward passes (the backward pass has twice the products), and with an adapter as
-two (matrices that do not train have no gradient); recomputation, dropout and the optimizer count
-nothing. Masked attention scores count too (PaLM, appendix B); rows that pad the vocabulary do not.
+two (matrices that do not train have no gradient); a teacher has one forward pass. Recomputation,
+dropout and the optimizer count nothing. Masked attention scores count too (PaLM, appendix B); rows
+that pad the vocabulary do not.
 """
 
 import math
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 from jax.interpreters import partial_eval
 
+from pretrain_jax import losses
 from pretrain_jax.composition.build import Design
+from pretrain_jax.objectives.distill import TEACHER
 
 KERNELS = {"dot_product_attention_fwd_wrapper": 2, "dot_product_attention_bwd_wrapper": 5}
 """Matrix products of cuDNN's attention kernels, which have no jaxpr. Their inputs are queries
@@ -30,8 +33,8 @@ def per_token(design: Design, seq_len: int) -> float:
     = 855 M.
     """
     # The cost of a second row: computations shared by all rows (a table of distances) cancel.
-    row = _forward(design, 2, seq_len) - _forward(design, 1, seq_len)
-    return passes(design) * row / design.task.tokens_per_row(seq_len)
+    row = _update(design, 2, seq_len) - _update(design, 1, seq_len)
+    return row / design.task.tokens_per_row(seq_len)
 
 
 @lru_cache(maxsize=8)
@@ -47,9 +50,9 @@ def per_axis(design: Design, seq_len: int) -> dict[str, float]:
         return {"L": mean}
     # FLOPs of a row are m + a L + b L^2. Three short streams determine m, the cost of the memory.
     one, two, three = (
-        _forward(design, 2, seq_len, n) - _forward(design, 1, seq_len, n) for n in (1, 2, 3)
+        _update(design, 2, seq_len, n) - _update(design, 1, seq_len, n) for n in (1, 2, 3)
     )
-    memory = passes(design) * (3 * one - 3 * two + three)
+    memory = 3 * one - 3 * two + three
     stream = mean * design.task.tokens_per_row(seq_len) - memory
     return {"L": stream / budgets["L"], "M": memory / budgets["M"]}
 
@@ -74,11 +77,38 @@ def per_run(design: Design) -> float:
     )
 
 
-def _forward(design: Design, rows: int, seq_len: int, stream: int | None = None) -> float:
-    """FLOPs of the forward pass and the loss of a batch of `rows`.
+def _update(design: Design, rows: int, seq_len: int, stream: int | None = None) -> float:
+    """FLOPs of an update on a batch of `rows`. A teacher has a forward pass alone.
 
     stream: slots of axis L, if not the design's.
     """
+    shapes = _batch_shapes(design, rows, seq_len, stream)
+    objective, params = design.task.objective, _plain_params(design)
+    loss, taught = objective.loss, 0.0
+    if design.teacher is not None:
+        teach, theirs = design.teacher.plain_model.apply, _plain_params(design.teacher)
+        loss = partial(loss, teach)
+
+        def read(params, batch):
+            return losses.output_logits(teach(params, batch, jax.random.key(0), False))
+
+        taught = count_jaxpr(jax.make_jaxpr(read)(theirs, shapes).jaxpr)
+        params = {**params, TEACHER: theirs}
+
+    def forward(params, batch):
+        return loss(design.plain_model.apply, params, batch, jax.random.key(0), False)
+
+    both = count_jaxpr(jax.make_jaxpr(forward)(params, shapes).jaxpr)
+    return passes(design) * (both - taught) + taught
+
+
+def _plain_params(design: Design) -> Any:
+    """Shapes of the parameters, without padding of the vocabulary."""
+    return nn.meta.unbox(design.plain_model.boxed_params)
+
+
+def _batch_shapes(design: Design, rows: int, seq_len: int, stream: int | None) -> dict[str, Any]:
+    """Shapes of a batch. stream: slots of axis L, if not the design's."""
     shapes = design.task.batch_shapes(rows, seq_len)
     if stream is not None:
         shapes |= {
@@ -86,14 +116,7 @@ def _forward(design: Design, rows: int, seq_len: int, stream: int | None = None)
             for name, axis in design.task.fields.items()
             if axis == "L"
         }
-
-    def forward(params, batch):
-        return design.task.objective.loss(
-            design.plain_model.apply, params, batch, jax.random.key(0), False
-        )
-
-    params = nn.meta.unbox(design.plain_model.boxed_params)
-    return count_jaxpr(jax.make_jaxpr(forward)(params, shapes).jaxpr)
+    return shapes
 
 
 def count_executed(traced: Any) -> float:

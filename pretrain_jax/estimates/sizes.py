@@ -1,6 +1,7 @@
 """The size of a run from shapes alone: parameters, and memory per device. Allocates nothing."""
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import jax
 from pretrain_jax.composition.build import Design
 from pretrain_jax.devices import chips
 from pretrain_jax.layers.axes import is_box
+from pretrain_jax.objectives.distill import TEACHER
 from pretrain_jax.optim.trees import join_trees, named_leaves
 from pretrain_jax.process import host_memory
 from pretrain_jax.sharding import rules
@@ -101,17 +103,21 @@ def _saved_bytes(design: Design) -> int:
     largest = design.task.largest_phase
     ways = rules.batch_ways(design.placement.mesh) * largest.accumulate
     shapes = design.task.batch_shapes(largest.batch_size // ways, largest.seq_len)
-    program, model = design.update.program, design.model
+    program, model, loss = design.update.program, design.model, design.task.objective.loss
+    params, frozen = model.split(model.param_shapes)
+    if design.teacher is not None:
+        loss = partial(loss, design.teacher.model.apply)
+        frozen = {**frozen, TEACHER: design.teacher.model.param_shapes}
 
     def saved(params: Any, frozen: Any, batch: Any) -> Any:
         def objective(params: Any) -> Any:
             both = join_trees(params, frozen)
-            sums = program.loss(model.apply, both, batch, jax.random.key(0), True)
+            sums = loss(model.apply, both, batch, jax.random.key(0), True)
             return sum(sums[term][0] for term in program.coefficients)
 
         return jax.vjp(objective, params)[1]
 
-    jaxpr = jax.make_jaxpr(saved)(*model.split(model.param_shapes), shapes).jaxpr
+    jaxpr = jax.make_jaxpr(saved)(params, frozen, shapes).jaxpr
     inputs = {id(v) for v in jaxpr.invars}  # parameters and batch are in memory anyway
     residuals = {id(v): v.aval for v in jaxpr.outvars if id(v) not in inputs}
     total = sum(aval.size * aval.dtype.itemsize for aval in residuals.values())

@@ -8,6 +8,7 @@ from etils import epath
 from pretrain_jax.errors import ConfigError, InputMissing
 from pretrain_jax.files import parsing, paths
 from pretrain_jax.huggingface._families import CONFIG, family_of_subfolders
+from pretrain_jax.inference.arguments import check_checkpoint
 from pretrain_jax.inference.restore import pick_checkpoint, restore_model
 from pretrain_jax.inference.trained_model import TrainedModel
 
@@ -19,6 +20,7 @@ def load(
     mesh: Mapping[str, int] | None = None,
 ) -> TrainedModel:
     """The model at a path. See `pretrain_jax.load`."""
+    check_checkpoint(path, step)
     folder = epath.Path(paths.expand_user(str(path), "path"))
     if not folder.exists():
         raise InputMissing(f"a model needs a folder that exists; received {str(path)!r}")

@@ -11,6 +11,7 @@ prefix    prompt_embeddings [tokens, layers x 2 x heads x head width]: keys and 
           0, of layer 1, ...; zeros after those of each layer of an encoder-decoder
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -28,6 +29,7 @@ from pretrain_jax.inference import restore
 from pretrain_jax.inference.restore import Restored
 from pretrain_jax.optim.trees import named_leaves
 
+log = logging.getLogger(__name__)
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 BEGIN = "base_model.model."
 TASKS = {
@@ -56,6 +58,12 @@ def export_adapter(workdir: str, out: str, *, step: int | None = None) -> None:
             f"peft directories hold {', '.join(sorted(WRITERS))}; {workdir} has adapter.name={name}"
             + (". Export the model with --to_hf" if name in ("none", "freeze", "bitfit") else "")
         )
+    if design.model.adapter.train:
+        raise ConfigError(
+            "peft directories hold an adapter and the objective's heads; this run also trains "
+            f"parameters of its base (adapter.train={design.spec.adapter.train}). Export the model "
+            "with --to_hf"
+        )
     family = _export.find_family(design.spec.model.name)
     trained = restore.restore_params(design, workdir, step)
     folder, *others = _heads.folders(family, _export.describe_run(design, trained.tokenizer))
@@ -76,6 +84,8 @@ def export_adapter(workdir: str, out: str, *, step: int | None = None) -> None:
         everything = {name: np.ascontiguousarray(x) for name, x in (tensors | saved).items()}
         save_file(everything, draft / TENSORS, metadata={"format": "pt"})
         _export.write_json(draft / CONFIG, config)
+        (draft / TENSORS).chmod((draft / CONFIG).stat().st_mode)  # safetensors makes it 0600
+    log.info("wrote the adapter of step %d of %s to %s", trained.step, workdir, target)
 
 
 def task_type(folder: Folder) -> str | None:
@@ -100,7 +110,8 @@ def write_lora(
         if not adapted:
             continue
         module = row.theirs.removesuffix(".weight")
-        ranks[module.split(".")[-1]] = section.rank * len(adapted)
+        # peft compares the end of a name: "c_proj" alone would name two maps of a GPT-2.
+        ranks[module.partition("{}.")[2] or module] = section.rank * len(adapted)
         for layer in range(folder.layers if row.per_layer else 1):
             a, b = join_maps(maps, arrays, layer if row.per_layer else None)
             name = BEGIN + module.format(layer)

@@ -11,6 +11,7 @@ from pretrain_jax.composition.build import Design
 from pretrain_jax.digest import combine, digest_leaves
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.inference import restore
+from pretrain_jax.inference.arguments import check_checkpoint
 from pretrain_jax.inference.generation import build_generator
 from pretrain_jax.inference.trained_model import TrainedModel
 from pretrain_jax.layers.stacks import separate
@@ -25,6 +26,12 @@ def adapt(model: TrainedModel, path: epath.PathLike, step: int | None) -> Traine
             "with_adapter needs a base that was loaded from a workdir. Write one with "
             "python -m pretrain_jax.convert --from_hf=FOLDER --workdir=RUN"
         )
+    if not model.design.model.adapter.trains_all:
+        raise ConfigError(
+            "with_adapter needs a model without an adapter; this one has adapter.name="
+            f"{model.design.spec.adapter.name}. Load its base, {model.design.spec.init_from}"
+        )
+    check_checkpoint(path, step)
     workdir, step = restore.pick_checkpoint(path, step)
     spec = model.design.spec
     devices = model.design.target.devices

@@ -1,6 +1,7 @@
 """Checks of the texts and numbers that a user passes to a trained model."""
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -67,3 +68,14 @@ def check_counts(**counts: Any) -> None:
         allowed = COUNTS[name]
         if not isinstance(value, int | np.integer) or not allowed.contains(int(value)):
             raise ConfigError(f"{name} must be an integer {allowed}; received {value!r}")
+
+
+def check_checkpoint(path: Any, step: Any) -> None:
+    """Raises ConfigError unless a path is a text or a path, and a step a number from 0 or None."""
+    if not isinstance(path, str | PathLike):
+        raise ConfigError(f"path must be a text or a path; received {short_repr(path)}")
+    whole = isinstance(step, int) and not isinstance(step, bool) and step >= 0
+    if step is not None and not whole:
+        raise ConfigError(
+            f"step must be a whole number from 0, or None; received {short_repr(step)}"
+        )

@@ -8,7 +8,7 @@ from pretrain_jax import chat_template
 from pretrain_jax.chat_template import Message
 from pretrain_jax.data.annotations import CONVERSATION, annotate_answers, encode_annotated
 from pretrain_jax.data.conversations import answer_ends
-from pretrain_jax.errors import ConfigError
+from pretrain_jax.errors import ConfigError, DataError
 from pretrain_jax.objectives import Objective
 from pretrain_jax.tokenizers import Tokenizer
 
@@ -24,7 +24,13 @@ def encode(messages: Sequence[Message], objective: Objective, tokenizer: Tokeniz
             "a conversation needs a model that was trained with objective.name=instruct, which has "
             "a chat template; this one has none. Give it a text instead"
         )
-    pieces = chat_template.render(objective.template, messages, add_generation_prompt=True)
+    if not messages or messages[-1]["role"] == "assistant":
+        last = "it is empty" if not messages else "its last message is one of the assistant"
+        raise ConfigError(f"a conversation must end with a message to answer; {last}")
+    try:
+        pieces = chat_template.render(objective.template, messages, add_generation_prompt=True)
+    except DataError as error:
+        raise ConfigError(f"{error}. Change the conversation") from error
     if "memory_tokens" in objective.fields:
         return tokenizer.encode(chat_template.join_pieces(pieces))
     text = annotate_answers(pieces)

@@ -1,8 +1,8 @@
-"""Hidden states of texts, layer by layer."""
+"""Hidden states of texts, layer by layer, and logits of ids."""
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flax.linen as nn
 import jax
@@ -15,6 +15,9 @@ from pretrain_jax.inference.decoding import Decoder, divide, to_rows
 from pretrain_jax.inference.generation import Generator, Prompt
 from pretrain_jax.layers.block import Block
 from pretrain_jax.layers.stacks import LAYERS, Stack
+
+if TYPE_CHECKING:
+    from pretrain_jax.inference.trained_model import TrainedModel
 
 POOLINGS = ("mean", "first", "last")
 READERS = ("encoder", "discriminator/stack", "stack", "decoder")
@@ -33,10 +36,12 @@ def embed_rows(params: Any, batch: Any, *, decoder: Decoder, layer: int, pooling
 
     layer: see `pick_layer`. pooling: one of POOLINGS. Raises ConfigError.
     """
-    stream = "memory_segments" if "memory_segments" in batch else "segments"
+    stream = "memory_" if "memory_segments" in batch else ""
+    # The places of an adapter, with negative ids, are no tokens of the text.
+    inside = (batch[f"{stream}segments"] > 0) & (batch[f"{stream}tokens"] >= 0)
     _, written = decoder.apply_cached(params, batch, {}, ("intermediates",), capture=is_layer)
     outputs = layer_outputs(written["intermediates"])
-    return pool(outputs[pick_layer(layer, len(outputs))], batch[stream], pooling)
+    return pool(outputs[pick_layer(layer, len(outputs))], inside, pooling)
 
 
 def embed(
@@ -51,6 +56,29 @@ def embed(
         made = embed_rows(generator.params, batch, decoder=generator.decoder, **how)
         vectors.append(generator.to_host(made)[: len(rows[part])])
     return np.concatenate(vectors) if vectors else np.zeros((0, width), np.float32)
+
+
+def logits(model: "TrainedModel", ids: Any, memory: Any, types: Any) -> np.ndarray:
+    """See `TrainedModel.logits`."""
+    model.check_predicts_tokens()
+    size, adapter, objective = model.tokenizer.size, model.design.model.adapter, model.objective
+    in_memory = adapter.in_memory and "memory_tokens" in objective.fields
+    before, first = (0, adapter.places) if in_memory else (adapter.places, 0)
+    batch = to_rows_of_ids(ids, size, places=before)
+    model.check_lengths([batch["tokens"].shape[1]])
+    if (memory is None) == ("memory_tokens" in objective.fields):
+        raise ConfigError(
+            "memory is what an encoder-decoder reads, and only it; this model is "
+            f"{model.family}. {'Pass' if memory is None else 'Leave out'} memory"
+        )
+    if memory is not None:
+        batch |= to_rows_of_ids(memory, size, "memory_", first)
+    if types is not None:
+        given = to_rows_of_ids(types, None)["tokens"]
+        batch["types"] = np.pad(given, ((0, 0), (before, 0)))
+    method, decoder = objective.model_methods[0], model.generator.decoder
+    made = compute_logits(model.generator.params, batch, decoder=decoder, method=method)
+    return model.generator.to_host(made)[:, before:]
 
 
 @partial(jax.jit, static_argnames=("decoder", "method"))
@@ -92,24 +120,27 @@ def pick_layer(layer: int, count: int) -> int:
     return layer % count
 
 
-def pool(hidden: jax.Array, segments: jax.Array, pooling: str) -> jax.Array:
+def pool(hidden: jax.Array, inside: jax.Array, pooling: str) -> jax.Array:
     """float32 [B, D] of hidden states [B, L, D]: the mean over the tokens of a row, special ones
-    included, or its first or last token."""
+    included, or its first or last token. inside: bool [B, L], which positions are tokens."""
     registry.check_name(pooling, POOLINGS, "pooling")
-    hidden, inside = hidden.astype(jnp.float32), segments > 0
-    if pooling == "first":
-        return hidden[:, 0]
-    count = inside.sum(axis=1)
-    if pooling == "last":
-        return jnp.take_along_axis(hidden, (count - 1)[:, None, None], axis=1)[:, 0]
-    return jnp.where(inside[..., None], hidden, 0).sum(axis=1) / count[:, None]
+    hidden = hidden.astype(jnp.float32)
+    if pooling == "mean":
+        total = jnp.where(inside[..., None], hidden, 0).sum(axis=1)
+        return total / inside.sum(axis=1)[:, None]
+    first = jnp.argmax(inside, axis=1)
+    at = first if pooling == "first" else first + inside.sum(axis=1) - 1
+    return jnp.take_along_axis(hidden, at[:, None, None], axis=1)[:, 0]
 
 
-def to_rows_of_ids(ids: Any, size: int | None, stream: str = "") -> dict[str, np.ndarray]:
+def to_rows_of_ids(
+    ids: Any, size: int | None, stream: str = "", places: int = 0
+) -> dict[str, np.ndarray]:
     """The fields of rows of ids, int [B, L], without padding. Raises ConfigError unless all rows
     have one length, and for an id outside a vocabulary of `size` tokens.
 
-    size: None checks no ids. stream: "memory_" for the memory's fields.
+    size: None checks no ids. stream: "memory_" for the memory's fields. places: those of an adapter
+    at the beginning of each row (objectives/_places.py).
     """
     rows = [np.asarray(row, np.int32) for row in ids]
     lengths = {row.shape for row in rows}
@@ -124,6 +155,8 @@ def to_rows_of_ids(ids: Any, size: int | None, stream: str = "") -> dict[str, np
             f"ids must be 0 .. {size - 1}, those of the vocabulary; received "
             f"{tokens.min()} .. {tokens.max()}"
         )
+    before = np.broadcast_to(-1 - np.arange(places, dtype=np.int32), (len(tokens), places))
+    tokens = np.concatenate([before, tokens], axis=1)
     return {
         f"{stream}tokens": tokens,
         f"{stream}segments": np.ones_like(tokens),

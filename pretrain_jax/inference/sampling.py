@@ -122,7 +122,8 @@ def draw(
 
 def seen_tokens(tokens: jax.Array, position: jax.Array, ids: int) -> jax.Array:
     """bool [B, ids]: the ids that each row of `tokens` [B, S] has up to its position [B]."""
-    inside = jnp.arange(tokens.shape[1]) <= position[:, None]
+    # The places of an adapter have negative ids.
+    inside = (jnp.arange(tokens.shape[1]) <= position[:, None]) & (tokens >= 0)
     rows = jnp.arange(len(tokens))[:, None]
     return jnp.zeros((len(tokens), ids), bool).at[rows, tokens].max(inside)
 

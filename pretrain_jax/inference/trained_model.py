@@ -18,7 +18,7 @@ from etils import epath
 from pretrain_jax.chat_template import Message
 from pretrain_jax.composition.build import Design
 from pretrain_jax.errors import ConfigError
-from pretrain_jax.inference import chat, features, filling, spellings
+from pretrain_jax.inference import chat, features, filling, rewards, spellings
 from pretrain_jax.inference import likelihood as ways
 from pretrain_jax.inference.arguments import (
     check_counts,
@@ -222,28 +222,23 @@ class TrainedModel:
         how = {"layer": layer, "pooling": pooling}
         return features.embed(self.generator, rows, self.design.spec.model.width, batch_size, **how)
 
+    def rewards(
+        self, prompts: Sequence[str], answers: Sequence[str], *, batch_size: int = BATCH
+    ) -> np.ndarray:
+        """float32 [N]: the reward of each answer to its prompt; greater is better.
+
+        Raises ConfigError for a model that was not trained with objective reward, and for a prompt
+        with an answer that is longer than the model's positions.
+        """
+        return rewards.score_answers(self, prompts, answers, batch_size)
+
     def logits(self, ids: Any, memory: Any = None, types: Any = None) -> np.ndarray:
         """float32 [B, L, V] at each position of rows of ids, int [B, L].
 
         memory: int [B, M], what an encoder-decoder's encoder reads; `ids` are then the decoder's
         input. types: int [B, L], the segment types of BERT. ELECTRA: those of its generator.
         """
-        self.check_predicts_tokens()
-        size = self.tokenizer.size
-        batch = features.to_rows_of_ids(ids, size)
-        self.check_lengths([batch["tokens"].shape[1]])
-        if (memory is None) == ("memory_tokens" in self.objective.fields):
-            raise ConfigError(
-                "memory is what an encoder-decoder reads, and only it; this model is "
-                f"{self.family}. {'Pass' if memory is None else 'Leave out'} memory"
-            )
-        if memory is not None:
-            batch |= features.to_rows_of_ids(memory, size, "memory_")
-        if types is not None:
-            batch["types"] = features.to_rows_of_ids(types, None)["tokens"]
-        method, decoder = self.objective.model_methods[0], self.generator.decoder
-        made = features.compute_logits(self.generator.params, batch, decoder=decoder, method=method)
-        return self.generator.to_host(made)
+        return features.logits(self, ids, memory, types)
 
     def read(self, text: str, special: bool) -> Prompt:
         """The fields of the row that the model reads of a text."""

@@ -33,6 +33,7 @@ TASKS: dict[str, Callable[..., Objective]] = {
     "causal_lm": causal_lm.build,
     "masked_lm": masked_lm.build,
 }
+RATE = 0.15
 TEACHER = "teacher"
 """The name of the teacher's parameters, beside those of the model."""
 
@@ -41,7 +42,7 @@ def build(
     *,
     teacher: str = "",
     task: str = "causal_lm",
-    rate: float = 0.15,
+    rate: float = RATE,
     temperature: Annotated[float, Range(0, open="least")] = 2.0,
     distill_weight: Annotated[float, Range(0)] = 5.0,
     loss_weight: Annotated[float, Range(0)] = 2.0,
@@ -61,6 +62,11 @@ def build(
     registry.check_name(task, TASKS, "objective.task")
     if not teacher:
         raise ConfigError("objective.teacher must be the workdir of a trained model; it is empty")
+    if task != "masked_lm" and rate != RATE:
+        raise ConfigError(
+            f"objective.rate is for objective.task=masked_lm; received {rate} with task={task}. "
+            "Leave it out"
+        )
     options = {"rate": rate} if task == "masked_lm" else {}
     coefficients = {"distill": distill_weight, "loss": loss_weight}
     if cosine_weight:

@@ -19,13 +19,16 @@ import numpy as np
 
 from pretrain_jax import registry
 from pretrain_jax.chat_template import DEFAULT, compile_template
+from pretrain_jax.errors import ConfigError
 from pretrain_jax.objectives import Objective, causal_lm, text_to_text
 from pretrain_jax.objectives._cut_texts import warn_of_cut_texts
 from pretrain_jax.ragged import Fields, Ragged, wrap
 
+LENGTH = 128
+
 
 def build(
-    *, template: str = DEFAULT, inputs: str = "stream", targets_length: int = 128
+    *, template: str = DEFAULT, inputs: str = "stream", targets_length: int = LENGTH
 ) -> Objective:
     """The objective of instructions.
 
@@ -42,6 +45,12 @@ def build(
     if inputs == "memory":
         pairs = text_to_text.build(inputs="memory", targets_length=targets_length)
         return dataclasses.replace(pairs, template=template)
+    if targets_length != LENGTH:
+        raise ConfigError(
+            "objective.targets_length is for encoder-decoders (objective.inputs=memory); received "
+            f"{targets_length} with inputs={inputs}. Leave it out: a conversation has data.seq_len "
+            "tokens"
+        )
     return Objective(
         fields=("tokens", "targets", "weights"),
         attention="causal",
@@ -55,8 +64,16 @@ def build(
         annotation_kind="conversation",
         template=template,
         baselines=("uniform", "unigram"),
-        data_warning=warn_of_cut_texts,
+        data_warning=warn_of_cut_conversations,
     )
+
+
+def warn_of_cut_conversations(examples: Any, vocab: Any) -> str:
+    """Objective.data_warning: how many conversations lose their end, or all answers."""
+    warning = warn_of_cut_texts(examples, vocab, loses="their end")
+    if examples.unanswered:
+        warning += f"; {examples.unanswered:,} of them keep no answer, and teach nothing"
+    return warning
 
 
 def corrupt(examples: Fields, uniform: Any, vocab: Any) -> Fields:

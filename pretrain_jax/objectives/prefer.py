@@ -36,7 +36,7 @@ import numpy as np
 from pretrain_jax import losses, registry
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.objectives import ExampleTask, Objective
-from pretrain_jax.objectives._cut_texts import warn_of_cut_texts
+from pretrain_jax.objectives._cut_texts import warn_of_preferences
 from pretrain_jax.objectives._layout import Layout, pick_layout
 from pretrain_jax.ragged import Fields, Ragged, RowSplits, wrap
 from pretrain_jax.registry import Range
@@ -46,6 +46,7 @@ CHOSEN, REJECTED = FIELDS[1:]
 REFERENCE = "reference"
 BETA = {"dpo": 0.1, "ipo": 0.1, "simpo": 2.0}
 """The papers' values of beta."""
+GAMMA = 1.0
 SPECIALS = 1
 """Special ids of a prompt: its begin in a stream, its end in a memory."""
 LEAST = 4
@@ -56,7 +57,7 @@ def build(
     *,
     loss: str = "dpo",
     beta: Annotated[float, Range(0)] = 0.0,
-    gamma: Annotated[float, Range(0)] = 1.0,
+    gamma: Annotated[float, Range(0)] = GAMMA,
     inputs: str = "stream",
     inputs_length: Annotated[int, Range(0)] = 0,
     targets_length: Annotated[int, Range(0)] = 0,
@@ -76,6 +77,8 @@ def build(
     A record has the columns of `data.fields` ("prompt", "chosen", "rejected").
     """
     registry.check_name(loss, tuple(BETA), "objective.loss")
+    if loss != "simpo" and gamma != GAMMA:
+        raise ConfigError(f"objective.gamma is for loss=simpo, not {loss}; leave out gamma={gamma}")
     layout = pick_layout(inputs)
     sizes = Sizes(layout, inputs_length, targets_length)
     scale = beta or BETA[loss]
@@ -106,7 +109,7 @@ def build(
             implied_label=CHOSEN,
         ),
         needs_reference=loss != "simpo",
-        data_warning=warn_of_cut_texts,
+        data_warning=warn_of_preferences,
     )
 
 

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from pretrain_jax.objectives import ExampleTask, Objective, _labelled, multiple_choice, prefer
-from pretrain_jax.objectives._cut_texts import warn_of_cut_texts
+from pretrain_jax.objectives._cut_texts import warn_of_preferences
 from pretrain_jax.objectives._formats import Format, one_each, pick_format
 from pretrain_jax.ragged import Fields
 
@@ -63,7 +63,7 @@ def build(model: Any, *, dropout: float = 0.1, per_row: int = 0) -> Objective:
         corrupt=partial(corrupt, format=format),
         sequences=2,
         loss=multiple_choice.ChoiceLoss(2, NAME),
-        data_warning=warn_of_cut_texts,
+        data_warning=warn_of_preferences,
     )
 
 

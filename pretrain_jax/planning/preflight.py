@@ -215,6 +215,7 @@ def check_init_from(design: Design, path: epath.Path) -> tuple[Design, str]:
     if any((path / "checkpoints").glob("[0-9]*")):
         return design, "the run has started: it no longer reads the source run"
     init_from.check(design.spec)
+    init_from.check_rows(design)
     return design, source_params.read_source(design).describe()
 
 

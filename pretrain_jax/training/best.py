@@ -9,14 +9,17 @@ from pretrain_jax.composition.build import Design
 
 @dataclass
 class Best:
-    """The best evaluation so far by one metric; greater is better, and of equal ones the first."""
+    """The best evaluation so far by one metric; greater is better. Of equal ones it is the one with
+    the smaller objective, which goes on where the metric has reached its limit."""
 
     key: str
     """The key of the metric in metrics.jsonl, such as "valid/accuracy"."""
     step: int | None = None
     value: float = float("-inf")
+    objective: float = float("inf")
+    """What is minimized, at the best evaluation."""
     stale: int = 0
-    """Evaluations since the best one."""
+    """Evaluations since the metric was better than before."""
 
     @classmethod
     def of(cls, design: Design, lines: Iterable[Mapping[str, Any]] = ()) -> Self | None:
@@ -27,23 +30,26 @@ class Best:
         best = cls(f"valid/{metric}")
         for line in lines:
             if "valid/objective" in line:
-                best.add(line["step"], line.get(best.key))
+                best.add(line["step"], line.get(best.key), line["valid/objective"])
         return best
 
-    def add(self, step: int, value: float | None) -> bool:
-        """Adds an evaluation; whether it is the best one.
+    def add(self, step: int, value: float | None, objective: float | None = None) -> None:
+        """Adds an evaluation. One that is equal, with a smaller objective, becomes the best one; it
+        counts as stale all the same.
 
         >>> best = Best("valid/accuracy")
-        >>> [best.add(step, value) for step, value in ((10, 0.5), (20, 0.7), (30, 0.7))]
-        [True, True, False]
+        >>> for step, value, nats in ((10, 0.5, 0.9), (20, 0.7, 0.6), (30, 0.7, 0.5)):
+        ...     best.add(step, value, nats)
         >>> best.step, best.stale
-        (20, 1)
+        (30, 1)
         """
-        if value is None or not value > self.value:
-            self.stale += 1
-            return False
-        self.step, self.value, self.stale = step, value, 0
-        return True
+        found = float("-inf") if value is None else value
+        nats = float("inf") if objective is None else objective
+        better = found > self.value
+        self.stale = 0 if better else self.stale + 1
+        is_tie = value is not None and value == self.value
+        if better or (is_tie and nats < self.objective):
+            self.step, self.value, self.objective = step, found, nats
 
     def is_exhausted(self, patience: int) -> bool:
         """Whether `patience` evaluations in a row were not better; never with a patience of 0."""

@@ -109,7 +109,7 @@ class Evaluations:
         """Writes the metrics with the sample and the predictions, and compares with the best."""
         if self.best is not None:
             self.writer.replace(PREDICTIONS, to_lines(reports))
-            self.best.add(step, values.get(self.best.key))
+            self.best.add(step, values.get(self.best.key), values.get("valid/objective"))
         self.writer.write(step, values, sample)
 
     def _scores(self, step: int, params: Any) -> tuple[dict[str, float | None], Reports, str]:

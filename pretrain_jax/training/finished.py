@@ -82,18 +82,26 @@ def next_steps(design: Design, path: epath.Path, best: Best | None = None) -> li
             "--source=text:FILE --out=FILE"
         )
     command = f"python -m pretrain_jax.generate --workdir={model}"
+    chat = " --chat" if objective.template else ""
     if objective.generates:
-        use = f'generate:      {command} --prompt="..."'
+        use = f'generate:      {command}{chat} --prompt="..."'
     elif objective.prompt:
         use = f'fill masks:    {command} --prompt="a <mask>"'
     more = f"the same command with --config.train.steps={2 * spec.train.steps or 1000}"
     if best is not None and best.is_exhausted(spec.eval.patience):
         more += " --config.eval.patience=0"
-    new = f"--config.init_from={folder} and another --workdir"
+    new = f"new run:       --config.init_from={folder} and another --workdir: these parameters, "
+    new += "this tokenizer and a new schedule"
+    adapter = design.model.adapter
+    if not adapter.trains_all:
+        convert = f"python -m pretrain_jax.convert --workdir={folder}"
+        new = f"for peft:      {convert} --to_peft=FOLDER"
+        if adapter.merge or not adapter.own:
+            new = f"merge:         {convert} --to_hf=FOLDER"
     return [
         f"  results:       {files}",
         *kept,
         f"  {use}",
         f"  train longer:  {more}; {schedule_preview.describe_longer(spec)}",
-        f"  new run:       {new}: these parameters, this tokenizer and a new schedule",
+        f"  {new}",
     ]

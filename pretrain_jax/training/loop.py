@@ -12,7 +12,7 @@ from etils import epath
 
 from pretrain_jax import code_version
 from pretrain_jax.cluster.hosts import SINGLE_PROCESS, Hosts
-from pretrain_jax.composition import restore_source, resume
+from pretrain_jax.composition import restore_source, resume, teachers
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.errors import Interrupted, NonFinite, UnwritableWorkdir
@@ -62,7 +62,8 @@ def train(
             checkpoints = Checkpoints(path / "checkpoints", **design.spec.checkpoint)
             stack.enter_context(checkpoints)
         last = setup.last_step(checkpoints, hosts)
-        if finished.report_if_finished(design, path, last, hosts):
+        moved = stored_config is not None and stored_config["init_from"] != design.spec.init_from
+        if not moved and finished.report_if_finished(design, path, last, hosts):
             return
         with hosts.all_or_none("the code"):
             resume.check_code_version(checkpoints, last, design.spec, accept_changes)
@@ -263,5 +264,7 @@ class Loop:
         }
         if self.start.base:
             data_state[restore_source.BASE] = self.start.base
+        if self.start.teacher:
+            data_state[teachers.DIGEST] = self.start.teacher
         self.checkpoints.save(self.step, self.state, data_state, spec.config_dict, force=True)
         self.reports.writer.record_saved(self.checkpoints.confirmed)

@@ -33,6 +33,8 @@ class Start:
     """The parameters that do not train; {} without an adapter."""
     base: str
     """The digest of those of an adapter's base; "" without any."""
+    teacher: str
+    """The digest of the teacher's parameters; "" without one."""
 
 
 def restore_or_init(
@@ -53,21 +55,27 @@ def restore_or_init(
             first = restore_source.first_params(design, hosts, tokenizer)
         taken, frozen = model.split(first)
     base = digest_arrays(frozen) if frozen else ""
+    teacher = ""
     if design.teacher is not None:
         with progress("reading the teacher"):
-            frozen = {**frozen, TEACHER: teachers.restore_teacher(design, hosts, tokenizer)}
+            params = teachers.restore_teacher(design, hosts, tokenizer)
+        frozen, teacher = {**frozen, TEACHER: params}, digest_arrays(params)
     if step is None:
         with progress("initializing the state"):
             state = design.update.init_state()
-        return Start(0, state if taken is None else state.replace(params=taken), frozen, base)
+        state = state if taken is None else state.replace(params=taken)
+        return Start(0, state, frozen, base, teacher)
     with hosts.all_or_none("the checkpoint"):  # before reading, which waits for all processes
         checkpoints.check_arrays(step, design.update.abstract_state)
         restore_source.check_base(checkpoints, step, base, design.spec.init_from)
+        if teacher:
+            named = design.task.objective.teacher
+            teachers.check_teacher(checkpoints, step, teacher, named)
     log.info("resuming from step %d", step)
     with progress("reading the checkpoint"):
         restored = checkpoints.restore(step, design.update.abstract_state)
     check_finite(checkpoints, step, restored)
-    return Start(step, restored, frozen, base)
+    return Start(step, restored, frozen, base, teacher)
 
 
 def restore_params(

@@ -93,6 +93,7 @@ def open_corpora(
     with hosts.all_or_none("the text", ONE_DAY):
         if step is None and design.spec.init_from:
             init_from.check(design.spec)
+            init_from.check_rows(design)
             source_params.read_source(design)
         fingerprints = resume.read_fingerprints(checkpoints, step, design.spec)
         return corpora.open_corpora(design, fingerprints), fingerprints

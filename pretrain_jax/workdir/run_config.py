@@ -24,6 +24,8 @@ FREE = (
 """Keys that a resumed run may change."""
 ADAPTED = ("init_from",)
 """Keys that a resumed run with an adapter may change: a digest identifies its base."""
+DISTILLED = ("objective.teacher",)
+"""Keys that a resumed student may change: a digest identifies its teacher."""
 SPEED = ("model.dropout", "model.unroll", "model.remat", "model.attention_backend")
 """Keys of the section `model` that do not change the function of its parameters."""
 SEARCH = ("objective.threshold", "objective.longest")

@@ -133,8 +133,13 @@ def trained(adapter: Adapter, heads: tuple[str, ...] = ("classify",)) -> set[str
 def test_what_trains():
     head = {"classify/output/kernel", "classify/output/bias"}
     assert trained(Adapter(trains_all=True)) == set(PARAMETERS)
-    assert trained(lora.build()) == {PARAMETERS[3], *head}
-    assert trained(lora.build(train=("embedding",))) == {PARAMETERS[3], PARAMETERS[0], *head}
+    query = ("query",)
+    assert trained(lora.build(targets=query)) == {PARAMETERS[3], *head}
+    assert trained(lora.build(targets=query, train=("embedding",))) == {
+        PARAMETERS[3],
+        PARAMETERS[0],
+        *head,
+    }
     assert trained(bitfit.build()) == {PARAMETERS[2], PARAMETERS[4], *head}
     assert trained(freeze.build(train=("final_norm",))) == {PARAMETERS[4], *head}
     assert trained(freeze.build()) == head
@@ -143,7 +148,8 @@ def test_what_trains():
 @pytest.mark.parametrize(
     ("adapter", "message"),
     [
-        (bottleneck.build(), "adapter.targets must name linear maps of the model"),
+        (bottleneck.build(), "no layers that it adapts"),
+        (lora.build(), "has none of the name value"),
         (freeze.build(train=("nothing",)), "'nothing' matches none"),
         (freeze.build(train=("(",)), "adapter.train must hold regular expressions"),
         (freeze.build(), "an adapter must train something"),

@@ -101,7 +101,7 @@ def stream(tokens):
 LORA = {"name": "lora", "rank": 3, "alpha": 7.0}
 CASES = {
     **{f"lora-{name}": (name, LORA) for name in ("gpt", "bert_masked", "roberta", "llama", "t5")},
-    "lora-all-gpt": ("gpt", {**LORA, "targets": MAPS}),
+    "lora-all-gpt": ("gpt", {**LORA, "targets": tuple(m for m in MAPS if m != "gate")}),
     "lora-key-gpt": ("gpt", {**LORA, "targets": ("key",)}),
     "lora-all-llama_grouped": ("llama_grouped", {**LORA, "targets": MAPS}),
     **{

@@ -28,7 +28,10 @@ RECORDS = {
     "questions": {"messages": [QUESTION]},
     "pairs": {"prompt": "a", "chosen": "b", "rejected": "c"},
     "texts": {"text": "a"},
+    "alpaca": {"instruction": "a", "input": 0, "output": "b"},
+    "switches": {"prompt": "a", "chosen": "\ufdd1\ufdd0", "rejected": "c"},
 }
+TEMPLATE = "--config.objective.template={%% generation %%}%s{{ eos_token }}{%% endgeneration %%}"
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,13 @@ def folder(tmp_path_factory):
     tiny_job.write(root)
     for name, record in RECORDS.items():
         (root / f"{name}.jsonl").write_text((json.dumps(record) + "\n") * 40)
+    long = [{"role": "user", "content": "cat " * 20 + str(number)} for number in range(40)]
+    lines = [{"messages": [question, ANSWER]} for question in long]
+    (root / "long.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (root / "nested.json").write_text("[" * 5000 + "]" * 5000)
     assert run(root, "base") == 0
+    prompt = ["--config.adapter.name=prompt", "--config.adapter.tokens=4"]
+    assert run(root, "prompt", FROM_BASE, *prompt) == 0
     return root
 
 
@@ -53,6 +62,89 @@ REFUSED = {
         [*LORA, "--config.adapter.targets=('nothing',)"],
         ConfigError,
         "linear maps are .*query",
+    ),
+    "a target that is misspelt": (
+        [*LORA, "--config.adapter.targets=('query','bogus')"],
+        ConfigError,
+        "none of the name bogus",
+    ),
+    "an option of another adapter": (
+        [FROM_BASE, "--config.adapter.rank=4"],
+        ConfigError,
+        "adapter.rank is an option of adapter.name=lora",
+    ),
+    "an alpha that float32 does not have": (
+        [*LORA, "--config.adapter.alpha=1e300"],
+        ConfigError,
+        "adapter.alpha",
+    ),
+    "new tokens that do not train": (
+        [
+            *(*LORA, "--config.init_tokens=shared", "--config.tokenizer.name=chars"),
+            "--config.model.vocab_size=128",
+        ],
+        ConfigError,
+        "new rows, which must train; the adapter leaves embedding",
+    ),
+    "a margin for DPO": (
+        [PREFER, CHATS % "pairs", "--config.objective.gamma=3"],
+        ConfigError,
+        "objective.gamma is for loss=simpo, not dpo",
+    ),
+    "a label of pairs": (
+        [PREFER, CHATS % "pairs", "--config.data.label_key=best"],
+        ConfigError,
+        "always its chosen one",
+    ),
+    "an answer of noncharacters": (
+        [PREFER, CHATS % "switches"],
+        DataError,
+        "text 2 of .*switches.jsonl line 1 must not be empty",
+    ),
+    "a share of masks for a language model": (
+        [*DISTILL, "--config.objective.rate=0.5"],
+        ConfigError,
+        "objective.rate is for objective.task=masked_lm",
+    ),
+    "a student with a prompt": (
+        [*DISTILL, FROM_BASE, "--config.adapter.name=prompt", "--config.adapter.tokens=4"],
+        ConfigError,
+        "adds places to those of the student",
+    ),
+    "a teacher with a prompt": (
+        [*DISTILL, "--config.objective.teacher={folder}/prompt"],
+        ConfigError,
+        "adds places to those of the teacher",
+    ),
+    "a length of answers in one stream": (
+        [INSTRUCT, CHATS % "chats", "--config.objective.targets_length=32"],
+        ConfigError,
+        "targets_length is for encoder-decoders",
+    ),
+    "a template that fails": (
+        [INSTRUCT, CHATS % "chats", TEMPLATE % "{{ 1 / 0 }}"],
+        ConfigError,
+        "fails with ZeroDivisionError",
+    ),
+    "a template that refuses the messages": (
+        [INSTRUCT, CHATS % "chats", TEMPLATE % "{{ raise_exception('no turn') }}"],
+        DataError,
+        "does not take these messages: no turn; .*chats.jsonl line 1 has them",
+    ),
+    "a file that is nested too deeply": (
+        [INSTRUCT, "--config.data.source=text:{folder}/nested.json"],
+        DataError,
+        "nested.json must .* list",
+    ),
+    "a number instead of a text": (
+        [INSTRUCT, CHATS % "alpaca"],
+        DataError,
+        "must be strings",
+    ),
+    "conversations without room for an answer": (
+        [INSTRUCT, CHATS % "long"],
+        DataError,
+        "an answer within 16 tokens; none of these",
     ),
     "an adapter without a base": (
         ["--config.adapter.name=lora"],

@@ -16,8 +16,8 @@ from pretrain_jax.cluster.hosts import SINGLE_PROCESS
 from pretrain_jax.composition import config, restore_source, resume
 from pretrain_jax.composition.build import build_design
 from pretrain_jax.digest import digest_arrays
-from pretrain_jax.errors import ConfigError, WorkdirMismatch
-from pretrain_jax.inference import restore
+from pretrain_jax.errors import ConfigError, InputMissing, WorkdirMismatch
+from pretrain_jax.inference import restore, sampling
 from pretrain_jax.optim import optimizers
 from pretrain_jax.optim.trees import join_trees, named_leaves
 from pretrain_jax.workdir.checkpoint import Checkpoints
@@ -143,6 +143,68 @@ def test_adapters_share_the_arrays_of_their_base(folder):
         pretrain_jax.load(folder / "other").with_adapter(folder / "lora")
     with pytest.raises(ConfigError, match="needs the run of an adapter"):
         model.with_adapter(folder / "other")
+
+
+@pytest.mark.parametrize("name", ["prompt", "prefix"])
+def test_all_uses_of_a_model_read_its_places(folder, name):
+    options = [f"--config.adapter.name={name}", "--config.adapter.tokens=3", *SHORT]
+    options += ["--config.optimizer.learning_rate=0.3"]
+    assert run(folder, name, f"--config.init_from={folder}/base", *options) == 0
+    model, base = pretrain_jax.load(folder / name), pretrain_jax.load(folder / "base")
+    row = model.prompt("the cat", 1)["tokens"]
+    ids = row[row >= 0][None]
+    logits = model.logits(ids)
+    assert logits.shape == base.logits(ids).shape
+    assert not np.allclose(logits, base.logits(ids), atol=1e-4)
+    made = model.generate(["the cat"], tokens=1, temperature=0)[0]
+    likeliest = jax.nn.log_softmax(logits[0, -1, : model.tokenizer.size]).max()
+    np.testing.assert_allclose(made.log_probabilities[0], likeliest, atol=1e-5)
+    texts = ["the cat", "a dog ran"]
+    for pooling in ("first", "last", "mean"):
+        one, other = model.embed(texts, pooling=pooling)
+        assert pooling == "first" or not np.allclose(one, other)
+        alone = model.embed(texts[:1], pooling=pooling, layer=0)[0]
+        if pooling == "first" and name == "prefix":  # the first token reads no prefix before it
+            assert np.isfinite(alone).all()
+    with pytest.raises(ConfigError, match="needs a model without an adapter"):
+        model.with_adapter(folder / "lora")
+
+
+def test_places_are_no_tokens_that_a_text_has():
+    tokens = jax.numpy.array([[-1, -2, 5, 0]])
+    seen = sampling.seen_tokens(tokens, jax.numpy.array([2]), 8)
+    assert np.flatnonzero(seen[0]).tolist() == [5]
+
+
+@pytest.mark.parametrize(
+    ("path", "step", "message"),
+    [(5, None, "path must be"), (None, None, "path must be"), ("lora", "1", "step must be"),
+     ("lora", True, "step must be"), ("lora", 1.5, "step must be")],
+)  # fmt: skip
+def test_wrong_arguments_are_refused(folder, path, step, message):
+    model = pretrain_jax.load(folder / "base")
+    for use in (model.with_adapter, pretrain_jax.load):
+        with pytest.raises(ConfigError, match=message):
+            use(folder / path if path == "lora" else path, step)
+
+
+def test_a_finished_run_learns_the_new_place_of_its_base(folder):
+    shutil.copytree(folder / "lora", folder / "finished")
+    shutil.copytree(folder / "base", folder / "elsewhere")
+    moved = [f"--config.init_from={folder}/elsewhere", *LORA, *SHORT]
+    assert run(folder, "finished", *moved) == 0
+    assert restore.load_design(folder / "finished").spec.init_from == f"{folder}/elsewhere"
+    shutil.rmtree(folder / "elsewhere")
+    with pytest.raises(InputMissing, match=r"there is no .*elsewhere\. If it has moved"):
+        pretrain_jax.load(folder / "finished")
+
+
+def test_a_damaged_config_is_refused(folder):
+    shutil.copytree(folder / "lora", folder / "wrong")
+    text = (folder / "wrong/config.json").read_text()
+    (folder / "wrong/config.json").write_text(text.replace('"rank": 2', '"rank": "x"'))
+    with pytest.raises(ConfigError, match=r"adapter\.rank"):
+        pretrain_jax.load(folder / "wrong")
 
 
 def adapted_design(folder, *overrides, count=1):

@@ -1,6 +1,8 @@
 """Distillation end to end: the losses of a short independent version, a student of every second
 layer, and what a run of it stores."""
 
+import shutil
+
 import jax
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from pretrain_jax import main
 from pretrain_jax.composition import config, resume
 from pretrain_jax.composition.build import build_design
 from pretrain_jax.errors import ConfigError, InputMissing, WorkdirMismatch
+from pretrain_jax.estimates import flops
 from pretrain_jax.inference import restore
 from pretrain_jax.objectives import distill, masked_lm
 from pretrain_jax.optim.trees import named_leaves
@@ -59,6 +62,36 @@ def test_a_student_starts_from_the_chosen_layers_and_stores_no_teacher(folder):
     assert run(folder, "halves", *student(folder), "--config.train.steps=10") == 0
     assert run(folder, "halves", *student(folder)) == 0
     assert tiny_job.losses(folder / "halves") == tiny_job.losses(folder / "student")
+
+
+def test_a_student_keeps_its_teacher(folder):
+    options = student(folder, "--config.train.steps=10")
+    assert run(folder, "kept", *options) == 0
+    shutil.copytree(folder / "teacher", folder / "moved")
+    longer = [*options, f"--config.objective.teacher={folder}/moved"]
+    assert run(folder, "kept", *longer, "--config.train.steps=12") == 0
+    assert run(folder, "moved", "--config.model.layers=4", "--config.train.steps=61") == 0
+    with pytest.raises(ConfigError, match="a student keeps its teacher"):
+        run(folder, "kept", *longer, "--config.train.steps=14")
+    step = f"--config.objective.teacher={folder}/moved/checkpoints/60"
+    assert run(folder, "kept", *longer, step, "--config.train.steps=14") == 0
+
+
+def test_preflight_and_compile_know_the_teacher(folder, capsys):
+    for mode in ("preflight", "compile"):
+        assert run(folder, "new", *student(folder), f"--mode={mode}") == 0
+    assert not (folder / "new").exists()
+
+
+def test_an_update_costs_three_passes_of_the_student_and_one_of_the_teacher(folder):
+    both = design_of(folder)
+    plain = [("model.layers", "2"), ("model.dropout", "0.0")]
+    settings = config.read(f"{folder}/tiny.py", plain)
+    fixed, _ = resume.config_to_resume(settings, epath.Path(folder) / "nowhere")
+    alone = build_design(fixed, tuple(jax.devices()[:1]))
+    assert both.teacher is not None
+    teacher = flops.per_token(both.teacher, 16) / 3
+    assert flops.per_token(both, 16) == pytest.approx(flops.per_token(alone, 16) + teacher)
 
 
 def test_the_layers_are_the_teachers(folder):

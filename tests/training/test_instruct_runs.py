@@ -9,8 +9,10 @@ import tiny_job
 
 import pretrain_jax
 from pretrain_jax import generate, main
-from pretrain_jax.errors import ConfigError
+from pretrain_jax.errors import ConfigError, DataError
 from pretrain_jax.inference import chat
+from pretrain_jax.objectives import instruct
+from pretrain_jax.tokenizers.bytes import Bytes
 
 pytestmark = pytest.mark.usefixtures("one_device")
 
@@ -120,6 +122,45 @@ def converse(workdir, monkeypatch):
 def test_a_system_message_needs_a_conversation(folder):
     with pytest.raises(ConfigError, match="add --chat"):
         generate.main([f"--workdir={folder}/gpt", "--prompt=a", "--system=b"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "--chat answers a message"),
+        (["--interactive", "--samples=3"], "leave out --samples"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        generate.main(["--workdir=nowhere", "--chat", *options])
+
+
+def test_input_that_is_not_text_ends_with_a_sentence(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe bad\n"), "utf-8"))
+    with pytest.raises(DataError, match="must be utf-8; byte 0xff is not"):
+        list(generate.ask())
+
+
+def test_a_conversation_ends_with_a_question():
+    for messages in ([], [{"role": "assistant", "content": "a"}]):
+        with pytest.raises(ConfigError, match="must end with a message to answer"):
+            chat.encode(messages, instruct.build(), Bytes(0))
+
+
+def test_conversations_that_lose_all_answers_are_counted(folder, capsys):
+    draw = random.Random(1)
+    records = [conversation(draw, 1) for _ in range(40)]
+    for record in records[:9]:
+        record["messages"][0]["content"] = "cat " * 20
+    text = "".join(json.dumps(record) + "\n" for record in records)
+    (folder / "cut.jsonl").write_text(text)
+    cut = [f"--config.data.source=text:{folder}/cut.jsonl", "--mode=preflight"]
+    cut += [f"--config.data.validation=text:{folder}/chats.jsonl"]
+    assert train(folder, "gpt", f"--workdir={folder}/new", *cut) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "9 of 40 records are longer than a row and lose their end" in shown
+    assert "9 of them keep no answer, and teach nothing" in shown
 
 
 def test_a_text_has_no_conversation(tmp_path):

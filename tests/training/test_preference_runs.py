@@ -3,12 +3,15 @@ raises the margin on held-out pairs."""
 
 import json
 import random
+import shutil
 
 import numpy as np
 import pytest
 import tiny_job
 
-from pretrain_jax import main, predict
+import pretrain_jax
+from pretrain_jax import generate, main, predict
+from pretrain_jax.errors import ConfigError
 from pretrain_jax.evaluation.reference import FILE
 
 pytestmark = pytest.mark.usefixtures("one_device")
@@ -102,6 +105,42 @@ def test_resuming_gives_the_same_bits(folder):
     assert tiny_job.losses(folder / "lost") == tiny_job.losses(folder / "dpo")
 
 
+def test_a_damaged_reference_is_computed_again(folder, caplog):
+    options = [*sources(folder), *OPTIONS]
+    assert run(folder, "damaged", *options, "--config.train.steps=20") == 0
+    whole = (folder / "damaged" / FILE).read_bytes()
+    (folder / "damaged" / FILE).write_bytes(whole[: len(whole) // 2])
+    assert run(folder, "damaged", *options) == 0
+    assert "is damaged and will be computed again" in caplog.text
+    assert tiny_job.losses(folder / "damaged") == tiny_job.losses(folder / "dpo")
+
+
+def test_the_reference_of_another_base_is_computed_again(folder):
+    """A run that was killed before its first checkpoint may start again from another base."""
+    other = ["--config.seed=9", "--config.train.steps=10", "--config.eval.every=0"]
+    assert run(folder, "other", *other, "--config.model.max_length=48") == 0
+    (folder / "begun").mkdir()
+    shutil.copy(folder / "dpo" / FILE, folder / "begun" / FILE)
+    options = [*sources(folder, "other"), *OPTIONS, "--config.train.steps=1"]
+    assert run(folder, "begun", *options) == 0
+    with np.load(folder / "begun" / FILE) as new, np.load(folder / "dpo" / FILE) as old:
+        assert str(new["identity"]) == str(old["identity"])
+        assert str(new["params"]) != str(old["params"])
+        assert not np.allclose(new["train 48"], old["train 48"])
+    assert tiny_job.losses(folder / "begun")[1] == pytest.approx(np.log(2), rel=1e-5)
+
+
+def test_equal_answers_are_counted(folder, capsys):
+    records = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
+    for record in records[:7]:
+        record["rejected"] = record["chosen"]
+    text = "".join(json.dumps(record) + "\n" for record in records)
+    (folder / "equal.jsonl").write_text(text)
+    source = f"--config.data.source=text:{folder}/equal.jsonl"
+    assert run(folder, "new", *sources(folder), *OPTIONS, source, "--mode=preflight") == 0
+    assert "the two answers of 7 of 60 records are the same" in capsys.readouterr().out
+
+
 def test_new_pairs_are_predicted(folder, tmp_path):
     out = tmp_path / "out.jsonl"
     line = [f"--workdir={folder}/dpo", f"--source=text:{folder}/valid.jsonl", f"--out={out}"]
@@ -119,3 +158,20 @@ def test_a_reward_model_orders_held_out_pairs(folder):
     options = ["--config.objective.name=reward", *OPTIONS[1:], *longer]
     assert run(folder, "reward", *sources(folder), *options) == 0
     assert evaluations(folder / "reward")[-1]["valid/accuracy"] > 0.9
+    model = pretrain_jax.load(folder / "reward")
+    pairs = [json.loads(line) for line in (folder / "valid.jsonl").read_text().splitlines()]
+    stored = [
+        json.loads(line)["rewards"]
+        for line in (folder / "reward/predictions.jsonl").read_text().splitlines()
+    ]
+    prompts = [pair["prompt"] for pair in pairs]
+    for number, name in enumerate(("chosen", "rejected")):
+        made = model.rewards(prompts, [pair[name] for pair in pairs], batch_size=3)
+        np.testing.assert_allclose(made, [one[number] for one in stored], atol=1e-5)
+    assert model.rewards([], []).shape == (0,)
+    with pytest.raises(ConfigError, match="one answer for each prompt"):
+        model.rewards(prompts, [])
+    with pytest.raises(ConfigError, match="rewards need a model"):
+        pretrain_jax.load(folder / "base").rewards(["a"], ["b"])
+    with pytest.raises(ConfigError, match="predicts labels"):
+        generate.main([f"--workdir={folder}/reward", "--chat", "--prompt=a"])

@@ -7,7 +7,6 @@ The second form is Alpaca's: the user's message is the instruction and, after a 
 input, if there is one.
 """
 
-import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -16,6 +15,7 @@ from pretrain_jax.chat_template import ROLES, Message, Pieces, join_pieces
 from pretrain_jax.data import annotations
 from pretrain_jax.data.sources._base import Columns, Document, encode_text
 from pretrain_jax.errors import DataError, short_repr
+from pretrain_jax.files import parsing
 
 FORMS = (
     'a list "messages" of {"role": ..., "content": ...}, or the texts "instruction" and "output"'
@@ -28,7 +28,13 @@ def read_documents(
     """The documents of records (name for messages, object): one for each conversation, or, for
     pairs (`columns.kind` "targets"), one for each answer, whose text is all that comes before."""
     for name, record in records:
-        pieces = chat_template.render(columns.template, read_messages(name, record))
+        messages = read_messages(name, record)
+        try:
+            pieces = chat_template.render(columns.template, messages)
+        except DataError as error:
+            raise DataError(
+                f"{error}; {name} has them. Change them, or remove the record"
+            ) from error
         if not any(is_answer for _, is_answer in pieces):
             raise DataError(
                 f"a conversation must have an answer of the assistant; {name} has none. Add one, "
@@ -57,7 +63,8 @@ def make_pairs(name: str, pieces: Pieces) -> Iterator[Document]:
 def read_messages(name: str, record: dict[str, Any]) -> list[Message]:
     """The messages of a record. Raises DataError."""
     if "messages" not in record and {"instruction", "output"} <= record.keys():
-        asked = [record["instruction"], *([record["input"]] if record.get("input") else [])]
+        more = [] if record.get("input") in (None, "") else [record["input"]]
+        asked = [record["instruction"], *more]
         if not all(isinstance(text, str) for text in (*asked, record["output"])):
             raise DataError(f"the texts of {name} must be strings; received {short_repr(record)}")
         messages = [
@@ -90,14 +97,9 @@ def check_message(name: str, message: Any) -> None:
 
 def read_json_list(file: BinaryIO, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """(name for messages, record) of the objects of a .json file. Raises DataError."""
-    try:
-        records = json.load(file)
-    except ValueError as error:
-        raise DataError(f"{path} must be JSON; {error}. Fix it") from error
-    if not isinstance(records, list) or not all(isinstance(one, dict) for one in records):
-        raise DataError(
-            f"{path} must be a list of objects; it is {short_repr(records)}. For one object per "
-            "line, name the file .jsonl"
-        )
+    fix = "for one object per line, name the file .jsonl"
+    records = parsing.parse_json_as(file.read(), list, path, fix)
+    if wrong := [one for one in records if not isinstance(one, dict)]:
+        raise DataError(f"{path} must be a list of objects; it has {short_repr(wrong[0])}; {fix}")
     for number, record in enumerate(records, start=1):
         yield f"record {number} of {path}", record

@@ -226,7 +226,8 @@ def read_texts(name: str, values: Sequence[Any]) -> list[str]:
         if not several or not all(isinstance(part, str) for part in several):
             raise DataError(f"the texts of {name} must be strings; received {short_repr(value)}")
         parts += several
-    if empty := [number for number, part in enumerate(parts, start=1) if not part.strip()]:
+    bare = [switches.strip_switches(part).strip() for part in parts]
+    if empty := [number for number, part in enumerate(bare, start=1) if not part]:
         raise DataError(f"text {empty[0]} of {name} must not be empty. Fill it, or remove the line")
     return parts
 
