@@ -86,7 +86,8 @@ def main(argv: list[str]) -> int:
         )
     if flags["chat"] and flags["interactive"] and flags["samples"] != "1":
         raise ConfigError(
-            "a conversation goes on with one answer; leave out --samples, or --interactive"
+            "--samples asks for several answers to a message, but the conversation continues with "
+            "one; leave out --samples or --interactive"
         )
     prompts: Any = read_prompts(flags["prompts"]) if flags["prompts"] else [flags["prompt"] or "\n"]
     options = read_options(line)
@@ -94,8 +95,7 @@ def main(argv: list[str]) -> int:
     import pretrain_jax
 
     model = pretrain_jax.load(flags["workdir"])
-    if not model.objective.predicts_tokens:
-        model.check_predicts_tokens()
+    model.check_predicts_tokens()
     if not model.objective.generates:
         check_filling(flags, model.family)
     system = [{"role": "system", "content": flags["system"]}] if flags["system"] else []

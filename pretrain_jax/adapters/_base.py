@@ -20,8 +20,10 @@ class Adapter:
     """Names of the parameters and modules that `change` adds, such as {"lora_in", "lora_out"}."""
     targets: tuple[str, ...] = ()
     """Names of linear maps that it adapts; the model must have all of them."""
+    own_train: tuple[str, ...] = ()
+    """Regular expressions of the parameters of the base that it trains by itself."""
     train: tuple[str, ...] = ()
-    """Regular expressions of the parameters of the base that train too."""
+    """adapter.train: those that train too."""
     merge: Callable[[Params], Params] | None = None
     """merge(parameters with the adapter's own) -> those of the base model that compute the same;
     None if there are none."""
@@ -31,3 +33,8 @@ class Adapter:
     """Whether it adds them to the memory, where there is one, instead of the stream."""
     trains_all: bool = False
     """Whether every parameter trains: there is no adapter."""
+
+    @property
+    def can_merge(self) -> bool:
+        """Whether a model without the adapter can compute the same."""
+        return self.merge is not None or not self.own

@@ -11,4 +11,4 @@ BIASES = r"(^|/)bias$"
 
 def build(*, train: tuple[str, ...] = ()) -> Adapter:
     """Adds no parameters. BERT-base has 102,912 biases, 0.09 % of its parameters."""
-    return Adapter(train=(BIASES, *train))
+    return Adapter(own_train=(BIASES,), train=train)

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 
 from pretrain_jax import registry
 from pretrain_jax.adapters._base import Adapter
-from pretrain_jax.adapters.bitfit import BIASES
 from pretrain_jax.composition.spec import Section, Spec, select_kwargs
 from pretrain_jax.errors import ConfigError
 from pretrain_jax.optim.parameters import compile_pattern
@@ -43,19 +42,18 @@ def choose_trained(names: Iterable[str], adapter: Adapter, heads: frozenset[str]
             f"an adapter must add parameters ({', '.join(sorted(adapter.own))}); this model has no "
             "layers that it adapts. Choose another adapter.name"
         )
-    patterns = [compile_pattern(text, "adapter.train") for text in adapter.train]
-    for pattern in patterns:
-        if not any(pattern.search(name) for name in body):
-            if pattern.pattern == BIASES:
-                raise ConfigError(
-                    "adapter.name=bitfit trains the biases of a model; this one has none. Use "
-                    "another adapter, such as adapter.name=lora"
-                )
-            raise ConfigError(
-                f"adapter.train must match names of parameters; {pattern.pattern!r} matches none "
-                f"of this model, such as {body[0]}"
-            )
-    chosen = {name for name in body if any(pattern.search(name) for pattern in patterns)}
+    chosen = match_each(
+        adapter.own_train,
+        body,
+        "this adapter trains the parameters that match {!r}; this model has none. Use another one, "
+        "such as adapter.name=lora",
+    )
+    chosen |= match_each(
+        adapter.train,
+        body,
+        "adapter.train must match names of parameters; {!r} matches none of this model, such as "
+        f"{body[0]}",
+    )
     in_heads = {name for name in names if name.partition("/")[0] in heads}
     if not own | chosen | in_heads:
         raise ConfigError(
@@ -63,6 +61,22 @@ def choose_trained(names: Iterable[str], adapter: Adapter, heads: frozenset[str]
             "Set adapter.train to names of parameters"
         )
     return frozenset(own | chosen | in_heads)
+
+
+def match_each(patterns: Iterable[str], names: Iterable[str], unmatched: str) -> set[str]:
+    """The names that match one of these regular expressions.
+
+    Raises ConfigError for a text that is none, and `unmatched`, with the pattern in the place of
+    {!r}, for a pattern that matches no name.
+    """
+    chosen: set[str] = set()
+    for text in patterns:
+        pattern = compile_pattern(text, "adapter.train")
+        found = {name for name in names if pattern.search(name)}
+        if not found:
+            raise ConfigError(unmatched.format(text))
+        chosen |= found
+    return chosen
 
 
 def is_own(name: str, adapter: Adapter) -> bool:

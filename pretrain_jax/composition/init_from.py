@@ -21,6 +21,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from pretrain_jax import registry, tokenizers
+from pretrain_jax.composition.adaptation import build_adapter
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.sections import with_defaults
 from pretrain_jax.composition.spec import Spec
@@ -34,8 +35,6 @@ from pretrain_jax.optim.trees import name_of, named_leaves
 from pretrain_jax.workdir import run_config, step_folders
 
 log = logging.getLogger(__name__)
-MERGED = ("lora", "bitfit", "freeze")
-"""Adapters that `convert` can merge into their base."""
 VOCABULARY = "vocabulary"
 """The logical axis of parameters with one row per token."""
 
@@ -98,7 +97,7 @@ def check(spec: Spec) -> None:
     old = read_source_config(source)
     if old["adapter"]["name"] != "none":
         fix = f"Name its base, {old['init_from']}"
-        if old["adapter"]["name"] in MERGED:
+        if build_adapter(ConfigDict(old["adapter"])).can_merge:
             fix = (
                 "Merge it into its base: python -m pretrain_jax.convert "
                 f"--workdir={source} --to_hf=DIR, then --from_hf=DIR --workdir=NEW, and name NEW"

@@ -58,7 +58,8 @@ def prepare(
         with progress("computing the log-probabilities of the reference"):
             if params is None:
                 params = restore_source.first_params(design, hosts, feed.tokenizer)
-            found, digest = compute(design, feed, params), digest_arrays(params)
+                digest = digest_arrays(params)
+            found = compute(design, feed, params)
         with hosts.all_or_none("the reference"):
             if store and hosts.is_primary:
                 write(path, identity, digest, found)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pretrain_jax.chat_template import ROLES
-from pretrain_jax.composition.ranges import COUNT, RANGES
+from pretrain_jax.composition.ranges import COUNT, FROM_0, RANGES
 from pretrain_jax.errors import ConfigError, short_repr
 from pretrain_jax.registry import Range
 
@@ -17,6 +17,7 @@ COUNTS = {
     "batch_size": COUNT,
     "top": COUNT,
     "sample": Range(0, 2**31 - 1),
+    "step": FROM_0,
 }
 """The numbers that are allowed; the cache of a million tokens is larger than any model's."""
 
@@ -66,7 +67,8 @@ def check_counts(**counts: Any) -> None:
     """Raises ConfigError for a number that is not in its range."""
     for name, value in counts.items():
         allowed = COUNTS[name]
-        if not isinstance(value, int | np.integer) or not allowed.contains(int(value)):
+        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if not whole or not allowed.contains(int(value)):
             raise ConfigError(f"{name} must be an integer {allowed}; received {value!r}")
 
 
@@ -74,8 +76,5 @@ def check_checkpoint(path: Any, step: Any) -> None:
     """Raises ConfigError unless a path is a text or a path, and a step a number from 0 or None."""
     if not isinstance(path, str | PathLike):
         raise ConfigError(f"path must be a text or a path; received {short_repr(path)}")
-    whole = isinstance(step, int) and not isinstance(step, bool) and step >= 0
-    if step is not None and not whole:
-        raise ConfigError(
-            f"step must be a whole number from 0, or None; received {short_repr(step)}"
-        )
+    if step is not None:
+        check_counts(step=step)

@@ -100,7 +100,7 @@ def merge_adapter(restored: Restored) -> Restored:
     adapter = design.model.adapter
     if adapter.trains_all:
         return restored
-    if adapter.own and adapter.merge is None:
+    if not adapter.can_merge:
         raise ConfigError(
             "an adapter must fit into the parameters of its base to be merged; that of "
             f"adapter.name={design.spec.adapter.name} does not. Train one with adapter.name=lora"

@@ -14,7 +14,7 @@ from pretrain_jax.inference.decoding import Decoder, divide, to_rows
 from pretrain_jax.inference.generation import Generator, Prompt
 from pretrain_jax.objectives import Objective
 from pretrain_jax.objectives.reward import NAME
-from pretrain_jax.ragged import Ragged, RowSplits
+from pretrain_jax.ragged import Ragged
 from pretrain_jax.tokenizers import Tokenizer
 
 if TYPE_CHECKING:
@@ -52,18 +52,14 @@ def make_rows(
     prompts: Sequence[str], answers: Sequence[str], objective: Objective, tokenizer: Tokenizer
 ) -> list[Prompt]:
     """The fields of a row for each prompt with its answer."""
-    given = {"inputs": encode(prompts, tokenizer), "targets": encode(answers, tokenizer)}
-    fields = objective.corrupt(given, None, tokenizer)
+    inputs, targets = (
+        Ragged.concatenate(map(tokenizer.encode, texts)) for texts in (prompts, answers)
+    )
+    fields = objective.corrupt({"inputs": inputs, "targets": targets}, None, tokenizer)
     kinds = (Kind.STREAM, Kind.MEMORY)
     names = [name for name in fields if name == AT or FIELDS[name].kind in kinds]
-    cut = {name: np.split(fields[name].values, fields[name].splits.starts[1:]) for name in names}
-    return [{name: cut[name][row] for name in names} for row in range(len(prompts))]
-
-
-def encode(texts: Sequence[str], tokenizer: Tokenizer) -> Ragged:
-    """The ids of texts."""
-    ids = [np.asarray(tokenizer.encode(text), np.int32) for text in texts]
-    return Ragged(np.concatenate(ids), RowSplits(np.array([len(row) for row in ids])))
+    rows = zip(*(fields[name].split() for name in names), strict=True)
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def predict(generator: Generator, rows: Sequence[Prompt], batch_size: int) -> np.ndarray:

@@ -96,7 +96,7 @@ def next_steps(design: Design, path: epath.Path, best: Best | None = None) -> li
     if not adapter.trains_all:
         convert = f"python -m pretrain_jax.convert --workdir={folder}"
         new = f"for peft:      {convert} --to_peft=FOLDER"
-        if adapter.merge or not adapter.own:
+        if adapter.can_merge:
             new = f"merge:         {convert} --to_hf=FOLDER"
     return [
         f"  results:       {files}",

@@ -12,7 +12,7 @@ from etils import epath
 
 from pretrain_jax import code_version
 from pretrain_jax.cluster.hosts import SINGLE_PROCESS, Hosts
-from pretrain_jax.composition import restore_source, resume, teachers
+from pretrain_jax.composition import resume
 from pretrain_jax.composition.build import Design
 from pretrain_jax.composition.feed import Feed
 from pretrain_jax.errors import Interrupted, NonFinite, UnwritableWorkdir
@@ -261,10 +261,7 @@ class Loop:
             "code": code_version.VERSION,
             "fingerprints": self.feed.fingerprints,
             **self.reports.totals,
+            **self.start.digests,
         }
-        if self.start.base:
-            data_state[restore_source.BASE] = self.start.base
-        if self.start.teacher:
-            data_state[teachers.DIGEST] = self.start.teacher
         self.checkpoints.save(self.step, self.state, data_state, spec.config_dict, force=True)
         self.reports.writer.record_saved(self.checkpoints.confirmed)

@@ -31,10 +31,9 @@ class Start:
     state: TrainState
     frozen: Any
     """The parameters that do not train; {} without an adapter."""
-    base: str
-    """The digest of those of an adapter's base; "" without any."""
-    teacher: str
-    """The digest of the teacher's parameters; "" without one."""
+    digests: dict[str, str]
+    """The digests of an adapter's base and of a teacher, where there are any, by their key in the
+    data state of a checkpoint."""
 
 
 def restore_or_init(
@@ -54,28 +53,29 @@ def restore_or_init(
         with progress("initializing the parameters"):
             first = restore_source.first_params(design, hosts, tokenizer)
         taken, frozen = model.split(first)
-    base = digest_arrays(frozen) if frozen else ""
-    teacher = ""
+    digests = {restore_source.BASE: digest_arrays(frozen)} if frozen else {}
     if design.teacher is not None:
         with progress("reading the teacher"):
             params = teachers.restore_teacher(design, hosts, tokenizer)
-        frozen, teacher = {**frozen, TEACHER: params}, digest_arrays(params)
+        frozen = {**frozen, TEACHER: params}
+        digests[teachers.DIGEST] = digest_arrays(params)
     if step is None:
         with progress("initializing the state"):
             state = design.update.init_state()
         state = state if taken is None else state.replace(params=taken)
-        return Start(0, state, frozen, base, teacher)
+        return Start(0, state, frozen, digests)
     with hosts.all_or_none("the checkpoint"):  # before reading, which waits for all processes
         checkpoints.check_arrays(step, design.update.abstract_state)
+        base = digests.get(restore_source.BASE, "")
         restore_source.check_base(checkpoints, step, base, design.spec.init_from)
-        if teacher:
+        if teacher := digests.get(teachers.DIGEST):
             named = design.task.objective.teacher
             teachers.check_teacher(checkpoints, step, teacher, named)
     log.info("resuming from step %d", step)
     with progress("reading the checkpoint"):
         restored = checkpoints.restore(step, design.update.abstract_state)
     check_finite(checkpoints, step, restored)
-    return Start(step, restored, frozen, base, teacher)
+    return Start(step, restored, frozen, digests)
 
 
 def restore_params(

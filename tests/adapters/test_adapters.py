@@ -151,6 +151,7 @@ def test_what_trains():
         (bottleneck.build(), "no layers that it adapts"),
         (lora.build(), "has none of the name value"),
         (freeze.build(train=("nothing",)), "'nothing' matches none"),
+        (Adapter(own_train=("nothing",)), "that match 'nothing'; this model has none"),
         (freeze.build(train=("(",)), "adapter.train must hold regular expressions"),
         (freeze.build(), "an adapter must train something"),
     ],
