@@ -126,6 +126,7 @@ BAD = [
     ("words", "a.jsonl", {"tokens": ["a"], "tags": "[O"}, "label of .* line 2 must be JSON"),
     ("words", "a.jsonl", {"tokens": [1], "tags": ["O"]}, "words of .* line 2 must be a list"),
     ("words", "a.jsonl", {"tokens": [], "tags": []}, "text 1 of .* line 2 must not be empty"),
+    ("words", "a.jsonl", {"tokens": ["\ufdd1"], "tags": ["O"]}, "noncharacters .* line 2 has one"),
     ("words", "a.jsonl", {"tokens": ["a\ufdd1"], "tags": ["O"]}, "noncharacters .* line 2 has one"),
     ("words", "a.jsonl", {"tokens": ["\ud800"], "tags": ["O"]}, "line 2 has an unpaired surrogate"),
     ("words", "a.conll", "\nb", "a word and its tag, in 2 columns or more; line 3 has 'b'"),

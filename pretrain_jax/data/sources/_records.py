@@ -97,6 +97,12 @@ class RecordShard(Shard):
             several = [_places.read_words(name, value) for value in values]
             values, texts = [" ".join(words) for words in several], several[0]
         parts = read_texts(name, values)
+        if places and any(map(switches.SWITCHES.search, parts)):
+            raise DataError(
+                f"a text with places must have none of the noncharacters U+FDD0 to U+FDD2; {name} "
+                "has one. Remove it, and count the places again"
+            )
+        check_filled(name, parts)
         if wanted and (len(parts) > wanted or (len(parts) < wanted and not self.columns.fewer)):
             raise DataError(
                 f"a record of this run has {'one text' if wanted == 1 else f'{wanted} texts'}; "
@@ -109,11 +115,6 @@ class RecordShard(Shard):
         if not places:
             label = self.columns.implied_label or label_text(name, label)
             return make_document(name, parts, label)
-        if any(map(switches.SWITCHES.search, parts)):
-            raise DataError(
-                f"a text with places must have none of the noncharacters U+FDD0 to U+FDD2; {name} "
-                "has one. Remove it, and count the places again"
-            )
         if places == "words":
             label = _places.read_tags(name, label, len(texts))
         else:
@@ -218,7 +219,7 @@ def decode(line: bytes, path: str, number: int) -> str:
 def read_texts(name: str, values: Sequence[Any]) -> list[str]:
     """The texts of a record, from a string or a list of strings for each text column.
 
-    Raises DataError for other values and for empty texts.
+    Raises DataError for other values.
     """
     parts: list[str] = []
     for value in values:
@@ -226,10 +227,14 @@ def read_texts(name: str, values: Sequence[Any]) -> list[str]:
         if not several or not all(isinstance(part, str) for part in several):
             raise DataError(f"the texts of {name} must be strings; received {short_repr(value)}")
         parts += several
+    return parts
+
+
+def check_filled(name: str, parts: Sequence[str]) -> None:
+    """Raises DataError for a text that is empty, or has nothing but switches."""
     bare = [switches.strip_switches(part).strip() for part in parts]
     if empty := [number for number, part in enumerate(bare, start=1) if not part]:
         raise DataError(f"text {empty[0]} of {name} must not be empty. Fill it, or remove the line")
-    return parts
 
 
 def make_document(name: str, parts: Sequence[str], label: str | None, **record: Any) -> Document:
